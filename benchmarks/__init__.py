@@ -1,0 +1,1 @@
+"""Measurements: run by hand, their last results committed beside them."""

@@ -1,0 +1,1 @@
+"""Turns a checkpoint into ONNX and TensorRT, and writes the model repository."""

@@ -1,0 +1,1 @@
+"""The method of Residual Denoising Diffusion Models, shared by training, export and service."""

@@ -1,0 +1,137 @@
+"""Timesteps and the update, as a conversation: it asks about (x_t, t) and is told (residual, noise, x_0).
+
+    sampling = sample(spec, schedule, x_in, noise)
+    question = next(sampling)                       # a Question
+    question = sampling.send(prediction)            # ... until StopIteration, whose value is x_0
+
+The same generator is driven synchronously by training and tests (`run`), asynchronously by the service.
+"""
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rddm.objective import Prediction, times
+from rddm.schedule import Schedule
+from rddm.spec import ModelSpec
+
+Array = Any
+Noise = Callable[[int], Array]  # the k-th noise field of a picture, k = 0 for the start
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the network is asked: x_t (b c h w) at index t, the time each head is told, and that this is call `step` of `steps`."""
+
+    x_t: Array
+    t: int
+    time: tuple[float, float]
+    step: int
+    steps: int
+
+
+Sampling = Generator[Question, Prediction, Array]
+
+
+def philox_noise(seed: int, channels: int, height: int, width: int) -> Callable[[int], NDArray[np.float32]]:
+    """The noise of one picture: field k is (1, channels, height, width), float32, N(0, 1), from Philox keyed by (seed, k).
+
+    It depends on the seed and the whole picture's size alone, never on engine, device, tiling or who shares a batch.
+    """
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"seed {seed} is outside 0..2^63-1")
+
+    def field(k: int) -> NDArray[np.float32]:
+        generator = np.random.Generator(np.random.Philox(key=[seed, k]))
+        return generator.standard_normal((1, channels, height, width), dtype=np.float32)
+
+    return field
+
+
+def timesteps(spec: ModelSpec, steps: int) -> list[int]:
+    """The S indices at which the networks are asked, descending, then -1.
+
+    `even`: T i // S - 1. `authors`: their float32 linspace, truncated, which lands one lower at 84 of 1000 step counts.
+    `leading`: diffusers' grid, (S-1) T//S, ..., T//S, 0, then -1. Raises ValueError for steps outside 1..T.
+    """
+    total = spec.timesteps
+    if not 1 <= steps <= total:
+        raise ValueError(f"steps = {steps} is outside 1..{total}")
+    if spec.grid == "authors":
+        grid = [int(x) for x in np.linspace(-1, total - 1, steps + 1, dtype=np.float32)]
+    elif spec.grid == "leading":
+        grid = [-1, *(total // steps * i for i in range(steps))]
+    else:
+        grid = [total * i // steps - 1 for i in range(steps + 1)]
+    return grid[::-1]
+
+
+def update(
+    spec: ModelSpec, schedule: Schedule, x_t: Array, p: Prediction, t: int, t_next: int, noise: Callable[[], Array]
+) -> Array:
+    """One step t -> t' (equations 12 and 13, for skipped steps with beta_t^2 = beta_bar_t^2 - beta_bar_t'^2); at t' = -1 it is x_0.
+
+    sigma^2 = eta beta_t^2 beta_bar_t'^2 / beta_bar_t^2. noise gives z, and is called only where eta > 0.
+    `recomposed` builds x_t' from the clipped x_0 and residual instead of subtracting from x_t: DDIM's update under clipping.
+    """
+    if t_next < 0:
+        return p.x_0
+    (alpha_bar, beta_bar), (alpha_next, beta_next) = schedule.at(t), schedule.at(t_next)
+    sigma2 = sigma_squared(spec, schedule, t, t_next)
+    kept = max(beta_next**2 - sigma2, 0.0) ** 0.5
+    if spec.update == "recomposed":
+        x = p.x_0 + alpha_next * p.res + kept * p.eps
+    else:
+        x = x_t - (alpha_bar - alpha_next) * p.res - (beta_bar - kept) * p.eps
+    return x + sigma2**0.5 * noise() if spec.eta else x
+
+
+def sigma_squared(spec: ModelSpec, schedule: Schedule, t: int, t_next: int) -> float:
+    """Variance of the noise added back at t -> t': eta (b^2 - b'^2) b'^2 / b^2, or DDIM's eta^2 times its own variance."""
+    (alpha_bar, beta_bar), (alpha_next, beta_next) = schedule.at(t), schedule.at(t_next)
+    if beta_bar == 0:
+        return 0.0
+    share = (beta_bar**2 - beta_next**2) * beta_next**2 / beta_bar**2
+    if spec.variance == "rddm":
+        return spec.eta * share
+    return spec.eta**2 * share / (1 - alpha_next) ** 2
+
+
+def start(spec: ModelSpec, schedule: Schedule, x_in: Array, eps: Array) -> Array:
+    """x_T = x_in + sqrt(sum_scale) eps; for generation x_T = eps."""
+    return eps if spec.start == "noise" else x_in + schedule.start_noise * eps
+
+
+def sample(spec: ModelSpec, schedule: Schedule, x_in: Array, noise: Noise, steps: int | None = None) -> Sampling:
+    """The reverse process from x_in (b c h w in [-1, 1]; zeros for generation) to x_0, in `steps` network calls.
+
+    noise(k) is the k-th field, shaped like x_in: 0 starts, later ones are drawn only where eta > 0.
+    Raises ValueError for steps outside 1..T.
+    """
+    grid = timesteps(spec, steps or spec.default_steps)
+    x_t = start(spec, schedule, x_in, noise(0))
+    for i, (t, t_next) in enumerate(zip(grid[:-1], grid[1:], strict=True)):
+        prediction = yield Question(x_t, t, times(spec, schedule, t), i + 1, len(grid) - 1)
+        x_t = update(spec, schedule, x_t, prediction, t, t_next, lambda k=i + 1: noise(k))
+    return x_t
+
+
+def run(sampling: Sampling, answer: Callable[[Question], Prediction]) -> Array:
+    """Hold the conversation to its end, answering each question; the result is x_0."""
+    *_, last = trace(sampling, answer)
+    return last
+
+
+def trace(sampling: Sampling, answer: Callable[[Question], Prediction]) -> Iterator[Array]:
+    """Like run, giving x_t of every question in turn, and x_0 at last."""
+    question = next(sampling)
+    while True:
+        yield question.x_t
+        try:
+            question = sampling.send(answer(question))
+        except StopIteration as end:
+            yield end.value
+            return

@@ -1,0 +1,161 @@
+"""alpha_bar and beta_bar tables, and the forward process (equations 7 and 16 of the paper).
+
+Index t runs over 0..T-1 (the paper's t - 1); t = -1 stands for the clean image, where both are 0. Tables are float64. Those
+whose authors computed in float32 hold exactly those float32 values.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rddm.spec import AnySchedule, Curve, TableSchedule
+
+Table = NDArray[np.float64]
+Array = Any  # a NumPy array or a torch tensor: this package never asks which
+
+
+def _normalised(weights: NDArray[Any]) -> NDArray[Any]:
+    return weights / weights.sum()
+
+
+def _ramp(timesteps: int, exponent: float) -> NDArray[Any]:
+    return _normalised(np.arange(1, timesteps + 1, dtype=np.float64) ** exponent)
+
+
+def _linspace_ramp(timesteps: int, exponent: float) -> NDArray[Any]:
+    if timesteps < 2:
+        raise ValueError("a linspace schedule needs at least 2 timesteps")
+    return _normalised(np.linspace(0, 1, timesteps, dtype=np.float32) ** np.float32(exponent))
+
+
+def _normal(timesteps: int, exponent: float) -> NDArray[Any]:
+    x = np.linspace(-3, 3, timesteps, dtype=np.float32)
+    return _normalised(np.exp(-(x**2) / 2) / np.float32(np.sqrt(2 * np.pi)))
+
+
+def _average(timesteps: int, exponent: float) -> NDArray[Any]:
+    return np.full(timesteps, 1 / timesteps)
+
+
+# Each maker gives the T increments of a curve, which sum to 1; the dtype is that of the authors' arithmetic.
+RAMPS: dict[str, Callable[[int, float], NDArray[Any]]] = {
+    "increased": _ramp,
+    "decreased": lambda timesteps, exponent: np.flip(_ramp(timesteps, exponent)),
+    "increased_linspace": _linspace_ramp,
+    "decreased_linspace": lambda timesteps, exponent: np.flip(_linspace_ramp(timesteps, exponent)),
+    "average": _average,
+    "normal": _normal,
+}
+
+
+def _linear_betas(timesteps: int) -> Table:
+    return np.linspace(1e-4, 0.02, timesteps, dtype=np.float32).astype(np.float64)
+
+
+def _scaled_linear_betas(timesteps: int) -> Table:
+    roots = np.linspace(1e-4**0.5, 0.02**0.5, timesteps, dtype=np.float32)
+    return np.asarray(roots**2, dtype=np.float64)
+
+
+def _cosine_betas(timesteps: int) -> Table:
+    u = np.arange(timesteps + 1) / timesteps
+    level = np.cos((u + 0.008) / 1.008 * np.pi / 2) ** 2
+    return np.asarray(np.minimum(1 - level[1:] / level[:-1], 0.999).astype(np.float32), dtype=np.float64)
+
+
+# DDIM's beta schedules by diffusers' names; spec: alpha_bar = 1 - sqrt(A), beta_bar^2 = 1 - A, A = cumprod(1 - beta).
+DDIM_BETAS: dict[str, Callable[[int], Table]] = {
+    "ddim_linear": _linear_betas,
+    "ddim_scaled_linear": _scaled_linear_betas,
+    "ddim_cosine": _cosine_betas,
+}
+CURVES = (*RAMPS, *DDIM_BETAS)
+
+
+def alphas_cumprod(name: str, timesteps: int) -> NDArray[np.float32]:
+    """DDIM's A_t = prod(1 - beta_s), float32 as diffusers computes it, shape (T,)."""
+    steps = np.float32(1) - DDIM_BETAS[name](timesteps).astype(np.float32)
+    return np.cumprod(steps.astype(np.float64)).astype(np.float32)
+
+
+def _accumulated(increments: NDArray[Any]) -> Table:
+    """Running sum clipped to [0, 1], rounded to the increments' own precision at each step."""
+    total = np.cumsum(increments, dtype=np.float64).clip(0, 1)
+    return total.astype(increments.dtype).astype(np.float64)
+
+
+def _check_name(name: str) -> None:
+    if name not in CURVES:
+        raise ValueError(f"unknown schedule {name!r}; expected one of {sorted(CURVES)}")
+
+
+def _alpha_bar(curve: Curve, timesteps: int) -> Table:
+    _check_name(curve.name)
+    if curve.name in DDIM_BETAS:
+        return np.asarray(1 - np.sqrt(alphas_cumprod(curve.name, timesteps)), dtype=np.float64)
+    return _accumulated(RAMPS[curve.name](timesteps, curve.exponent))
+
+
+def _beta_bar2(curve: Curve, timesteps: int, sum_scale: float) -> Table:
+    _check_name(curve.name)
+    if curve.name in DDIM_BETAS:
+        return np.asarray(1 - alphas_cumprod(curve.name, timesteps), dtype=np.float64)
+    increments = RAMPS[curve.name](timesteps, curve.exponent)
+    return _accumulated(increments * increments.dtype.type(sum_scale))
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """alpha_bar_t and beta_bar_t, float64, shape (T,); start_noise = sqrt(sum_scale) scales the noise of x_T."""
+
+    alpha_bar: Table
+    beta_bar: Table
+    start_noise: float
+
+    @property
+    def timesteps(self) -> int:
+        """T."""
+        return len(self.alpha_bar)
+
+    def at(self, t: int) -> tuple[float, float]:
+        """(alpha_bar_t, beta_bar_t) as Python floats; (0, 0) at t = -1."""
+        if not -1 <= t < self.timesteps:
+            raise ValueError(f"t = {t} is outside -1..{self.timesteps - 1}")
+        return (0.0, 0.0) if t == -1 else (float(self.alpha_bar[t]), float(self.beta_bar[t]))
+
+    @cached_property
+    def alphas(self) -> Table:
+        """alpha_t = alpha_bar_t - alpha_bar_{t-1}, shape (T,)."""
+        return np.diff(self.alpha_bar, prepend=0.0)
+
+    @cached_property
+    def betas2(self) -> Table:
+        """beta_t^2 = beta_bar_t^2 - beta_bar_{t-1}^2, shape (T,)."""
+        return np.diff(self.beta_bar**2, prepend=0.0)
+
+    def diffuse(self, x_0: Array, x_in: Array, eps: Array, t: int) -> Array:
+        """x_t = x_0 + alpha_bar_t (x_in - x_0) + beta_bar_t eps (equation 7); arrays b c h w, one t for all."""
+        alpha_bar, beta_bar = self.at(t)
+        return x_0 + alpha_bar * (x_in - x_0) + beta_bar * eps
+
+
+def make_schedule(spec: AnySchedule, timesteps: int) -> Schedule:
+    """The tables that the spec names. Raises ValueError, with the list, for an unknown name."""
+    start_noise = float(spec.sum_scale) ** 0.5
+    if isinstance(spec, TableSchedule):
+        return Schedule(np.asarray(spec.alpha_bar), np.asarray(spec.beta_bar), start_noise)
+    beta_bar = np.sqrt(_beta_bar2(spec.beta2, timesteps, spec.sum_scale))
+    return Schedule(_alpha_bar(spec.alpha, timesteps), beta_bar, start_noise)
+
+
+def with_curves(schedule: Schedule, alpha: Curve | None, beta2: Curve | None) -> Schedule:
+    """The schedule with alpha_bar or beta_bar exchanged at test time (section 4 of the paper: partially path-independent)."""
+    if alpha is not None:
+        schedule = replace(schedule, alpha_bar=_alpha_bar(alpha, schedule.timesteps))
+    if beta2 is not None:
+        schedule = replace(schedule, beta_bar=np.sqrt(_beta_bar2(beta2, schedule.timesteps, schedule.start_noise**2)))
+    return schedule

@@ -1,0 +1,88 @@
+"""Where tiles lie, their window, and the blend: predictions of overlapping tiles become one field without seams.
+
+Arrays are b c h w, NumPy or torch. Tiles start at multiples of the network's size multiple, so that a tile sees the same
+sampling grid as the whole picture would.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rddm.spec import ModelSpec
+
+Array = Any
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One tile's place in the padded picture, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    def cut(self, field: Array) -> Array:
+        """The tile's part of a field b c h w."""
+        return field[..., self.top : self.top + self.height, self.left : self.left + self.width]
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """The padded size of a picture, its tiles, and per tile the window (h w, float32) by which its prediction counts.
+
+    Over every pixel the windows sum to 1.
+    """
+
+    height: int
+    width: int
+    tiles: tuple[Tile, ...]
+    windows: tuple[NDArray[np.float32], ...]
+
+
+def padded(length: int, multiple: int) -> int:
+    """The smallest multiple that holds length."""
+    return -(-length // multiple) * multiple
+
+
+def plan(spec: ModelSpec, height: int, width: int) -> Plan:
+    """How a picture of height x width pixels is worked on: as one tile up to whole_max pixels, else as tiles of one size.
+
+    Size alone decides, so the answer never depends on load. Raises ValueError for sides under 1.
+    """
+    if height < 1 or width < 1:
+        raise ValueError(f"a picture of {height} x {width} pixels has no content")
+    rows, columns = padded(height, spec.size_multiple), padded(width, spec.size_multiple)
+    if rows * columns <= spec.whole_max:
+        return Plan(rows, columns, (Tile(0, 0, rows, columns),), (np.ones((rows, columns), np.float32),))
+    rows, columns = max(rows, spec.tile), max(columns, spec.tile)
+    down, down_weights = _places(rows, spec)
+    across, across_weights = _places(columns, spec)
+    tiles = tuple(Tile(top, left, spec.tile, spec.tile) for top in down for left in across)
+    windows = tuple(np.outer(v, h).astype(np.float32) for v in down_weights for h in across_weights)
+    return Plan(rows, columns, tiles, windows)
+
+
+def _places(length: int, spec: ModelSpec) -> tuple[list[int], list[NDArray[np.float64]]]:
+    """Evenly spread starts at multiples of the size multiple, and each tile's share of the pixels it covers."""
+    count = max(1, -(-(length - spec.overlap) // (spec.tile - spec.overlap)))
+    last = length - spec.tile
+    starts = [last * i // (count - 1) // spec.size_multiple * spec.size_multiple for i in range(count)] if count > 1 else [0]
+    bells = [_bell(start, length, spec.tile) for start in starts]
+    total = np.sum(bells, axis=0)
+    return starts, [(bell / total)[start : start + spec.tile] for start, bell in zip(starts, bells, strict=True)]
+
+
+def _bell(start: int, length: int, tile: int) -> NDArray[np.float64]:
+    """A raised cosine over the tile, zero elsewhere; never zero inside, so that a border covered once still counts."""
+    bell = np.zeros(length)
+    bell[start : start + tile] = np.sin(np.pi * (np.arange(tile) + 0.5) / tile) ** 2
+    return bell
+
+
+def pad(field: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """b c h w grown to height x width at the bottom and right by reflection."""
+    down, across = height - field.shape[2], width - field.shape[3]
+    return np.pad(field, ((0, 0), (0, 0), (0, down), (0, across)), mode="symmetric")

@@ -1,0 +1,93 @@
+"""What can go wrong, and whose fault it is. Every error is answered as RFC 9457 problem+json.
+
+ServiceError
+├─ Malformed            400  the request or its picture cannot be read
+├─ Unauthorised         401  no key, or one that is not known
+├─ Forbidden            403  the key or address may not do this
+├─ NotFound             404  no such model, task, job or result
+├─ NotAcceptable        406  no format that the caller accepts
+├─ SlowSender           408  the body did not arrive in time
+├─ Conflict             409  the same idempotency key with another request
+├─ TooLarge             413  bytes, pixels, frames or megapixel-steps over a limit
+├─ UnsupportedMedia     415  not a kind of file that is read here
+├─ InvalidValue         422  a value or key that is not allowed
+├─ QueueFull            429  too much waits already, or the caller's quota is spent
+├─ BadAnswer            500  the engine's answer has the wrong shape or is not finite
+├─ EngineUnavailable    503  no engine answers
+└─ DeadlineExceeded     504  the deadline passed, or cannot be met
+"""
+
+from typing import ClassVar
+
+
+class ServiceError(Exception):
+    """detail: a sentence for the caller that names the value and what is allowed; it never holds bytes, paths or keys."""
+
+    status: ClassVar[int] = 500
+    slug: ClassVar[str] = "internal"
+    title: ClassVar[str] = "Something went wrong here"
+
+    def __init__(self, detail: str, *, retry_after: float | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.retry_after = retry_after
+
+
+class Malformed(ServiceError):
+    status, slug, title = 400, "malformed", "The request cannot be read"
+
+
+class Unauthorised(ServiceError):
+    status, slug, title = 401, "unauthorised", "A valid API key is needed"
+
+
+class Forbidden(ServiceError):
+    status, slug, title = 403, "forbidden", "Not allowed"
+
+
+class NotFound(ServiceError):
+    status, slug, title = 404, "not-found", "No such thing"
+
+
+class NotAcceptable(ServiceError):
+    status, slug, title = 406, "not-acceptable", "No acceptable format"
+
+
+class SlowSender(ServiceError):
+    status, slug, title = 408, "slow-sender", "The body did not arrive in time"
+
+
+class Conflict(ServiceError):
+    status, slug, title = 409, "conflict", "In conflict with an earlier request"
+
+
+class TooLarge(ServiceError):
+    status, slug, title = 413, "too-large", "Over a limit"
+
+
+class UnsupportedMedia(ServiceError):
+    status, slug, title = 415, "unsupported-media", "Not a kind of file that is read here"
+
+
+class InvalidValue(ServiceError):
+    status, slug, title = 422, "invalid-value", "A value is not allowed"
+
+
+class QueueFull(ServiceError):
+    status, slug, title = 429, "queue-full", "Too much work is waiting"
+
+
+class BadAnswer(ServiceError):
+    status, slug, title = 500, "bad-answer", "The engine's answer is wrong"
+
+
+class EngineUnavailable(ServiceError):
+    status, slug, title = 503, "engine-unavailable", "No engine answers"
+
+
+class DeadlineExceeded(ServiceError):
+    status, slug, title = 504, "deadline-exceeded", "The deadline passed or cannot be met"
+
+
+class UnknownModel(NotFound):
+    slug, title = "unknown-model", "No such model"

@@ -1,0 +1,1 @@
+"""Trains RDDM checkpoints: networks, data, losses, presets, evaluation."""
