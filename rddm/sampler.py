@@ -9,6 +9,8 @@ The same generator is driven synchronously by training and tests (`run`), asynch
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -72,7 +74,7 @@ def timesteps(spec: ModelSpec, steps: int) -> list[int]:
 def update(
     spec: ModelSpec, schedule: Schedule, x_t: Array, p: Prediction, t: int, t_next: int, noise: Callable[[], Array]
 ) -> Array:
-    """One step t -> t' (equations 12 and 13, for skipped steps with beta_t^2 = beta_bar_t^2 - beta_bar_t'^2); at t' = -1 it is x_0.
+    """One step t -> t' (equations 12 and 13; over skipped steps beta_t^2 = beta_bar_t^2 - beta_bar_t'^2). At t' = -1 it is x_0.
 
     sigma^2 = eta beta_t^2 beta_bar_t'^2 / beta_bar_t^2. noise gives z, and is called only where eta > 0.
     `recomposed` builds x_t' from the clipped x_0 and residual instead of subtracting from x_t: DDIM's update under clipping.
@@ -91,7 +93,7 @@ def update(
 
 def sigma_squared(spec: ModelSpec, schedule: Schedule, t: int, t_next: int) -> float:
     """Variance of the noise added back at t -> t': eta (b^2 - b'^2) b'^2 / b^2, or DDIM's eta^2 times its own variance."""
-    (alpha_bar, beta_bar), (alpha_next, beta_next) = schedule.at(t), schedule.at(t_next)
+    (_, beta_bar), (alpha_next, beta_next) = schedule.at(t), schedule.at(t_next)
     if beta_bar == 0:
         return 0.0
     share = (beta_bar**2 - beta_next**2) * beta_next**2 / beta_bar**2
@@ -113,9 +115,9 @@ def sample(spec: ModelSpec, schedule: Schedule, x_in: Array, noise: Noise, steps
     """
     grid = timesteps(spec, steps or spec.default_steps)
     x_t = start(spec, schedule, x_in, noise(0))
-    for i, (t, t_next) in enumerate(zip(grid[:-1], grid[1:], strict=True)):
-        prediction = yield Question(x_t, t, times(spec, schedule, t), i + 1, len(grid) - 1)
-        x_t = update(spec, schedule, x_t, prediction, t, t_next, lambda k=i + 1: noise(k))
+    for i, (t, t_next) in enumerate(pairwise(grid), start=1):
+        prediction = yield Question(x_t, t, times(spec, schedule, t), i, len(grid) - 1)
+        x_t = update(spec, schedule, x_t, prediction, t, t_next, partial(noise, i))
     return x_t
 
 

@@ -19,7 +19,8 @@ Array = Any  # a NumPy array or a torch tensor: this package never asks which
 
 
 def _normalised(weights: NDArray[Any]) -> NDArray[Any]:
-    return weights / weights.sum()
+    share: NDArray[Any] = weights / weights.sum()
+    return share
 
 
 def _ramp(timesteps: int, exponent: float) -> NDArray[Any]:
@@ -32,12 +33,12 @@ def _linspace_ramp(timesteps: int, exponent: float) -> NDArray[Any]:
     return _normalised(np.linspace(0, 1, timesteps, dtype=np.float32) ** np.float32(exponent))
 
 
-def _normal(timesteps: int, exponent: float) -> NDArray[Any]:
+def _normal(timesteps: int, _exponent: float) -> NDArray[Any]:
     x = np.linspace(-3, 3, timesteps, dtype=np.float32)
     return _normalised(np.exp(-(x**2) / 2) / np.float32(np.sqrt(2 * np.pi)))
 
 
-def _average(timesteps: int, exponent: float) -> NDArray[Any]:
+def _average(timesteps: int, _exponent: float) -> NDArray[Any]:
     return np.full(timesteps, 1 / timesteps)
 
 
