@@ -1,0 +1,34 @@
+"""What every test may ask for, and the rule that a skip for want of a system package fails where skips are forbidden."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+MAY_SKIP = {"gpu", "slow"}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Slow tests run only when asked for with -m."""
+    if config.option.markexpr:
+        return
+    for item in items:
+        if "slow" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="slow: run with -m slow"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> object:
+    """With RDDM_FORBID_SKIPS=1 a skipped test fails, unless it is marked gpu or slow."""
+    report = yield
+    if report.skipped and os.environ.get("RDDM_FORBID_SKIPS") == "1" and not hasattr(report, "wasxfail") and not MAY_SKIP & set(item.keywords):
+        report.outcome = "failed"
+        report.longrepr = f"skipped where skips are forbidden: {report.longrepr}"
+    return report
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
