@@ -86,3 +86,27 @@ def pad(field: NDArray[np.float32], height: int, width: int) -> NDArray[np.float
     """b c h w grown to height x width at the bottom and right by reflection."""
     down, across = height - field.shape[2], width - field.shape[3]
     return np.pad(field, ((0, 0), (0, 0), (0, down), (0, across)), mode="symmetric")
+
+
+def shares(length: int, size: int) -> NDArray[np.float32]:
+    """Averaging by area along one axis, as a matrix (size, length): row i holds what each input pixel gives to output pixel i."""
+    edges = np.arange(size + 1) * (length / size)
+    pixels = np.arange(length)
+    covered = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+    return np.asarray(covered.clip(0) * (size / length), dtype=np.float32)
+
+
+def context(x_in: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """The whole picture b 3 h w averaged by area to b 3 height width: what a tile is told of the picture around it.
+
+    A picture that already has this size is returned as it is. In torch: `shares(h, height) @ x_in @ shares(w, width).T`.
+    """
+    rows, columns = x_in.shape[-2:]
+    if (rows, columns) == (height, width):
+        return x_in
+    bands = np.empty((*x_in.shape[:-2], height, columns), np.float32)
+    for i, share in enumerate(shares(rows, height)):
+        used = np.flatnonzero(share)
+        band = slice(used[0], used[-1] + 1)
+        bands[..., i, :] = share[band] @ x_in[..., band, :]
+    return np.asarray(bands @ shares(columns, width).T, dtype=np.float32)
