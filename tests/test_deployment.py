@@ -1,0 +1,59 @@
+"""The compose file and the Dockerfiles are read by the tools that would run them."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+PROFILES = ["cpu", "gpu", "triton", "monitoring", "training"]
+COMPOSE = "docker-compose"
+
+
+def config(root: Path, *profiles: str) -> dict:
+    if shutil.which(COMPOSE) is None:
+        pytest.skip("docker-compose is not installed (Debian package docker-compose)")
+    flags = [flag for profile in profiles for flag in ("--profile", profile)]
+    done = subprocess.run([COMPOSE, *flags, "config"], cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return yaml.safe_load(done.stdout)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_compose_accepts_every_profile(root: Path, profile: str) -> None:
+    assert config(root, profile)["services"]
+
+
+def test_every_service_is_confined(root: Path) -> None:
+    for name, service in config(root, *PROFILES)["services"].items():
+        assert service.get("read_only"), name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["user"] not in {"", "0", "root"}, name
+        assert "no-new-privileges:true" in service["security_opt"], name
+
+
+def test_only_loopback_is_published_and_nothing_of_triton(root: Path) -> None:
+    for name, service in config(root, *PROFILES)["services"].items():
+        ports = [str(port) for port in service.get("ports", [])]
+        assert all(port.startswith("127.0.0.1:") for port in ports), (name, ports)
+        assert not (name.startswith("triton") and ports), name
+
+
+def test_a_stopping_gateway_is_given_longer_than_its_longest_request(root: Path) -> None:
+    services = config(root, *PROFILES)["services"]
+    gateways = [service for name, service in services.items() if name.startswith("gateway")]
+    assert gateways
+    for service in gateways:
+        longest = float(service["environment"]["RDDM_REQUEST_TIMEOUT_SECONDS"])
+        grace = service["stop_grace_period"].removesuffix("s")
+        minutes, _, seconds = grace.rpartition("m")
+        assert 60 * float(minutes or 0) + float(seconds or 0) > longest
+
+
+@pytest.mark.parametrize("dockerfile", sorted(path.name for path in Path(__file__).parent.parent.joinpath("docker").glob("*.Dockerfile")))
+def test_dockerfiles_pass_the_linter(root: Path, dockerfile: str) -> None:
+    hadolint = Path(sys.executable).with_name("hadolint")
+    done = subprocess.run([hadolint, root / "docker" / dockerfile], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,46 @@
+"""The command line, the wheel, and what the README promises of the files."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from rddm.__main__ import main, verbs
+
+
+def test_every_verb_has_a_summary_and_answers_help(capsys) -> None:
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    for name in verbs():
+        line = next(line for line in shown.splitlines() if line.strip().startswith(name))
+        assert "(not installed)" not in line
+        assert len(line.split()) > 2, f"{name} has no summary"
+
+
+def test_an_unknown_verb_is_refused_with_the_list(capsys) -> None:
+    assert main(["restroe"]) == 2
+    assert "'restroe'" in (error := capsys.readouterr().err)
+    assert "restore" in error
+
+
+def test_the_method_and_the_service_import_without_torch() -> None:
+    code = "import sys; sys.modules['torch'] = None; import rddm.sampler, rddm.image, service.app, service.commands"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_wheel_carries_models_and_page(root: Path, tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path], cwd=root, check=True, capture_output=True)
+    [wheel] = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    shipped = [path.parent.name for path in (root / "model_repository").glob("*/config.pbtxt")]
+    assert {"lowlight", "derain"} <= set(shipped)
+    for name in shipped:
+        assert f"service/model_repository/{name}/config.pbtxt" in names
+        assert f"service/model_repository/{name}/1/model.onnx" in names
+    assert "service/page/index.html" in names
+
+
+def test_the_methods_code_stays_small_enough_to_read(root: Path) -> None:
+    lines = sum(len(path.read_text().splitlines()) for path in (root / "rddm").glob("*.py"))
+    assert lines < 1300, lines
