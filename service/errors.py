@@ -14,6 +14,7 @@ ServiceError
 ├─ QueueFull            429  too much waits already, or the caller's quota is spent
 ├─ BadAnswer            500  the engine's answer has the wrong shape or is not finite
 ├─ EngineUnavailable    503  no engine answers
+│  └─ OutOfMemory      503  the engine has no room for this batch: the scheduler tries a smaller one
 └─ DeadlineExceeded     504  the deadline passed, or cannot be met
 """
 
@@ -83,6 +84,10 @@ class BadAnswer(ServiceError):
 
 class EngineUnavailable(ServiceError):
     status, slug, title = 503, "engine-unavailable", "No engine answers"
+
+
+class OutOfMemory(EngineUnavailable):
+    slug, title = "out-of-memory", "The engine is out of memory"
 
 
 class DeadlineExceeded(ServiceError):
