@@ -65,11 +65,15 @@ def targets(objective: Objective, x_0: Array, res: Array, eps: Array) -> tuple[A
 
 
 def times(spec: ModelSpec, schedule: Schedule, t: int) -> tuple[float, float]:
-    """What the residual and the noise network are told at index t: (t, t), or (alpha_bar_t T, beta_bar_t T)."""
+    """What the residual and the noise network are told at index t: (t, t), or (alpha_bar_t T, beta_bar_t T).
+
+    A network that models the noise alone is told the noise's time in both places.
+    """
     if spec.time_input == "t":
         return float(t), float(t)
     alpha_bar, beta_bar = schedule.at(t)
-    return alpha_bar * spec.timesteps, beta_bar * spec.timesteps
+    noise = beta_bar * spec.timesteps
+    return (noise, noise) if spec.objective == "pred_noise" else (alpha_bar * spec.timesteps, noise)
 
 
 def predict(

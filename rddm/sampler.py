@@ -10,8 +10,8 @@ The same generator is driven synchronously by training and tests (`run`), asynch
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
-from typing import Any
+from itertools import count, pairwise
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,12 @@ class Question:
 
 
 Sampling = Generator[Question, Prediction, Array]
+Removal = Literal["both", "residual", "noise"]
+PASSES: dict[str, tuple[Removal, ...]] = {
+    "simultaneous": ("both",),
+    "residual_first": ("residual", "noise"),
+    "noise_first": ("noise", "residual"),
+}
 
 
 def philox_noise(seed: int, channels: int, height: int, width: int) -> Callable[[int], NDArray[np.float32]]:
@@ -72,23 +78,50 @@ def timesteps(spec: ModelSpec, steps: int) -> list[int]:
 
 
 def update(
-    spec: ModelSpec, schedule: Schedule, x_t: Array, p: Prediction, t: int, t_next: int, noise: Callable[[], Array]
+    spec: ModelSpec,
+    schedule: Schedule,
+    x_t: Array,
+    p: Prediction,
+    t: int,
+    t_next: int,
+    noise: Callable[[], Array],
+    remove: Removal = "both",
 ) -> Array:
     """One step t -> t' (equations 12 and 13; over skipped steps beta_t^2 = beta_bar_t^2 - beta_bar_t'^2). At t' = -1 it is x_0.
 
-    sigma^2 = eta beta_t^2 beta_bar_t'^2 / beta_bar_t^2. noise gives z, and is called only where eta > 0.
+    sigma^2 = eta beta_t^2 beta_bar_t'^2 / beta_bar_t^2. noise gives z, and is called only where it is added.
+    remove: `residual` or `noise` leaves the other where it is (the two-pass orders; update `noise` only).
     `recomposed` builds x_t' from the clipped x_0 and residual instead of subtracting from x_t: DDIM's update under clipping.
+    `ancestral` draws from the posterior q(x_t' | x_t, x_0, res), the authors' sampler where S = T; eta is not asked.
     """
     if t_next < 0:
         return p.x_0
     (alpha_bar, beta_bar), (alpha_next, beta_next) = schedule.at(t), schedule.at(t_next)
+    if spec.update == "ancestral":
+        return _ancestral(p, x_t, (alpha_bar, beta_bar**2), (alpha_next, beta_next**2), noise)
     sigma2 = sigma_squared(spec, schedule, t, t_next)
     kept = max(beta_next**2 - sigma2, 0.0) ** 0.5
     if spec.update == "recomposed":
         x = p.x_0 + alpha_next * p.res + kept * p.eps
     else:
-        x = x_t - (alpha_bar - alpha_next) * p.res - (beta_bar - kept) * p.eps
+        x = x_t
+        if remove != "noise":
+            x = x - (alpha_bar - alpha_next) * p.res
+        if remove != "residual":
+            x = x - (beta_bar - kept) * p.eps
     return x + sigma2**0.5 * noise() if spec.eta else x
+
+
+def _ancestral(
+    p: Prediction, x_t: Array, now: tuple[float, float], after: tuple[float, float], noise: Callable[[], Array]
+) -> Array:
+    """Posterior mean and noise from (alpha_bar, beta_bar^2) at t and t'."""
+    (alpha_bar, b2), (alpha_next, b2_next) = now, after
+    if b2 == 0:
+        return p.x_0 + alpha_next * p.res
+    step2 = b2 - b2_next
+    mean = (b2_next * x_t + (step2 * alpha_next - b2_next * (alpha_bar - alpha_next)) * p.res + step2 * p.x_0) / b2
+    return mean + (step2 * b2_next / b2) ** 0.5 * noise()
 
 
 def sigma_squared(spec: ModelSpec, schedule: Schedule, t: int, t_next: int) -> float:
@@ -108,16 +141,19 @@ def start(spec: ModelSpec, schedule: Schedule, x_in: Array, eps: Array) -> Array
 
 
 def sample(spec: ModelSpec, schedule: Schedule, x_in: Array, noise: Noise, steps: int | None = None) -> Sampling:
-    """The reverse process from x_in (b c h w in [-1, 1]; zeros for generation) to x_0, in `steps` network calls.
+    """The reverse process from x_in (b c h w in [-1, 1]; zeros for generation) to x_0, in `steps` network calls a pass.
 
-    noise(k) is the k-th field, shaped like x_in: 0 starts, later ones are drawn only where eta > 0.
+    noise(k) is the k-th field, shaped like x_in: 0 starts, the next ones serve the steps that add noise, as they come.
+    A second pass (spec.order) starts at T - 1 again, from the x_0 of the first, as the authors' does.
     Raises ValueError for steps outside 1..T.
     """
-    grid = timesteps(spec, steps or spec.default_steps)
+    grid = list(pairwise(timesteps(spec, steps or spec.default_steps)))
+    fields = map(noise, count(1))
     x_t = start(spec, schedule, x_in, noise(0))
-    for i, (t, t_next) in enumerate(pairwise(grid), start=1):
-        prediction = yield Question(x_t, t, times(spec, schedule, t), i, len(grid) - 1)
-        x_t = update(spec, schedule, x_t, prediction, t, t_next, partial(noise, i))
+    plan = [(remove, *step) for remove in PASSES[spec.order] for step in grid]
+    for i, (remove, t, t_next) in enumerate(plan, start=1):
+        prediction = yield Question(x_t, t, times(spec, schedule, t), i, len(plan))
+        x_t = update(spec, schedule, x_t, prediction, t, t_next, partial(next, fields), remove)
     return x_t
 
 

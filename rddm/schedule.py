@@ -53,23 +53,31 @@ RAMPS: dict[str, Callable[[int, float], NDArray[Any]]] = {
 }
 
 
-def _linear_betas(timesteps: int) -> Table:
-    return np.linspace(1e-4, 0.02, timesteps, dtype=np.float32).astype(np.float64)
+def _from_both_ends(first: float, last: float, count: int) -> NDArray[np.float32]:
+    """torch.linspace in float32, bit for bit: each half counts from its own end, and rounds once."""
+    start, end = np.float32(first), np.float32(last)
+    step = (end - start) / np.float32(max(count - 1, 1))
+    i = np.arange(count, dtype=np.float64)
+    values = np.where(i < count // 2, float(start) + float(step) * i, float(end) - float(step) * (count - 1 - i))
+    return np.asarray(values, dtype=np.float32)
 
 
-def _scaled_linear_betas(timesteps: int) -> Table:
-    roots = np.linspace(1e-4**0.5, 0.02**0.5, timesteps, dtype=np.float32)
-    return np.asarray(roots**2, dtype=np.float64)
+def _linear_betas(timesteps: int) -> NDArray[np.float32]:
+    return _from_both_ends(1e-4, 0.02, timesteps)
 
 
-def _cosine_betas(timesteps: int) -> Table:
+def _scaled_linear_betas(timesteps: int) -> NDArray[np.float32]:
+    return _from_both_ends(1e-4**0.5, 0.02**0.5, timesteps) ** 2
+
+
+def _cosine_betas(timesteps: int) -> NDArray[np.float32]:
     u = np.arange(timesteps + 1) / timesteps
     level = np.cos((u + 0.008) / 1.008 * np.pi / 2) ** 2
-    return np.asarray(np.minimum(1 - level[1:] / level[:-1], 0.999).astype(np.float32), dtype=np.float64)
+    return np.asarray(np.minimum(1 - level[1:] / level[:-1], 0.999), dtype=np.float32)
 
 
 # DDIM's beta schedules by diffusers' names; spec: alpha_bar = 1 - sqrt(A), beta_bar^2 = 1 - A, A = cumprod(1 - beta).
-DDIM_BETAS: dict[str, Callable[[int], Table]] = {
+DDIM_BETAS: dict[str, Callable[[int], NDArray[np.float32]]] = {
     "ddim_linear": _linear_betas,
     "ddim_scaled_linear": _scaled_linear_betas,
     "ddim_cosine": _cosine_betas,
@@ -78,35 +86,39 @@ CURVES = (*RAMPS, *DDIM_BETAS)
 
 
 def alphas_cumprod(name: str, timesteps: int) -> NDArray[np.float32]:
-    """DDIM's A_t = prod(1 - beta_s), float32 as diffusers computes it, shape (T,)."""
-    steps = np.float32(1) - DDIM_BETAS[name](timesteps).astype(np.float32)
-    return np.cumprod(steps.astype(np.float64)).astype(np.float32)
+    """DDIM's A_t = prod(1 - beta_s), float32 as diffusers computes it (products kept in double), shape (T,)."""
+    factors = np.float32(1) - DDIM_BETAS[name](timesteps)
+    return np.cumprod(factors, dtype=np.float64).astype(np.float32)
 
 
-def _accumulated(increments: NDArray[Any]) -> Table:
-    """Running sum clipped to [0, 1], rounded to the increments' own precision at each step."""
-    total = np.cumsum(increments, dtype=np.float64).clip(0, 1)
-    return total.astype(increments.dtype).astype(np.float64)
+def increments(curve: Curve, timesteps: int) -> NDArray[Any]:
+    """The T increments of a named curve, summing to 1, in the precision of the authors' arithmetic.
+
+    Raises ValueError, with the list of names, for an unknown one or for DDIM's, which are given by their cumulative values.
+    """
+    if curve.name not in RAMPS:
+        raise ValueError(f"unknown schedule {curve.name!r}; expected one of {sorted(CURVES)}")
+    return RAMPS[curve.name](timesteps, curve.exponent)
 
 
-def _check_name(name: str) -> None:
-    if name not in CURVES:
-        raise ValueError(f"unknown schedule {name!r}; expected one of {sorted(CURVES)}")
+def _accumulated(parts: NDArray[Any]) -> NDArray[Any]:
+    """Running sum clipped to [0, 1], in double, rounded to the parts' own precision."""
+    total: NDArray[Any] = np.cumsum(parts, dtype=np.float64).astype(parts.dtype).clip(0, 1)
+    return total
 
 
 def _alpha_bar(curve: Curve, timesteps: int) -> Table:
-    _check_name(curve.name)
     if curve.name in DDIM_BETAS:
         return np.asarray(1 - np.sqrt(alphas_cumprod(curve.name, timesteps)), dtype=np.float64)
-    return _accumulated(RAMPS[curve.name](timesteps, curve.exponent))
+    return _accumulated(increments(curve, timesteps)).astype(np.float64)
 
 
-def _beta_bar2(curve: Curve, timesteps: int, sum_scale: float) -> Table:
-    _check_name(curve.name)
+def _beta_bar(curve: Curve, timesteps: int, sum_scale: float) -> Table:
+    """Square roots are taken in the table's own precision; torch's float32 root (MKL) may differ by one unit in the last place."""
     if curve.name in DDIM_BETAS:
-        return np.asarray(1 - alphas_cumprod(curve.name, timesteps), dtype=np.float64)
-    increments = RAMPS[curve.name](timesteps, curve.exponent)
-    return _accumulated(increments * increments.dtype.type(sum_scale))
+        return np.asarray(np.sqrt(1 - alphas_cumprod(curve.name, timesteps)), dtype=np.float64)
+    parts = increments(curve, timesteps)
+    return np.asarray(np.sqrt(_accumulated(parts * parts.dtype.type(sum_scale))), dtype=np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +161,7 @@ def make_schedule(spec: AnySchedule, timesteps: int) -> Schedule:
     start_noise = float(spec.sum_scale) ** 0.5
     if isinstance(spec, TableSchedule):
         return Schedule(np.asarray(spec.alpha_bar), np.asarray(spec.beta_bar), start_noise)
-    beta_bar = np.sqrt(_beta_bar2(spec.beta2, timesteps, spec.sum_scale))
+    beta_bar = _beta_bar(spec.beta2, timesteps, spec.sum_scale)
     return Schedule(_alpha_bar(spec.alpha, timesteps), beta_bar, start_noise)
 
 
@@ -158,5 +170,5 @@ def with_curves(schedule: Schedule, alpha: Curve | None, beta2: Curve | None) ->
     if alpha is not None:
         schedule = replace(schedule, alpha_bar=_alpha_bar(alpha, schedule.timesteps))
     if beta2 is not None:
-        schedule = replace(schedule, beta_bar=np.sqrt(_beta_bar2(beta2, schedule.timesteps, schedule.start_noise**2)))
+        schedule = replace(schedule, beta_bar=_beta_bar(beta2, schedule.timesteps, schedule.start_noise**2))
     return schedule

@@ -78,6 +78,9 @@ class ModelSpec(Frozen):
     residual_clip: predicted residuals are clipped to +-this: 1 for the authors' checkpoints, 2 (all that two images can
         differ by) for new models.
     image_clip: likewise for the predicted x_0; None leaves it unclipped (diffusers' clip_sample=False).
+    order: `simultaneous` removes residual and noise together; the two-pass orders remove one along the whole grid, then, from the
+        x_0 that this found, the other (twice the network calls; for networks told abar_bbar).
+    update, variance, grid: see rddm.sampler.
     sm_n_inversion: how SM-N finds x_0 where 1 - alpha_bar_t is 0 (see rddm.objective): `damped`, or `authors`.
     size_multiple: height and width that the network takes are multiples of it.
     tile, overlap: pixels; above whole_max pixels (height x width) a picture is worked on in overlapping tiles.
@@ -99,7 +102,7 @@ class ModelSpec(Frozen):
     image_clip: float | None = Field(default=1.0, gt=0)
     sm_n_inversion: Literal["damped", "authors"] = "damped"
     order: Literal["simultaneous", "residual_first", "noise_first"] = "simultaneous"
-    update: Literal["noise", "recomposed"] = "noise"
+    update: Literal["noise", "recomposed", "ancestral"] = "noise"
     variance: Literal["rddm", "ddim"] = "rddm"
     grid: Literal["even", "authors", "leading"] = "even"
     eta: float = Field(default=0.0, ge=0, le=1)

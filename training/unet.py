@@ -6,13 +6,15 @@ and width must be multiples of `Unet.size_multiple`. Linear attention looks over
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-Arrangement = Literal["one", "two", "shared"]
+from rddm.spec import CHANNELS
+from training.network import UNetConfig
+
 HEADS, HEAD_CHANNELS = 4, 32
 GROUPS = 8
 
@@ -178,7 +180,7 @@ def _level(channels: int, time: int, blocks_in: int, resample: nn.Module) -> nn.
 
 
 def _downs(dims: Sequence[int], time: int) -> nn.ModuleList:
-    levels = list(zip(dims[:-1], dims[1:], strict=True))
+    levels = list(pairwise(dims))
     return nn.ModuleList(
         _level(a, time, a, nn.Conv2d(a, b, 3, padding=1) if i == len(levels) - 1 else nn.Conv2d(a, b, 4, 2, 1))
         for i, (a, b) in enumerate(levels)
@@ -186,7 +188,7 @@ def _downs(dims: Sequence[int], time: int) -> nn.ModuleList:
 
 
 def _ups(dims: Sequence[int], time: int, *, skips: bool) -> nn.ModuleList:
-    levels = list(zip(dims[:-1], dims[1:], strict=True))[::-1]
+    levels = list(pairwise(dims))[::-1]
     return nn.ModuleList(
         _level(b, time, a + b if skips else b, _upsample(a, b, last=i == len(levels) - 1)) for i, (a, b) in enumerate(levels)
     )
@@ -284,41 +286,33 @@ class SharedUnet(_Encoder):
 class UnetRes(nn.Module):
     """The authors' U-Nets behind the house's graph: forward(x_t, condition, time) -> one output, or two.
 
-    x_t: b 3 h w; condition: b condition_channels h w, or None where that is 0; time: b 2, what the residual and the noise head
-    are told. outputs: 1, or 2 (two networks, two decoders, or one network with six channels, SM-Res-N-1Net).
-    noise_alone: the single output is the noise, so that the network is told the noise head's time.
-    Raises ValueError for an arrangement that cannot give that many outputs.
+    x_t: b 3 h w; condition: b c h w, or None where the config lists nothing; time: b 2, what the residual (or only) and the noise
+    network are told. share_encoder as the authors number it: -1 one network, with six channels where two outputs are asked
+    (SM-Res-N-1Net); 0 two networks; 1 one encoder and two decoders. Raises ValueError where that cannot give config.outputs.
     """
 
-    def __init__(
-        self,
-        arrangement: Arrangement = "one",
-        dim: int = 64,
-        dim_mults: Sequence[int] = (1, 2, 4, 8),
-        condition_channels: int = 3,
-        outputs: int = 1,
-        noise_alone: bool = False,
-    ) -> None:
+    def __init__(self, config: UNetConfig) -> None:
         super().__init__()
-        allowed = {"one": (1, 2), "two": (2,), "shared": (2,)}
-        if arrangement not in allowed:
-            raise ValueError(f"unknown arrangement {arrangement!r}; expected one of {sorted(allowed)}")
-        if outputs not in allowed[arrangement]:
-            raise ValueError(f"arrangement {arrangement!r} gives {allowed[arrangement]} outputs, the objective needs {outputs}")
-        self.arrangement, self.outputs, self.time_of_unet0 = arrangement, outputs, int(noise_alone)
-        channels = 3 + condition_channels
-        if arrangement == "shared":
-            self.shared = SharedUnet(dim, dim_mults, channels)
+        self.config, channels = config, 3 + sum(CHANNELS[part] for part in config.condition)
+        if config.share_encoder != -1 and config.outputs != 2:
+            raise ValueError(f"share_encoder {config.share_encoder} gives 2 outputs; the objective needs {config.outputs}")
+        if config.share_encoder == 1:
+            self.shared = SharedUnet(config.dim, config.dim_mults, channels)
             return
-        self.unet0 = Unet(dim, dim_mults, channels, 3 * outputs if arrangement == "one" else 3)
-        if arrangement == "two":
-            self.unet1 = Unet(dim, dim_mults, channels, 3)
+        own = 3 * config.outputs if config.share_encoder == -1 else 3
+        self.unet0 = Unet(config.dim, config.dim_mults, channels, own)
+        if config.share_encoder == 0:
+            self.unet1 = Unet(config.dim, config.dim_mults, channels, own)
 
     def forward(self, x_t: Tensor, condition: Tensor | None, time: Tensor) -> tuple[Tensor, ...]:
         x = x_t if condition is None else torch.cat((x_t, condition), dim=1)
-        if self.arrangement == "shared":
+        if self.config.share_encoder == 1:
             return self.shared(x, time[:, 0])
-        if self.arrangement == "two":
+        if self.config.share_encoder == 0:
             return self.unet0(x, time[:, 0]), self.unet1(x, time[:, 1])
-        out = self.unet0(x, time[:, self.time_of_unet0])
-        return tuple(out.split(3, dim=1))
+        return tuple(self.unet0(x, time[:, 0]).split(3, dim=1))
+
+
+def make_unet(config: UNetConfig) -> UnetRes:
+    """The network of the config, freshly initialised from torch's global generator."""
+    return UnetRes(config)
