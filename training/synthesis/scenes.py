@@ -66,8 +66,8 @@ def palette(rng: Rng, count: int) -> Floats:
     """`count` reflectances of one scene, (count, 3): a few kinds of matter with jittered lightness and colour."""
     kinds = MATTER[rng.choice(len(MATTER), rng.integers(3, 8), replace=False)]
     colours = kinds[rng.integers(0, len(kinds), count)]
-    lightness = np.exp(rng.normal(0, 0.45, (count, 1)))
-    colour = np.exp(rng.normal(0, rng.uniform(0.03, 0.25), (count, 3)))
+    lightness = np.exp(rng.normal(0, rng.uniform(0.3, 0.9), (count, 1)))
+    colour = np.exp(rng.normal(0, rng.uniform(0.02, 0.18), (count, 3)))
     return np.clip(colours * lightness * colour, 0.004, 0.95).astype(np.float32)
 
 
@@ -313,7 +313,7 @@ THINGS = (text, twigs, strokes, ball, face)
 def illuminate(rng: Rng, canvas: Floats) -> Floats:
     """Reflectance -> radiance: a smooth field of light, sometimes a shadow's edge, sometimes a lens's falloff."""
     side = canvas.shape[0]
-    light = np.exp(rng.uniform(0, 0.6) * smooth_field(rng, side, int(rng.integers(1, 4))))
+    light = np.exp(rng.uniform(0, 0.8) * smooth_field(rng, side, int(rng.integers(1, 4))))
     if rng.random() < 0.35:
         edge = fractal(rng, side, 2.2) if rng.random() < 0.5 else leaf_plane(rng, side)
         light *= np.where(gaussian_filter(edge, rng.uniform(0.7, 8)) > 0, 1, rng.uniform(0.2, 0.7))
@@ -334,7 +334,7 @@ def expose(rng: Rng, radiance: Floats, mean: float) -> Floats:
     saturation = rng.uniform(0.6, 1.25)
     grey = radiance.mean(2, keepdims=True)
     radiance = np.clip(grey + saturation * (radiance - grey), 1e-4, None)
-    contrast = rng.uniform(0.8, 1.15)
+    contrast = rng.uniform(0.9, 1.6)
     gain, probe = 1.0, radiance[::4, ::4] ** contrast
     for _ in range(6):
         gain *= (mean / max(float(to_srgb(gain * probe).mean()), 1e-3)) ** 1.8
@@ -353,12 +353,12 @@ def render(seed: int, side: int) -> NDArray[np.uint8]:
     painter = Painter(rng, side)
     GROUNDS[rng.choice(len(GROUNDS), p=[0.3, 0.2, 0.2, 0.3])](painter)
     if rng.random() < 0.75:
-        dead_leaves(painter, int(rng.integers(5, 500)), rng.uniform(1.5, 6), side * rng.uniform(0.1, 0.5))
+        dead_leaves(painter, int(5 * 200 ** rng.random()), rng.uniform(1.5, 8), side * rng.uniform(0.1, 0.5))
     if rng.random() < 0.3:
         blur = rng.uniform(1, 6)
         painter.canvas = gaussian_filter(painter.canvas, (blur, blur, 0))
     for _ in range(int(rng.integers(0, 4))):
-        THINGS[rng.choice(len(THINGS), p=[0.2, 0.3, 0.2, 0.15, 0.15])](painter)
+        THINGS[rng.choice(len(THINGS), p=[0.2, 0.35, 0.2, 0.15, 0.1])](painter)
     if rng.random() < 0.4:
         dead_leaves(painter, int(rng.integers(5, 60)), 2, side * rng.uniform(0.05, 0.25))
     radiance = lens(rng, illuminate(rng, painter.canvas))

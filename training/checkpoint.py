@@ -1,0 +1,73 @@
+"""Checkpoints: a folder of model.safetensors (averaged weights), spec.json, network.json, facts.json; resume.safetensors beside.
+
+Every file is written under a temporary name and renamed, so a checkpoint is either the old one or the new one, whole.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from rddm.spec import ModelSpec
+from training.network import NetworkConfig, SmallConfig, UNetConfig, check_fits, make_network
+
+WEIGHTS, SPEC, NETWORK, FACTS, RESUME = "model.safetensors", "spec.json", "network.json", "facts.json", "resume.safetensors"
+_NETWORK_CONFIG: TypeAdapter[SmallConfig | UNetConfig] = TypeAdapter(NetworkConfig)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights with what is needed to use them. facts: free-form JSON for the model card (steps, hours, seed, recipe, figures)."""
+
+    spec: ModelSpec
+    network: SmallConfig | UNetConfig
+    weights: Mapping[str, Tensor]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint to the folder, which is made if missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_tensors(folder / WEIGHTS, checkpoint.weights)
+    write_text(folder / SPEC, checkpoint.spec.model_dump_json(indent=2))
+    write_text(folder / NETWORK, checkpoint.network.model_dump_json(indent=2))
+    write_text(folder / FACTS, json.dumps(dict(checkpoint.facts), indent=2))
+
+
+def load_checkpoint(folder: Path) -> Checkpoint:
+    """Read a checkpoint. Raises FileNotFoundError naming the missing file, ValueError where network and spec disagree."""
+    for name in (WEIGHTS, SPEC, NETWORK):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder} is no checkpoint: {name} is missing")
+    spec = ModelSpec.model_validate_json((folder / SPEC).read_text())
+    network = _NETWORK_CONFIG.validate_json((folder / NETWORK).read_text())
+    check_fits(network, spec)
+    facts = json.loads((folder / FACTS).read_text()) if (folder / FACTS).is_file() else {}
+    return Checkpoint(spec, network, load_file(folder / WEIGHTS), facts)
+
+
+def build(checkpoint: Checkpoint) -> nn.Module:
+    """The checkpoint's network with its weights, in evaluation mode. Raises RuntimeError naming keys that do not match."""
+    network = make_network(checkpoint.network)
+    network.load_state_dict(dict(checkpoint.weights))
+    return network.eval()
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Safetensors, whole or not at all."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary, metadata)
+    temporary.replace(path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Text with a final newline, whole or not at all."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text + "\n")
+    temporary.replace(path)

@@ -1,0 +1,83 @@
+"""One training loss: draw t and eps, diffuse, ask the network, compare with the objective's targets (spec section 2)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from rddm.objective import predict, targets, times
+from rddm.sampler import timesteps
+from rddm.schedule import Schedule, make_schedule
+from rddm.spec import ModelSpec
+from training.recipe import Recipe
+from training.restoring import condition_of
+from training.synthesis.draws import Dice, Pairs
+
+LOSSES = {"l1": functional.l1_loss, "l2": functional.mse_loss}
+
+
+@dataclass(frozen=True)
+class Level:
+    """One level of the forward process per picture: alpha_bar, beta_bar (b 1 1 1), and what the heads are told (b 2)."""
+
+    alpha_bar: Tensor
+    beta_bar: Tensor
+    time: Tensor
+
+
+class Objective:
+    """The training objective of a recipe on one device."""
+
+    def __init__(self, recipe: Recipe, device: torch.device) -> None:
+        self.recipe, self.spec, self.device = recipe, recipe.spec, device
+        self.schedule: Schedule = make_schedule(recipe.spec.schedule, recipe.spec.timesteps)
+        self.alpha_bar = torch.tensor(self.schedule.alpha_bar, dtype=torch.float32, device=device)
+        self.beta_bar = torch.tensor(self.schedule.beta_bar, dtype=torch.float32, device=device)
+        self.told = torch.tensor([times(self.spec, self.schedule, t) for t in range(self.spec.timesteps)], device=device)
+        self.asked = asked_indices(self.spec)
+
+    def draw_t(self, batch: int, dice: Dice) -> Tensor:
+        """Indices t, (b,): uniform over 0..T-1, or as sampling with a random allowed number of steps asks."""
+        if self.recipe.time_sampling == "uniform":
+            return dice.integers(0, self.spec.timesteps, batch)
+        rows = dice.integers(0, len(self.asked), batch).tolist()
+        shares = dice.uniform(0, 1, batch).tolist()
+        chosen = [self.asked[row][int(share * len(self.asked[row]))] for row, share in zip(rows, shares, strict=True)]
+        return torch.tensor(chosen, device=self.device)
+
+    def level(self, t: Tensor) -> Level:
+        """The forward process's level at indices t (b,)."""
+        column = (-1, 1, 1, 1)
+        return Level(self.alpha_bar[t].view(column), self.beta_bar[t].view(column), self.told[t].float())
+
+    def loss(self, network: nn.Module, pairs: Pairs, t: Tensor, eps: Tensor, rollout: bool = False) -> Tensor:
+        """The sum over heads of the mean error of the raw outputs; pairs and eps b 3 h w, t (b,)."""
+        x_0, x_in, level = pairs.target, pairs.given, self.level(t)
+        condition = condition_of(self.spec, x_in, pairs.context)
+        origin = self.first_answer(network, x_in, condition, eps) if rollout else x_0
+        x_t = origin + level.alpha_bar * (x_in - origin) + level.beta_bar * eps
+        wanted = targets(self.spec.objective, x_0, x_in - x_0, eps)
+        with self.autocast():
+            outputs = network(x_t, condition, level.time)
+        error = LOSSES[self.recipe.loss]
+        return sum((error(out.float(), want) for out, want in zip(outputs, wanted, strict=True)), torch.zeros((), device=x_0.device))
+
+    @torch.no_grad()
+    def first_answer(self, network: nn.Module, x_in: Tensor, condition: Tensor | None, eps: Tensor) -> Tensor:
+        """The network's x_0 at t = T-1, where sampling begins: what later steps really start from."""
+        last = self.spec.timesteps - 1
+        x_t = x_in + self.schedule.start_noise * eps
+        with self.autocast():
+            outputs = network(x_t, condition, self.told[last].float().expand(len(x_in), 2))
+        found: Tensor = predict(self.spec, self.schedule, [out.float() for out in outputs], x_t, x_in, last).x_0
+        return found
+
+    def autocast(self) -> torch.autocast:
+        """bfloat16 arithmetic where the recipe asks for it."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16")
+
+
+def asked_indices(spec: ModelSpec) -> list[list[int]]:
+    """For every allowed number of steps, the indices at which sampling asks."""
+    return [timesteps(spec, steps)[:-1] for steps in range(spec.min_steps, spec.max_steps + 1)]

@@ -1,0 +1,105 @@
+"""Recipes: everything that decides what a training run makes, as one TOML file (training/recipes)."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from rddm.spec import Frozen, ModelSpec
+from training.network import NetworkConfig, check_fits
+
+
+class ScenesData(Frozen):
+    """Pairs made here: `pictures` clean scenes of `side` pixels, degraded afresh at every draw (training.synthesis).
+
+    maps: how many streak or drop maps are rendered. holdout pictures at the pool's end are for validation alone.
+    """
+
+    kind: Literal["lowlight", "rain", "raindrop"]
+    pictures: int = Field(default=2400, ge=2)
+    side: int = Field(default=320, ge=64)
+    crop: int = Field(default=128, ge=16)
+    maps: int = Field(default=600, ge=1)
+    holdout: int = Field(default=64, ge=1)
+
+
+class EmojiData(Frozen):
+    """Glyphs of an emoji font at `size` pixels (training.synthesis.emoji); every tenth is held out."""
+
+    kind: Literal["emoji"]
+    size: int = Field(default=64, ge=16)
+
+
+class FolderData(Frozen):
+    """Pairs on disk (training.pairs): clean and given pictures, by folder or by list file."""
+
+    kind: Literal["folder"]
+    target: Path
+    given: Path
+    crop: int = Field(default=256, ge=8)
+
+
+Data = Annotated[ScenesData | EmojiData | FolderData, Field(discriminator="kind")]
+
+
+class Optimiser(Frozen):
+    """adam or radam with the authors' betas; the rate warms up over `warmup` steps, then stays or falls along a cosine."""
+
+    name: Literal["adam", "radam"] = "adam"
+    rate: float = Field(default=8e-5, gt=0)
+    betas: tuple[float, float] = (0.9, 0.99)
+    warmup: int = Field(default=0, ge=0)
+    decay: Literal["constant", "cosine"] = "constant"
+
+
+class EmaConfig(Frozen):
+    """Average of the weights (ema-pytorch's rule, spec section 2): decay min(1 - (1 + k)^-power, beta), k counted after a delay."""
+
+    beta: float = Field(default=0.995, gt=0, lt=1)
+    update_every: int = Field(default=10, ge=1)
+    update_after_step: int = Field(default=100, ge=0)
+    inv_gamma: float = Field(default=1.0, gt=0)
+    power: float = Field(default=2 / 3, gt=0)
+
+
+class Recipe(Frozen):
+    """One training run. Defaults are the authors'; recipes of the models that ship say what they change.
+
+    batch pictures per micro-batch, accumulate micro-batches per step. time_sampling: `uniform` over 0..T-1, or `grid`, over the indices
+    that sampling with min_steps..max_steps asks about. rollout: the chance that x_t of a step is built from the network's own first
+    answer instead of the truth, as in sampling.
+    """
+
+    spec: ModelSpec
+    network: NetworkConfig
+    data: Data
+    steps: int = Field(ge=1)
+    batch: int = Field(default=1, ge=1)
+    accumulate: int = Field(default=2, ge=1)
+    loss: Literal["l1", "l2"] = "l1"
+    clip: float = Field(default=1.0, gt=0)
+    optimiser: Optimiser = Optimiser()
+    ema: EmaConfig = EmaConfig()
+    time_sampling: Literal["uniform", "grid"] = "uniform"
+    rollout: float = Field(default=0.0, ge=0, le=1)
+    precision: Literal["float32", "bfloat16"] = "float32"
+    channels_last: bool = True
+    compile: bool = False
+    seed: int = Field(default=10, ge=0)
+    validate_every: int = Field(default=1000, ge=1)
+    save_every: int = Field(default=1000, ge=1)
+
+    def model_post_init(self, _context: object) -> None:
+        """Refuse a network that cannot serve the spec."""
+        check_fits(self.network, self.spec)
+
+
+def load_recipe(path: Path) -> Recipe:
+    """The recipe in a TOML file. Raises pydantic's ValidationError, naming key and value, for what does not fit."""
+    return Recipe.model_validate(tomllib.loads(path.read_text()))
+
+
+def built_in_recipes() -> dict[str, Path]:
+    """Recipes that come with the package, by name."""
+    return {path.stem: path for path in sorted((Path(__file__).parent / "recipes").glob("*.toml"))}

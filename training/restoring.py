@@ -1,0 +1,71 @@
+"""Sampling with a torch network: rddm.sampler's conversation held synchronously, on whole pictures."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from rddm.objective import predict
+from rddm.sampler import Question, philox_noise, run, sample
+from rddm.schedule import make_schedule
+from rddm.spec import Method, ModelSpec
+
+
+def condition_of(spec: ModelSpec, given: Tensor, context: Tensor | None, mask: Tensor | None = None) -> Tensor | None:
+    """The parts that the spec lists, concatenated: b c h w, or None where it lists nothing. A missing part raises ValueError."""
+    parts = {"image": given, "context": context, "mask": mask}
+    for name in spec.condition:
+        if parts[name] is None:
+            raise ValueError(f"{spec.name} needs {name!r} as a condition, and none was given")
+    chosen = [part for name in spec.condition if (part := parts[name]) is not None]
+    return torch.cat(chosen, 1) if chosen else None
+
+
+@torch.inference_mode()
+def sample_with(
+    network: nn.Module,
+    spec: ModelSpec,
+    given: Tensor,
+    context: Tensor | None = None,
+    steps: int | None = None,
+    seeds: list[int] | None = None,
+    method: Method | None = None,
+) -> Tensor:
+    """x_0 for x_in = given (b 3 h w in [-1, 1]; zeros for generation), one seed per picture; clipped to [-1, 1]."""
+    schedule, batch = make_schedule(spec.schedule, spec.timesteps), len(given)
+    fields = [philox_noise(seed, 3, *given.shape[2:]) for seed in seeds or range(batch)]
+    condition = condition_of(spec, given, context)
+
+    def noise(k: int) -> Tensor:
+        return torch.from_numpy(np.concatenate([field(k) for field in fields])).to(given.device)
+
+    def answer(question: Question) -> object:
+        time = torch.tensor([question.time] * batch, dtype=torch.float32, device=given.device)
+        outputs = network(question.x_t, condition, time)
+        return predict(spec, schedule, outputs, question.x_t, given, question.t, method)
+
+    found: Tensor = run(sample(spec, schedule, given, noise, steps), answer)  # type: ignore[arg-type]
+    return found.clamp(-1, 1)
+
+
+def restore_picture(network: nn.Module, spec: ModelSpec, picture: NDArray[np.uint8], steps: int | None = None, seed: int = 0) -> NDArray[np.uint8]:
+    """A picture (h, w, 3) uint8 restored whole, whatever its size: mirrored at the border up to the size multiple, then cut back."""
+    device = next(network.parameters()).device
+    x = torch.from_numpy(picture.copy()).to(device).permute(2, 0, 1)[None].float() / 127.5 - 1
+    height, width = x.shape[2:]
+    padded = pad_to(x, spec.size_multiple)
+    found = sample_with(network, spec, padded, padded, steps, [seed])[0, :, :height, :width]
+    return ((found + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
+
+
+def pad_to(x: Tensor, multiple: int) -> Tensor:
+    """x b c h w, enlarged at the bottom and right to multiples: mirrored where it is large enough to be, else repeated."""
+    down, right = -x.shape[2] % multiple, -x.shape[3] % multiple
+    mode = "reflect" if down < x.shape[2] and right < x.shape[3] else "replicate"
+    return functional.pad(x, (0, right, 0, down), mode=mode)
+
+
+Restorer = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]

@@ -1,0 +1,44 @@
+"""From a recipe's data section to something that draws training pairs, and to fixed pairs for validation."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import Tensor
+
+from training.recipe import EmojiData, FolderData, ScenesData
+from training.synthesis.draws import PairSource
+from training.synthesis.lowlight import LowLight
+from training.synthesis.pool import load_pool
+from training.synthesis.rain import Rain
+from training.synthesis.raindrop import Raindrop
+
+MAP_SIDE = 384
+
+
+def make_sources(data: ScenesData | EmojiData | FolderData, cache: Path | None) -> tuple[PairSource, PairSource]:
+    """(source for training, source for validation); they share no clean picture."""
+    if isinstance(data, ScenesData):
+        return _scene_sources(data, cache)
+    if isinstance(data, EmojiData):
+        from training.synthesis.emoji import emoji_sources  # here: it needs the emoji font, which restoration does not
+
+        return emoji_sources(data.size, cache)
+    from training.pairs import folder_sources  # here: only runs on pairs from disk need it
+
+    return folder_sources(data)
+
+
+def _scene_sources(data: ScenesData, cache: Path | None) -> tuple[PairSource, PairSource]:
+    scenes = load_pool("scenes", data.pictures, data.side, cache)
+    make = _degraders(data, cache)
+    return make(scenes[: -data.holdout]), make(scenes[-data.holdout :])
+
+
+def _degraders(data: ScenesData, cache: Path | None) -> Callable[[Tensor], PairSource]:
+    if data.kind == "lowlight":
+        return lambda scenes: LowLight(scenes, data.crop, 2 * data.crop)
+    if data.kind == "rain":
+        streaks = load_pool("streaks", data.maps, MAP_SIDE, cache)
+        return lambda scenes: Rain(scenes, streaks, data.crop)
+    drops = load_pool("drops", data.maps, MAP_SIDE, cache)
+    return lambda scenes: Raindrop(scenes, drops, data.crop)

@@ -1,0 +1,85 @@
+"""Random numbers and colour arithmetic on whatever device the pictures are: pictures are float32, b 3 h w, sRGB in 0..1."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class Dice:
+    """Random draws per picture, on one device, from one seedable generator."""
+
+    generator: torch.Generator
+
+    @property
+    def device(self) -> torch.device:
+        """Where drawn tensors live."""
+        return self.generator.device
+
+    def uniform(self, low: float, high: float, *shape: int) -> Tensor:
+        """U(low, high), float32."""
+        return torch.rand(shape, generator=self.generator, device=self.device) * (high - low) + low
+
+    def normal(self, *shape: int) -> Tensor:
+        """N(0, 1), float32."""
+        return torch.randn(shape, generator=self.generator, device=self.device)
+
+    def integers(self, low: int, high: int, *shape: int) -> Tensor:
+        """Integers low..high-1, int64."""
+        return torch.randint(low, high, shape, generator=self.generator, device=self.device)
+
+    def chance(self, probability: float, batch: int) -> Tensor:
+        """1 with the probability, else 0, per picture: (batch, 1, 1, 1) float32."""
+        return (self.uniform(0, 1, batch, 1, 1, 1) < probability).float()
+
+    def field(self, batch: int, size: tuple[int, int], cells: int) -> Tensor:
+        """A smooth field about N(0, 1), (batch, 1, h, w), with `cells` cells a side."""
+        grid = self.normal(batch, 1, cells + 1, cells + 1)
+        return functional.interpolate(grid, size=size, mode="bicubic", align_corners=True)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A drawn batch, float32 b 3 h w in [-1, 1]: what is wanted, what is given, and the whole given picture shrunk to h w."""
+
+    target: Tensor
+    given: Tensor
+    context: Tensor | None = None
+
+
+class PairSource(Protocol):
+    """Anything that draws training pairs."""
+
+    def draw(self, batch: int, dice: Dice) -> Pairs:
+        """`batch` fresh pairs; the same generator state gives the same pairs."""
+        ...
+
+
+def to_linear(srgb: Tensor) -> Tensor:
+    """sRGB 0..1 -> linear light 0..1."""
+    return torch.where(srgb <= 0.04045, srgb / 12.92, ((srgb.clamp(min=0.04) + 0.055) / 1.055) ** 2.4)
+
+
+def to_srgb(linear: Tensor) -> Tensor:
+    """Linear light -> sRGB, clipped to 0..1."""
+    linear = linear.clamp(0, 1)
+    return torch.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear.clamp(min=0.003) ** (1 / 2.4) - 0.055)
+
+
+def quantise(picture: Tensor) -> Tensor:
+    """To the 256 levels of an 8-bit file."""
+    return (picture.clamp(0, 1) * 255).round() / 255
+
+
+def windows(pool: Tensor, batch: int, size: int, dice: Dice) -> Tensor:
+    """`batch` random windows of a uint8 pool (n, c, side, side), mirrored by chance, float32 0..1, on the dice's device."""
+    count, _, side, _ = pool.shape
+    which = dice.integers(0, count, batch).tolist()
+    rows, columns = dice.integers(0, side - size + 1, 2, batch).tolist()
+    mirrored = dice.integers(0, 2, batch).tolist()
+    cut = [pool[n, :, y : y + size, x : x + size] for n, y, x in zip(which, rows, columns, strict=True)]
+    cut = [window.flip(-1) if mirror else window for window, mirror in zip(cut, mirrored, strict=True)]
+    return torch.stack(cut).to(dice.device, torch.float32) / 255

@@ -1,0 +1,70 @@
+"""Photographs through a wet window: drop maps (training.synthesis.drops) bend, blur and shade the scene; some windows are dry."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from training.synthesis.draws import Dice, Pairs, quantise, windows
+from training.synthesis.drops import REACH
+from training.synthesis.jpeg import some_compressed
+
+DRY = 0.12
+
+
+def blurred(picture: Tensor, factor: int) -> Tensor:
+    """Out of focus by about `factor` pixels; h and w multiples of it."""
+    small = functional.avg_pool2d(picture, factor)
+    small = functional.avg_pool2d(small, 3, stride=1, padding=1, count_include_pad=False)
+    return functional.interpolate(small, size=picture.shape[2:], mode="bilinear")
+
+
+def refracted(picture: Tensor, shift: Tensor) -> Tensor:
+    """The picture seen displaced by shift (b 2 h w: y, x in pixels), mirrored at its borders."""
+    height, width = picture.shape[2:]
+    y = torch.linspace(-1, 1, height, device=picture.device)[None, :, None] + shift[:, 0] * (2 / (height - 1))
+    x = torch.linspace(-1, 1, width, device=picture.device)[None, None] + shift[:, 1] * (2 / (width - 1))
+    grid = torch.stack([x, y], -1)
+    return functional.grid_sample(picture, grid, padding_mode="reflection", align_corners=True)
+
+
+def wet(clean: Tensor, drops: Tensor, dice: Dice) -> Tensor:
+    """Clean b 3 h w and drop maps b 4 h w (training.synthesis.drops.CHANNELS), 0..1 -> seen through the wet window.
+
+    A drop shows the scene refracted and out of focus, under a share of the sky's light; drops let through more or less of the scene.
+    """
+    batch = len(clean)
+    cover, shift, shade = drops[:, :1], (drops[:, 1:3] - 128 / 255) * REACH, (drops[:, 3:] - 128 / 255) * 2
+    soft = torch.where(dice.chance(0.5, batch) > 0, blurred(clean, 16), blurred(clean, 8))
+    sharp = torch.where(dice.chance(0.5, batch) > 0, blurred(clean, 4), clean)
+    lens = refracted(torch.where(dice.chance(0.75, batch) > 0, soft, sharp), shift)
+    sky = clean.mean((2, 3), keepdim=True) * 0.5 + dice.uniform(0.3, 0.55, batch, 1, 1, 1) + 0.02 * dice.normal(batch, 3, 1, 1)
+    lens = lens + dice.uniform(0, 0.6, batch, 1, 1, 1) * (sky - lens)
+    lens = (lens * torch.exp(dice.uniform(0, 1, batch, 1, 1, 1) * shade)).clamp(0, 1)
+    opacity = cover * dice.uniform(0.5, 1, batch, 1, 1, 1)
+    return clean + opacity * (lens - clean)
+
+
+def hazed(picture: Tensor, dice: Dice) -> Tensor:
+    """A wet window also scatters a little: slight haze and softness of the whole, in a fifth of the pictures."""
+    batch = len(picture)
+    haze = dice.chance(0.2, batch) * dice.uniform(0, 0.08, batch, 1, 1, 1)
+    return picture + haze * (0.7 - picture)
+
+
+@dataclass(frozen=True, eq=False)
+class Raindrop:
+    """Pairs from uint8 pools of scenes (n, 3, side, side) and drop maps (n, 4, side, side); crop a multiple of 16."""
+
+    pool: Tensor
+    drops: Tensor
+    crop: int = 128
+
+    def draw(self, batch: int, dice: Dice) -> Pairs:
+        """`batch` pairs without context."""
+        clean = windows(self.pool, batch, self.crop, dice)
+        clean = quantise(some_compressed(clean, 0.4, (75, 98), dice))
+        through = quantise(hazed(wet(clean, windows(self.drops, batch, self.crop, dice), dice), dice))
+        given = torch.where(dice.chance(DRY, batch) > 0, clean, through)
+        return Pairs(clean * 2 - 1, given * 2 - 1)

@@ -1,0 +1,63 @@
+"""Rain in front of a scene: maps of streak brightness, drawn from several layers of depth.
+
+A raindrop falls some centimetres while the shutter is open, so it leaves a streak: bright (it refracts the sky), straight, thin where
+far, long and blurred where near (Garg & Nayar 2007). One wind gives all streaks of a picture nearly one direction; turbulence spreads it.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from scipy.ndimage import convolve1d, gaussian_filter, rotate
+
+from training.synthesis.scenes import Floats, Rng
+
+
+def drawn_layer(rng: Rng, side: int, angle: float, depth: float) -> Floats:
+    """Separate streaks, (side, side) in 0..1; angle from the vertical in degrees, depth 0 (far: short, thin, many) to 1 (near)."""
+    layer = np.zeros((side, side), np.float32)
+    length, width = 8 + 60 * depth**1.5 * rng.uniform(0.5, 1.6) + rng.uniform(0, 10), rng.uniform(0.6, 1.3) + 3 * depth**2
+    count = int(side * side / 1000 * np.exp(rng.uniform(-1.5, 1.8)) * (1.2 - depth))
+    spread = rng.choice([1.0, 3.0, 8.0], p=[0.5, 0.35, 0.15])
+    for level in rng.uniform(0.25, 1, 4):
+        sheet = Image.new("L", (2 * side, 2 * side))
+        pen = ImageDraw.Draw(sheet)
+        for _ in range(count // 4 + 1):
+            x, y = rng.uniform(-20, side + 20, 2)
+            turn, reach = np.radians(angle + rng.normal(0, spread)), length * np.exp(rng.normal(0, 0.35))
+            end = x + reach * np.sin(turn), y + reach * np.cos(turn)
+            pen.line([2 * x, 2 * y, 2 * end[0], 2 * end[1]], fill=int(255 * level), width=max(1, round(2 * width * rng.uniform(0.6, 1.3))))
+        layer = np.maximum(layer, np.asarray(sheet.reduce(2), dtype=np.float32) / 255)
+    return gaussian_filter(layer, rng.uniform(0.2, 0.5) + depth)
+
+
+def blurred_layer(rng: Rng, side: int, angle: float) -> Floats:
+    """A curtain: thresholded noise smeared along the direction of fall, (side, side), about 0..1."""
+    wide = int(side * 1.5)
+    grain = rng.standard_normal((wide, wide), dtype=np.float32)
+    grain = gaussian_filter(grain, (0, rng.uniform(0.3, 1.2)))
+    grain = np.clip(grain / grain.std() - rng.uniform(0.3, 2.2), 0, None)
+    length = int(rng.uniform(9, 60))
+    fall = np.hanning(length + 2)[1:-1] if rng.random() < 0.5 else np.ones(length)
+    curtain = convolve1d(grain, fall / fall.sum(), axis=0, mode="wrap")
+    if rng.random() < 0.5:  # a second pass of short smear: streaks with soft sides
+        curtain = np.clip(curtain - rng.uniform(0, 1) * curtain.mean(), 0, None)
+    curtain = rotate(curtain, angle, reshape=False, order=1, mode="wrap")
+    margin = (wide - side) // 2
+    curtain = curtain[margin : margin + side, margin : margin + side]
+    return (curtain / (np.percentile(curtain, 99.5) + 1e-6)).astype(np.float32)
+
+
+def render(seed: int, side: int) -> NDArray[np.uint8]:
+    """Map number `seed`, (side, side, 1) uint8: 0 no rain, 255 the brightest streak. A third light, a third heavy, a third between."""
+    rng = np.random.Generator(np.random.Philox(key=[seed, 2]))
+    angle = rng.normal(0, 22)
+    kind = seed % 3
+    layers = [drawn_layer(rng, side, angle, depth) for depth in rng.uniform(0, 1, (1 if kind == 0 else rng.integers(1, 4)))]
+    if kind == 1 or (kind == 2 and rng.random() < 0.5):
+        layers += [blurred_layer(rng, side, angle + rng.normal(0, 4)) for _ in range(rng.integers(1, 4))]
+    if kind == 1 and rng.random() < 0.4:  # gusts: a second direction
+        layers.append(blurred_layer(rng, side, angle + rng.normal(0, 15)) * rng.uniform(0.3, 1))
+    rain = np.zeros((side, side), np.float32)
+    for layer in layers:
+        rain += layer * rng.uniform(0.3, 1) * (1 - rain)
+    return np.round(np.clip(rain, 0, 1) * 255).astype(np.uint8)[..., None]

@@ -1,0 +1,272 @@
+"""`rddm train RECIPE`: one run, from a recipe to a checkpoint, resumable at any step.
+
+    python -m rddm train lowlight --output runs/lowlight --minutes 90
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from training import curve
+from training.checkpoint import RESUME, Checkpoint, load_checkpoint, save_checkpoint, save_tensors
+from training.ema import Ema
+from training.network import make_network
+from training.objective import Objective
+from training.recipe import Optimiser, Recipe, built_in_recipes, load_recipe
+from training.sources import make_sources
+from training.synthesis.draws import Dice, Pairs, PairSource
+from training.validation import Validation
+
+OPTIMISERS = {"adam": torch.optim.Adam, "radam": torch.optim.RAdam}
+
+
+def make_optimiser(config: Optimiser, network: nn.Module) -> torch.optim.Optimizer:
+    """One optimiser over all parameters, no weight decay."""
+    return OPTIMISERS[config.name](network.parameters(), lr=config.rate, betas=config.betas)
+
+
+def rate_share(config: Optimiser, step: int, progress: float) -> float:
+    """The learning rate at a step as a share of its full value; progress 0..1 is how much of the run is over."""
+    warm = min(1.0, (step + 1) / config.warmup) if config.warmup else 1.0
+    fall = 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * min(progress, 1.0))))) if config.decay == "cosine" else 1.0
+    return warm * max(fall, 0.005)
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """What one forward pass of training needs: the pairs, t (b,), eps like the pairs, and whether x_t is rolled out."""
+
+    pairs: Pairs
+    t: Tensor
+    eps: Tensor
+    rollout: bool = False
+
+
+def drawn_batches(recipe: Recipe, objective: Objective, source: PairSource, dice: Dice) -> Iterator[MicroBatch]:
+    """Endless micro-batches from the dice alone."""
+    while True:
+        pairs = source.draw(recipe.batch, dice)
+        t, eps = objective.draw_t(recipe.batch, dice), dice.normal(*pairs.target.shape)
+        yield MicroBatch(pairs, t, eps, float(dice.uniform(0, 1, 1)) < recipe.rollout)
+
+
+class Trainer:
+    """The optimisation: network, average, optimiser and the number of steps done. Batches come from outside."""
+
+    def __init__(self, recipe: Recipe, device: torch.device) -> None:
+        torch.manual_seed(recipe.seed)
+        self.recipe, self.device, self.steps, self.seconds = recipe, device, 0, 0.0
+        layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
+        self.network = make_network(recipe.network).to(device, memory_format=layout)
+        self.ema = Ema(self.network, recipe.ema)
+        self.optimiser = make_optimiser(recipe.optimiser, self.network)
+        self.objective = Objective(recipe, device)
+        self.forward: nn.Module = torch.compile(self.network) if recipe.compile else self.network  # type: ignore[assignment]
+
+    def step(self, batches: Iterator[MicroBatch], progress: float = 0.0) -> float:
+        """One optimiser step over `accumulate` micro-batches, each loss divided by their number; the summed loss."""
+        total = torch.zeros((), device=self.device)
+        for _ in range(self.recipe.accumulate):
+            batch = next(batches)
+            loss = self.objective.loss(self.forward, batch.pairs, batch.t, batch.eps, batch.rollout) / self.recipe.accumulate
+            loss.backward()
+            total += loss.detach()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.recipe.optimiser.rate * rate_share(self.recipe.optimiser, self.steps, progress)
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        self.ema.update(self.network)
+        self.steps += 1
+        return float(total)
+
+    def save(self, folder: Path, facts: dict[str, Any], dice: Dice) -> None:
+        """The checkpoint (averaged weights) and everything that resuming needs."""
+        facts = {"steps": self.steps, "hours": round(self.seconds / 3600, 3), "seed": self.recipe.seed, **facts}
+        save_checkpoint(folder, Checkpoint(self.recipe.spec, self.recipe.network, self.ema.average.state_dict(), facts))
+        state = {"steps": self.steps, "seconds": self.seconds, "calls": self.ema.calls, "started": self.ema.started}
+        tensors = {f"online.{name}": value for name, value in self.network.state_dict().items()}
+        tensors |= {f"average.{name}": value for name, value in self.ema.average.state_dict().items()}
+        for index, moments in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{index}.{name}": value.float() for name, value in moments.items()}
+        tensors["dice"] = dice.generator.get_state()
+        save_tensors(folder / RESUME, tensors, {"state": json.dumps(state)})
+
+    def start_from(self, folder: Path) -> None:
+        """Begin with the weights of a finished checkpoint instead of random ones; step 0 of a new run."""
+        weights = dict(load_checkpoint(folder).weights)
+        self.network.load_state_dict(weights)
+        self.ema.average.load_state_dict(weights)
+
+    def resume(self, folder: Path, dice: Dice) -> None:
+        """Continue from what save wrote. Raises FileNotFoundError if it is not there."""
+        if not (folder / RESUME).is_file():
+            raise FileNotFoundError(f"nothing to resume: {folder / RESUME} is missing")
+        with safe_open(folder / RESUME, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            state = json.loads(file.metadata()["state"])
+        self.steps, self.seconds = state["steps"], state["seconds"]
+        self.ema.calls, self.ema.started = state["calls"], state["started"]
+        self.network.load_state_dict(_part(tensors, "online."))
+        self.ema.average.load_state_dict(_part(tensors, "average."))
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in _part(tensors, "optimiser.").items():
+            index, moment = name.split(".")
+            moments.setdefault(int(index), {})[moment] = value
+        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": moments})
+        dice.generator.set_state(tensors["dice"])
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When a run ends: after its steps, or after so many minutes of training, whichever is first."""
+
+    steps: int
+    minutes: float | None
+
+    def spent(self, steps: int, seconds: float) -> float:
+        """The share of the budget used up, 0..1 and over."""
+        by_time = seconds / (60 * self.minutes) if self.minutes else 0.0
+        return max(steps / self.steps, by_time)
+
+
+def train(trainer: Trainer, batches: Iterator[MicroBatch], budget: Budget, after_step: Callable[[float], None]) -> None:
+    """Step until the budget is spent; after_step is told each loss. Ctrl-C ends it between two steps."""
+    started = time.monotonic() - trainer.seconds
+    while (progress := budget.spent(trainer.steps, trainer.seconds)) < 1:
+        loss = trainer.step(batches, progress)
+        trainer.seconds = time.monotonic() - started
+        after_step(loss)
+
+
+class Diary:
+    """What a run leaves in its folder as it goes: log.jsonl, curve.png, the checkpoint; and a bar on the terminal."""
+
+    def __init__(self, trainer: Trainer, folder: Path, dice: Dice, validation: Validation, bar: Progress, budget: Budget) -> None:
+        self.trainer, self.folder, self.dice, self.validation, self.bar, self.budget = trainer, folder, dice, validation, bar, budget
+        self.losses: list[float] = []
+        self.figures: dict[str, float] = {}
+        self.task = bar.add_task(trainer.recipe.spec.name, total=1.0, loss="", psnr="")
+
+    def after_step(self, loss: float) -> None:
+        """Note the loss; validate and save when due."""
+        self.losses.append(loss)
+        steps, recipe = self.trainer.steps, self.trainer.recipe
+        if steps % 20 == 0:
+            mean = sum(self.losses[-100:]) / len(self.losses[-100:])
+            self.bar.update(self.task, completed=self.budget.spent(steps, self.trainer.seconds), loss=f"{mean:.4f}")
+        if steps % recipe.validate_every == 0:
+            self.validate()
+        if steps % recipe.save_every == 0:
+            self.save()
+
+    def validate(self) -> None:
+        """Measure the averaged network and append a line to the log."""
+        self.figures = self.validation.measure(self.trainer.ema.average)
+        window, self.losses = self.losses, []
+        line = {"step": self.trainer.steps, "minutes": round(self.trainer.seconds / 60, 2), "loss": round(sum(window) / max(len(window), 1), 6)}
+        line |= {name: round(value, 3) for name, value in self.figures.items()}
+        with (self.folder / "log.jsonl").open("a") as log:
+            log.write(json.dumps(line) + "\n")
+        curve.plot(self.folder / "log.jsonl", self.folder / "curve.png", self.trainer.recipe.spec.name)
+        self.bar.update(self.task, psnr=" ".join(f"{name} {value:.2f}" for name, value in self.figures.items()))
+        self.bar.console.print_json(json.dumps(line), indent=None)
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        self.trainer.save(self.folder, {"figures": self.figures}, self.dice)
+
+
+def progress_bar(console: Console) -> Progress:
+    """Steps, loss, validation figures and time left."""
+    columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>5.1f} %")]
+    columns += [TextColumn("loss {task.fields[loss]}  {task.fields[psnr]}"), TimeElapsedColumn(), TimeRemainingColumn()]
+    return Progress(*columns, console=console, refresh_per_second=2)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The verb's arguments."""
+    p = argparse.ArgumentParser(prog="rddm train", description="Train a model from a recipe: a TOML file, or the name of a built-in one.")
+    p.add_argument("recipe", help=f"a TOML file, or one of {', '.join(built_in_recipes()) or 'none built in'}")
+    p.add_argument("-o", "--output", type=Path, required=True, help="folder for the checkpoint, log.jsonl and curve.png")
+    p.add_argument("--resume", action="store_true", help="continue the run in the output folder")
+    p.add_argument("--minutes", type=float, help="end after this much training time (learning rate falls accordingly)")
+    p.add_argument("--steps", type=int, help="end after this many steps instead of the recipe's")
+    p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda (default: %(default)s)")
+    p.add_argument("--threads", type=int, help="CPU threads (default: all)")
+    p.add_argument("--seed", type=int, help="instead of the recipe's")
+    p.add_argument("--cache", type=Path, help="where rendered pictures are kept (default: ~/.cache/rddm)")
+    p.add_argument("--val-pairs", type=Path, metavar="DIR", help="also validate on DIR/input and DIR/target, at full size")
+    p.add_argument("--val-glob", default="*", help="which of those files (default: %(default)s)")
+    p.add_argument("--from", dest="start_from", type=Path, metavar="CHECKPOINT", help="begin with the weights of a checkpoint")
+    return p
+
+
+def chosen_recipe(name: str) -> Recipe:
+    """A built-in recipe by name, or one from a file. Raises ValueError, with the list, for neither."""
+    built_in = built_in_recipes()
+    if name in built_in:
+        return load_recipe(built_in[name])
+    if not Path(name).is_file():
+        raise ValueError(f"unknown recipe {name!r}; expected a TOML file or one of {sorted(built_in)}")
+    return load_recipe(Path(name))
+
+
+def main(argv: list[str]) -> int:
+    """The verb `rddm train`. 0 when the run ended, 130 when it was interrupted (and saved), 2 for wrong arguments."""
+    args = parser().parse_args(argv)
+    console = Console()
+    try:
+        recipe = chosen_recipe(args.recipe)
+    except ValueError as error:
+        console.print(f"rddm train: {error}", markup=False)
+        return 2
+    if args.seed is not None:
+        recipe = recipe.model_copy(update={"seed": args.seed})
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    return run(recipe, args, console)
+
+
+def run(recipe: Recipe, args: argparse.Namespace, console: Console) -> int:
+    """Train as the arguments say."""
+    device = torch.device(args.device)
+    trainer, dice = Trainer(recipe, device), Dice(torch.Generator(device).manual_seed(recipe.seed))
+    if args.start_from:
+        trainer.start_from(args.start_from)
+    if args.resume:
+        trainer.resume(args.output, dice)
+    args.output.mkdir(parents=True, exist_ok=True)
+    training_pairs, held_out = make_sources(recipe.data, args.cache)
+    validation = Validation.of(recipe, held_out, device, args.val_pairs, args.val_glob)
+    budget = Budget(args.steps or recipe.steps, args.minutes)
+    with progress_bar(console) as bar:
+        diary = Diary(trainer, args.output, dice, validation, bar, budget)
+        try:
+            train(trainer, drawn_batches(recipe, trainer.objective, training_pairs, dice), budget, diary.after_step)
+        except KeyboardInterrupt:
+            diary.save()
+            console.print(f"interrupted after {trainer.steps} steps; saved, continue with --resume", markup=False)
+            return 130
+        diary.validate()
+        diary.save()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
