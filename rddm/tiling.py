@@ -30,16 +30,21 @@ class Tile:
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
-    """The padded size of a picture, its tiles, and per tile the window (h w, float32) by which its prediction counts.
+class Window:
+    """How much a tile's prediction counts at each of its pixels: down (h 1) times across (1 w), float32."""
 
-    Over every pixel the windows sum to 1.
-    """
+    down: NDArray[np.float32]
+    across: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """The padded size of a picture, its tiles, and each tile's window. Over every pixel the windows sum to 1."""
 
     height: int
     width: int
     tiles: tuple[Tile, ...]
-    windows: tuple[NDArray[np.float32], ...]
+    windows: tuple[Window, ...]
 
 
 def padded(length: int, multiple: int) -> int:
@@ -56,23 +61,25 @@ def plan(spec: ModelSpec, height: int, width: int) -> Plan:
         raise ValueError(f"a picture of {height} x {width} pixels has no content")
     rows, columns = padded(height, spec.size_multiple), padded(width, spec.size_multiple)
     if rows * columns <= spec.whole_max:
-        return Plan(rows, columns, (Tile(0, 0, rows, columns),), (np.ones((rows, columns), np.float32),))
+        everywhere = Window(np.ones((rows, 1), np.float32), np.ones((1, columns), np.float32))
+        return Plan(rows, columns, (Tile(0, 0, rows, columns),), (everywhere,))
     rows, columns = max(rows, spec.tile), max(columns, spec.tile)
     down, down_weights = _places(rows, spec)
     across, across_weights = _places(columns, spec)
     tiles = tuple(Tile(top, left, spec.tile, spec.tile) for top in down for left in across)
-    windows = tuple(np.outer(v, h).astype(np.float32) for v in down_weights for h in across_weights)
+    windows = tuple(Window(v[:, None], h[None, :]) for v in down_weights for h in across_weights)
     return Plan(rows, columns, tiles, windows)
 
 
-def _places(length: int, spec: ModelSpec) -> tuple[list[int], list[NDArray[np.float64]]]:
+def _places(length: int, spec: ModelSpec) -> tuple[list[int], list[NDArray[np.float32]]]:
     """Evenly spread starts at multiples of the size multiple, and each tile's share of the pixels it covers."""
     count = max(1, -(-(length - spec.overlap) // (spec.tile - spec.overlap)))
     last = length - spec.tile
     starts = [last * i // (count - 1) // spec.size_multiple * spec.size_multiple for i in range(count)] if count > 1 else [0]
     bells = [_bell(start, length, spec.tile) for start in starts]
     total = np.sum(bells, axis=0)
-    return starts, [(bell / total)[start : start + spec.tile] for start, bell in zip(starts, bells, strict=True)]
+    shares = [(bell / total)[start : start + spec.tile] for start, bell in zip(starts, bells, strict=True)]
+    return starts, [share.astype(np.float32) for share in shares]
 
 
 def _bell(start: int, length: int, tile: int) -> NDArray[np.float64]:
@@ -82,8 +89,16 @@ def _bell(start: int, length: int, tile: int) -> NDArray[np.float64]:
     return bell
 
 
+def blend(field: Array, tile: Tile, output: Array, window: Window) -> None:
+    """Adds a tile's output to the field b c h w, in place, weighted by the tile's window."""
+    place = tile.cut(field)
+    place += output * (window.down * window.across)
+
+
 def pad(field: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    """b c h w grown to height x width at the bottom and right by reflection."""
+    """b c h w grown to height x width at the bottom and right by reflection; a field that has this size is returned as it is."""
+    if field.shape[2:] == (height, width):
+        return field
     down, across = height - field.shape[2], width - field.shape[3]
     return np.pad(field, ((0, 0), (0, 0), (0, down), (0, across)), mode="symmetric")
 

@@ -1,0 +1,55 @@
+"""How a picture asks to be let in before its first network call, and what it will cost."""
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Protocol
+
+from rddm.spec import ModelSpec
+from rddm.tiling import plan
+from service.engines.contract import Ticket
+
+
+@dataclass(frozen=True)
+class Load:
+    """What one picture asks of the engine: `tiles` network calls of height x width pixels in each of `steps` steps."""
+
+    height: int
+    width: int
+    tiles: int
+    steps: int
+
+    @property
+    def megapixels(self) -> float:
+        """Network megapixels of one step, padding and overlaps included."""
+        return self.height * self.width * self.tiles / 1e6
+
+    @property
+    def megapixel_steps(self) -> float:
+        """The measure of work: quota, queue and limits count it."""
+        return self.megapixels * self.steps
+
+
+class Admission(Protocol):
+    """The door in front of an engine."""
+
+    def admit(self, ticket: Ticket, load: Load, /) -> AbstractContextManager[None]:
+        """Holds a place while the picture is sampled. Raises QueueFull, with the seconds after which to try again."""
+        ...
+
+
+class OpenDoor:
+    """Lets everybody in: for an engine that is used without a scheduler."""
+
+    def admit(self, _ticket: Ticket, _load: Load, /) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+def load_of(spec: ModelSpec, height: int, width: int, steps: int) -> Load:
+    """The load of a picture of height x width pixels. Raises ValueError for sides under 1."""
+    tiles = plan(spec, height, width).tiles
+    return Load(tiles[0].height, tiles[0].width, len(tiles), steps)
+
+
+def megapixel_steps(spec: ModelSpec, height: int, width: int, steps: int) -> float:
+    """Network megapixels x steps that a picture costs, tiles, overlaps and padding included."""
+    return load_of(spec, height, width, steps).megapixel_steps
