@@ -15,10 +15,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from rddm.spec import ModelSpec
-from training.network import NetworkConfig, SmallConfig, UNetConfig, check_fits, make_network
+from training.network import AnyConfig, NetworkConfig, check_fits, make_network
 
 WEIGHTS, SPEC, NETWORK, FACTS, RESUME = "model.safetensors", "spec.json", "network.json", "facts.json", "resume.safetensors"
-_NETWORK_CONFIG: TypeAdapter[SmallConfig | UNetConfig] = TypeAdapter(NetworkConfig)
+_NETWORK_CONFIG: TypeAdapter[AnyConfig] = TypeAdapter(NetworkConfig)
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Checkpoint:
     """Weights with what is needed to use them. facts: free-form JSON for the model card (steps, hours, seed, recipe, figures)."""
 
     spec: ModelSpec
-    network: SmallConfig | UNetConfig
+    network: AnyConfig
     weights: Mapping[str, Tensor]
     facts: Mapping[str, Any] = field(default_factory=dict)
 

@@ -54,10 +54,21 @@ class UNetConfig(Frozen):
         return int(2 ** (len(self.dim_mults) - 1))
 
 
-NetworkConfig = Annotated[SmallConfig | UNetConfig, Field(discriminator="kind")]
+class DiffusersConfig(Frozen):
+    """A UNet2DModel of the diffusers package, imported from a DDIM: its own configuration as JSON."""
+
+    kind: Literal["diffusers"] = "diffusers"
+    condition: tuple[ConditionPart, ...] = ()
+    outputs: Literal[1] = 1
+    size_multiple: int = Field(ge=1)
+    unet: str
 
 
-def make_network(config: SmallConfig | UNetConfig) -> nn.Module:
+AnyConfig = SmallConfig | UNetConfig | DiffusersConfig
+NetworkConfig = Annotated[AnyConfig, Field(discriminator="kind")]
+
+
+def make_network(config: AnyConfig) -> nn.Module:
     """The network that the config describes, freshly initialised from torch's global generator."""
     return MAKERS[config.kind](config)
 
@@ -72,10 +83,16 @@ def _make_unet(config: UNetConfig) -> nn.Module:
     return make_unet(config)
 
 
-MAKERS: dict[str, Callable[..., nn.Module]] = {"small": _make_small, "unet": _make_unet}
+def _make_diffusers(config: DiffusersConfig) -> nn.Module:
+    from training.ddim import DiffusersUnet  # noqa: PLC0415 (imports this module)
+
+    return DiffusersUnet(config)
 
 
-def check_fits(config: SmallConfig | UNetConfig, spec: ModelSpec) -> None:
+MAKERS: dict[str, Callable[..., nn.Module]] = {"small": _make_small, "unet": _make_unet, "diffusers": _make_diffusers}
+
+
+def check_fits(config: AnyConfig, spec: ModelSpec) -> None:
     """Raises ValueError where the network cannot serve the spec: condition, outputs or size multiple disagree."""
     heads = len(HEADS[spec.objective])
     if config.condition != spec.condition:
