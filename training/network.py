@@ -108,6 +108,11 @@ def conv(inputs: int, outputs: int, size: int = 3, stride: int = 1) -> nn.Conv2d
     return nn.Conv2d(inputs, outputs, size, stride=stride, padding=size // 2)
 
 
+def active(x: Tensor) -> Tensor:
+    """Leaky, because plain rectifiers on the residual stream can all die in the first hundred steps (seen in low light)."""
+    return functional.leaky_relu(x, 0.1)
+
+
 class TimeEmbedding(nn.Module):
     """time (b 2) in 0..T -> (b width): sines and cosines of both at octaves, then two linear layers."""
 
@@ -125,7 +130,7 @@ class TimeEmbedding(nn.Module):
 
 
 class Block(nn.Module):
-    """x + conv(relu(scale * conv(relu(x)) + shift)), scale and shift from the embedding; starts as the identity."""
+    """x + conv(act(scale * conv(act(x)) + shift)), scale and shift from the embedding; starts as the identity."""
 
     def __init__(self, width: int, embedding: int) -> None:
         super().__init__()
@@ -139,8 +144,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """b width h w -> b width h w."""
         scale, shift = self.modulation(embedding)[:, :, None, None].chunk(2, 1)
-        hidden = self.first(functional.relu(x)) * (1 + scale) + shift
-        out: Tensor = x + self.second(functional.relu(hidden))
+        hidden = self.first(active(x)) * (1 + scale) + shift
+        out: Tensor = x + self.second(active(hidden))
         return out
 
 
@@ -248,7 +253,7 @@ class Small(nn.Module):
         x = self.door(functional.pixel_unshuffle(x, 2))
         kept = []
         for level, blocks in enumerate(self.encode):
-            x = self.down[level - 1](functional.relu(x)) if level else x
+            x = self.down[level - 1](active(x)) if level else x
             for block in blocks:
                 x = block(x, embedding)
             kept.append(x)
@@ -256,4 +261,4 @@ class Small(nn.Module):
             x = kept[level] if level == len(kept) - 1 else kept[level] + functional.pixel_shuffle(self.up[level](x), 2)
             for block in self.decode[level]:
                 x = block(x, embedding)
-        return functional.pixel_shuffle(self.exit(functional.relu(x)), 2)
+        return functional.pixel_shuffle(self.exit(active(x)), 2)

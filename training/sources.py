@@ -22,7 +22,7 @@ def make_sources(data: ScenesData | EmojiData | FolderData, cache: Path | None) 
     if isinstance(data, EmojiData):
         from training.synthesis.emoji import emoji_sources  # here: it needs the emoji font, which restoration does not
 
-        return emoji_sources(data.size, cache)
+        return emoji_sources(data.size)
     from training.pairs import folder_sources  # here: only runs on pairs from disk need it
 
     return folder_sources(data)
