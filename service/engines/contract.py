@@ -1,13 +1,13 @@
 """What every engine is: one asynchronous method, rows in = rows out; and what the gateway knows of a model."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+from rddm.model import Golden, Model
 
-from rddm.spec import ModelSpec
+__all__ = ["Array", "Engine", "Golden", "Model", "Repository", "Ticket"]
 
 Array = Any  # NumPy, or torch where the sampler state lives on a GPU: the same kind goes in and comes out
 
@@ -37,24 +37,6 @@ class Engine(Protocol):
         ...
 
 
-@dataclass(frozen=True, eq=False)
-class Golden:
-    """The answer to the one fixed input of `golden_input`: out_0 for 32x32, and how far from it an engine may be."""
-
-    answer: NDArray[np.float32]
-    tolerance: float
-
-
-@dataclass(frozen=True, eq=False)
-class Model:
-    """One version of a model as the gateway knows it: the spec, SHA-256 of the model file, and the golden answer."""
-
-    spec: ModelSpec
-    version: int
-    digest: str
-    golden: Golden
-
-
 class Repository(Protocol):
     """The models that an engine can answer for. `models` maps a name to the version that takes new traffic."""
 
@@ -63,6 +45,17 @@ class Repository(Protocol):
     async def close(self) -> None: ...
 
     def models(self) -> Mapping[str, Model]: ...
+
+    def lease(self, name: str) -> AbstractContextManager[Model]:
+        """Hold the version that takes new traffic for as long as a request runs: a reload lets go of it only afterwards.
+
+        Raises UnknownModel, with the names there are.
+        """
+        ...
+
+    async def check(self, name: str) -> None:
+        """One golden inference. Raises EngineUnavailable with the reason where no server gives the right answer."""
+        ...
 
     async def load(self, name: str) -> Model:
         """Load the newest version on disk; it takes traffic only once its golden tile is right, the old one serves till then."""

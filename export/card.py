@@ -1,0 +1,48 @@
+"""The model card, README.md beside the model: what it is, what it may be used for, what it was trained on and how good it is."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rddm.model import Model
+
+
+def to_card(model: Model, facts: Mapping[str, Any], size: int, parameters: int) -> str:
+    """Markdown. facts: the checkpoint's free-form facts (recipe, data, figures, hours); size: bytes of the model file."""
+    spec = model.spec
+    rows = {
+        "Task": spec.task,
+        "Licence of the weights": spec.licence,
+        "Version": model.version,
+        "Parameters": f"{parameters:,}",
+        "File": f"{size / 1e6:.2f} MB, SHA-256 `{model.digest}`",
+        "Starts from": "the given picture plus noise" if spec.start == "image" else "pure noise",
+        "Is told": ", ".join(spec.condition) or "nothing but x_t and the time",
+        "Objective": spec.objective,
+        "Steps": f"{spec.default_steps} by default, {spec.min_steps} to {spec.max_steps}",
+        "Size": f"sides are padded to multiples of {spec.size_multiple}"
+        if spec.image_size is None
+        else f"{spec.image_size[1]}x{spec.image_size[0]}",
+    }
+    table = [f"| {name} | {value} |" for name, value in rows.items()]
+    return "\n".join([f"# {spec.name}", "", "| | |", "|---|---|", *table, "", *_section(facts, 2)]).rstrip() + "\n"
+
+
+def _section(facts: Mapping[str, Any], level: int) -> Iterator[str]:
+    """Single values as a list, then every mapping under a heading of its own."""
+    single = {name: value for name, value in facts.items() if not isinstance(value, Mapping)}
+    yield from (f"- {_title(name)}: {_text(value)}" for name, value in single.items())
+    if single:
+        yield ""
+    for name, value in facts.items():
+        if isinstance(value, Mapping):
+            yield from (f"{'#' * level} {_title(name)}", "", *_section(value, level + 1))
+
+
+def _title(name: str) -> str:
+    return name.replace("_", " ").capitalize()
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return ", ".join(_text(item) for item in value) if isinstance(value, list | tuple) else str(value)

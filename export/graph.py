@@ -1,0 +1,202 @@
+"""A network in torch -> the bare network as an ONNX graph, compared with torch.
+
+Inputs `x_t` (b 3 h w), `condition` (b c h w, absent where the spec lists none), `time` (b 2); outputs `out_0`[, `out_1`] (b 3 h w),
+all float32; b is any, h and w any multiple of the spec's size multiple.
+"""
+
+import copy
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from export.configuration import inputs, outputs
+from rddm.spec import ModelSpec
+
+OPSET, IR_VERSION = 20, 10  # what ONNX Runtime 1.20 and later load; Triton 26.09 carries 1.27
+TOLERANCE = 1e-4  # max|a - b| / (1 + max|b|) between ONNX Runtime and torch, both float32
+SPEC_KEY = "rddm.spec"
+SMALLEST_HALF = 256  # values; shorter weights stay float32, there is nothing to gain
+
+Inputs = dict[str, NDArray[np.float32]]
+
+
+class Graph(nn.Module):
+    """The network with the inputs that the graph has: without `condition` where the spec lists nothing."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x_t: Tensor, time: Tensor, condition: Tensor | None = None) -> tuple[Tensor, ...]:
+        answers: tuple[Tensor, ...] = self.network(x_t, condition, time)
+        return answers
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One shape (b h w), and how far the graph's answer is from torch's: max|a - b| / (1 + max|b|) over all outputs."""
+
+    shape: tuple[int, int, int]
+    deviation: float
+
+
+def rounded(network: nn.Module) -> nn.Module:
+    """A copy whose weights are those that fp16 can hold, in float32. Raises ValueError naming a weight beyond fp16's range."""
+    network = copy.deepcopy(network).float().eval()
+    with torch.no_grad():
+        for name, weight in network.named_parameters():
+            if weight.numel() < SMALLEST_HALF:
+                continue
+            if not weight.half().isfinite().all():
+                raise ValueError(f"{name} reaches {weight.abs().max():.3g}, more than fp16's 65504; store the weights as fp32")
+            weight.copy_(weight.half().float())
+    return network
+
+
+def plain(network: nn.Module) -> nn.Module:
+    """A copy in which layers that compute their weights (and offer `plain`) are replaced by ones that have them computed."""
+    network = copy.deepcopy(network).float().eval()
+    for parent in list(network.modules()):
+        for name, child in list(parent.named_children()):
+            computed = getattr(child, "plain", None)
+            if computed is not None:
+                setattr(parent, name, computed())
+    return network
+
+
+def to_onnx(network: nn.Module, spec: ModelSpec, *, half_weights: bool = True) -> onnx.ModelProto:
+    """The graph; half_weights stores large weights as fp16, cast to float32 when a session is made.
+
+    Takes 10 to 60 seconds. Raises ValueError from onnx's checker for a graph that is not valid.
+    """
+    graph = Graph(copy.deepcopy(network).float().eval())
+    example = as_tensors(random_inputs(spec, (2, 2 * spec.size_multiple, 3 * spec.size_multiple)))
+    with quiet_exporter():
+        program = torch.onnx.export(
+            graph,
+            kwargs=example,
+            dynamo=True,
+            input_names=list(example),
+            output_names=outputs(spec),
+            dynamic_shapes=dynamic_shapes(spec),
+            opset_version=OPSET,
+            verbose=False,
+        )
+    model: onnx.ModelProto = program.model_proto  # type: ignore[union-attr]
+    finish(model, spec)
+    if half_weights:
+        store_as_half(model)
+    onnx.checker.check_model(model)
+    return model
+
+
+def dynamic_shapes(spec: ModelSpec) -> dict[str, dict[int, Any]]:
+    """Which axes are free: the batch, and height and width in multiples."""
+    batch, height, width = (torch.export.Dim(name, min=1, max=8192) for name in ("b", "h", "w"))
+    image: dict[int, Any] = {0: batch, 2: spec.size_multiple * height, 3: spec.size_multiple * width}
+    return {name: {0: batch} if name == "time" else image for name in random_inputs(spec, (1, 1, 1))}
+
+
+def finish(model: onnx.ModelProto, spec: ModelSpec) -> None:
+    """Cap the versions, drop the exporter's notes on where each node came from, and write the spec into the metadata."""
+    model.ir_version = min(model.ir_version, IR_VERSION)
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info, *model.graph.initializer):
+        del value.metadata_props[:]
+    del model.graph.value_info[:]
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, {SPEC_KEY: spec.model_dump_json()})
+    model.producer_name, model.doc_string = "rddm", f"{spec.name}: {spec.task}"
+
+
+def store_as_half(model: onnx.ModelProto) -> None:
+    """Large float32 initialisers become fp16 and a Cast, which ONNX Runtime folds when it makes a session."""
+    casts = []
+    for tensor in model.graph.initializer:
+        if tensor.data_type != onnx.TensorProto.FLOAT or np.prod(tensor.dims) < SMALLEST_HALF:
+            continue
+        name = tensor.name
+        half = onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor).astype(np.float16), f"{name}.fp16")
+        tensor.CopyFrom(half)
+        casts.append(onnx.helper.make_node("Cast", [half.name], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def compare(model: onnx.ModelProto, network: nn.Module, spec: ModelSpec) -> list[Comparison]:
+    """The graph under ONNX Runtime against the network under torch, for three shapes. Raises ValueError beyond TOLERANCE."""
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    found = []
+    for shape in three_shapes(spec):
+        given = random_inputs(spec, shape)
+        found.append(Comparison(shape, deviation(session.run(None, given), answers(network, given))))
+    wrong = [comparison for comparison in found if not comparison.deviation <= TOLERANCE]
+    if wrong:
+        raise ValueError(f"the graph of {spec.name!r} differs from torch by more than {TOLERANCE}: {wrong}")
+    return found
+
+
+def rounding(network: nn.Module, spec: ModelSpec) -> float:
+    """How far the answers move when the weights are stored as fp16, in the measure of `compare`."""
+    given = [random_inputs(spec, shape) for shape in three_shapes(spec)]
+    exact = rounded(network)
+    return max(deviation(answers(exact, one), answers(network, one)) for one in given)
+
+
+def answers(network: nn.Module, given: Inputs) -> list[NDArray[np.float32]]:
+    """The network's outputs under torch, float32."""
+    with torch.no_grad():
+        return [answer.numpy() for answer in Graph(network)(**as_tensors(given))]
+
+
+def deviation(found: Sequence[NDArray[Any]], expected: Sequence[NDArray[Any]]) -> float:
+    """max|a - b| / (1 + max|b|), the largest over the outputs; not a number where an answer is not finite."""
+    return max(float(np.abs(a - b).max() / (1 + np.abs(b).max())) for a, b in zip(found, expected, strict=True))
+
+
+def three_shapes(spec: ModelSpec) -> list[tuple[int, int, int]]:
+    """A tile, a batch of the smallest pictures, and a picture that is not square."""
+    m = spec.size_multiple
+    return [(1, spec.tile, spec.tile), (4, m, m), (2, 3 * m, 5 * m)]
+
+
+def random_inputs(spec: ModelSpec, shape: tuple[int, int, int]) -> Inputs:
+    """Inputs by name for b h w, the same each time: pixels uniform in [-1, 1], times in 0..T."""
+    generator = np.random.default_rng(7)
+    batch, height, width = shape
+    free = {name: (batch, dims[0], height, width) if -1 in dims else (batch, *dims) for name, dims in inputs(spec).items()}
+    drawn = {name: generator.uniform(-1, 1, of_name) for name, of_name in free.items()}
+    drawn["time"] = (drawn["time"] + 1) / 2 * spec.timesteps
+    return {name: values.astype(np.float32) for name, values in drawn.items()}
+
+
+def as_tensors(given: Inputs) -> dict[str, Tensor]:
+    """The same in torch."""
+    return {name: torch.from_numpy(values) for name, values in given.items()}
+
+
+@contextmanager
+def quiet_exporter() -> Iterator[None]:
+    """torch's exporter talks of its own deprecations and of torchvision; nothing of it concerns the person who exports."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

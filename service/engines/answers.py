@@ -1,0 +1,43 @@
+"""What may be believed of an engine's answer: right shapes, finite values, and the golden answer to the golden input."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from rddm.model import Model, golden_input
+from rddm.objective import HEADS
+from service.engines.contract import Engine, Ticket
+from service.errors import BadAnswer, EngineUnavailable
+
+
+def check_answers(outputs: Sequence[Any], x_t: Any, model: Model) -> None:
+    """One array of x_t's shape per head of the objective. Raises BadAnswer naming what came instead."""
+    expected = len(HEADS[model.spec.objective])
+    if len(outputs) != expected:
+        raise BadAnswer(f"model {model.spec.name!r} gave {len(outputs)} outputs; expected {expected}")
+    for index, output in enumerate(outputs):
+        if tuple(output.shape) != tuple(x_t.shape):
+            raise BadAnswer(
+                f"out_{index} of model {model.spec.name!r} has shape {tuple(output.shape)}; expected {tuple(x_t.shape)}"
+            )
+
+
+def check_finite(outputs: Sequence[Any], model: Model) -> None:
+    """Raises BadAnswer where a host array holds NaN or infinity."""
+    for index, output in enumerate(outputs):
+        if not np.isfinite(output).all():
+            raise BadAnswer(f"out_{index} of model {model.spec.name!r} holds values that are not finite")
+
+
+async def check_golden(engine: Engine, model: Model, deadline: float | None = None) -> None:
+    """Ask for the golden answer. Raises EngineUnavailable with the deviation and what is allowed; else the engine's own errors."""
+    given = golden_input(model.spec)
+    ticket = Ticket(model.spec.name, model.version, "golden", "readiness", deadline)
+    outputs = await engine.predict(given["x_t"], given.get("condition"), given["time"], ticket)
+    deviation = model.golden.deviation(np.asarray(outputs[0]))
+    if not deviation <= model.golden.tolerance:
+        raise EngineUnavailable(
+            f"version {model.version} of model {model.spec.name!r} is {deviation:.2g} away from its golden answer; "
+            f"at most {model.golden.tolerance:.2g} is allowed"
+        )

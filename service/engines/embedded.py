@@ -1,0 +1,248 @@
+"""The engine inside the gateway's own process: ONNX Runtime, reading the model repository itself.
+
+Calls run in a pool of threads. A call that is cancelled, or whose deadline passes, never starts or stops at the next node of its
+graph. ONNX Runtime's exceptions are translated here and nowhere else.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import onnxruntime
+
+from service.engines.answers import check_answers, check_finite, check_golden
+from service.engines.configuration import FILE, read_config, to_models
+from service.engines.contract import Array, Model, Ticket
+from service.engines.shelf import Shelf
+from service.errors import BadAnswer, DeadlineExceeded, EngineUnavailable, InvalidValue, OutOfMemory, UnknownModel
+
+log = logging.getLogger(__name__)
+
+Feeds = Mapping[str, Array]
+STATE: Any = onnxruntime.capi.onnxruntime_pybind11_state
+RUNTIME_ERRORS: tuple[type[Exception], ...] = tuple(
+    kind for kind in vars(STATE).values() if isinstance(kind, type) and issubclass(kind, Exception)
+)
+REFUSED: tuple[type[Exception], ...] = (STATE.InvalidArgument, ValueError)
+UNUSABLE: tuple[type[Exception], ...] = (MemoryError, OSError, *RUNTIME_ERRORS)
+# What ONNX Runtime's allocators say when there is no room; it has no exception of its own for that.
+NO_ROOM = ("bad allocation", "bad_alloc", "failed to allocate memory", "out of memory", "cuda failure 2")
+
+
+class Runner(Protocol):
+    """How a session is made and run: on NumPy arrays (`Host`), or bound to torch's memory (`service.gpu`)."""
+
+    def session(self, data: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession: ...
+
+    def run(
+        self, session: onnxruntime.InferenceSession, feeds: Feeds, options: onnxruntime.RunOptions, model: Model
+    ) -> tuple[Array, ...]: ...
+
+
+class Host:
+    """NumPy in, NumPy out, on the CPU; answers are checked for NaN and infinity."""
+
+    def session(self, data: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+        """A session on the CPU."""
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+    def run(
+        self, session: onnxruntime.InferenceSession, feeds: Feeds, options: onnxruntime.RunOptions, model: Model
+    ) -> tuple[Array, ...]:
+        """The outputs in order. Raises BadAnswer where one is not finite."""
+        outputs = tuple(session.run(None, dict(feeds), options))
+        check_finite(outputs, model)
+        return outputs
+
+
+@dataclass(frozen=True)
+class Threads:
+    """instances: calls that run side by side. each: threads that one call uses; measured on two cores, see benchmarks."""
+
+    instances: int
+    each: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("instances", "each"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)} must be at least 1")
+
+
+def one_per_core() -> Threads:
+    """As many calls side by side as there are cores this process may use, one thread each."""
+    return Threads(len(os.sched_getaffinity(0)))
+
+
+class EmbeddedEngine:
+    """An engine and a repository (service.engines.contract) on a folder in Triton's layout.
+
+    broken: models that lie in the folder and could not be loaded, with the reason.
+    """
+
+    def __init__(self, folder: Path, threads: Threads | None = None, runner: Runner | None = None) -> None:
+        self.folder = folder
+        self.threads = threads or one_per_core()
+        self.broken: dict[str, str] = {}
+        self._runner = runner or Host()
+        self._pool = ThreadPoolExecutor(self.threads.instances, thread_name_prefix="onnxruntime")
+        self._shelf: Shelf[onnxruntime.InferenceSession] = Shelf(lambda _model, _session: None)
+        self._loading = asyncio.Lock()
+
+    @property
+    def instances(self) -> int:
+        """Calls that really run side by side."""
+        return self.threads.instances
+
+    async def start(self) -> None:
+        """Load every model in the folder. Raises EngineUnavailable where not one could be loaded."""
+        names = sorted(path.parent.name for path in self.folder.glob(f"*/{FILE}"))
+        for name in names:
+            with contextlib.suppress(EngineUnavailable):
+                await self.load(name)
+        if not self._shelf.models():
+            raise EngineUnavailable(f"no model could be loaded; found {names}, broken: {self.broken}")
+
+    async def close(self) -> None:
+        """Drop queued calls, let running ones end, and free the models."""
+        await asyncio.to_thread(self._pool.shutdown, wait=True, cancel_futures=True)
+        self._shelf.clear()
+
+    def models(self) -> Mapping[str, Model]:
+        """The version that takes new traffic, by name."""
+        return self._shelf.models()
+
+    def lease(self, name: str) -> AbstractContextManager[Model]:
+        """Hold the version that takes new traffic for as long as a request runs. Raises UnknownModel."""
+        return self._shelf.lease(name)
+
+    async def check(self, name: str) -> None:
+        """One golden inference. Raises EngineUnavailable with the reason, or UnknownModel."""
+        await check_golden(self, self._shelf.current(name))
+
+    async def load(self, name: str) -> Model:
+        """Load the newest version on disk; it takes traffic only once its golden answer is right, the old one serves till then.
+
+        Raises UnknownModel for a name that is not in the folder, EngineUnavailable with the reason for files that cannot be used.
+        """
+        async with self._loading:
+            try:
+                model, session = await asyncio.to_thread(self._open, name)
+                await check_golden(_Candidate(self, model, session), model)
+            except (EngineUnavailable, BadAnswer) as error:
+                self.broken[name] = error.detail
+                log.error("model %s could not be loaded: %s", name, error.detail)
+                raise EngineUnavailable(error.detail) from error
+            self.broken.pop(name, None)
+            self._shelf.put(model, session)
+            return model
+
+    async def unload(self, name: str) -> None:
+        """No new traffic; freed when the last request has left it. Raises UnknownModel."""
+        self._shelf.take_off(name)
+
+    async def predict(self, x_t: Array, condition: Array | None, time: Array, ticket: Ticket) -> tuple[Array, ...]:
+        """See `service.engines.contract.Engine`."""
+        model, session = self._shelf.find(ticket)
+        return await self._run(model, session, to_feeds(x_t, condition, time), ticket)
+
+    async def _run(self, model: Model, session: onnxruntime.InferenceSession, feeds: Feeds, ticket: Ticket) -> tuple[Array, ...]:
+        options = onnxruntime.RunOptions()
+        seconds = None if ticket.deadline is None else ticket.deadline - time.monotonic()
+        if seconds is not None and seconds <= 0:
+            raise DeadlineExceeded("the deadline passed before the network was called")
+        call = self._pool.submit(self._call, session, feeds, options, model)
+        try:
+            async with asyncio.timeout(seconds):
+                outputs = await asyncio.wrap_future(call)
+        except TimeoutError as error:
+            raise DeadlineExceeded("the deadline passed while the network ran") from error
+        finally:
+            options.terminate = True  # of no consequence to a call that has ended; a cancelled one stops at its next node
+        check_answers(outputs, feeds["x_t"], model)
+        return outputs
+
+    def _call(
+        self, session: onnxruntime.InferenceSession, feeds: Feeds, options: onnxruntime.RunOptions, model: Model
+    ) -> tuple[Array, ...]:
+        with translated(model.spec.name):
+            return self._runner.run(session, feeds, options, model)
+
+    def _open(self, name: str) -> tuple[Model, onnxruntime.InferenceSession]:
+        model, path = find_newest(self.folder, name)
+        with translated(name):
+            data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != model.digest:
+            raise EngineUnavailable(f"version {model.version} of model {name!r} is corrupt: its file has another digest")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.threads.each
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads would take the gateway's cores
+        with translated(name):
+            return model, self._runner.session(data, options)
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A version that takes no traffic yet, as an engine that knows it alone."""
+
+    engine: EmbeddedEngine
+    model: Model
+    session: onnxruntime.InferenceSession
+
+    async def predict(self, x_t: Array, condition: Array | None, time: Array, ticket: Ticket) -> tuple[Array, ...]:
+        return await self.engine._run(self.model, self.session, to_feeds(x_t, condition, time), ticket)
+
+
+def to_feeds(x_t: Array, condition: Array | None, time: Array) -> Feeds:
+    """The graph's inputs by name."""
+    feeds = {"x_t": x_t, "time": time}
+    return feeds if condition is None else {**feeds, "condition": condition}
+
+
+def find_newest(folder: Path, name: str) -> tuple[Model, Path]:
+    """The newest version that the model's config.pbtxt describes and whose file is there.
+
+    Raises UnknownModel where the folder holds no such model, EngineUnavailable for a configuration that cannot be used.
+    """
+    there = sorted(path.parent.name for path in folder.glob(f"*/{FILE}"))
+    if name not in there:
+        raise UnknownModel(f"there is no model {name!r} in the repository; expected one of {there}")
+    try:
+        config = read_config(folder / name / FILE)
+        models = to_models(config)
+    except (OSError, ValueError) as error:
+        raise EngineUnavailable(f"the configuration of model {name!r} cannot be used") from error
+    if config.backend != "onnxruntime":
+        raise EngineUnavailable(f"model {name!r} is for the backend {config.backend!r}; the embedded engine runs 'onnxruntime'")
+    files = {version: folder / name / str(version) / config.default_model_filename for version in models}
+    found = [version for version, path in files.items() if path.is_file()]
+    if not found:
+        raise EngineUnavailable(f"no version of model {name!r} has its file; described are {list(models)}")
+    return models[max(found)], files[max(found)]
+
+
+@contextlib.contextmanager
+def translated(name: str) -> Iterator[None]:
+    """ONNX Runtime's and the file system's exceptions as the service's own; what they say in detail goes to the log only."""
+    try:
+        yield
+    except REFUSED as error:
+        log.warning("model %s refused its input: %s", name, error)
+        raise InvalidValue(f"model {name!r} does not take this input") from error
+    except UNUSABLE as error:
+        said = str(error).lower()
+        if isinstance(error, MemoryError) or any(sign in said for sign in NO_ROOM):
+            raise OutOfMemory(f"there is no memory for model {name!r}") from error
+        if "terminate flag" not in said:  # a cancelled call has nobody left to tell
+            log.warning("model %s: %s", name, error)
+        raise EngineUnavailable(f"model {name!r} cannot be run: {type(error).__name__}") from error
