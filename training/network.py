@@ -5,6 +5,7 @@ time[:, 0] is what the residual (or only) head is told, time[:, 1] what the nois
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Annotated, Literal
 
 import torch
@@ -78,7 +79,7 @@ def _make_small(config: SmallConfig) -> nn.Module:
 
 
 def _make_unet(config: UNetConfig) -> nn.Module:
-    from training.unet import make_unet  # here, because the shipped models never need it
+    from training.unet import make_unet  # noqa: PLC0415 (the shipped models never need it)
 
     return make_unet(config)
 
@@ -153,8 +154,8 @@ class Exposure(nn.Module):
     """A tone curve for the whole picture from its context: v -> srgb(gain_c * linear(v)) ^ gamma_c, per channel c.
 
     The gain begins as the one that brings the context's mean to TARGET (never below 1); a small network of the context's
-    statistics learns the rest: where the mean should really go, colour cast, contrast. Only means over the context are used, which is
-    the same for every tile of a picture, so tiles agree.
+    statistics learns the rest: where the mean should really go, colour cast, contrast. Only means over the context are used,
+    which is the same for every tile of a picture, so tiles agree.
     """
 
     TARGET, STEP, STOPS = 0.43, 0.5, 18
@@ -175,7 +176,9 @@ class Exposure(nn.Module):
         light = functional.avg_pool2d(linear((context + 1) / 2), 4)
         stops = self.stops(light)
         exposed = encoded(light * torch.exp2(stops)[:, :, None, None])
-        statistics = torch.cat([stops / 8, exposed.mean((1, 2, 3))[:, None], self.describe(exposed), self.describe(encoded(light))], 1)
+        statistics = torch.cat(
+            [stops / 8, exposed.mean((1, 2, 3))[:, None], self.describe(exposed), self.describe(encoded(light))], 1
+        )
         embedding = self.trunk(statistics)
         shift, gamma = self.curve(embedding)[:, :, None, None].chunk(2, 1)
         bright = linear((image + 1) / 2) * torch.exp2(stops[:, :, None, None] + shift)
@@ -209,8 +212,8 @@ def encoded(light: Tensor) -> Tensor:
 class Small(nn.Module):
     """Four pixels become channels at the door (space to depth), then a U-Net of plain 3x3 convolutions without normalisation.
 
-    What a pixel of the output depends on is a fixed neighbourhood and the context's means, so tiles agree with the whole. The last layer
-    starts at zero: the first answer is the given picture itself (exposed, for low light), or x_t for generation.
+    What a pixel of the output depends on is a fixed neighbourhood and the context's means, so tiles agree with the whole. The
+    last layer starts at zero: the first answer is a residual of 0, the given picture itself (exposed, for low light).
     """
 
     def __init__(self, config: SmallConfig) -> None:
@@ -220,13 +223,15 @@ class Small(nn.Module):
         self.time = TimeEmbedding(embedding)
         self.exposure = Exposure(embedding) if config.exposure else None
         self.door = conv(4 * inputs, widths[0])
-        pairs = list(zip(widths[:-1], widths[1:], strict=True))
+        pairs = list(pairwise(widths))
         self.down = nn.ModuleList(conv(narrow, wide, 3, stride=2) for narrow, wide in pairs)
         self.up = nn.ModuleList(conv(wide, 4 * narrow, 1) for narrow, wide in pairs)
         self.encode = nn.ModuleList(
             nn.ModuleList(Block(width, embedding) for _ in range(depth)) for width, depth in zip(widths, config.depths, strict=True)
         )
-        self.decode = nn.ModuleList(nn.ModuleList(Block(width, embedding) for _ in range(depth)) for width, depth in zip(widths, config.depths, strict=True))
+        self.decode = nn.ModuleList(
+            nn.ModuleList(Block(width, embedding) for _ in range(depth)) for width, depth in zip(widths, config.depths, strict=True)
+        )
         self.exit = conv(widths[0], 4 * 3 * config.outputs)
         nn.init.zeros_(self.exit.weight)
         nn.init.zeros_(self.exit.bias)

@@ -61,7 +61,9 @@ class Objective:
         with self.autocast():
             outputs = network(x_t, condition, level.time)
         error = LOSSES[self.recipe.loss]
-        return sum((error(out.float(), want) for out, want in zip(outputs, wanted, strict=True)), torch.zeros((), device=x_0.device))
+        return sum(
+            (error(out.float(), want) for out, want in zip(outputs, wanted, strict=True)), torch.zeros((), device=x_0.device)
+        )
 
     @torch.no_grad()
     def first_answer(self, network: nn.Module, x_in: Tensor, condition: Tensor | None, eps: Tensor) -> Tensor:

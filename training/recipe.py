@@ -66,8 +66,8 @@ class EmaConfig(Frozen):
 class Recipe(Frozen):
     """One training run. Defaults are the authors'; recipes of the models that ship say what they change.
 
-    batch pictures per micro-batch, accumulate micro-batches per step. time_sampling: `uniform` over 0..T-1, or `grid`, over the indices
-    that sampling with min_steps..max_steps asks about. rollout: the chance that x_t of a step is built from the network's own first
+    batch pictures per micro-batch, accumulate micro-batches per step. time_sampling: `uniform` over 0..T-1, or `grid`, over the
+    indices that sampling with min_steps..max_steps asks about. rollout: the chance that x_t of a step is built from the network's own first
     answer instead of the truth, as in sampling.
     """
 

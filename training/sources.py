@@ -20,10 +20,10 @@ def make_sources(data: ScenesData | EmojiData | FolderData, cache: Path | None) 
     if isinstance(data, ScenesData):
         return _scene_sources(data, cache)
     if isinstance(data, EmojiData):
-        from training.synthesis.emoji import emoji_sources  # here: it needs the emoji font, which restoration does not
+        from training.synthesis.emoji import emoji_sources  # noqa: PLC0415 (needs the emoji font)
 
         return emoji_sources(data.size)
-    from training.pairs import folder_sources  # here: only runs on pairs from disk need it
+    from training.pairs import folder_sources  # noqa: PLC0415 (only runs on pairs from disk need it)
 
     return folder_sources(data)
 

@@ -1,6 +1,6 @@
 """`rddm train RECIPE`: one run, from a recipe to a checkpoint, resumable at any step.
 
-    python -m rddm train lowlight --output runs/lowlight --minutes 90
+python -m rddm train lowlight --output runs/lowlight --minutes 90
 """
 
 import argparse
@@ -158,7 +158,14 @@ class Diary:
     """What a run leaves in its folder as it goes: log.jsonl, curve.png, the checkpoint; and a bar on the terminal."""
 
     def __init__(self, trainer: Trainer, folder: Path, dice: Dice, validation: Validation, bar: Progress, budget: Budget) -> None:
-        self.trainer, self.folder, self.dice, self.validation, self.bar, self.budget = trainer, folder, dice, validation, bar, budget
+        self.trainer, self.folder, self.dice, self.validation, self.bar, self.budget = (
+            trainer,
+            folder,
+            dice,
+            validation,
+            bar,
+            budget,
+        )
         self.losses: list[float] = []
         self.figures: dict[str, float] = {}
         self.task = bar.add_task(trainer.recipe.spec.name, total=1.0, loss="", psnr="")
@@ -179,7 +186,11 @@ class Diary:
         """Measure the averaged network and append a line to the log."""
         self.figures = self.validation.measure(self.trainer.ema.average)
         window, self.losses = self.losses, []
-        line = {"step": self.trainer.steps, "minutes": round(self.trainer.seconds / 60, 2), "loss": round(sum(window) / max(len(window), 1), 6)}
+        line = {
+            "step": self.trainer.steps,
+            "minutes": round(self.trainer.seconds / 60, 2),
+            "loss": round(sum(window) / max(len(window), 1), 6),
+        }
         line |= {name: round(value, 3) for name, value in self.figures.items()}
         with (self.folder / "log.jsonl").open("a") as log:
             log.write(json.dumps(line) + "\n")
@@ -201,7 +212,9 @@ def progress_bar(console: Console) -> Progress:
 
 def parser() -> argparse.ArgumentParser:
     """The verb's arguments."""
-    p = argparse.ArgumentParser(prog="rddm train", description="Train a model from a recipe: a TOML file, or the name of a built-in one.")
+    p = argparse.ArgumentParser(
+        prog="rddm train", description="Train a model from a recipe: a TOML file, or the name of a built-in one."
+    )
     p.add_argument("recipe", help=f"a TOML file, or one of {', '.join(built_in_recipes()) or 'none built in'}")
     p.add_argument("-o", "--output", type=Path, required=True, help="folder for the checkpoint, log.jsonl and curve.png")
     p.add_argument("--resume", action="store_true", help="continue the run in the output folder")

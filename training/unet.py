@@ -44,7 +44,7 @@ class WeightStandardizedConv(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         weight = self.weight
         mean = weight.mean(dim=(1, 2, 3), keepdim=True)
-        variance = (weight - mean).square().mean(dim=(1, 2, 3), keepdim=True)
+        variance = weight.var(dim=(1, 2, 3), correction=0, keepdim=True)
         weight = (weight - mean) * (variance + _epsilon(x)).rsqrt()
         return functional.conv2d(x, weight, self.bias, self.stride, self.padding)
 
@@ -58,7 +58,7 @@ class ChannelNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         mean = x.mean(dim=1, keepdim=True)
-        variance = (x - mean).square().mean(dim=1, keepdim=True)
+        variance = x.var(dim=1, correction=0, keepdim=True)
         return (x - mean) * (variance + _epsilon(x)).rsqrt() * self.g
 
 
@@ -114,8 +114,8 @@ class LinearAttention(nn.Module):
         q, k, v = _split_heads(self.to_qkv(x))
         q = q.softmax(dim=-2) * HEAD_CHANNELS**-0.5
         k = k.softmax(dim=-1)
-        context = k @ (v / (height * width)).transpose(-1, -2)
-        out = context.transpose(-1, -2) @ q
+        context = torch.einsum("bhdn,bhen->bhde", k, v / (height * width))
+        out = torch.einsum("bhde,bhdn->bhen", context, q)
         return self.to_out(out.flatten(1, 2).unflatten(2, (height, width)))
 
 
@@ -131,9 +131,9 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
         q, k, v = _split_heads(self.to_qkv(x))
-        weights = (q.transpose(-1, -2) * HEAD_CHANNELS**-0.5 @ k).softmax(dim=-1)
-        out = v @ weights.transpose(-1, -2)
-        return self.to_out(out.flatten(1, 2).unflatten(2, (height, width)))
+        weights = torch.einsum("bhdi,bhdj->bhij", q * HEAD_CHANNELS**-0.5, k).softmax(dim=-1)
+        out = torch.einsum("bhij,bhdj->bhid", weights, v)
+        return self.to_out(out.transpose(-1, -2).flatten(1, 2).unflatten(2, (height, width)))
 
 
 class PreNorm(nn.Module):

@@ -26,7 +26,7 @@ def psnr(found: Tensor, wanted: Tensor) -> float:
 
 
 def read_pairs(folder: Path, glob: str = "*") -> list[tuple[Picture, Picture]]:
-    """(given, target) uint8 pictures of folder/input and folder/target, by equal name. Raises ValueError where a target is missing."""
+    """(given, target) uint8 pictures of folder/input and folder/target, by name. Raises ValueError where a target is missing."""
     names = sorted(path.name for path in (folder / "input").glob(glob))
     if not names:
         raise ValueError(f"no file in {folder / 'input'} matches {glob!r}")

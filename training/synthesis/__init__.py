@@ -1,1 +1,1 @@
-"""Training pictures whose weights anyone may use: scenes made here, public-domain photographs, and what cameras and weather do to them."""
+"""Training pictures that leave weights free: scenes made here, public-domain photographs, and what cameras and weather do to them."""

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from training.synthesis.scenes import Rng
 
 CHANNELS = ("cover", "shift_y", "shift_x", "shade")
 REACH = 96.0  # pixels of displacement that the bytes 0..255 span, -48..48
@@ -20,8 +19,8 @@ def render(seed: int, side: int) -> NDArray[np.uint8]:
     cover = np.zeros((side, side), np.float32)
     shift = np.zeros((2, side, side), np.float32)
     shade = np.zeros((side, side), np.float32)
-    focus, largest = rng.uniform(0.5, 7), rng.choice([10, 20, 34], p=[0.35, 0.35, 0.3])
-    count = int(np.exp(rng.uniform(np.log(4), np.log(90))) * (20 / largest) ** 1.2)
+    focus, largest = 0.6 * 20 ** rng.random(), rng.choice([12, 24, 44], p=[0.3, 0.35, 0.35])
+    count = int(np.exp(rng.uniform(np.log(25), np.log(260))) * (side / 384) ** 2 * (20 / largest) ** 1.2)
     tall = rng.uniform(0.8, 1.5)
     for _ in range(count):
         radius = max(1.5, largest * rng.beta(1.2, 2.5))
@@ -39,10 +38,10 @@ def render(seed: int, side: int) -> NDArray[np.uint8]:
         lens = inside * rng.uniform(0.6, 1.8) * radius
         shift[0][box] += (-2 * v * lens - shift[0][box]) * inside
         shift[1][box] += (-2 * u * lens - shift[1][box]) * inside
-        rim, glow = rng.normal(0, 0.5), rng.normal(0.15, 0.25)
+        rim, glow = rng.normal(-0.1, 0.5), rng.normal(0.1, 0.3)
         light = glow + rim * distance**4 + rng.normal(0, 0.25) * v
         shade[box] += (light - shade[box]) * inside
-    cover = gaussian_filter(cover, focus) ** rng.uniform(0.7, 1.2)
+    cover = gaussian_filter(cover, focus) ** rng.uniform(0.6, 1.1)
     shift, shade = gaussian_filter(shift, (0, 0.6, 0.6)), gaussian_filter(shade, focus * 0.7)
     planes = [cover, shift[0] / REACH + 0.5, shift[1] / REACH + 0.5, shade / 2 + 0.5]
     return np.round(np.clip(np.stack(planes, -1), 0, 1) * 255).astype(np.uint8)

@@ -24,8 +24,17 @@ LICENCES = {
     "hubble_deep_field": "public domain (NASA)",
     "rocket": "public domain (SpaceX)",
 }
-COLOUR = ("astronaut", "chelsea", "coffee", "rocket")
-SHARES = {"astronaut": 0.24, "chelsea": 0.2, "coffee": 0.22, "rocket": 0.16, "camera": 0.06, "brick": 0.03, "grass": 0.03, "gravel": 0.04, "hubble_deep_field": 0.02}  # fmt: skip
+SHARES = {
+    "astronaut": 0.24,
+    "chelsea": 0.2,
+    "coffee": 0.22,
+    "rocket": 0.16,
+    "camera": 0.06,
+    "brick": 0.03,
+    "grass": 0.03,
+    "gravel": 0.04,
+    "hubble_deep_field": 0.02,
+}
 
 
 @cache

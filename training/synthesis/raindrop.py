@@ -40,9 +40,9 @@ def wet(clean: Tensor, drops: Tensor, dice: Dice) -> Tensor:
     sharp = torch.where(dice.chance(0.5, batch) > 0, blurred(clean, 4), clean)
     lens = refracted(torch.where(dice.chance(0.75, batch) > 0, soft, sharp), shift)
     sky = clean.mean((2, 3), keepdim=True) * 0.5 + dice.uniform(0.3, 0.55, batch, 1, 1, 1) + 0.02 * dice.normal(batch, 3, 1, 1)
-    lens = lens + dice.uniform(0, 0.6, batch, 1, 1, 1) * (sky - lens)
+    lens = lens + dice.uniform(0, 0.8, batch, 1, 1, 1) * (sky - lens)
     lens = (lens * torch.exp(dice.uniform(0, 1, batch, 1, 1, 1) * shade)).clamp(0, 1)
-    opacity = cover * dice.uniform(0.5, 1, batch, 1, 1, 1)
+    opacity = cover * dice.uniform(0.6, 1, batch, 1, 1, 1)
     return clean + opacity * (lens - clean)
 
 

@@ -1,7 +1,8 @@
 """Rain in front of a scene: maps of streak brightness, drawn from several layers of depth.
 
-A raindrop falls some centimetres while the shutter is open, so it leaves a streak: bright (it refracts the sky), straight, thin where
-far, long and blurred where near (Garg & Nayar 2007). One wind gives all streaks of a picture nearly one direction; turbulence spreads it.
+A raindrop falls some centimetres while the shutter is open, so it leaves a streak: bright (it refracts the sky), straight,
+thin where far, long and blurred where near (Garg & Nayar 2007). One wind gives all streaks of a picture nearly one direction;
+turbulence spreads it.
 """
 
 import numpy as np
@@ -25,7 +26,11 @@ def drawn_layer(rng: Rng, side: int, angle: float, depth: float) -> Floats:
             x, y = rng.uniform(-20, side + 20, 2)
             turn, reach = np.radians(angle + rng.normal(0, spread)), length * np.exp(rng.normal(0, 0.35))
             end = x + reach * np.sin(turn), y + reach * np.cos(turn)
-            pen.line([2 * x, 2 * y, 2 * end[0], 2 * end[1]], fill=int(255 * level), width=max(1, round(2 * width * rng.uniform(0.6, 1.3))))
+            pen.line(
+                [2 * x, 2 * y, 2 * end[0], 2 * end[1]],
+                fill=int(255 * level),
+                width=max(1, round(2 * width * rng.uniform(0.6, 1.3))),
+            )
         layer = np.maximum(layer, np.asarray(sheet.reduce(2), dtype=np.float32) / 255)
     return gaussian_filter(layer, rng.uniform(0.2, 0.5) + depth)
 
@@ -48,7 +53,7 @@ def blurred_layer(rng: Rng, side: int, angle: float) -> Floats:
 
 
 def render(seed: int, side: int) -> NDArray[np.uint8]:
-    """Map number `seed`, (side, side, 1) uint8: 0 no rain, 255 the brightest streak. A third light, a third heavy, a third between."""
+    """Map number `seed`, (side, side, 1) uint8: 0 no rain, 255 the brightest. A third light, a third heavy, a third between."""
     rng = np.random.Generator(np.random.Philox(key=[seed, 2]))
     angle = rng.normal(0, 22)
     kind = seed % 3

@@ -1,0 +1,148 @@
+"""Synthesis: the same seed gives the same picture, degradations do what their names say, fine pictures stay themselves."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from training.synthesis import drops, jpeg, photographs, scenes, sheet, streaks
+from training.synthesis.draws import Dice, PairSource, quantise, to_linear, to_srgb
+from training.synthesis.emoji import Emoji, find_font, render_all, split
+from training.synthesis.lowlight import LowLight, darkened
+from training.synthesis.pool import load_pool
+from training.synthesis.rain import Rain, rained
+from training.synthesis.raindrop import Raindrop
+
+SIDE = 96
+
+
+def dice(seed: int = 0) -> Dice:
+    return Dice(torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(scope="module")
+def clean() -> torch.Tensor:
+    return sheet.pool_of(scenes.render, 0, 6, SIDE)
+
+
+@pytest.fixture(scope="module")
+def sources(clean: torch.Tensor) -> dict[str, PairSource]:
+    return {
+        "lowlight": LowLight(clean, crop=32, whole=64, crops=2),
+        "rain": Rain(clean, sheet.pool_of(streaks.render, 0, 6, SIDE), crop=32),
+        "raindrop": Raindrop(clean, sheet.pool_of(drops.render, 0, 6, SIDE), crop=32),
+    }
+
+
+@pytest.mark.parametrize("maker", [scenes, photographs, streaks, drops])
+def test_a_seed_is_a_picture(maker: object) -> None:
+    first, again, other = (maker.render(seed, SIDE) for seed in (7, 7, 8))  # type: ignore[attr-defined]
+    assert first.dtype == np.uint8
+    assert first.shape[:2] == (SIDE, SIDE)
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_scenes_are_as_bright_as_photographs() -> None:
+    means = [scenes.render(seed, 64).mean() / 255 for seed in range(30)]
+    assert 0.38 < np.mean(means) < 0.48
+
+
+def test_unknown_photograph_is_refused() -> None:
+    with pytest.raises(KeyError, match="expected one of"):
+        photographs.photograph("lenna")
+
+
+@pytest.mark.parametrize("name", ["lowlight", "rain", "raindrop"])
+def test_pairs_are_pictures_and_repeatable(sources: dict[str, PairSource], name: str) -> None:
+    first, again = sources[name].draw(8, dice(3)), sources[name].draw(8, dice(3))
+    for part in (first.target, first.given):
+        assert part.shape == (8, 3, 32, 32)
+        assert part.dtype == torch.float32
+        assert part.abs().max() <= 1
+    assert torch.equal(first.given, again.given)
+    assert torch.equal(first.target, again.target)
+
+
+@pytest.mark.parametrize("name", ["lowlight", "rain", "raindrop"])
+def test_some_pictures_are_left_as_they_are(sources: dict[str, PairSource], name: str) -> None:
+    pairs = sources[name].draw(64, dice(1))
+    same = ((pairs.given - pairs.target).abs().amax((1, 2, 3)) < 0.01).float().mean()
+    assert 0.02 < same < 0.5
+
+
+def test_context_is_the_whole_dark_picture(sources: dict[str, PairSource]) -> None:
+    pairs = sources["lowlight"].draw(8, dice(2))
+    assert pairs.context is not None
+    assert torch.equal(pairs.context[0], pairs.context[1])  # two crops of one picture
+    assert not torch.equal(pairs.context[0], pairs.context[2])
+
+
+def test_more_stops_are_darker(clean: torch.Tensor) -> None:
+    target = clean[:4, :, :64, :64].float() / 255
+    means = [float(darkened(target, torch.full((4, 1, 1, 1), stops), dice(5)).mean()) for stops in (1.0, 3.0, 6.0)]
+    assert means[0] > means[1] > means[2] > 0
+
+
+def test_rain_never_darkens_what_it_adds_to(clean: torch.Tensor) -> None:
+    picture, rain = clean[:4, :, :64, :64].float() / 255 * 0.5, torch.rand(4, 1, 64, 64)
+    assert float((rained(picture, rain, dice(0)) - picture).min()) > -0.1
+    assert torch.equal(rained(picture, 0 * rain, dice(4))[0], picture[0])
+
+
+def test_colour_conversions_are_inverse() -> None:
+    x = torch.linspace(0, 1, 256)
+    assert (to_srgb(to_linear(x)) - x).abs().max() < 1e-4
+    assert np.abs(scenes.to_srgb(scenes.to_linear(x.numpy())) - x.numpy()).max() < 1e-4
+
+
+@pytest.mark.parametrize("quality", [30, 60, 90])
+def test_jpeg_arithmetic_is_pillows(clean: torch.Tensor, quality: int) -> None:
+    picture = clean[0, :, :64, :64]
+    file = io.BytesIO()
+    Image.fromarray(picture.permute(1, 2, 0).numpy()).save(file, "JPEG", quality=quality, subsampling="4:2:0")
+    theirs = torch.from_numpy(np.asarray(Image.open(file)).copy()).permute(2, 0, 1).float() / 255
+    ours = quantise(jpeg.compress(picture[None].float() / 255, torch.tensor([float(quality)])))[0]
+    lost = (theirs - picture / 255).square().mean()
+    assert (ours - theirs).square().mean() < 0.35 * lost
+
+
+def test_emoji_draws_keep_to_the_training_glyphs() -> None:
+    glyphs = torch.arange(20, dtype=torch.uint8)[:, None, None, None].expand(20, 3, 16, 16).contiguous()
+    training, held_out = split(glyphs)
+    drawn = ((Emoji(training).draw(200, dice()).target[:, 0, 0, 0] + 1) * 127.5).round().unique()
+    assert len(held_out) == 2
+    assert not set(drawn.int().tolist()) & {0, 10}
+    assert len(drawn) == 18
+
+
+def test_glyphs_are_coloured_pictures_on_white() -> None:
+    try:
+        find_font()
+    except FileNotFoundError as missing:
+        pytest.skip(str(missing))
+    glyphs = render_all(32)
+    assert len(glyphs) > 1000
+    assert bool((glyphs[:, :, 0] == 255).all())
+    assert float((glyphs.amax(1) - glyphs.amin(1)).float().mean()) > 20
+
+
+def test_a_pool_is_rendered_once_and_a_larger_one_begins_the_same(tmp_path: Path) -> None:
+    cache = tmp_path
+    three = load_pool("streaks", 3, 48, cache, workers=1)
+    written = (cache / "streaks-3x48.npy").stat().st_mtime_ns
+    assert torch.equal(load_pool("streaks", 3, 48, cache), three)
+    assert (cache / "streaks-3x48.npy").stat().st_mtime_ns == written
+    assert torch.equal(load_pool("streaks", 4, 48, cache, workers=1)[:3], three)
+    with pytest.raises(ValueError, match="unknown pool 'snow'"):
+        load_pool("snow", 1, 48, cache)
+
+
+def test_the_sheet_command_writes_a_picture(tmp_path: Path) -> None:
+    out = tmp_path / "sheet.png"
+    assert sheet.main(["streaks", "-o", str(out), "--count", "3", "--columns", "2"]) == 0
+    with Image.open(out) as picture:
+        assert picture.size == (512, 512)

@@ -1,0 +1,93 @@
+"""`rddm synth KIND -o sheet.png`: a contact sheet of what training sees, to be looked at before hours are spent on it.
+
+For pairs each cell shows what is given on the left and what is wanted on the right.
+"""
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from rich.console import Console
+
+from training.synthesis import drops, photographs, scenes, streaks
+from training.synthesis.draws import Dice, Pairs, PairSource
+from training.synthesis.lowlight import LowLight
+from training.synthesis.rain import Rain
+from training.synthesis.raindrop import Raindrop
+
+Pictures = list[NDArray[np.uint8]]
+SIDE, CROP = 256, 128
+
+
+def pool_of(render: Callable[[int, int], NDArray[np.uint8]], first: int, count: int, side: int = SIDE) -> torch.Tensor:
+    """Pictures first..first+count-1 of a kind, (count, c, side, side) uint8."""
+    return torch.from_numpy(np.stack([render(first + k, side) for k in range(count)]).transpose(0, 3, 1, 2).copy())
+
+
+def paired(pairs: Pairs) -> Pictures:
+    """Given and wanted side by side."""
+    both = torch.cat([pairs.given, pairs.target], 3)
+    return list(((both + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy())
+
+
+def drawn(make: Callable[[torch.Tensor, int, int], PairSource], count: int, seed: int) -> Pictures:
+    """`count` pairs of a source over `count` scenes, a quarter of them photographs."""
+    photographed = pool_of(photographs.render, seed, max(count // 4, 1))
+    clean = torch.cat([pool_of(scenes.render, seed, count - len(photographed)), photographed])
+    return paired(make(clean, count, seed).draw(count, Dice(torch.Generator().manual_seed(seed))))
+
+
+def emoji(count: int, seed: int) -> Pictures:
+    """Glyphs as the generator sees them."""
+    from training.synthesis.emoji import emoji_sources  # noqa: PLC0415 (only this sheet needs the font)
+
+    target = emoji_sources(64)[0].draw(count, Dice(torch.Generator().manual_seed(seed))).target
+    return list(((target + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy())
+
+
+def scene_pictures(render: Callable[[int, int], NDArray[np.uint8]], count: int, seed: int) -> Pictures:
+    """Clean pictures, or maps, as they are (of a map its first three channels, or its only one)."""
+    return [
+        np.broadcast_to(picture[..., :3], (*picture.shape[:2], 3))
+        for k in range(count)
+        if (picture := render(seed + k, SIDE)) is not None
+    ]
+
+
+SHEETS: dict[str, Callable[[int, int], Pictures]] = {
+    "scenes": partial(scene_pictures, scenes.render),
+    "photographs": partial(scene_pictures, photographs.render),
+    "streaks": partial(scene_pictures, streaks.render),
+    "drops": partial(scene_pictures, drops.render),
+    "lowlight": partial(drawn, lambda clean, _count, _seed: LowLight(clean, CROP, SIDE, crops=1)),
+    "rain": partial(drawn, lambda clean, count, seed: Rain(clean, pool_of(streaks.render, seed, count), CROP)),
+    "raindrop": partial(drawn, lambda clean, count, seed: Raindrop(clean, pool_of(drops.render, seed, count), CROP)),
+    "emoji": emoji,
+}
+
+
+def sheet(pictures: Pictures, columns: int) -> Image.Image:
+    """Pictures of equal size in rows of `columns`; the last row is filled with grey."""
+    grey = np.full_like(pictures[0], 128)
+    filled = pictures + [grey] * (-len(pictures) % columns)
+    rows = [np.concatenate(filled[k : k + columns], 1) for k in range(0, len(filled), columns)]
+    return Image.fromarray(np.concatenate(rows, 0))
+
+
+def main(argv: list[str]) -> int:
+    """The verb `rddm synth`."""
+    p = argparse.ArgumentParser(prog="rddm synth", description="A contact sheet of training pictures, made here; deterministic.")
+    p.add_argument("kind", choices=sorted(SHEETS))
+    p.add_argument("-o", "--output", type=Path, required=True, help="the picture to write")
+    p.add_argument("--count", type=int, default=24, help="how many (default: %(default)s)")
+    p.add_argument("--columns", type=int, default=6, help="how many a row (default: %(default)s)")
+    p.add_argument("--seed", type=int, default=0)
+    args = p.parse_args(argv)
+    with Console().status(f"drawing {args.count} of {args.kind}"):
+        sheet(SHEETS[args.kind](args.count, args.seed), args.columns).save(args.output)
+    return 0
