@@ -1,0 +1,198 @@
+"""A real tritonserver from the wheel `nvidia-pytriton`, as a plain process: no container engine, no root once libpython is there.
+
+The wheel needs numpy < 2, so it lives in an environment of its own. Of the wheel only the server and its Python backend are used;
+the `onnxruntime` backend beside this file runs the models.
+"""
+
+import contextlib
+import ctypes.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+import venv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+DEFAULT_ENVIRONMENT = HERE.parent.parent / ".venv-triton"
+REQUIREMENTS = ("nvidia-pytriton==0.7.0", "numpy<2", "onnxruntime==1.32.0")
+READY_SECONDS = 60
+FOLLOWED = "RDDM_TRITON_ENVIRONMENT"  # where the environment lies, if not beside the checkout
+
+
+class NotInstallable(RuntimeError):
+    """The server cannot be installed here; the message says what is missing."""
+
+
+def environment() -> Path:
+    """The folder of the server's Python environment."""
+    return Path(os.environ.get(FOLLOWED, DEFAULT_ENVIRONMENT))
+
+
+def check_libpython() -> None:
+    """The Python backend links libpython, which Debian keeps in a package of its own. Raises NotInstallable."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if ctypes.util.find_library(f"python{version}") is None:
+        raise NotInstallable(f"libpython{version}.so is missing (Debian package libpython{version})")
+
+
+def install(folder: Path) -> Path:
+    """Make the environment, or use the one that is there; returns its site-packages. Raises NotInstallable."""
+    check_libpython()
+    packages = folder / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+    if (folder / ".installed").is_file():
+        return packages
+    venv.create(folder, with_pip=True, clear=True)
+    command = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *REQUIREMENTS]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise NotInstallable(f"pip could not install {' '.join(REQUIREMENTS)}: {done.stderr.strip().splitlines()[-1]}")
+    (folder / ".installed").touch()
+    return packages
+
+
+def copy_backends(packages: Path, folder: Path) -> None:
+    """The backend directory: the wheel's Python backend, and our own. Copies, because the server follows no link out of it."""
+    server, python = packages / "pytriton" / "tritonserver", folder / "python"
+    python.mkdir(parents=True)
+    for name in ("libtriton_python.so", "triton_python_backend_utils.py"):
+        shutil.copy2(server / "backends" / "python" / name, python)
+    stub = server / "python_backend_stubs" / f"{sys.version_info.major}.{sys.version_info.minor}" / "triton_python_backend_stub"
+    shutil.copy2(stub, python)
+    shutil.copytree(HERE / "backends" / "onnxruntime", folder / "onnxruntime", ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports on the loopback interface that nobody listens on now."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+@dataclass
+class Server:
+    """One tritonserver process, on the loopback interface only. It may be started, stopped, killed and started again."""
+
+    repository: Path
+    packages: Path
+    folder: Path
+    http: int
+    grpc: int
+    metrics: int
+    options: Sequence[str] = ()
+    process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    @property
+    def url(self) -> str:
+        """host:port of gRPC."""
+        return f"127.0.0.1:{self.grpc}"
+
+    @property
+    def log(self) -> Path:
+        """What the server printed."""
+        return self.folder / "tritonserver.log"
+
+    def command(self) -> list[str]:
+        """The command line."""
+        server = self.packages / "pytriton" / "tritonserver"
+        hosts = [f"--{name}-address=127.0.0.1" for name in ("http", "grpc", "metrics")]
+        ports = [f"--{name}-port={getattr(self, name)}" for name in ("http", "grpc", "metrics")]
+        return [
+            str(server / "bin" / "tritonserver"),
+            f"--model-repository={self.repository}",
+            f"--backend-directory={self.folder / 'backends'}",
+            f"--cache-directory={server / 'caches'}",
+            # gateways load and unload models; all are loaded at the start, and one that is broken does not stop the others
+            "--model-control-mode=explicit",
+            "--load-model=*",
+            "--exit-on-error=false",
+            "--exit-timeout-secs=10",
+            *hosts,
+            *ports,
+            *self.options,
+        ]
+
+    def start(self) -> None:
+        """Start the process and wait until it answers. Raises RuntimeError with the end of its log."""
+        self.launch()
+        end = time.monotonic() + READY_SECONDS
+        while not self.is_live():
+            if self.process is None or self.process.poll() is not None or time.monotonic() > end:
+                said = self.log.read_text(errors="replace")[-2000:]
+                self.kill()
+                raise RuntimeError(f"tritonserver did not start:\n{said}")
+            time.sleep(0.1)
+
+    def launch(self) -> None:
+        """Start the process and do not wait."""
+        if not (self.folder / "backends").exists():
+            copy_backends(self.packages, self.folder / "backends")
+        bin_folder = self.packages.parents[2] / "bin"  # the stub finds its Python's prefix by the PATH
+        libraries = self.packages / "nvidia_pytriton.libs"  # which the copied backend would look for beside itself
+        variables = {**os.environ, "PATH": f"{bin_folder}:{os.environ['PATH']}", "LD_LIBRARY_PATH": str(libraries)}
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(self.command(), stdout=log, stderr=log, env=variables, start_new_session=True)
+
+    def is_live(self) -> bool:
+        """Whether the server has loaded what it can and answers."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/v2/health/live", timeout=1) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def stop(self) -> None:
+        """SIGTERM, and SIGKILL for what is left after it should have ended."""
+        if self.process is None:
+            return
+        self.process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(15)
+        self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL for the server and the processes of its Python backend."""
+        if self.process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self.process = None
+
+    def signal_all(self, number: signal.Signals) -> None:
+        """Send a signal to the server and the processes of its backend. Raises RuntimeError where it does not run."""
+        if self.process is None:
+            raise RuntimeError("the server does not run")
+        os.killpg(self.process.pid, number)
+
+    def stubs(self) -> list[int]:
+        """Process ids of the Python backend's processes."""
+        if self.process is None:
+            return []
+        children = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        pids = [int(pid) for file in children for pid in file.read_text().split()]
+        return [pid for pid in pids if "triton_python_backend_stub" in Path(f"/proc/{pid}/cmdline").read_text()]
+
+
+@contextlib.contextmanager
+def running(repository: Path, *options: str, ports: Sequence[int] = ()) -> Iterator[Server]:
+    """A server on a repository until the block ends. ports: http, grpc, metrics; default any that are free."""
+    packages = install(environment())
+    folder = Path(tempfile.mkdtemp(prefix="rddm-triton-"))
+    http, grpc, metrics = ports or free_ports(3)
+    server = Server(repository.resolve(), packages, folder, http, grpc, metrics, options)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder)
