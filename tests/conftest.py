@@ -20,9 +20,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> object:
-    """With RDDM_FORBID_SKIPS=1 a skipped test fails, unless it is marked gpu or slow."""
+    """With FORBID_SKIPS=1 a skipped test fails, unless it is marked gpu or slow."""
     report = yield
-    if report.skipped and os.environ.get("RDDM_FORBID_SKIPS") == "1" and not hasattr(report, "wasxfail") and not MAY_SKIP & set(item.keywords):
+    if (
+        report.skipped
+        and os.environ.get("FORBID_SKIPS") == "1"
+        and not hasattr(report, "wasxfail")
+        and not MAY_SKIP & set(item.keywords)
+    ):
         report.outcome = "failed"
         report.longrepr = f"skipped where skips are forbidden: {report.longrepr}"
     return report

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from service.settings import Settings
+
 PROFILES = ["cpu", "gpu", "triton", "monitoring", "training"]
 COMPOSE = "docker-compose"
 
@@ -52,8 +54,33 @@ def test_a_stopping_gateway_is_given_longer_than_its_longest_request(root: Path)
         assert 60 * float(minutes or 0) + float(seconds or 0) > longest
 
 
-@pytest.mark.parametrize("dockerfile", sorted(path.name for path in Path(__file__).parent.parent.joinpath("docker").glob("*.Dockerfile")))
+@pytest.mark.parametrize(
+    "dockerfile", sorted(path.name for path in Path(__file__).parent.parent.joinpath("docker").glob("*.Dockerfile"))
+)
 def test_dockerfiles_pass_the_linter(root: Path, dockerfile: str) -> None:
     hadolint = Path(sys.executable).with_name("hadolint")
     done = subprocess.run([hadolint, root / "docker" / dockerfile], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_public_gateway_needs_a_file_of_keys(root: Path) -> None:
+    command = [COMPOSE, "-f", "docker-compose.yml", "-f", "docker/public.yml", "--profile", "cpu", "config"]
+    if shutil.which(COMPOSE) is None:
+        pytest.skip("docker-compose is not installed (Debian package docker-compose)")
+    without = subprocess.run(command, cwd=root, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False)
+    assert without.returncode != 0
+    assert "KEYS_FILE" in without.stderr
+    with_keys = subprocess.run(
+        command, cwd=root, env={"PATH": "/usr/bin:/bin", "KEYS_FILE": "/keys"}, capture_output=True, text=True, check=True
+    )
+    environment = yaml.safe_load(with_keys.stdout)["services"]["gateway"]["environment"]
+    assert environment["RDDM_OPEN"] == "false"
+    assert environment["RDDM_KEYS_FILE"] == "/run/secrets/keys"
+
+
+def test_the_settings_know_every_variable_that_compose_sets(root: Path) -> None:
+
+    known = {f"RDDM_{name.upper()}" for name in Settings.model_fields}
+    for name, service in config(root, *PROFILES)["services"].items():
+        variables = {variable for variable in service.get("environment", {}) if variable.startswith("RDDM_")}
+        assert variables <= known, name

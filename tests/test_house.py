@@ -30,7 +30,9 @@ def test_the_method_and_the_service_import_without_torch() -> None:
 
 
 def test_the_wheel_carries_models_and_page(root: Path, tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path], cwd=root, check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path], cwd=root, check=True, capture_output=True
+    )
     [wheel] = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     shipped = [path.parent.name for path in (root / "model_repository").glob("*/config.pbtxt")]
