@@ -1,0 +1,112 @@
+"""Rows of several callers as one call: items, how they are joined and filled up, and how the answer is parted again."""
+
+import asyncio
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from service.arrays import Arrays
+from service.costs import Shape
+from service.engines.contract import Ticket
+
+Array = Any
+Inputs = tuple[Array, Array | None, Array]
+Outputs = tuple[Array, ...]
+
+
+@dataclass(eq=False)
+class Flow:
+    """One request, while it is admitted or asks. remaining: megapixel-steps; told: when it last had an answer, or was admitted."""
+
+    ticket: Ticket
+    shape: Shape
+    weight: float
+    told: float
+    pictures: int = 0
+    remaining: float = 0.0
+    waiting: int = 0
+    running: int = 0
+
+
+@dataclass(eq=False)
+class Item:
+    """Rows that one task waits for. tries: calls that they were part of; lone: to be called without others."""
+
+    inputs: Inputs
+    ticket: Ticket
+    flow: Flow
+    answer: "asyncio.Future[Outputs]"
+    asked: float
+    tries: int = 0
+    lone: bool = False
+    batch: "Batch | None" = None
+
+    @property
+    def rows(self) -> int:
+        return int(self.inputs[0].shape[0])
+
+    @property
+    def shape(self) -> Shape:
+        """What the rows of a batch have in common."""
+        return shape_of(self.inputs[0], self.ticket)
+
+    @property
+    def megapixels(self) -> float:
+        return self.rows * self.shape[2] * self.shape[3] / 1e6
+
+
+def shape_of(x_t: Array, ticket: Ticket) -> Shape:
+    """Model, version, height and width."""
+    return ticket.model, ticket.version, int(x_t.shape[2]), int(x_t.shape[3])
+
+
+@dataclass(eq=False)
+class Batch:
+    """Items that are one call, and the task that makes it."""
+
+    items: list[Item]
+    task: "asyncio.Task[None] | None" = field(default=None, repr=False)
+
+    @property
+    def rows(self) -> int:
+        return sum(item.rows for item in self.items)
+
+    @property
+    def shape(self) -> Shape:
+        return self.items[0].shape
+
+    @property
+    def ticket(self) -> Ticket:
+        """The ticket of a lone item; of several, one with the last of their deadlines, or none if one has none."""
+        first = self.items[0].ticket
+        if len(self.items) == 1:
+            return first
+        requests = "+".join(dict.fromkeys(item.ticket.request for item in self.items))
+        deadlines = [math.inf if item.ticket.deadline is None else item.ticket.deadline for item in self.items]
+        latest = None if math.inf in deadlines else max(deadlines)
+        return Ticket(first.model, first.version, requests, "scheduler", latest)
+
+    def joined(self, arrays: Arrays, rows: int) -> Inputs:
+        """x_t, condition and time of all items, filled up to so many rows with copies of the last."""
+        if len(self.items) == 1 and rows == self.rows:
+            return self.items[0].inputs
+        x_t, condition, times = (filled(arrays, part, rows) for part in zip(*(item.inputs for item in self.items), strict=True))
+        return x_t, condition, times
+
+    def parted(self, outputs: Outputs) -> list[Outputs]:
+        """Each item's own rows of the outputs."""
+        if len(self.items) == 1 and outputs[0].shape[0] == self.rows:
+            return [outputs]
+        ends = itertools.accumulate(item.rows for item in self.items)
+        return [tuple(out[end - item.rows : end] for out in outputs) for item, end in zip(self.items, ends, strict=True)]
+
+
+def filled(arrays: Arrays, parts: Sequence[Array | None], rows: int) -> Array | None:
+    """The parts one after the other, and copies of the last row up to so many rows; None where there is nothing."""
+    present = [part for part in parts if part is not None]
+    if not present:
+        return None
+    missing = rows - sum(part.shape[0] for part in present)
+    return arrays.concatenate([*present, *[present[-1][-1:]] * missing], 0) if missing or len(present) > 1 else present[0]

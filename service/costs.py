@@ -1,0 +1,73 @@
+"""What calls cost, by model and shape: one ladder each, begun by calibration and kept up to date by every batch."""
+
+import math
+from collections import OrderedDict
+
+from service.ladder import SIZES, Ladder
+
+Shape = tuple[str, int, int, int]  # model, version, height, width
+SHAPES = 1024  # remembered at once; pictures up to whole_max each have their own
+
+
+def pixels(shape: Shape) -> int:
+    """Of one row."""
+    return shape[2] * shape[3]
+
+
+class Costs:
+    """Ladders by shape. plans: the engine runs only the ladder's sizes; probe_every: calls before a larger batch is tried."""
+
+    def __init__(self, *, plans: bool, probe_every: int) -> None:
+        self._plans, self._probe_every = plans, probe_every
+        self._calibrated: dict[tuple[str, int], tuple[Shape, Ladder]] = {}
+        self._ladders: OrderedDict[Shape, Ladder] = OrderedDict()
+
+    def add(self, shape: Shape, ladder: Ladder) -> None:
+        """What calibration found for a model at its usual shape; all that was known of this version is forgotten."""
+        for old in [other for other in self._ladders if other[:2] == shape[:2]]:
+            del self._ladders[old]
+        self._calibrated[shape[:2]] = shape, ladder
+        self._ladders[shape] = ladder
+
+    def ladder(self, shape: Shape) -> Ladder:
+        """The shape's ladder; one that was never seen begins with single rows, or with the size that keeps bytes equal."""
+        if shape not in self._ladders:
+            self._ladders[shape] = self._begun(shape)
+            if len(self._ladders) > SHAPES:
+                self._ladders.popitem(last=False)
+        self._ladders.move_to_end(shape)
+        return self._ladders[shape]
+
+    def _begun(self, shape: Shape) -> Ladder:
+        """Where bytes depend on the batch size, each shape keeps one: the calibrated one, or as many rows as its pixels allow."""
+        if shape[:2] not in self._calibrated:
+            return Ladder(plans=self._plans)
+        usual, ladder = self._calibrated[shape[:2]]
+        if ladder.only is None:
+            return Ladder(plans=self._plans, exact=ladder.exact)
+        fitting = [size for size in SIZES if size <= ladder.only and size * pixels(shape) <= ladder.only * pixels(usual)]
+        return Ladder(only=max(fitting, default=1), exact=ladder.exact)
+
+    def room(self, shape: Shape, waiting: int) -> int:
+        """Rows of the next batch at most: the best size, or now and then a larger one, to learn what it costs."""
+        ladder = self.ladder(shape)
+        larger = ladder.next
+        due = larger is not None and waiting >= larger and ladder.calls >= self._probe_every * len(ladder.seconds)
+        return larger if larger is not None and due else ladder.best
+
+    def record(self, shape: Shape, rows: int, seconds: float) -> None:
+        """A call of so many rows (filled up) took so long."""
+        self.ladder(shape).record(rows, seconds)
+
+    def seconds_per_megapixel(self, model: str, version: int) -> float:
+        """Of one call at the usual shape and the best batch size; NaN before the model was calibrated or used."""
+        if (model, version) in self._calibrated:
+            usual, ladder = self._calibrated[model, version]
+            return ladder.seconds_of(ladder.best) / (ladder.best * pixels(usual) / 1e6)
+        known = [(shape, ladder) for shape, ladder in self._ladders.items() if shape[:2] == (model, version) and ladder.seconds]
+        return min((ladder.seconds_of(1) / (pixels(shape) / 1e6) for shape, ladder in known), default=math.nan)
+
+    def call_seconds(self, shape: Shape) -> float:
+        """Seconds of a call of one row of this shape, measured, or by its pixels; NaN if nothing is known."""
+        alone = self.ladder(shape).seconds_of(1)
+        return self.seconds_per_megapixel(*shape[:2]) * pixels(shape) / 1e6 if math.isnan(alone) else alone

@@ -1,0 +1,197 @@
+"""What need not be computed twice: identical work in flight runs once, and finished x_0 are kept, within a bound in bytes.
+
+With NumPy's Philox a result is a function of picture, mask, model file, method, steps and seed, whatever eta is. Who asked,
+file formats and metadata are no part of it: they are applied to x_0 per request, later. `Answers` keeps finished bodies for
+the one who was given them.
+"""
+
+import asyncio
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from service.drawing import Image, thumbnail
+from service.errors import DeadlineExceeded, NotFound, QueueFull
+from service.pipeline import Corridor, Listener, Result, Step, Work
+
+V = TypeVar("V")
+
+
+class Store(Generic[V]):
+    """The latest used values, up to a bound in bytes; a value over the bound is not kept."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit = limit_bytes
+        self._held: OrderedDict[str, tuple[V, int]] = OrderedDict()
+        self.bytes = 0
+
+    def get(self, key: str) -> V | None:
+        """The value, which becomes the latest used, or None."""
+        if key not in self._held:
+            return None
+        self._held.move_to_end(key)
+        return self._held[key][0]
+
+    def put(self, key: str, value: V, size: int) -> None:
+        """Keeps a value of so many bytes, and forgets the least recently used until all fit."""
+        self.bytes += size - self._held.pop(key, (value, 0))[1]
+        self._held[key] = value, size
+        while self.bytes > self._limit:
+            _, (_, freed) = self._held.popitem(last=False)
+            self.bytes -= freed
+
+
+def key_of(work: Work) -> str:
+    """SHA-256 over all that decides the result: x_in, mask, model digest, method, steps, seed, and what is kept."""
+    digest = hashlib.sha256()
+    facts = (work.model.digest, work.method or work.model.spec.method, work.steps, work.seed, sorted(work.keep), work.size)
+    digest.update(repr(facts).encode())
+    for part in (work.x_in, work.mask):
+        digest.update(b"-" if part is None else np.ascontiguousarray(part).data)
+    return digest.hexdigest()
+
+
+@dataclass(eq=False)
+class Flight:
+    """Work that runs now, who waits for it, and who hears of its steps."""
+
+    task: "asyncio.Task[Result]"
+    waiting: int = 0
+    listeners: list[Listener] = field(default_factory=list)
+
+
+class Results:
+    """A corridor in front of a corridor. `hits`, `shared` and `misses` count since the start."""
+
+    def __init__(self, corridor: Corridor, limit_bytes: int) -> None:
+        self._corridor = corridor
+        self.store: Store[Result] = Store(limit_bytes)
+        self._flights: dict[tuple[str, bool], Flight] = {}
+        self.hits = self.shared = self.misses = 0
+
+    async def run(self, work: Work, on_step: Listener | None = None) -> Result:
+        """The kept result, the one that is on its way, or a new one; its arrays are shared and read-only.
+
+        Who joins a flight that ends for its first caller's reasons (a deadline, a quota) sets out again on its own.
+        """
+        key = await asyncio.to_thread(key_of, work)
+        while True:
+            if (kept := self.store.get(key)) is not None:
+                self.hits += 1
+                if on_step is not None:
+                    on_step(Step(work.steps, work.steps, await asyncio.to_thread(thumbnail, kept.x_0)))
+                return kept
+            flight = self._flights.get((key, on_step is not None))
+            first = flight is None
+            try:
+                return await self._board(flight or self._depart(key, work, on_step is not None), work, on_step)
+            except (DeadlineExceeded, QueueFull):
+                if first or _is_past(work.deadline):
+                    raise
+
+    def _depart(self, key: str, work: Work, shows_steps: bool) -> Flight:
+        listeners: list[Listener] = []
+
+        def tell(step: Step) -> None:
+            for listener in listeners:
+                listener(step)
+
+        async def fly() -> Result:
+            try:
+                result = await self._corridor.run(work, tell if shows_steps else None)
+            finally:
+                if self._flights.get((key, shows_steps)) is flight:
+                    del self._flights[key, shows_steps]
+            self._keep(key, result)
+            return result
+
+        flight = Flight(asyncio.create_task(fly()), listeners=listeners)
+        self._flights[key, shows_steps] = flight
+        return flight
+
+    def _keep(self, key: str, result: Result) -> None:
+        for part in _arrays_of(result):
+            part.flags.writeable = False
+        self.store.put(key, result, sum(part.nbytes for part in _arrays_of(result)))
+
+    async def _board(self, flight: Flight, work: Work, on_step: Listener | None) -> Result:
+        """Waits for the flight, not longer than the work's own deadline; the last to leave cancels it."""
+        if flight.waiting:
+            self.shared += 1
+        else:
+            self.misses += 1
+        flight.waiting += 1
+        if on_step is not None:
+            flight.listeners.append(on_step)
+        try:
+            async with asyncio.timeout_at(_loop_time(work.deadline)):
+                return await asyncio.shield(flight.task)
+        except TimeoutError as late:
+            raise DeadlineExceeded("the deadline passed while the picture was sampled") from late
+        finally:
+            if on_step is not None:
+                flight.listeners.remove(on_step)
+            flight.waiting -= 1
+            if not flight.waiting and not flight.task.done():
+                self._abandon(flight)
+
+    def _abandon(self, flight: Flight) -> None:
+        """Cancels the flight, and lets the next one with this key set out anew at once."""
+        self._flights = {key: other for key, other in self._flights.items() if other is not flight}
+        flight.task.cancel()
+
+
+def _arrays_of(result: Result) -> list[Image]:
+    return [result.x_0, *([] if result.residual is None else [result.residual]), *result.trace]
+
+
+def _is_past(deadline: float | None) -> bool:
+    return deadline is not None and time.monotonic() >= deadline
+
+
+def _loop_time(deadline: float | None) -> float | None:
+    """A deadline of time.monotonic's clock on the event loop's own."""
+    return None if deadline is None else asyncio.get_running_loop().time() + deadline - time.monotonic()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A finished body as it was sent, and its entity tag (quoted, as in the header)."""
+
+    body: bytes
+    media_type: str
+    headers: Mapping[str, str]
+
+    @property
+    def etag(self) -> str:
+        """Strong: SHA-256 of the body."""
+        return f'"{hashlib.sha256(self.body).hexdigest()}"'
+
+
+class Answers:
+    """What `/results/{id}` answers: the latest bodies, each for the caller to whom it was given."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.store: Store[Answer] = Store(limit_bytes)
+
+    def put(self, caller: str, answer: Answer) -> str:
+        """Keeps an answer; its id is the same for the same caller and body, and tells nothing of either."""
+        digest = hashlib.sha256(b"\0".join((caller.encode(), answer.media_type.encode(), answer.body))).hexdigest()[:32]
+        self.store.put(self._key(caller, digest), answer, len(answer.body))
+        return digest
+
+    def get(self, caller: str, result: str) -> Answer:
+        """The caller's answer. Raises NotFound if there is none, if it was forgotten, or if it is another caller's."""
+        answer = self.store.get(self._key(caller, result))
+        if answer is None:
+            raise NotFound("there is no such result; results are kept for a while, for the key that they were made with")
+        return answer
+
+    @staticmethod
+    def _key(caller: str, result: str) -> str:
+        return f"{caller}\0{result}"

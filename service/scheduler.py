@@ -1,0 +1,371 @@
+"""The waiting room: an engine in front of an engine, which makes one batch of tiles of many pictures, callers and steps.
+
+The network is pure in (x_t, x_in, t) with t per row, so a batch may mix anything that has one shape and one model version.
+A batch goes out when it is full, when everyone who is about to ask has asked, or when its oldest item's time is up. Who is
+next: `service.fairness`. How large a batch is worth it, and what it costs: `service.costs`, begun by `service.calibration`
+and kept up to date by every batch. Who is let in, and what to tell the others: `admit` and `steps_within`.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+from service.admission import Load, load_of
+from service.arrays import HOST, Arrays
+from service.batch import Batch, Flow, Item, Outputs, shape_of
+from service.calibration import Rig, depth, measure
+from service.costs import Costs, Shape
+from service.engines.contract import Engine, Model, Ticket
+from service.errors import BadAnswer, DeadlineExceeded, OutOfMemory, QueueFull
+from service.fairness import FairQueue
+from service.ladder import Ladder
+
+Array = Any
+
+INLINE_MEGAPIXELS = 0.3  # batches over this are joined in a thread
+MOST_TRIES = 20  # calls that an item may be part of while the engine is full or short of memory
+LEAST_PAUSE = 0.01  # seconds before an engine that was full is asked again
+
+
+@dataclass(frozen=True)
+class Limits:
+    """queue_megapixel_steps: work admitted at once; a picture that finds nothing admitted is let in whatever its size.
+
+    patience: share of a call's seconds that an item may wait for company. small_weight: how many times its share a picture of one
+    tile may take beside a tiled one. probe_every: calls of one shape before the next larger batch is tried.
+    """
+
+    queue_megapixel_steps: float = 400.0
+    patience: float = 0.5
+    small_weight: float = 4.0
+    probe_every: int = 32
+
+
+@dataclass(frozen=True)
+class Call:
+    """What is told of a finished call: its rows, those it was filled up to, its seconds, and how long its oldest item waited."""
+
+    model: str
+    rows: int
+    filled: int
+    seconds: float
+    waited: float
+
+
+class Scheduler:
+    """An engine in front of an engine that runs `instances` calls side by side, and the admission to it.
+
+    plans: whether the engine runs only the ladder's batch sizes. on_call is told of each call, in the event loop.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        instances: int = 1,
+        limits: Limits | None = None,
+        arrays: Arrays = HOST,
+        *,
+        plans: bool = False,
+        on_call: Callable[[Call], None] | None = None,
+    ) -> None:
+        self._engine, self._instances, self._limits, self._arrays = engine, instances, limits or Limits(), arrays
+        self._plans, self._on_call = plans, on_call
+        self._costs = Costs(plans=plans, probe_every=self._limits.probe_every)
+        self._queue: FairQueue[Item] = FairQueue()
+        self._waiting: dict[Shape, dict[Item, None]] = {}
+        self._flows: dict[tuple[str, str], Flow] = {}
+        self._running: set[Batch] = set()
+        self._free_at = [0.0] * instances
+        self._closed_until = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self.depth = 2  # batches in flight per instance; 1 where calibration finds that a second only waits its turn
+
+    @property
+    def pending(self) -> float:
+        """Megapixel-steps that are admitted and not done."""
+        return sum(flow.remaining for flow in self._flows.values())
+
+    @property
+    def waiting(self) -> int:
+        """Items that wait for a batch."""
+        return len(self._queue)
+
+    @property
+    def running(self) -> int:
+        """Batches with the engine."""
+        return len(self._running)
+
+    async def calibrate(self, model: Model) -> Ladder:
+        """Measures a model that the engine has loaded: once after each load, a second or two on a CPU."""
+        rig = Rig(self._engine, model, self._instances, self._arrays, self._plans)
+        ladder = await measure(rig)
+        self._costs.add((model.spec.name, model.version, *rig.shape), ladder)
+        self.depth = await depth(rig, ladder)
+        return ladder
+
+    async def close(self) -> None:
+        """Cancels what waits and what runs."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for item in list(self._queue.items()):
+            item.answer.cancel()
+        tasks = [batch.task for batch in self._running if batch.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # The door
+
+    @contextmanager
+    def admit(self, ticket: Ticket, load: Load, /) -> Iterator[None]:
+        """Holds a place for one picture. Raises QueueFull if the work already admitted leaves no room for it."""
+        self._check_room(ticket, load)
+        flow = self._flow(ticket, (ticket.model, ticket.version, load.height, load.width))
+        flow.weight = self._limits.small_weight if load.tiles == 1 else 1.0
+        flow.pictures, flow.remaining, flow.told = flow.pictures + 1, flow.remaining + load.megapixel_steps, monotonic()
+        try:
+            yield
+        finally:
+            flow.pictures -= 1
+            flow.remaining = flow.remaining if flow.pictures else 0.0
+            self._let_go(flow)
+            self._pump()
+
+    def _check_room(self, ticket: Ticket, load: Load) -> None:
+        pending, bound = self.pending, self._limits.queue_megapixel_steps
+        over = pending + load.megapixel_steps - bound
+        if pending > 0 and over > 0:
+            seconds = self._seconds(ticket.model, ticket.version, over)
+            raise QueueFull(
+                f"{pending:.0f} megapixel-steps are in work, this picture adds {load.megapixel_steps:.1f}; {bound:.0f} are allowed",
+                retry_after=float(max(1, math.ceil(seconds))) if math.isfinite(seconds) else 1.0,
+            )
+
+    def _seconds(self, model: str, version: int, megapixel_steps: float) -> float:
+        """How long the engine takes for so much work with all its instances busy; NaN if nothing was measured."""
+        return megapixel_steps * self._costs.seconds_per_megapixel(model, version) / self._instances
+
+    def steps_within(self, model: Model, height: int, width: int, asked: int, seconds: float, caller: str) -> int:
+        """The most steps, up to `asked`, that fit into so many seconds beside the work that is admitted now.
+
+        Raises DeadlineExceeded if not even the model's least number of steps fits. Before the first measurement: `asked`.
+        """
+        spec = model.spec
+        least = min(asked, spec.min_steps)
+        for steps in range(asked, least - 1, -1):
+            needed = self._estimate(model, load_of(spec, height, width, steps), caller)
+            if not needed > seconds:
+                return steps
+        raise DeadlineExceeded(
+            f"the fewest steps of model {spec.name}, {least}, would take about {needed:.2f} s now, and {seconds:.2f} s are allowed"
+        )
+
+    def _estimate(self, model: Model, load: Load, caller: str) -> float:
+        """Seconds until such a picture is done: its own calls, each behind one that runs already; or, if that is longer, its share
+
+        of the engine, where every other caller takes as much while it has work.
+        """
+        name, version = model.spec.name, model.version
+        call = self._costs.call_seconds((name, version, load.height, load.width))
+        behind = 1 if len(self._running) >= self._instances else 0
+        alone = call * load.steps * (math.ceil(load.tiles / self._instances) + behind)
+        work: dict[str, float] = {caller: load.megapixel_steps}
+        for flow in self._flows.values():
+            work[flow.ticket.caller] = work.get(flow.ticket.caller, 0.0) + flow.remaining
+        shared = self._seconds(name, version, sum(min(others, work[caller]) for others in work.values()))
+        return max(alone, shared)
+
+    # The waiting room
+
+    async def predict(self, x_t: Array, condition: Array | None, time: Array, ticket: Ticket) -> Outputs:
+        """The engine's answer for these rows, in a batch with others. Raises what the engine raises, and DeadlineExceeded."""
+        flow = self._flow(ticket, shape_of(x_t, ticket))
+        item = Item((x_t, condition, time), ticket, flow, asyncio.get_running_loop().create_future(), monotonic())
+        self._enqueue(item)
+        self._pump()
+        try:
+            return await item.answer
+        except asyncio.CancelledError:
+            self._leave(item)
+            raise
+
+    def _flow(self, ticket: Ticket, shape: Shape) -> Flow:
+        """The request's flow; one that was not admitted has one for as long as it asks."""
+        key = (ticket.caller, ticket.request)
+        if key not in self._flows:
+            self._flows[key] = Flow(ticket, shape, self._limits.small_weight, monotonic())
+        return self._flows[key]
+
+    def _let_go(self, flow: Flow) -> None:
+        """Forgets a request that is neither admitted nor asking."""
+        if not (flow.pictures or flow.waiting or flow.running):
+            self._flows.pop((flow.ticket.caller, flow.ticket.request), None)
+            self._queue.forget(flow.ticket.caller, flow.ticket.request)
+
+    def _enqueue(self, item: Item, *, again: bool = False) -> None:
+        item.flow.waiting += 1
+        item.batch = None
+        self._waiting.setdefault(item.shape, {})[item] = None
+        put = self._queue.put_back if again else self._queue.push
+        put(item.ticket.caller, item.ticket.request, item, item.megapixels / item.flow.weight)
+
+    def _dequeued(self, item: Item) -> None:
+        """Notes that an item waits no more."""
+        waiting = self._waiting[item.shape]
+        del waiting[item]
+        if not waiting:
+            del self._waiting[item.shape]
+        item.flow.waiting -= 1
+
+    def _leave(self, item: Item) -> None:
+        """A caller is gone: out of the queue, or, if nobody else waits for its batch, out of the engine."""
+        if item.batch is not None:
+            if item.batch.task is not None and all(other.answer.cancelled() for other in item.batch.items):
+                item.batch.task.cancel()
+        elif item in self._waiting.get(item.shape, {}):
+            self._queue.discard(item.ticket.caller, item.ticket.request, item)
+            self._dequeued(item)
+            self._let_go(item.flow)
+            self._pump()
+
+    # The way to the engine
+
+    def _pump(self) -> None:
+        """Hands batches to the engine as long as it takes any, then sets the clock for the item whose time is up next."""
+        now = monotonic()
+        most = self._instances * self.depth
+        while len(self._running) < most and (shape := self._ripe(now)) is not None:
+            self._send(self._gather(shape, now))
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._waiting and len(self._running) < most:
+            soonest = max(self._closed_until, min(self._time_up(shape) for shape in self._waiting))
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, soonest - now), self._pump)
+
+    def _patience(self, shape: Shape) -> float:
+        """Seconds that an item may wait for company: a share of what its call takes; 0 while that is unknown."""
+        seconds = self._costs.call_seconds(shape)
+        return 0.0 if math.isnan(seconds) else self._limits.patience * seconds
+
+    def _time_up(self, shape: Shape) -> float:
+        return next(iter(self._waiting[shape])).asked + self._patience(shape)
+
+    def _ripe(self, now: float) -> Shape | None:
+        """The next batch's shape: the first in fair order that is full, that nobody is about to join, or whose time is up."""
+        if now < self._closed_until:
+            return None
+        for shape in dict.fromkeys(item.shape for item in self._queue.heads()):
+            rows = sum(item.rows for item in self._waiting[shape])
+            if rows >= self._costs.room(shape, rows) or self._time_up(shape) <= now or not self._expects(shape, now):
+                return shape
+        return None
+
+    def _expects(self, shape: Shape, now: float) -> bool:
+        """Whether some request of this shape has had its answers and will, within the patience, ask for its next step."""
+        since = now - self._patience(shape)
+        return any(
+            flow.shape == shape and flow.pictures and flow.told > since and not (flow.waiting or flow.running)
+            for flow in self._flows.values()
+        )
+
+    def _gather(self, shape: Shape, now: float) -> list[Item]:
+        """The items of one batch, in fair order; whose deadline has passed is told so instead."""
+        room = self._costs.room(shape, sum(item.rows for item in self._waiting[shape]))
+        items: list[Item] = []
+
+        def fits(item: Item) -> bool:
+            alone = item.lone or any(other.lone for other in items)
+            return item.shape == shape and (not items or (not alone and sum(other.rows for other in items) + item.rows <= room))
+
+        while (item := self._queue.take(fits)) is not None:
+            self._dequeued(item)
+            if item.ticket.deadline is None or item.ticket.deadline > now:
+                items.append(item)
+            else:
+                _fail([item], DeadlineExceeded("the deadline passed while the picture waited for the engine"))
+                self._let_go(item.flow)
+        return items
+
+    def _send(self, items: list[Item]) -> None:
+        if not items:
+            return
+        batch = Batch(items)
+        for item in items:
+            item.batch, item.tries = batch, item.tries + 1
+            item.flow.running += 1
+        self._running.add(batch)
+        batch.task = asyncio.create_task(self._run(batch))
+
+    async def _run(self, batch: Batch) -> None:
+        """One batch to the engine and its answers to the callers, whatever happens."""
+        again: list[Item] = []
+        try:
+            for item, answer in zip(batch.items, await self._call(batch), strict=True):
+                self._deliver(item, answer)
+        except asyncio.CancelledError:
+            for item in batch.items:
+                item.answer.cancel()
+        except Exception as error:  # whatever it is, those who wait must hear of it
+            again = self._reconsidered(batch, error)
+        self._running.discard(batch)
+        for item in batch.items:
+            item.flow.running -= 1
+            if item in again:
+                self._enqueue(item, again=True)
+            self._let_go(item.flow)
+        self._pump()
+
+    async def _call(self, batch: Batch) -> list[Outputs]:
+        """The engine's answer, one for each item."""
+        filled = self._costs.ladder(batch.shape).padded(batch.rows)
+        waited = monotonic() - min(item.asked for item in batch.items)
+        large = filled * batch.shape[2] * batch.shape[3] > INLINE_MEGAPIXELS * 1e6 and len(batch.items) > 1
+        inputs = await asyncio.to_thread(batch.joined, self._arrays, filled) if large else batch.joined(self._arrays, filled)
+        started = monotonic()
+        outputs = await self._engine.predict(*inputs, batch.ticket)
+        self._measured(batch, filled, started, waited)
+        return batch.parted(outputs)
+
+    def _measured(self, batch: Batch, filled: int, started: float, waited: float) -> None:
+        """A call's own seconds: those since one of the engine's instances was free for it."""
+        ended = monotonic()
+        seconds = ended - max(started, min(self._free_at))
+        self._free_at[self._free_at.index(min(self._free_at))] = ended
+        self._costs.record(batch.shape, filled, seconds)
+        if self._on_call is not None:
+            self._on_call(Call(batch.shape[0], batch.rows, filled, seconds, waited))
+
+    @staticmethod
+    def _deliver(item: Item, outputs: Outputs) -> None:
+        item.flow.remaining = max(0.0, item.flow.remaining - item.megapixels)
+        item.flow.told = monotonic()
+        if not item.answer.done():
+            item.answer.set_result(outputs)
+
+    def _reconsidered(self, batch: Batch, error: Exception) -> list[Item]:
+        """The items that deserve another call: in smaller batches, later, or alone. The others are told of the error."""
+        ladder = self._costs.ladder(batch.shape)
+        size = ladder.padded(batch.rows)
+        if isinstance(error, OutOfMemory) and size > 1:
+            ladder.shrink(size)
+        elif isinstance(error, QueueFull):
+            pause = self._costs.call_seconds(batch.shape)
+            self._closed_until = monotonic() + max(LEAST_PAUSE, 0.0 if math.isnan(pause) else pause)
+        elif isinstance(error, BadAnswer) and len(batch.items) > 1:
+            for item in batch.items:
+                item.lone = True
+        else:
+            _fail(batch.items, error)
+        _fail([item for item in batch.items if item.tries >= MOST_TRIES], error)
+        return [item for item in batch.items if not item.answer.done()]
+
+
+def _fail(items: list[Item], error: Exception) -> None:
+    for item in items:
+        if not item.answer.done():
+            item.answer.set_exception(error)
