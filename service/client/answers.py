@@ -1,0 +1,185 @@
+"""What is sent and what comes back: typed options and results, read from headers, envelopes and events."""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypedDict
+
+import httpx
+
+Kind = Literal["restore", "generate"]
+
+
+class RestoreOptions(TypedDict, total=False):
+    """The query of /restore, as the server documents it."""
+
+    task: str
+    steps: int
+    seed: int
+    format: Literal["png", "jpeg", "webp", "avif", "tiff"]
+    returns: Literal["image", "residual", "steps"]
+    metadata: Literal["keep", "all", "none"]
+    max_latency_ms: int
+    webhook: str
+
+
+class GenerateOptions(TypedDict, total=False):
+    """The query of /generate."""
+
+    model: str
+    steps: int
+    seed: int
+    n: int
+    grid: bool
+    format: Literal["png", "jpeg", "webp", "avif", "tiff"]
+    max_latency_ms: int
+    webhook: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step is done. preview: JPEG bytes of the whole predicted picture, at most 512 px; elapsed_ms since the work began."""
+
+    step: int
+    steps: int
+    preview: bytes
+    width: int
+    height: int
+    elapsed_ms: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What every result tells of itself; timings in milliseconds. location: where the same bytes can be fetched again."""
+
+    media_type: str
+    model: str
+    digest: str
+    steps: int
+    seed: int
+    timings: Mapping[str, float]
+    location: str | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restored(Answer):
+    """A restored picture: the bytes of the file."""
+
+    image: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generated(Answer):
+    """Generated pictures: `images[k]` is what `seeds[k]` gives alone. With grid=True one sheet, and the first seed."""
+
+    images: tuple[bytes, ...] = field(repr=False)
+    seeds: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class StepRange:
+    """How many steps a model takes."""
+
+    default: int
+    min: int
+    max: int
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """One model of GET /models. size: its limits in pixels, and image_size (height, width) of a generator."""
+
+    name: str
+    task: str
+    kind: Kind
+    version: int
+    digest: str
+    licence: str
+    steps: StepRange
+    size: Mapping[str, Any]
+    takes_mask: bool
+
+
+@dataclass(frozen=True)
+class Job:
+    """Work that the server does in its own time. problem: why it failed."""
+
+    id: str
+    status: Literal["queued", "running", "succeeded", "failed", "cancelled"]
+    kind: Kind
+    step: int
+    steps: int | None
+    created_at: str
+    expires_at: str
+    model: str
+    problem: Mapping[str, Any] | None = None
+
+    @property
+    def finished(self) -> bool:
+        return self.status in {"succeeded", "failed", "cancelled"}
+
+
+def to_step(event: Mapping[str, Any]) -> Step:
+    preview = base64.b64decode(event["preview"].partition(",")[2])
+    return Step(event["step"], event["steps"], preview, event["width"], event["height"], event["elapsed_ms"])
+
+
+def to_model(body: Mapping[str, Any]) -> ModelInfo:
+    names = ("name", "task", "kind", "version", "digest", "licence", "size", "takes_mask")
+    return ModelInfo(**{name: body[name] for name in names}, steps=StepRange(**body["steps"]))
+
+
+def to_job(body: Mapping[str, Any]) -> Job:
+    names = ("id", "status", "kind", "step", "steps", "created_at", "expires_at", "model")
+    return Job(**{name: body[name] for name in names}, problem=body.get("problem"))
+
+
+def _told(envelope: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("media_type", "model", "digest", "steps", "seed", "timings")
+    return {name: envelope[name] for name in names} | {"location": envelope.get("location")}
+
+
+def to_restored(envelope: Mapping[str, Any]) -> Restored:
+    """From the JSON envelope of /restore."""
+    return Restored(**_told(envelope), image=base64.b64decode(envelope["image"]))
+
+
+def to_generated(envelope: Mapping[str, Any]) -> Generated:
+    """From the JSON of /generate: several pictures, or one picture or sheet."""
+    several = envelope.get("images") or [{"image": envelope["image"], "seed": envelope["seed"]}]
+    images = tuple(base64.b64decode(one["image"]) for one in several)
+    return Generated(**_told(envelope), images=images, seeds=tuple(one["seed"] for one in several))
+
+
+def to_timings(header: str) -> dict[str, float]:
+    """`decode;dur=1.2, sample;dur=30` -> milliseconds by name."""
+    entries = (entry.strip().partition(";dur=") for entry in header.split(",") if ";dur=" in entry)
+    return {name: float(duration) for name, _, duration in entries}
+
+
+def _headed(response: httpx.Response) -> dict[str, Any]:
+    heads = response.headers
+    return {
+        "media_type": heads["content-type"],
+        "model": heads["x-model"],
+        "digest": heads["x-model-digest"],
+        "steps": int(heads["x-steps"]),
+        "seed": int(heads["x-seed"]),
+        "timings": to_timings(heads.get("server-timing", "")),
+        "location": heads.get("content-location"),
+        "request_id": heads.get("x-request-id"),
+    }
+
+
+def read_restored(response: httpx.Response) -> Restored:
+    """From picture bytes and headers."""
+    return Restored(**_headed(response), image=response.content)
+
+
+def read_generated(response: httpx.Response) -> Generated:
+    """From picture bytes and headers, or from JSON."""
+    if "json" in response.headers["content-type"]:
+        return to_generated(response.json())
+    heads = _headed(response)
+    return Generated(**heads, images=(response.content,), seeds=(heads["seed"],))

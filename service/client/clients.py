@@ -1,0 +1,170 @@
+"""The two clients: the same methods, one blocking, one awaiting."""
+
+from types import TracebackType
+from typing import Self, TypeVar, Unpack
+
+import httpx
+
+from service.client.answers import Generated, GenerateOptions, Job, ModelInfo, Restored, RestoreOptions, to_job, to_model
+from service.client.hands import AwaitingHands, BlockingHands, drive, drive_async
+from service.client.talks import OnStep, OnStepAsync, Picture, Talk, Talks, job_path, to_body
+
+T = TypeVar("T")
+
+
+def _talks(base_url: str, api_key: str | None, timeout: float, retries: int, max_wait: float) -> Talks:
+    headers = {"user-agent": "rddm-serve-client"} | ({"authorization": f"Bearer {api_key}"} if api_key else {})
+    return Talks(httpx.URL(base_url), headers, httpx.Timeout(timeout, connect=min(timeout, 10)), retries, max_wait)
+
+
+class Client:
+    """Blocks. Safe to share between threads, as httpx.Client is.
+
+    base_url: where the gateway is, with its prefix if it has one. timeout: seconds without any byte until a
+    request counts as unreachable (an event stream sends signs of life). retries, max_wait: how often what is busy or unreachable
+    is asked again, and the longest Retry-After, in seconds, that is waited for. transport: httpx's, for tests and proxies.
+
+    Every method raises ClientError's kinds; OSError where a picture's path cannot be read.
+    """
+
+    def __init__(
+        self,
+        base_url: str = "http://127.0.0.1:8000",
+        *,
+        api_key: str | None = None,
+        timeout: float = 300.0,
+        retries: int = 4,
+        max_wait: float = 60.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._talks = _talks(base_url, api_key, timeout, retries, max_wait)
+        self._http = httpx.Client(transport=transport)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def _hold(self, talk: Talk[T]) -> T:
+        return drive(talk, BlockingHands(self._http))
+
+    def restore(
+        self, image: Picture, *, mask: Picture | None = None, on_step: OnStep | None = None, **options: Unpack[RestoreOptions]
+    ) -> Restored:
+        """Restore a picture, given as bytes or a path; on_step is called after every step."""
+        return self._hold(self._talks.restore(image, mask, options, on_step))
+
+    def generate(self, *, on_step: OnStep | None = None, **options: Unpack[GenerateOptions]) -> Generated:
+        """Generate pictures; a seed not given is chosen by the server and told."""
+        return self._hold(self._talks.generate(options, on_step))
+
+    def submit_restore(
+        self, image: Picture, *, mask: Picture | None = None, idempotency_key: str | None = None, **options: Unpack[RestoreOptions]
+    ) -> Job:
+        """Hand a picture in and do not wait for it."""
+        return self._hold(self._talks.submit("/restore", options, to_body(image, mask), idempotency_key))
+
+    def submit_generate(self, *, idempotency_key: str | None = None, **options: Unpack[GenerateOptions]) -> Job:
+        """Ask for pictures and do not wait for them."""
+        return self._hold(self._talks.submit("/generate", options, {}, idempotency_key))
+
+    def wait(self, job: Job, on_step: OnStep | None = None) -> Restored | Generated:
+        """The job's result, once it is there. Raises the job's Problem if it failed."""
+        return self._hold(self._talks.wait(job, on_step))
+
+    def result(self, job: Job) -> Restored | Generated:
+        """The result of a job that has succeeded; Refused (409) before."""
+        return self._hold(self._talks.result(job))
+
+    def job(self, job_id: str) -> Job:
+        """How a job stands."""
+        return self._hold(self._talks.read(job_path(job_id), to_job))
+
+    def jobs(self) -> list[Job]:
+        """The caller's own jobs."""
+        return self._hold(self._talks.read("/jobs", lambda body: [to_job(job) for job in body["jobs"]]))
+
+    def cancel(self, job: Job) -> Job:
+        """Stop a job and forget it."""
+        return self._hold(self._talks.read(job_path(job.id), to_job, method="DELETE"))
+
+    def models(self) -> list[ModelInfo]:
+        """What the server can do."""
+        return self._hold(self._talks.read("/models", lambda body: [to_model(model) for model in body["models"]]))
+
+
+class AsyncClient:
+    """Awaits; otherwise as Client. on_step may be a function or a coroutine function; cancelling the task cancels the work."""
+
+    def __init__(
+        self,
+        base_url: str = "http://127.0.0.1:8000",
+        *,
+        api_key: str | None = None,
+        timeout: float = 300.0,
+        retries: int = 4,
+        max_wait: float = 60.0,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._talks = _talks(base_url, api_key, timeout, retries, max_wait)
+        self._http = httpx.AsyncClient(transport=transport)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def _hold(self, talk: Talk[T]) -> T:
+        return await drive_async(talk, AwaitingHands(self._http))
+
+    async def restore(
+        self, image: Picture, *, mask: Picture | None = None, on_step: OnStepAsync | None = None, **options: Unpack[RestoreOptions]
+    ) -> Restored:
+        """Restore a picture, given as bytes or a path; on_step is called after every step."""
+        return await self._hold(self._talks.restore(image, mask, options, on_step))
+
+    async def generate(self, *, on_step: OnStepAsync | None = None, **options: Unpack[GenerateOptions]) -> Generated:
+        """Generate pictures; a seed not given is chosen by the server and told."""
+        return await self._hold(self._talks.generate(options, on_step))
+
+    async def submit_restore(
+        self, image: Picture, *, mask: Picture | None = None, idempotency_key: str | None = None, **options: Unpack[RestoreOptions]
+    ) -> Job:
+        """Hand a picture in and do not wait for it."""
+        return await self._hold(self._talks.submit("/restore", options, to_body(image, mask), idempotency_key))
+
+    async def submit_generate(self, *, idempotency_key: str | None = None, **options: Unpack[GenerateOptions]) -> Job:
+        """Ask for pictures and do not wait for them."""
+        return await self._hold(self._talks.submit("/generate", options, {}, idempotency_key))
+
+    async def wait(self, job: Job, on_step: OnStepAsync | None = None) -> Restored | Generated:
+        """The job's result, once it is there. Raises the job's Problem if it failed."""
+        return await self._hold(self._talks.wait(job, on_step))
+
+    async def result(self, job: Job) -> Restored | Generated:
+        """The result of a job that has succeeded; Refused (409) before."""
+        return await self._hold(self._talks.result(job))
+
+    async def job(self, job_id: str) -> Job:
+        """How a job stands."""
+        return await self._hold(self._talks.read(job_path(job_id), to_job))
+
+    async def jobs(self) -> list[Job]:
+        """The caller's own jobs."""
+        return await self._hold(self._talks.read("/jobs", lambda body: [to_job(job) for job in body["jobs"]]))
+
+    async def cancel(self, job: Job) -> Job:
+        """Stop a job and forget it."""
+        return await self._hold(self._talks.read(job_path(job.id), to_job, method="DELETE"))
+
+    async def models(self) -> list[ModelInfo]:
+        """What the server can do."""
+        return await self._hold(self._talks.read("/models", lambda body: [to_model(model) for model in body["models"]]))

@@ -1,0 +1,52 @@
+// The API key: asked for only when the server says 401, kept for this tab only.
+
+const NAME = "rddm-key";
+const dialog = document.querySelector("#key-dialog");
+const field = document.querySelector("#key");
+const forget = document.querySelector("#forget-key");
+const detail = document.querySelector("#key-detail");
+const standing = detail.textContent;
+let kept = null; // where sessionStorage is closed, the page itself remembers
+let asking = null; // requests that are refused together share one question
+
+export function heldKey() {
+  try {
+    return sessionStorage.getItem(NAME);
+  } catch {
+    return kept;
+  }
+}
+
+function keep(key) {
+  kept = key;
+  try {
+    if (key) sessionStorage.setItem(NAME, key);
+    else sessionStorage.removeItem(NAME);
+  } catch {
+    // kept in memory only
+  }
+  forget.hidden = !key;
+}
+
+function ask(why) {
+  detail.textContent = why || standing;
+  field.value = "";
+  dialog.returnValue = "cancel";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => {
+      const key = dialog.returnValue === "use" ? field.value.trim() : "";
+      if (key) keep(key);
+      resolve(key !== "");
+    }, { once: true });
+  });
+}
+
+// True once a key was given; why: the server's reason for refusing the last one.
+export function askForKey(why) {
+  asking ??= ask(why).finally(() => { asking = null; });
+  return asking;
+}
+
+forget.hidden = !heldKey();
+forget.addEventListener("click", () => keep(null));

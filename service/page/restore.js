@@ -1,0 +1,372 @@
+// The restore room: a picture comes in, steps arrive, before and after are compared, the residual and the strip are looked at.
+
+import { address, picture, request, run, toBlob } from "./api.js";
+import { command, showCurl } from "./curl.js";
+import { showProblem } from "./problems.js";
+import { Viewer } from "./viewer.js";
+import { Waiting, announce } from "./waiting.js";
+import { bytes, ending, facts, isSeed, megapixels, milliseconds, sides, stem, taskHint, taskName } from "./words.js";
+
+const room = document.querySelector("#restore");
+const find = (selector) => room.querySelector(selector);
+const [stage, drop, frame, toolbar, film, caption, alert, outcome] =
+  [".stage", ".drop", ".viewer", ".toolbar", ".film", ".caption", ".alert", ".outcome"].map(find);
+const [file, task, steps, seed, format, metadata, mask, go, cancel, download] =
+  ["#file", "#task", "#steps", "#seed", "#format", "#metadata", "#mask", "#go", "#cancel", "#download"].map(find);
+const segments = [...room.querySelectorAll("[data-view]")];
+
+const waiting = new Waiting(stage);
+const viewer = new Viewer(frame, (scale) => { find(".zoom-level").textContent = `${Math.round(scale * 100)} %`; });
+const FURTHER = ["residual", "steps"]; // views that are answers of their own
+const CAPTIONS = {
+  compare: "Drag the line, or move it with the arrow keys. Double-click, pinch or the wheel look closer.",
+  after: "Hold the space bar to see the original in its place.",
+  before: "The picture as it came.",
+  residual: "What the model took away: mid grey where nothing changed, darker where the result is brighter.",
+  steps: "The picture on its way: the start of the diffusion on the left, the result on the right.",
+};
+
+let models = [];
+let chosen = null; // {file, url, size or null: this browser cannot show it}
+let done = null; // {url, size, query, parts, previews, residual?, steps?} of the last result
+let running = null; // AbortController
+
+const model = () => models.find((candidate) => candidate.name === task.value);
+
+function urlOf(blob) {
+  return { url: URL.createObjectURL(blob), blob };
+}
+
+async function sizeOf(url) {
+  const image = new Image();
+  image.src = url;
+  try {
+    await image.decode();
+    return { width: image.naturalWidth, height: image.naturalHeight };
+  } catch {
+    return null;
+  }
+}
+
+// Settings
+
+export function offer(list, preferred) {
+  models = list;
+  task.replaceChildren(...models.map((entry) => new Option(taskName(entry, models), entry.name)));
+  task.value = models.some((entry) => entry.name === preferred) ? preferred : models[0]?.name ?? "";
+  task.disabled = steps.disabled = models.length === 0;
+  if (models.length) settle();
+  else task.replaceChildren(new Option("No model is loaded"));
+  ready();
+}
+
+function settle() {
+  const { steps: range, size, takes_mask: takesMask } = model();
+  [steps.min, steps.max, steps.value] = [range.min, range.max, range.default];
+  find("#steps-value").textContent = range.default;
+  find("#task-hint").textContent = taskHint(model());
+  find("#limits").textContent = size?.max_pixels ? `Up to ${megapixels(size.max_pixels)}.` : "";
+  find("#mask-field").hidden = !takesMask;
+  find("#sample").hidden = !models.some((entry) => entry.task === "lowlight");
+}
+
+function settings() {
+  return { task: task.value, steps: steps.value, seed: seed.value.trim(), format: format.value, metadata: metadata.value };
+}
+
+// The body is made anew for every request; the mask goes along where the model takes one.
+function form() {
+  const body = new FormData();
+  body.append("image", chosen.file, chosen.file.name);
+  if (masked()) body.append("mask", mask.files[0], mask.files[0].name);
+  return body;
+}
+
+const masked = () => Boolean(model()?.takes_mask && mask.files.length);
+
+function ready() {
+  go.disabled = !chosen || models.length === 0 || running !== null;
+}
+
+// A picture comes in
+
+export async function choose(picked) {
+  running?.abort();
+  clear();
+  if (chosen) URL.revokeObjectURL(chosen.url);
+  const url = URL.createObjectURL(picked);
+  chosen = { file: picked, url, size: null };
+  chosen.size = await sizeOf(url);
+  if (chosen.url !== url) return;
+  const { size } = chosen;
+  find(".picked-name").textContent = picked.name;
+  find(".picked-size").textContent = [size && sides(size), bytes(picked.size)].filter(Boolean).join(", ");
+  find(".picked").hidden = false;
+  drop.hidden = true;
+  frame.hidden = false;
+  find(".unseen").hidden = size !== null;
+  find(".unseen-name").textContent = picked.name;
+  state("ready");
+  if (size) stage.style.aspectRatio = Math.min(Math.max(size.width / size.height, 0.75), 1.9);
+  if (size) viewer.fitted = true;
+  if (size) viewer.show({ before: url, after: null, size, mode: "before" });
+  announce(`${picked.name} is open.`);
+  ready();
+}
+
+function clear() {
+  for (const entry of [done?.url, done?.residual?.url, done?.steps?.url]) if (entry) URL.revokeObjectURL(entry);
+  done = null;
+  alert.hidden = film.hidden = caption.hidden = outcome.hidden = true;
+  toolbar.hidden = false;
+  film.replaceChildren();
+  mark("before");
+}
+
+function state(name) {
+  room.dataset.state = name;
+  go.textContent = name === "done" ? "Restore again" : "Restore";
+  for (const segment of segments) segment.disabled = name !== "done" && segment.dataset.view !== "before";
+  if (name === "done" && !chosen.size) segments.find((segment) => segment.dataset.view === "compare").disabled = true;
+}
+
+// The work
+
+function begin() {
+  running = new AbortController();
+  clear();
+  mark("after");
+  state("running");
+  find(".unseen").hidden = true;
+  if (chosen.size) viewer.show({ before: chosen.url, after: null, size: chosen.size, mode: "before" });
+  waiting.begin("Sending the picture");
+  go.hidden = true;
+  cancel.hidden = false;
+  return running;
+}
+
+function finish() {
+  running = null;
+  waiting.end();
+  go.hidden = false;
+  cancel.hidden = true;
+  ready();
+}
+
+// One piece of work at a time: shows its problem, and offers to do the same again.
+async function work(what, after) {
+  const mine = running;
+  try {
+    await what(mine);
+  } catch (problem) {
+    if (problem.name === "AbortError") announce("Cancelled.");
+    else failed(problem, after);
+  } finally {
+    if (running === mine) finish();
+  }
+}
+
+function failed(problem, retry) {
+  if (!problem.title) throw problem;
+  showProblem(alert, problem, retry);
+  if (done) return;
+  mark("before");
+  state("error");
+}
+
+export async function restore() {
+  if (!chosen || running) return;
+  if (!valid()) return;
+  const query = settings();
+  begin();
+  await work(async ({ signal }) => {
+    const previews = [];
+    const envelope = await run("restore", query, form(), { signal, onStep: (step) => arrived(step, previews) });
+    await settled(envelope, query, previews);
+  }, restore);
+  if (!done && chosen.size) viewer.show({ before: chosen.url, after: null, size: chosen.size, mode: "before" });
+  if (!done) {
+    film.hidden = true;
+    find(".unseen").hidden = chosen.size !== null;
+    if (room.dataset.state === "running") state("ready");
+  }
+}
+
+function valid() {
+  const good = isSeed(seed.value.trim());
+  seed.setAttribute("aria-invalid", String(!good));
+  if (good) return true;
+  find(".more").open = true;
+  seed.focus();
+  find("#seed-hint").textContent = "A seed is a whole number from 0 to 9223372036854775807.";
+  return false;
+}
+
+function arrived({ step, steps: all, preview, width, height }, previews) {
+  previews.push(preview);
+  waiting.step(step, all);
+  viewer.label(`Step ${step}`);
+  viewer.show({ before: chosen.size && chosen.url, after: preview, size: chosen.size ?? { width, height }, mode: "after" });
+  frames(previews);
+}
+
+async function settled(envelope, query, previews) {
+  const { blob, url } = urlOf(toBlob(envelope.image, envelope.media_type));
+  const seen = await sizeOf(url);
+  const size = chosen.size ?? seen ?? { width: envelope.width, height: envelope.height };
+  // A browser that cannot show the format shows the last preview; the download is the whole result.
+  done = { url, shown: seen ? url : previews.at(-1), size, query, previews, parts: parts(), envelope };
+  const name = `${stem(chosen.file.name)}-restored.${ending(envelope.media_type)}`;
+  [download.href, download.download] = [url, name];
+  frames(previews);
+  report(envelope, blob, size, seen);
+  state("done");
+  viewer.setSplit(50);
+  look(chosen.size ? "compare" : "after");
+  announce(`Done in ${milliseconds(total(envelope.timings))}.`);
+}
+
+const parts = () => (masked() ? { image: chosen.file.name, mask: mask.files[0].name } : { image: chosen.file.name });
+const total = (timings) => Object.values(timings).reduce((sum, time) => sum + time, 0);
+
+function report(envelope, blob, size, seen) {
+  const { timings } = envelope;
+  facts(find(".facts"), [
+    ["Picture", `${sides(size)}, ${bytes(blob.size)}`],
+    ["Time", milliseconds(total(timings))],
+    ["Sampling", milliseconds(timings.sample)],
+    ["Steps", String(envelope.steps)],
+    ["Seed", done.query.seed],
+    ["Model", `${envelope.model} ${String(envelope.digest).slice(0, 8)}`],
+    ...(seen ? [] : [["Shown", "a preview: this browser cannot show the file"]]),
+  ]);
+  outcome.hidden = false;
+}
+
+// Looking at it
+
+function mark(view) {
+  for (const segment of segments) {
+    segment.setAttribute("aria-checked", String(segment.dataset.view === view));
+    segment.tabIndex = segment.dataset.view === view ? 0 : -1;
+  }
+}
+
+function press(index) {
+  [...film.querySelectorAll("button")].forEach((button, at) => button.setAttribute("aria-pressed", String(at === index)));
+}
+
+// Residual and strip are further answers of the server, asked for when first looked at.
+async function look(view) {
+  mark(view);
+  caption.hidden = false;
+  caption.textContent = CAPTIONS[view];
+  if (FURTHER.includes(view)) await lookFurther(view);
+  else lookAt(done ? done.shown : null, view, "Restored", done?.previews.length ?? -1);
+}
+
+function lookAt(after, mode, label, pressed) {
+  viewer.label(label);
+  press(pressed);
+  const size = done?.size ?? chosen.size;
+  if (size) viewer.show({ before: chosen.size && chosen.url, after, size, mode });
+}
+
+async function lookFurther(view) {
+  if (!done[view]) {
+    if (running) return;
+    running = new AbortController();
+    waiting.begin(view === "residual" ? "Asking for the residual" : "Asking for the steps");
+    await work(async ({ signal }) => {
+      const answer = urlOf(await picture("restore", { ...done.query, format: "", return: view }, form(), signal));
+      done[view] = { url: answer.url, size: await sizeOf(answer.url) };
+    }, () => look(view));
+  }
+  if (!done?.[view]) return look(chosen.size ? "compare" : "after");
+  if (room.querySelector(`[data-view=${view}]`).getAttribute("aria-checked") !== "true") return undefined;
+  viewer.label(view === "residual" ? "Residual" : "Steps");
+  press(-1);
+  return viewer.show({ before: null, after: done[view].url, size: done[view].size, mode: "after" });
+}
+
+function frames(previews) {
+  const shots = previews.map((preview, index) => [preview, `Step ${index + 1}`]);
+  film.replaceChildren(...shots.map(([url, name], index) => shot(url, name, index)));
+  if (done) film.append(shot(done.shown, "Result", previews.length));
+  film.hidden = false;
+  press(done ? previews.length : previews.length - 1);
+}
+
+function shot(url, name, index) {
+  const [item, button, image] = ["li", "button", "img"].map((tag) => document.createElement(tag));
+  [button.type, image.src, image.alt] = ["button", url, ""];
+  button.append(image, name);
+  button.addEventListener("click", () => lookAtStep(url, name, index));
+  item.append(button);
+  return item;
+}
+
+function lookAtStep(url, name, index) {
+  if (!done) return;
+  const view = chosen.size ? "compare" : "after";
+  mark(view);
+  caption.textContent = CAPTIONS[view];
+  lookAt(url, view, name === "Result" ? "Restored" : name, index);
+}
+
+// What people do
+
+// The field is emptied, so that picking the same file again is a change again.
+function picked() {
+  const [first] = file.files;
+  file.value = "";
+  if (first) choose(first);
+}
+
+function listen() {
+  file.addEventListener("change", picked);
+  task.addEventListener("change", settle);
+  steps.addEventListener("input", () => { find("#steps-value").textContent = steps.value; });
+  seed.addEventListener("input", () => seed.removeAttribute("aria-invalid"));
+  find("form").addEventListener("submit", (event) => { event.preventDefault(); restore(); });
+  cancel.addEventListener("click", () => running?.abort());
+  find("#sample").addEventListener("click", trySample);
+  find("#curl").addEventListener("click", () => showCurl(command(address("restore", done.query).href, done.parts, download.download)));
+  find(".picked label").addEventListener("keydown", (event) => [" ", "Enter"].includes(event.key) && (event.preventDefault(), file.click()));
+  for (const segment of segments) segment.addEventListener("click", () => look(segment.dataset.view));
+  find(".segments").addEventListener("keydown", turn);
+  find(".zoom").addEventListener("click", ({ target }) => zoom(target.closest("[data-zoom]")?.dataset.zoom));
+}
+
+// The arrow keys move within the views, as in any group of radio buttons.
+function turn(event) {
+  const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+  if (!by) return;
+  event.preventDefault();
+  const open = segments.filter((segment) => !segment.disabled);
+  const next = open[(open.indexOf(document.activeElement) + by + open.length) % open.length];
+  next.focus();
+  look(next.dataset.view);
+}
+
+function zoom(what) {
+  if (what === "in") viewer.zoomBy(1.5);
+  if (what === "out") viewer.zoomBy(1 / 1.5);
+  if (what === "fit") viewer.fit();
+  if (what === "pixels") viewer.zoomTo(1);
+}
+
+const sample = async () => (await request(address("static/sample-lowlight.jpg"))).blob();
+
+async function trySample() {
+  const { task: wanted } = models.find((entry) => entry.task === "lowlight") ?? {};
+  if (wanted && model().task !== wanted) {
+    task.value = models.find((entry) => entry.task === wanted).name;
+    settle();
+  }
+  const blob = await sample();
+  await choose(new File([blob], "still-life.jpg", { type: "image/jpeg" }));
+  await restore();
+}
+
+listen();

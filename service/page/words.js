@@ -1,0 +1,46 @@
+// Names and numbers as people read them.
+
+const TASKS = {
+  lowlight: ["Low light", "Brings up pictures that were taken too dark."],
+  derain: ["Rain", "Takes rain streaks out."],
+  raindrop: ["Raindrops", "Takes drops on the lens out."],
+  deblur: ["Blur", "Sharpens what moved or was out of focus."],
+  shadow: ["Shadow", "Evens shadows out."],
+  denoise: ["Noise", "Takes grain out."],
+  inpaint: ["Missing parts", "Fills what the mask marks."],
+};
+
+const bare = (name) => name.replace(/[-_]+/g, " ").replace(/^./, (letter) => letter.toUpperCase());
+
+// Two models of one task are told apart by their names.
+export function taskName(model, all) {
+  const [title] = TASKS[model.task] ?? [bare(model.task)];
+  return all.filter((other) => other.task === model.task).length > 1 ? `${title}: ${model.name}` : title;
+}
+
+export const taskHint = (model) => [TASKS[model.task]?.[1], `Model ${model.name}, ${model.licence}.`].filter(Boolean).join(" ");
+
+export function bytes(count) {
+  if (count < 1000) return `${count} B`;
+  return count < 1e6 ? `${Math.round(count / 1000)} KB` : `${(count / 1e6).toFixed(1)} MB`;
+}
+
+export const milliseconds = (count) => (count < 1000 ? `${Math.round(count)} ms` : `${(count / 1000).toFixed(count < 1e4 ? 2 : 1)} s`);
+export const sides = ({ width, height }) => `${width} × ${height}`;
+export const megapixels = (pixels) => `${Math.floor(pixels / 1e6)} megapixels`;
+
+const ENDINGS = { "image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/avif": "avif", "image/tiff": "tif" };
+export const ending = (type) => ENDINGS[type] ?? "bin";
+export const stem = (name) => name.replace(/\.[^.]*$/, "") || "picture";
+
+const SEED_LIMIT = 2n ** 63n;
+export const isSeed = (text) => /^\d{1,19}$/.test(text) && BigInt(text) < SEED_LIMIT;
+
+// Fills a <dl> with [term, text] pairs.
+export function facts(list, pairs) {
+  list.replaceChildren(...pairs.flatMap(([term, text]) => {
+    const [dt, dd] = [document.createElement("dt"), document.createElement("dd")];
+    [dt.textContent, dd.textContent] = [term, text];
+    return [dt, dd];
+  }));
+}
