@@ -13,13 +13,15 @@ from training.network import NetworkConfig, check_fits
 class ScenesData(Frozen):
     """Pairs made here: `pictures` clean scenes of `side` pixels, degraded afresh at every draw (training.synthesis).
 
-    maps: how many streak or drop maps are rendered. holdout pictures at the pool's end are for validation alone.
+    whole: the size of the picture that a low-light crop is cut from, and its context shrunk from. maps: how many streak or drop
+    maps are rendered. holdout pictures at the pool's end are for validation alone.
     """
 
     kind: Literal["lowlight", "rain", "raindrop"]
     pictures: int = Field(default=2400, ge=2)
     side: int = Field(default=320, ge=64)
     crop: int = Field(default=128, ge=16)
+    whole: int = Field(default=160, ge=16, multiple_of=16)
     maps: int = Field(default=600, ge=1)
     holdout: int = Field(default=64, ge=1)
 
@@ -66,9 +68,9 @@ class EmaConfig(Frozen):
 class Recipe(Frozen):
     """One training run. Defaults are the authors'; recipes of the models that ship say what they change.
 
-    batch pictures per micro-batch, accumulate micro-batches per step. time_sampling: `uniform` over 0..T-1, or `grid`, over the
-    indices that sampling with min_steps..max_steps asks about. rollout: the chance that x_t of a step is built from the network's own first
-    answer instead of the truth, as in sampling.
+    batch pictures per micro-batch, accumulate micro-batches per step. time_sampling: `uniform` over 0..T-1, or `grid`,
+    over the indices that sampling with min_steps..max_steps asks about. rollout: the chance that x_t is built from
+    the network's own first answer instead of the truth, as in sampling.
     """
 
     spec: ModelSpec
@@ -77,7 +79,7 @@ class Recipe(Frozen):
     steps: int = Field(ge=1)
     batch: int = Field(default=1, ge=1)
     accumulate: int = Field(default=2, ge=1)
-    loss: Literal["l1", "l2"] = "l1"
+    loss: Literal["l1", "l2", "l1_split"] = "l1"
     clip: float = Field(default=1.0, gt=0)
     optimiser: Optimiser = Optimiser()
     ema: EmaConfig = EmaConfig()

@@ -54,7 +54,7 @@ def sample_with(
 def restore_picture(
     network: nn.Module, spec: ModelSpec, picture: NDArray[np.uint8], steps: int | None = None, seed: int = 0
 ) -> NDArray[np.uint8]:
-    """A picture (h, w, 3) uint8 restored whole, whatever its size: mirrored at the border up to the size multiple, then cut back."""
+    """A picture (h, w, 3) uint8 restored whole, of any size: mirrored at the border up to the size multiple, then cut back."""
     device = next(network.parameters()).device
     x = torch.from_numpy(picture.copy()).to(device).permute(2, 0, 1)[None].float() / 127.5 - 1
     height, width = x.shape[2:]

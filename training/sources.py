@@ -36,7 +36,7 @@ def _scene_sources(data: ScenesData, cache: Path | None) -> tuple[PairSource, Pa
 
 def _degraders(data: ScenesData, cache: Path | None) -> Callable[[Tensor], PairSource]:
     if data.kind == "lowlight":
-        return lambda scenes: LowLight(scenes, data.crop, 2 * data.crop)
+        return lambda scenes: LowLight(scenes, data.crop, data.whole)
     if data.kind == "rain":
         streaks = load_pool("streaks", data.maps, MAP_SIDE, cache)
         return lambda scenes: Rain(scenes, streaks, data.crop)

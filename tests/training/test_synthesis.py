@@ -31,7 +31,7 @@ def clean() -> torch.Tensor:
 @pytest.fixture(scope="module")
 def sources(clean: torch.Tensor) -> dict[str, PairSource]:
     return {
-        "lowlight": LowLight(clean, crop=32, whole=64, crops=2),
+        "lowlight": LowLight(clean, crop=32, whole=64),
         "rain": Rain(clean, sheet.pool_of(streaks.render, 0, 6, SIDE), crop=32),
         "raindrop": Raindrop(clean, sheet.pool_of(drops.render, 0, 6, SIDE), crop=32),
     }
@@ -74,11 +74,19 @@ def test_some_pictures_are_left_as_they_are(sources: dict[str, PairSource], name
     assert 0.02 < same < 0.5
 
 
-def test_context_is_the_whole_dark_picture(sources: dict[str, PairSource]) -> None:
-    pairs = sources["lowlight"].draw(8, dice(2))
-    assert pairs.context is not None
-    assert torch.equal(pairs.context[0], pairs.context[1])  # two crops of one picture
-    assert not torch.equal(pairs.context[0], pairs.context[2])
+def test_context_is_the_whole_dark_picture(clean: torch.Tensor) -> None:
+    uncropped = LowLight(clean, crop=64, whole=64).draw(4, dice(2))
+    cropped = LowLight(clean, crop=32, whole=64).draw(4, dice(2))
+    assert cropped.context is not None
+    assert torch.allclose(cropped.context, torch.nn.functional.avg_pool2d(uncropped.given, 2), atol=1e-5)
+
+
+def test_dark_pictures_have_targets_of_the_stated_brightness(clean: torch.Tensor) -> None:
+    pairs = LowLight(clean, crop=64, whole=64).draw(256, dice(6))
+    dark = (pairs.given - pairs.target).abs().amax((1, 2, 3)) > 0.1
+    means = (pairs.target[dark].mean((1, 2, 3)) + 1) / 2
+    assert abs(float(means.mean()) - 0.43) < 0.02
+    assert float(means.std()) < 0.05
 
 
 def test_more_stops_are_darker(clean: torch.Tensor) -> None:

@@ -1,1 +1,1 @@
-"""Training pictures that leave weights free: scenes made here, public-domain photographs, and what cameras and weather do to them."""
+"""Material that leaves weights free: scenes made here, public-domain photographs, and what cameras and weather do to them."""

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-
 CHANNELS = ("cover", "shift_y", "shift_x", "shade")
 REACH = 96.0  # pixels of displacement that the bytes 0..255 span, -48..48
 

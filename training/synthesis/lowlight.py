@@ -3,8 +3,9 @@
 In linear light: light falls by up to 8 stops (evenly, or unevenly as with one lamp), the white balance is off, photons arrive at
 random (shot noise), reading adds noise, the black level is cut off; then a tone curve, 8 bits, sometimes JPEG.
 
-Brightness of the targets: mean sRGB 0.44 +- 0.07 of 0..1 (112 of 255), the middle of what well-exposed photographs have. Pictures
-that are bright enough already, and some mildly dark ones, are in the mix, so that what was fine stays as it was.
+Brightness of the targets: mean sRGB 0.43 (110 of 255), deviation 0.03, the middle of what well-exposed photographs have. How bright
+the scene was before the light fell cannot be told from a dark picture, so a wider spread would only be noise to learn from. Pictures that
+are bright enough already (mean 0.38 to 0.75), and some mildly dark ones, are in the mix, so that what was fine stays as it was.
 """
 
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from training.synthesis.jpeg import some_compressed
 DARK, MILD, FINE = 0.72, 0.1, 0.18  # shares of the mix; they sum to 1
 STOPS = (2.0, 7.5)
 DEEPEST = 8.0
+MEAN, SPREAD = 0.43, 0.03
 
 
 def exposures(batch: int, dice: Dice) -> tuple[Tensor, Tensor]:
@@ -31,11 +33,13 @@ def exposures(batch: int, dice: Dice) -> tuple[Tensor, Tensor]:
     return stops * (1 - fine), fine
 
 
-def brightened(picture: Tensor, fine: Tensor, dice: Dice) -> Tensor:
-    """Where fine: the picture with another mean, 0.38..0.75, by a gamma: bright pictures are good pictures too."""
+def exposed(picture: Tensor, fine: Tensor, dice: Dice) -> Tensor:
+    """The picture with the mean that targets have, by a gamma; where fine 0.38..0.75: bright pictures are good pictures too."""
+    batch = len(picture)
+    usual = (MEAN + SPREAD * dice.normal(batch, 1, 1, 1)).clamp(0.3, 0.6)
+    wanted = torch.where(fine > 0, dice.uniform(0.38, 0.75, batch, 1, 1, 1), usual)
     mean = picture.mean((1, 2, 3), keepdim=True).clamp(0.05, 0.95)
-    gamma = torch.log(dice.uniform(0.38, 0.75, len(picture), 1, 1, 1)) / torch.log(mean)
-    return torch.where(fine > 0, picture.clamp(min=1e-4) ** gamma, picture)
+    return picture.clamp(min=1e-4) ** (torch.log(wanted) / torch.log(mean))
 
 
 def falloff(picture: Tensor, dice: Dice) -> Tensor:
@@ -71,25 +75,24 @@ def darkened(target: Tensor, stops: Tensor, dice: Dice) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class LowLight:
-    """Pairs from a uint8 pool (n, 3, side, side): whole pictures of `whole` pixels are darkened, `crops` crops taken of each.
+    """Pairs from a uint8 pool (n, 3, side, side): whole pictures of `whole` pixels are darkened, a crop is taken of each.
 
-    whole must be a multiple of 16 (JPEG) and of crop; the context is the whole dark picture shrunk to the crop.
+    whole must be a multiple of 16 (JPEG); the context is the whole dark picture shrunk to the crop.
     """
 
     pool: Tensor
-    crop: int = 128
-    whole: int = 256
-    crops: int = 4
+    crop: int = 112
+    whole: int = 160
 
     def draw(self, batch: int, dice: Dice) -> Pairs:
-        """`batch` pairs, a multiple of `crops`."""
-        clean = windows(self.pool, batch // self.crops, self.whole, dice)
-        stops, fine = exposures(len(clean), dice)
-        target = brightened(clean, fine, dice)
+        """`batch` pairs with context, each of a picture of its own."""
+        clean = windows(self.pool, batch, self.whole, dice)
+        stops, fine = exposures(batch, dice)
+        target = exposed(clean, fine, dice)
         dark = torch.where(fine > 0, quantise(target), darkened(target, stops, dice))
-        context = functional.avg_pool2d(dark, self.whole // self.crop)
+        context = functional.interpolate(dark, size=(self.crop, self.crop), mode="area")
         rows, columns = dice.integers(0, self.whole - self.crop + 1, 2, batch).tolist()
-        both = torch.cat([target, dark], 1).repeat_interleave(self.crops, 0)
-        cut = [both[k, :, y : y + self.crop, x : x + self.crop] for k, (y, x) in enumerate(zip(rows, columns, strict=True))]
+        places = enumerate(zip(rows, columns, strict=True))
+        cut = [torch.cat([target[k], dark[k]])[:, y : y + self.crop, x : x + self.crop] for k, (y, x) in places]
         target, given = (torch.stack(cut) * 2 - 1).chunk(2, 1)
-        return Pairs(target, given, context.repeat_interleave(self.crops, 0) * 2 - 1)
+        return Pairs(target, given, context * 2 - 1)

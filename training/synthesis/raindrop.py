@@ -32,7 +32,7 @@ def refracted(picture: Tensor, shift: Tensor) -> Tensor:
 def wet(clean: Tensor, drops: Tensor, dice: Dice) -> Tensor:
     """Clean b 3 h w and drop maps b 4 h w (training.synthesis.drops.CHANNELS), 0..1 -> seen through the wet window.
 
-    A drop shows the scene refracted and out of focus, under a share of the sky's light; drops let through more or less of the scene.
+    A drop shows the scene refracted and out of focus, under a share of the sky's light; a drop lets through more or less of it.
     """
     batch = len(clean)
     cover, shift, shade = drops[:, :1], (drops[:, 1:3] - 128 / 255) * REACH, (drops[:, 3:] - 128 / 255) * 2

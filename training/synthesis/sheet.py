@@ -64,7 +64,7 @@ SHEETS: dict[str, Callable[[int, int], Pictures]] = {
     "photographs": partial(scene_pictures, photographs.render),
     "streaks": partial(scene_pictures, streaks.render),
     "drops": partial(scene_pictures, drops.render),
-    "lowlight": partial(drawn, lambda clean, _count, _seed: LowLight(clean, CROP, SIDE, crops=1)),
+    "lowlight": partial(drawn, lambda clean, _count, _seed: LowLight(clean, CROP, SIDE)),
     "rain": partial(drawn, lambda clean, count, seed: Rain(clean, pool_of(streaks.render, seed, count), CROP)),
     "raindrop": partial(drawn, lambda clean, count, seed: Raindrop(clean, pool_of(drops.render, seed, count), CROP)),
     "emoji": emoji,

@@ -1,0 +1,273 @@
+"""Training: it learns, it resumes exactly, it stops when told, and what it leaves can be loaded."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from rddm.spec import ModelSpec
+from training import train as training_run
+from training.checkpoint import Checkpoint, build, load_checkpoint, save_checkpoint
+from training.ema import Ema
+from training.network import SmallConfig
+from training.objective import LOSSES, Objective, asked_indices
+from training.recipe import EmaConfig, Optimiser, Recipe, ScenesData, built_in_recipes, load_recipe
+from training.restoring import condition_of, restore_picture, sample_with
+from training.synthesis.draws import Dice, Pairs
+from training.train import Budget, MicroBatch, Trainer, chosen_recipe, drawn_batches, main, rate_share, train
+from training.validation import Validation, decibels, read_pairs
+
+SPEC = ModelSpec(name="tiny", task="tiny", licence="CC0-1.0", size_multiple=8, default_steps=2)
+NETWORK = SmallConfig(widths=(8, 8), depths=(1, 1), time_width=8)
+RECIPE = Recipe(
+    spec=SPEC,
+    network=NETWORK,
+    data=ScenesData(kind="rain"),
+    steps=30,
+    batch=4,
+    optimiser=Optimiser(rate=3e-3),
+    ema=EmaConfig(update_every=1, update_after_step=0),
+)
+
+
+@dataclass(frozen=True)
+class Dimmed:
+    """Pairs whose given picture is the target, half as bright."""
+
+    def draw(self, batch: int, dice: Dice) -> Pairs:
+        target = dice.uniform(-1, 1, batch, 3, 16, 16)
+        return Pairs(target, (target - 1) / 2)
+
+
+def dice(seed: int = 0) -> Dice:
+    return Dice(torch.Generator().manual_seed(seed))
+
+
+def batches(trainer: Trainer, own: Dice) -> Iterator[MicroBatch]:
+    return drawn_batches(trainer.recipe, trainer.objective, Dimmed(), own)
+
+
+def weights(trainer: Trainer) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in trainer.network.parameters()])
+
+
+def test_a_restoration_is_learned() -> None:
+    trainer, own = Trainer(RECIPE, torch.device("cpu")), dice()
+    losses = [trainer.step(batches(trainer, own)) for _ in range(120)]
+    assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:10])
+
+
+def test_the_same_seed_gives_the_same_weights() -> None:
+    found = []
+    for _ in range(2):
+        trainer = Trainer(RECIPE.model_copy(update={"rollout": 0.5}), torch.device("cpu"))
+        stream = batches(trainer, dice(3))
+        for _ in range(5):
+            trainer.step(stream)
+        found.append(weights(trainer))
+    assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("name", ["adam", "radam"])
+def test_a_resumed_run_is_the_uninterrupted_run(tmp_path: Path, name: str) -> None:
+    recipe = RECIPE.model_copy(update={"optimiser": Optimiser(name=name, rate=1e-3, warmup=4)})
+    whole, own = Trainer(recipe, torch.device("cpu")), dice(1)
+    for step in range(8):
+        whole.step(batches(whole, own))
+        if step == 3:
+            whole.save(tmp_path, {}, own)
+    resumed, later = Trainer(recipe, torch.device("cpu")), dice(99)
+    resumed.resume(tmp_path, later)
+    for _ in range(4):
+        resumed.step(batches(resumed, later))
+    assert resumed.steps == 8
+    assert torch.equal(weights(whole), weights(resumed))
+    for mine, theirs in zip(whole.ema.average.parameters(), resumed.ema.average.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_resuming_nothing_says_so(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nothing to resume"):
+        Trainer(RECIPE, torch.device("cpu")).resume(tmp_path, dice())
+
+
+def test_a_run_ends_with_its_budget() -> None:
+    trainer, seen = Trainer(RECIPE, torch.device("cpu")), []
+    train(trainer, batches(trainer, dice()), Budget(6, None), seen.append)
+    assert trainer.steps == len(seen) == 6
+    assert Budget(100, 1.0).spent(10, 30) == 0.5
+
+
+def test_the_rate_warms_up_and_falls() -> None:
+    config = Optimiser(warmup=10, decay="cosine")
+    shares = [rate_share(config, step, step / 100) for step in (0, 4, 50, 100)]
+    assert shares == pytest.approx([0.1, 0.5 * 0.996, 0.5, 0.005], rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "objective", ["pred_res", "pred_noise", "pred_x0", "pred_res_noise", "pred_x0_noise", "pred_res_add_noise"]
+)
+@pytest.mark.parametrize("loss", sorted(LOSSES))
+def test_the_true_outputs_have_no_loss(objective: str, loss: str) -> None:
+    spec = SPEC.model_copy(update={"objective": objective})
+    heads = 2 if objective.endswith("noise") and objective != "pred_noise" else 1
+    recipe = RECIPE.model_copy(update={"spec": spec, "loss": loss, "network": NETWORK.model_copy(update={"outputs": heads})})
+    pairs, eps = Dimmed().draw(3, dice(2)), dice(4).normal(3, 3, 16, 16)
+    truth = {"res": pairs.given - pairs.target, "noise": eps, "x0": pairs.target}
+    truth |= {"res_add_noise": truth["res"] + eps}
+    names = objective.removeprefix("pred_")
+    parts = (
+        [names]
+        if names in truth
+        else {"res_noise": ["res", "noise"], "x0_noise": ["x0", "noise"]}.get(names, ["res", "res_add_noise"])
+    )
+    parts = ["res", "res_add_noise"] if objective == "pred_res_add_noise" else parts
+
+    class Oracle(torch.nn.Module):
+        def forward(self, *_: object) -> tuple[torch.Tensor, ...]:
+            return tuple(truth[part] for part in parts)
+
+    assert float(Objective(recipe, torch.device("cpu")).loss(Oracle(), pairs, torch.tensor([0, 500, 999]), eps)) < 1e-6
+
+
+def test_times_on_the_grid_are_those_that_sampling_asks() -> None:
+    recipe = RECIPE.model_copy(update={"time_sampling": "grid", "spec": SPEC.model_copy(update={"max_steps": 3})})
+    drawn = set(Objective(recipe, torch.device("cpu")).draw_t(400, dice()).tolist())
+    assert drawn == {999, 499, 665, 332} == {t for row in asked_indices(recipe.spec) for t in row}
+    assert len(set(Objective(RECIPE, torch.device("cpu")).draw_t(400, dice()).tolist())) > 200
+
+
+def test_the_average_copies_then_follows() -> None:
+    line = torch.nn.Linear(1, 1, bias=False)
+    ema = Ema(line, EmaConfig(beta=0.9, update_every=1, update_after_step=2))
+    seen = []
+    for value in (1.0, 2.0, 3.0, 4.0, 5.0):
+        torch.nn.init.constant_(line.weight, value)
+        ema.update(line)
+        seen.append(float(ema.average.weight.detach()))
+    assert seen[:4] == [1.0, 2.0, 3.0, 4.0]
+    assert seen[4] == pytest.approx(4 + 3 ** (-2 / 3))
+
+
+def test_a_checkpoint_round_trips(tmp_path: Path) -> None:
+    trainer = Trainer(RECIPE, torch.device("cpu"))
+    save_checkpoint(tmp_path, Checkpoint(SPEC, NETWORK, trainer.network.state_dict(), {"hours": 1}))
+    loaded = load_checkpoint(tmp_path)
+    assert (loaded.spec, loaded.network, loaded.facts) == (SPEC, NETWORK, {"hours": 1})
+    for name, value in build(loaded).state_dict().items():
+        assert torch.equal(value, trainer.network.state_dict()[name])
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_a_folder_without_weights_is_no_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"model\.safetensors is missing"):
+        load_checkpoint(tmp_path)
+
+
+def test_sampling_does_not_depend_on_who_shares_the_batch() -> None:
+    network, given = Trainer(RECIPE, torch.device("cpu")).network.eval(), dice(5).uniform(-1, 1, 2, 3, 16, 16)
+    together = sample_with(network, SPEC, given, seeds=[3, 4])
+    assert torch.allclose(together[1:], sample_with(network, SPEC, given[1:], seeds=[4]), atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 13), (16, 24)])
+def test_a_restored_picture_keeps_its_size(size: tuple[int, int]) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    restored = restore_picture(Trainer(RECIPE, torch.device("cpu")).network.eval(), SPEC, picture)
+    assert restored.shape == picture.shape
+    assert np.array_equal(restored, picture)  # an untrained network finds nothing to remove
+
+
+def test_a_missing_condition_is_named() -> None:
+    with pytest.raises(ValueError, match="needs 'mask'"):
+        condition_of(SPEC.model_copy(update={"condition": ("image", "mask")}), torch.zeros(1, 3, 8, 8), None)
+
+
+def test_every_built_in_recipe_is_valid() -> None:
+    assert {"lowlight", "derain", "raindrop", "emoji"} <= set(built_in_recipes())
+    for name, path in built_in_recipes().items():
+        assert load_recipe(path).spec.name == name
+
+
+def test_an_unknown_recipe_lists_the_known(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"unknown recipe 'dehaze'.*derain"):
+        chosen_recipe("dehaze")
+    assert main(["dehaze", "-o", str(tmp_path)]) == 2
+    assert "unknown recipe" in capsys.readouterr().out
+
+
+def test_validation_pairs_must_be_complete(tmp_path: Path) -> None:
+    for part in ("input", "target"):
+        (tmp_path / part).mkdir()
+    with pytest.raises(ValueError, match="no file"):
+        read_pairs(tmp_path)
+    (tmp_path / "input" / "a.png").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"has no \['a.png'\]"):
+        read_pairs(tmp_path)
+
+
+def test_decibels_of_a_known_error() -> None:
+    assert decibels(np.full((2, 2, 3), 5.0), np.zeros((2, 2, 3), np.uint8)) == pytest.approx(34.15, abs=0.01)
+
+
+@pytest.fixture
+def recipe_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(training_run, "make_sources", lambda data, cache: (Dimmed(), Dimmed()))
+    path = tmp_path / "tiny.toml"
+    path.write_text(
+        """
+steps = 6
+batch = 2
+validate_every = 3
+save_every = 4
+[spec]
+name = "tiny"
+task = "tiny"
+licence = "CC0-1.0"
+size_multiple = 8
+default_steps = 1
+[network]
+kind = "small"
+widths = [8, 8]
+depths = [1, 1]
+time_width = 8
+[data]
+kind = "rain"
+"""
+    )
+    return path
+
+
+def test_the_command_leaves_checkpoint_log_and_curve(recipe_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert main([str(recipe_file), "-o", str(out), "--device", "cpu"]) == 0
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [3, 6, 6]
+    assert "synthetic_psnr" in lines[-1]
+    assert load_checkpoint(out).facts["steps"] == 6
+    assert (out / "curve.png").stat().st_size > 1000
+    assert main([str(recipe_file), "-o", str(out), "--device", "cpu", "--resume", "--steps", "8"]) == 0
+    assert load_checkpoint(out).facts["steps"] == 8
+
+
+def test_ctrl_c_saves(recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(trainer: Trainer, stream: Iterator[MicroBatch], *_: object) -> None:
+        trainer.step(stream)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training_run, "train", interrupted)
+    assert main([str(recipe_file), "-o", str(tmp_path / "run"), "--device", "cpu"]) == 130
+    assert load_checkpoint(tmp_path / "run").facts["steps"] == 1
+
+
+def test_validation_measures_whole_pictures(tmp_path: Path) -> None:
+    network = Trainer(RECIPE, torch.device("cpu")).network.eval()
+    picture = np.full((20, 12, 3), 100, np.uint8)
+    pairs = Dimmed().draw(2, dice())
+    found = Validation(SPEC, pairs, [(picture, picture + 5)]).measure(network)
+    assert found["pairs_psnr"] == pytest.approx(34.15, abs=0.01)
+    assert found["pairs_psnr_mean_matched"] > 60
