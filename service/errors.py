@@ -18,20 +18,26 @@ ServiceError
 └─ DeadlineExceeded     504  the deadline passed, or cannot be met
 """
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 
 class ServiceError(Exception):
-    """detail: a sentence for the caller that names the value and what is allowed; it never holds bytes, paths or keys."""
+    """detail: a sentence for the caller that names the value and what is allowed; it never holds bytes, paths or keys.
+
+    retry_after: seconds; headers and extra: further headers and problem members of the answer.
+    """
 
     status: ClassVar[int] = 500
     slug: ClassVar[str] = "internal"
     title: ClassVar[str] = "Something went wrong here"
 
-    def __init__(self, detail: str, *, retry_after: float | None = None) -> None:
+    def __init__(self, detail: str, *, retry_after: float | None = None, **extra: Any) -> None:
         super().__init__(detail)
         self.detail = detail
         self.retry_after = retry_after
+        self.headers: Mapping[str, str] = {}
+        self.extra = extra
 
 
 class Malformed(ServiceError):
@@ -78,6 +84,10 @@ class QueueFull(ServiceError):
     status, slug, title = 429, "queue-full", "Too much work is waiting"
 
 
+class QuotaSpent(QueueFull):
+    slug, title = "quota-spent", "The key's quota is spent"
+
+
 class BadAnswer(ServiceError):
     status, slug, title = 500, "bad-answer", "The engine's answer is wrong"
 
@@ -88,6 +98,10 @@ class EngineUnavailable(ServiceError):
 
 class OutOfMemory(EngineUnavailable):
     slug, title = "out-of-memory", "The engine is out of memory"
+
+
+class ShuttingDown(EngineUnavailable):
+    slug, title = "shutting-down", "This gateway is going down"
 
 
 class DeadlineExceeded(ServiceError):

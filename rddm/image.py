@@ -1,0 +1,51 @@
+"""Bytes <-> pixels <-> [-1, 1].
+
+Pixels are h w 3, uint8 or uint16, RGB; an image in the house is float32, 1 3 h w, in [-1, 1]. What a picture carries beside its
+pixels (profile, orientation, alpha, metadata) is the service's concern.
+"""
+
+from io import BytesIO
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+Pixels = NDArray[Any]  # uint8 or uint16
+Depth = Literal[8, 16]
+
+MAXIMA: dict[Depth, int] = {8: 255, 16: 65535}
+
+
+def to_image(pixels: Pixels) -> NDArray[np.float32]:
+    """Pixels h w 3 -> image 1 3 h w in [-1, 1]. Raises ValueError for another shape or type."""
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"expected uint8 or uint16 pixels h w 3, got {pixels.dtype} {pixels.shape}")
+    scale = np.float32(2 / np.iinfo(pixels.dtype).max)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], dtype=np.float32) * scale - np.float32(1)
+
+
+def to_pixels(image: NDArray[np.float32], depth: Depth = 8) -> Pixels:
+    """Image 1 3 h w -> pixels h w 3, clipped to [-1, 1] and rounded. Raises ValueError for another shape or depth."""
+    if image.ndim != 4 or image.shape[:2] != (1, 3):
+        raise ValueError(f"expected an image 1 3 h w, got {image.shape}")
+    if depth not in MAXIMA:
+        raise ValueError(f"unknown depth {depth!r}; expected one of {list(MAXIMA)}")
+    levels = (image[0].transpose(1, 2, 0).clip(-1, 1) + np.float32(1)) * np.float32(MAXIMA[depth] / 2)
+    return np.asarray(np.rint(levels), np.uint8 if depth == 8 else np.uint16)
+
+
+def decode(data: bytes) -> NDArray[np.uint8]:
+    """A picture file that is trusted (training, evaluation) as upright RGB pixels h w 3.
+
+    Raises OSError for what Pillow cannot read.
+    """
+    with Image.open(BytesIO(data)) as picture:
+        return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+
+
+def encode(pixels: NDArray[np.uint8], format: str = "png", **options: object) -> bytes:
+    """RGB pixels h w 3 as a file of a format that Pillow writes."""
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, format, **options)
+    return file.getvalue()

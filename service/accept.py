@@ -1,0 +1,51 @@
+"""What the caller wants to get: `format` beats Accept, which beats the input's own format."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from service.errors import NotAcceptable
+from service.pictures.kinds import BY_MEDIA_TYPE, KINDS, Kind
+
+Shape = Literal["picture", "json", "events"]
+JSON, EVENTS = "application/json", "text/event-stream"
+OFFERED = (*(kind.media_type for kind in KINDS.values()), JSON, EVENTS)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The answer's shape, and the picture's kind in it; None leaves the kind to the input."""
+
+    shape: Shape
+    kind: Kind | None
+
+
+def ranges(header: str) -> list[tuple[str, float]]:
+    """The media ranges of an Accept header with their weights, best first; what cannot be read counts for nothing."""
+    found = []
+    for part in header.split(","):
+        name, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        weights = [piece[2:] for piece in parameters if piece.startswith("q=")]
+        try:
+            weight = float(weights[0]) if weights else 1.0
+        except ValueError:
+            weight = 0.0
+        if "/" in name and weight > 0:
+            found.append((name, weight))
+    return sorted(found, key=lambda one: -one[1])
+
+
+def wanted(accept: str | None, format_: str | None, json_by_default: bool) -> Wanted:
+    """json_by_default: the order came as JSON, so what accepts anything gets JSON. Raises NotAcceptable with the list."""
+    kind = KINDS[format_] if format_ is not None else None
+    for name, _ in ranges(accept or "*/*"):
+        if name == EVENTS:
+            return Wanted("events", kind)
+        if name in {JSON, "application/*"}:
+            return Wanted("json", kind)
+        if name in BY_MEDIA_TYPE:
+            return Wanted("picture", kind or BY_MEDIA_TYPE[name])
+        if name == "*/*":
+            return Wanted("json" if json_by_default else "picture", kind)
+        if name == "image/*":
+            return Wanted("picture", kind)
+    raise NotAcceptable(f"nothing that {(accept or '')[:80]!r} accepts is made here; expected one of {list(OFFERED)}")

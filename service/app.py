@@ -1,0 +1,78 @@
+"""The gateway as an ASGI application."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.responses import FileResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.middleware.cors import CORSMiddleware
+
+from service import problems
+from service.door import Door
+from service.house import House, body_limits, open_house
+from service.metrics import Metrics
+from service.routes import admin, catalogue, pictures
+from service.settings import Settings
+
+PAGE = Path(__file__).parent / "page"
+DESCRIPTION = "Restores and generates pictures with residual denoising diffusion models, in two to ten network calls."
+EXPOSED = [
+    "X-Request-Id",
+    "X-Model",
+    "X-Model-Digest",
+    "X-Steps",
+    "X-Seed",
+    "Server-Timing",
+    "Content-Location",
+    "RateLimit",
+    "Retry-After",
+]
+Opener = Callable[[Settings, Metrics], AbstractAsyncContextManager[House]]
+
+
+def _open(settings: Settings, metrics: Metrics) -> AbstractAsyncContextManager[House]:
+    return open_house(settings, metrics=metrics)
+
+
+def create_app(settings: Settings, opener: Opener = _open) -> FastAPI:
+    """The application; its house is opened when the server starts and is `app.state.house` from then on."""
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with opener(settings, metrics) as house:
+            app.state.house = house
+            yield
+
+    app = FastAPI(
+        title="RDDM Serve",
+        description=DESCRIPTION,
+        version=version("rddm-serve"),
+        lifespan=lifespan,
+        telemetry={"logs": False, "metrics": False, "operation_spans": False},
+    )
+    for part in (pictures, catalogue, admin):
+        app.include_router(part.router)
+    problems.install(app)
+    if PAGE.is_dir():
+        _show_page(app)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["*"], allow_headers=["*"], expose_headers=EXPOSED
+        )
+    app.add_middleware(Door, limits=body_limits(settings), notice=metrics.visited)
+    return app
+
+
+def _show_page(app: FastAPI) -> None:
+    app.mount("/static", StaticFiles(directory=PAGE), name="static")
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(PAGE / "index.html", headers={"Content-Security-Policy": CONTENT_POLICY, "Cache-Control": "no-cache"})
+
+
+CONTENT_POLICY = "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'"

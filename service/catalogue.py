@@ -1,0 +1,29 @@
+"""A model in words that callers read."""
+
+from typing import Any
+
+from service.engines.contract import Model
+from service.settings import Settings
+
+
+def facts_of(settings: Settings, model: Model) -> dict[str, Any]:
+    """A model as GET /models tells it: task, steps, size rules, licence, digest."""
+    spec = model.spec
+    return {
+        "name": spec.name,
+        "task": spec.task,
+        "kind": "restore" if spec.start == "image" else "generate",
+        "version": model.version,
+        "digest": model.digest,
+        "licence": spec.licence,
+        "steps": {"default": spec.default_steps, "min": spec.min_steps, "max": spec.max_steps},
+        "size": {
+            "max_pixels": settings.max_pixels,
+            "max_side": settings.max_side,
+            "multiple": spec.size_multiple,
+            "image_size": spec.image_size,
+        },
+        "condition": spec.condition,
+        "objective": spec.objective,
+        "takes_mask": "mask" in spec.condition,
+    }

@@ -1,0 +1,294 @@
+"""The verbs of the service: serve, restore, generate, models."""
+
+import argparse
+import asyncio
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from service import logs
+from service.app import create_app
+from service.client import ClientError
+from service.errors import ServiceError
+from service.hands import Hands, Picture, hands
+from service.house import keyring_of
+from service.order import GenerateOrder, RestoreOrder
+from service.pictures.kinds import KINDS
+from service.server import Server
+from service.settings import Settings, unknown_variables
+
+SUFFIXES = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".avif": "avif", ".tif": "tiff", ".tiff": "tiff"}
+SUFFIX_OF = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "avif": ".avif", "tiff": ".tiff"}
+AT_ONCE = 2
+O = TypeVar("O", bound=BaseModel)  # noqa: E741
+
+
+class Refused(Exception):
+    """What the caller of a verb must change; said on standard error, with exit status 2."""
+
+
+def _verb(run: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
+    try:
+        return run(argv)
+    except Refused as refused:
+        print(f"rddm: {refused}", file=sys.stderr)
+        return 2
+    except (ServiceError, ClientError, OSError) as error:
+        print(f"rddm: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _settings(**given: Any) -> Settings:
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as wrong:
+        told = "; ".join(f"{'.'.join(map(str, one['loc']))} = {one['input']!r}: {one['msg'].lower()}" for one in wrong.errors())
+        raise Refused(f"settings: {told}") from wrong
+
+
+def _order(kind: type[O], **given: Any) -> O:
+    try:
+        return kind(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as wrong:
+        raise Refused("; ".join(f"{one['loc'][0]} = {one['input']!r}: {one['msg'].lower()}" for one in wrong.errors())) from wrong
+
+
+def serve(argv: Sequence[str]) -> int:
+    """Start the gateway: restore and generate over HTTP, with a web page."""
+    return _verb(_serve, argv)
+
+
+def _serve(argv: Sequence[str]) -> int:
+    settings = _settings(**vars(_serve_arguments().parse_args(argv)))
+    if settings.needs_keys:
+        raise Refused(
+            f"{settings.host} can be reached from other machines and there are no keys: give --keys-file FILE "
+            "(lines `name sha256-of-the-key [megapixel-steps per minute] [admin]`), or --open to let everybody in"
+        )
+    try:
+        keyring_of(settings)
+    except (OSError, ValueError) as wrong:
+        raise Refused(f"keys: {wrong}") from wrong
+    logs.configure(settings.log_level)
+    for name in unknown_variables():
+        print(f"rddm: the environment variable {name} is no setting of this service", file=sys.stderr)
+    server = Server(create_app(settings), settings)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    return 0 if server.started else 1
+
+
+def _serve_arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rddm serve",
+        description="Starts the gateway. Every setting is also an environment variable: RDDM_HOST, RDDM_MAX_PIXELS and so on.",
+    )
+    parser.add_argument("--host", help="address to listen on (127.0.0.1)")
+    parser.add_argument("--port", type=int, help="port to listen on (8000)")
+    parser.add_argument(
+        "--engine", choices=["embedded", "triton"], help="ONNX Runtime in this process, or Triton servers (embedded)"
+    )
+    parser.add_argument("--triton-urls", metavar="HOST:PORT,...", help="gRPC addresses of Triton (127.0.0.1:8001)")
+    parser.add_argument("--model-repository", type=Path, metavar="FOLDER", help="models in Triton's layout (those that ship)")
+    parser.add_argument("--default-model", metavar="NAME", help="answers where no task is named (lowlight)")
+    parser.add_argument("--threads", type=int, help="threads of one network call (1)")
+    parser.add_argument("--instances", type=int, help="network calls side by side (one per core)")
+    parser.add_argument(
+        "--keys-file", type=Path, metavar="FILE", help="API keys: `name sha256 [megapixel-steps per minute] [admin]`"
+    )
+    parser.add_argument("--open", action="store_true", default=None, help="serve on a public address without keys")
+    parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"])
+    return parser
+
+
+def restore(argv: Sequence[str]) -> int:
+    """Restore a picture, or every picture of a folder."""
+    return _verb(_restore, argv)
+
+
+def _restore_arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="rddm restore", description="Restores a picture, or every picture of a folder.")
+    parser.add_argument("source", type=Path, metavar="IN", help=f"a picture ({', '.join(SUFFIXES)}) or a folder of pictures")
+    parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="file or folder (beside IN, with `-restored` in its name)")
+    parser.add_argument("--task", help="a model's name or task, see `rddm models` (lowlight)")
+    parser.add_argument("--steps", type=int, help="network calls (the model's own number)")
+    parser.add_argument("--seed", type=int, help="0 if absent")
+    parser.add_argument("--mask", type=Path, metavar="FILE", help="for models that take one: white is restored")
+    parser.add_argument("--format", choices=list(KINDS), help="of the result (by OUT's name, else like IN)")
+    parser.add_argument(
+        "--return", dest="returned", choices=["image", "residual", "steps"], help="the picture, what was removed, or the steps"
+    )
+    parser.add_argument("--metadata", choices=["keep", "all", "none"], help="keep leaves out places (keep)")
+    _add_server(parser)
+    return parser
+
+
+def _add_server(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--server", metavar="URL", help="a running gateway to ask, instead of working here")
+    parser.add_argument("--key", help="its API key")
+
+
+@dataclass(frozen=True)
+class Errand:
+    """One picture to restore. order: what is said of all of them."""
+
+    source: Path
+    target: Path
+    order: RestoreOrder
+    mask: bytes | None
+
+
+def _restore(argv: Sequence[str]) -> int:
+    given = _restore_arguments().parse_args(argv)
+    mask = given.mask.read_bytes() if given.mask is not None else None
+    named = given.format or (SUFFIXES.get(given.output.suffix.lower()) if given.output is not None else None)
+    order = _order(
+        RestoreOrder,
+        **{name: getattr(given, name) for name in ("task", "steps", "seed", "returned", "metadata")},
+        format=named,
+    )
+    errands = [Errand(source, target, order, mask) for source, target in _pairs(given.source, given.output, order)]
+    return asyncio.run(_run_errands(errands, given.server, given.key))
+
+
+def _pairs(source: Path, output: Path | None, order: RestoreOrder) -> list[tuple[Path, Path]]:
+    """Every picture and where its result goes. Raises Refused where there is none."""
+    if source.is_file():
+        return [(source, output or source.with_name(f"{source.stem}-restored{_suffix(source, order)}"))]
+    if not source.is_dir():
+        raise Refused(f"{source} is neither a file nor a folder")
+    found = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not found:
+        raise Refused(f"there is no picture in {source}; expected files ending in {', '.join(SUFFIXES)}")
+    folder = output or source.with_name(f"{source.resolve().name}-restored")
+    return [(path, folder / path.relative_to(source).with_suffix(_suffix(path, order))) for path in found]
+
+
+def _suffix(source: Path, order: RestoreOrder) -> str:
+    if order.format is not None:
+        return SUFFIX_OF[order.format]
+    return ".png" if order.returned != "image" else source.suffix
+
+
+async def _run_errands(errands: Sequence[Errand], server: str | None, key: str | None) -> int:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    failures: list[str] = []
+    async with hands(server, key, _settings) as worker:
+        with Progress(*columns, console=Console(stderr=True)) as progress:
+            bar = progress.add_task("restoring", total=len(errands))
+            free = asyncio.Semaphore(AT_ONCE)
+
+            async def run(errand: Errand) -> None:
+                async with free:
+                    begun = time.perf_counter()
+                    try:
+                        made = await _run_errand(worker, errand)
+                        progress.console.print(
+                            f"{errand.target}  {_words(made)}  {time.perf_counter() - begun:.2f} s", highlight=False
+                        )
+                    except (ServiceError, ClientError, OSError) as error:
+                        failures.append(f"{errand.source}: {error}")
+                    progress.advance(bar)
+
+            await asyncio.gather(*(run(errand) for errand in errands))
+    for failure in failures:
+        print(f"rddm: {failure}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+async def _run_errand(worker: Hands, errand: Errand) -> Picture:
+    made = await worker.restore(await asyncio.to_thread(errand.source.read_bytes), errand.mask, errand.order)
+    await asyncio.to_thread(_write, errand.target, made.body)
+    return made
+
+
+def _write(target: Path, body: bytes) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(body)
+
+
+def _words(made: Picture) -> str:
+    return f"{made.model}, {made.steps} steps, seed {made.seed}"
+
+
+def generate(argv: Sequence[str]) -> int:
+    """Generate pictures out of noise."""
+    return _verb(_generate, argv)
+
+
+def _generate(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="rddm generate", description="Generates pictures; picture k of n is what seed + k gives alone."
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("generated.png"),
+        metavar="OUT",
+        help="file; with -n a number is put into its name",
+    )
+    parser.add_argument("--model", help="see `rddm models` (the first that generates)")
+    parser.add_argument("--steps", type=int, help="network calls (the model's own number)")
+    parser.add_argument("--seed", type=int, help="chosen and told if absent")
+    parser.add_argument("-n", type=int, help="how many (1)")
+    parser.add_argument("--grid", action="store_true", help="one picture with all of them")
+    parser.add_argument("--format", choices=list(KINDS), help="of the files (by OUT's name, else png)")
+    _add_server(parser)
+    given = parser.parse_args(argv)
+    order = _order(
+        GenerateOrder,
+        **{name: getattr(given, name) for name in ("model", "steps", "seed", "n", "grid")},
+        format=given.format or SUFFIXES.get(given.output.suffix.lower()),
+    )
+    return asyncio.run(_generate_all(order, given.output, given.server, given.key))
+
+
+async def _generate_all(order: GenerateOrder, output: Path, server: str | None, key: str | None) -> int:
+    console = Console(stderr=True)
+    async with hands(server, key, _settings) as worker:
+        with console.status("generating"):
+            pictures = await worker.generate(order)
+    for number, picture in enumerate(pictures):
+        target = output if len(pictures) == 1 else output.with_stem(f"{output.stem}-{number}")
+        _write(target, picture.body)
+        console.print(f"{target}  {_words(picture)}", highlight=False)
+    return 0
+
+
+def models(argv: Sequence[str]) -> int:
+    """List the models: task, steps, sizes, licence, digest."""
+    return _verb(_models, argv)
+
+
+def _models(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="rddm models", description="Lists the models that can be used.")
+    _add_server(parser)
+    given = parser.parse_args(argv)
+    table = Table("name", "task", "kind", "version", "steps", "size", "licence", "digest", box=None)
+    for facts in asyncio.run(_list_models(given.server, given.key)):
+        steps, size = facts["steps"], facts["size"]["image_size"]
+        table.add_row(
+            *(facts["name"], facts["task"], facts["kind"], str(facts["version"])),
+            f"{steps['default']} ({steps['min']}..{steps['max']})",
+            f"{size[1]}x{size[0]}" if size else "any",
+            *(facts["licence"], facts["digest"][:12]),
+        )
+    Console().print(table)
+    return 0
+
+
+async def _list_models(server: str | None, key: str | None) -> list[dict[str, Any]]:
+    async with hands(server, key, _settings) as worker:
+        return await worker.models()

@@ -1,0 +1,94 @@
+"""Who does the work of a verb: this process, or a gateway that runs somewhere."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from service.catalogue import facts_of
+from service.client import AsyncClient
+from service.house import House, open_house
+from service.intake import Sources
+from service.keys import Caller
+from service.order import GenerateOrder, RestoreOrder
+from service.pictures.kinds import KINDS
+from service.settings import Settings
+from service.studio import Asked, Made
+
+NOBODY = Caller("command line", admin=True)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A finished file, and how it was made."""
+
+    body: bytes
+    model: str
+    steps: int
+    seed: int
+
+
+class Hands(Protocol):
+    """What a verb needs done. Raises the errors of service.errors, or of service.client."""
+
+    async def restore(self, image: bytes, mask: bytes | None, order: RestoreOrder) -> Picture: ...
+
+    async def generate(self, order: GenerateOrder) -> list[Picture]: ...
+
+    async def models(self) -> list[dict[str, Any]]: ...
+
+
+class Own:
+    """The whole house, in this process."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+
+    async def restore(self, image: bytes, mask: bytes | None, order: RestoreOrder) -> Picture:
+        made = await self._house.studio.restore(order, Sources(image, mask), KINDS.get(order.format or ""), self._asked())
+        return _pictures(made)[0]
+
+    async def generate(self, order: GenerateOrder) -> list[Picture]:
+        return _pictures(await self._house.studio.generate(order, KINDS.get(order.format or ""), self._asked()))
+
+    async def models(self) -> list[dict[str, Any]]:
+        return [facts_of(self._house.settings, model) for _, model in sorted(self._house.repository.models().items())]
+
+    @staticmethod
+    def _asked() -> Asked:
+        return Asked(f"command-{time.monotonic_ns()}", NOBODY, time.monotonic())
+
+
+def _pictures(made: Made) -> list[Picture]:
+    return [Picture(shot.body, made.model.spec.name, made.steps, shot.seed) for shot in made.shots]
+
+
+class Far:
+    """A running gateway."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def restore(self, image: bytes, mask: bytes | None, order: RestoreOrder) -> Picture:
+        said = {"returns" if name == "returned" else name: value for name, value in order.model_dump(exclude_unset=True).items()}
+        made = await self._client.restore(image, mask=mask, **said)
+        return Picture(made.image, made.model, made.steps, made.seed)
+
+    async def generate(self, order: GenerateOrder) -> list[Picture]:
+        made = await self._client.generate(**order.model_dump(exclude_unset=True))
+        return [Picture(image, made.model, made.steps, seed) for image, seed in zip(made.images, made.seeds, strict=True)]
+
+    async def models(self) -> list[dict[str, Any]]:
+        return [asdict(model) for model in await self._client.models()]
+
+
+@asynccontextmanager
+async def hands(server: str | None, key: str | None, settings: Callable[..., Settings]) -> AsyncIterator[Hands]:
+    """This process's own, or those of the gateway at `server`."""
+    if server is None:
+        async with open_house(settings()) as house:
+            yield Own(house)
+    else:
+        async with AsyncClient(server, api_key=key) as client:
+            yield Far(client)

@@ -1,0 +1,185 @@
+"""All that a running gateway consists of, opened and closed in order."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from service.door import BodyLimits
+from service.engines.contract import Engine, Repository
+from service.errors import EngineUnavailable, ServiceError, ShuttingDown
+from service.keys import Keyring, parse_keys
+from service.metrics import Metrics
+from service.pictures.decode import Bounds
+from service.pipeline import Pipeline
+from service.results import Answers, Results
+from service.scheduler import Call, Limits, Scheduler
+from service.settings import Settings
+from service.studio import Studio
+from service.workshop import Workshop
+
+log = logging.getLogger("rddm.house")
+CHECK_SECONDS = 2.0  # readiness is asked for often; an answer this young is given again
+
+
+class Window(Engine, Repository, Protocol):
+    """An engine that is also its own repository, as both shipped ones are."""
+
+
+@dataclass(eq=False)
+class Drain:
+    """Counts the orders in work, and turns new ones away once the gateway is closing."""
+
+    closing: bool = False
+    working: int = 0
+
+    @contextmanager
+    def order(self) -> Iterator[None]:
+        """Holds the gateway open for the block. Raises ShuttingDown."""
+        if self.closing:
+            raise ShuttingDown("this gateway finishes what it has and takes nothing new", retry_after=5)
+        self.working += 1
+        try:
+            yield
+        finally:
+            self.working -= 1
+
+
+class Readiness:
+    """Golden inferences of every model, each at most once in CHECK_SECONDS, whoever asks."""
+
+    def __init__(self, repository: Repository, metrics: Metrics) -> None:
+        self._repository = repository
+        self._metrics = metrics
+        self._lock = asyncio.Lock()
+        self._states: dict[str, dict[str, Any]] = {}
+        self._at = -CHECK_SECONDS
+
+    async def states(self) -> dict[str, dict[str, Any]]:
+        """{"ready", "version", "detail"?} by model."""
+        async with self._lock:
+            if time.monotonic() - self._at >= CHECK_SECONDS:
+                models = self._repository.models()
+                found = await asyncio.gather(*(self._state(name, model.version) for name, model in models.items()))
+                self._states = dict(zip(models, found, strict=True))
+                self._at = time.monotonic()
+            return self._states
+
+    async def _state(self, name: str, version: int) -> dict[str, Any]:
+        state: dict[str, Any] = {"ready": True, "version": version}
+        try:
+            await self._repository.check(name)
+        except ServiceError as error:
+            state |= {"ready": False, "detail": error.detail}
+        self._metrics.engine_ready.labels(name).set(state["ready"])
+        return state
+
+
+@dataclass(eq=False)
+class House:
+    """A gateway that runs."""
+
+    settings: Settings
+    repository: Repository
+    scheduler: Scheduler
+    results: Results
+    answers: Answers
+    workshop: Workshop
+    studio: Studio
+    keyring: Keyring
+    metrics: Metrics
+    readiness: Readiness
+    drain: Drain
+
+    def gauges(self) -> None:
+        """Bring the gauges up to date."""
+        told = self.metrics
+        told.pending.set(self.scheduler.pending)
+        told.waiting.set(self.scheduler.waiting)
+        told.running.set(self.scheduler.running)
+        told.working.set(self.drain.working)
+        told.cache_hits.set(self.results.hits)
+        told.cache_shared.set(self.results.shared)
+        told.cache_misses.set(self.results.misses)
+        told.cache_bytes.set(self.results.store.bytes)
+        told.codec_kills.set(self.workshop.killed)
+
+
+def keyring_of(settings: Settings) -> Keyring:
+    """The keys of the file and of the environment. Raises OSError and ValueError."""
+    text = settings.keys_file.read_text("utf-8") if settings.keys_file else ""
+    return Keyring(parse_keys(f"{text}\n{settings.keys.get_secret_value() if settings.keys else ''}"))
+
+
+def body_limits(settings: Settings) -> BodyLimits:
+    """What the door bounds bodies by."""
+    return BodyLimits(settings.max_body_bytes, settings.body_timeout_seconds, settings.idle_timeout_seconds)
+
+
+def open_engine(settings: Settings) -> Window:
+    """The engine that the settings name, not started yet. Each is imported only where it is used."""
+    if settings.engine == "triton":
+        from service.engines.triton import TritonEngine  # noqa: PLC0415
+
+        return TritonEngine(settings.triton_urls)
+    from service.engines.embedded import EmbeddedEngine, Threads, one_per_core  # noqa: PLC0415
+
+    threads = Threads(settings.instances or max(1, one_per_core().instances // settings.threads), settings.threads)
+    return EmbeddedEngine(Path(settings.model_repository), threads)
+
+
+@asynccontextmanager
+async def open_house(settings: Settings, engine: Window | None = None, metrics: Metrics | None = None) -> AsyncIterator[House]:
+    """Start the engine, the waiting room and the workshop; end them in the other order."""
+    window, metrics = engine or open_engine(settings), metrics or Metrics()
+    bounds = Bounds(settings.max_pixels, settings.max_side)
+    workshop = Workshop(bounds, settings.codec_workers, settings.codec_seconds, settings.codec_memory_bytes)
+    keyring = keyring_of(settings)
+    await window.start()
+    scheduler = Scheduler(window, getattr(window, "instances", 1), Limits(settings.queue_megapixel_steps), on_call=_told(metrics))
+    pipeline = Pipeline(scheduler, scheduler)
+    results = Results(pipeline, settings.results_bytes)
+    studio = Studio(settings, window, results, scheduler, workshop)
+    try:
+        await workshop.start()
+        await calibrate(window, scheduler)
+        yield House(
+            settings=settings,
+            repository=window,
+            scheduler=scheduler,
+            results=results,
+            answers=Answers(settings.answers_bytes),
+            workshop=workshop,
+            studio=studio,
+            keyring=keyring,
+            metrics=metrics,
+            readiness=Readiness(window, metrics),
+            drain=Drain(),
+        )
+    finally:
+        await workshop.close()
+        await scheduler.close()
+        pipeline.close()
+        await window.close()
+
+
+async def calibrate(repository: Repository, scheduler: Scheduler) -> None:
+    """Measure every model; one that does not answer now is measured by its first batches."""
+    for name, model in repository.models().items():
+        try:
+            await scheduler.calibrate(model)
+        except EngineUnavailable as error:
+            log.warning("model %s could not be measured: %s", name, error.detail)
+
+
+def _told(metrics: Metrics) -> Any:
+    def told(call: Call) -> None:
+        metrics.batch_rows.labels(call.model).observe(call.rows)
+        metrics.step_seconds.labels(call.model).observe(call.seconds)
+        metrics.wait_seconds.labels(call.model).observe(call.waited)
+
+    return told

@@ -1,0 +1,175 @@
+"""Requests -> orders and picture bytes: multipart, a raw picture, or JSON. Nothing of a body ever touches the disk."""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+from service.errors import InvalidValue, Malformed, UnsupportedMedia
+from service.order import RestoreBody, RestoreOrder
+
+O = TypeVar("O", bound=BaseModel)  # noqa: E741
+MOST_FIELDS = 32
+MOST_FIELD_BYTES = 64 * 1024
+MOST_FILES = 4
+DATA_URL = re.compile(r"data:image/[a-z0-9.+-]{1,40};base64,", re.IGNORECASE)
+
+
+class InMemory(MultiPartParser):
+    """The multipart parser, with bodies kept in memory: they are bounded by the door, and the disk may be full or read-only."""
+
+    spool_max_size = 1 << 40
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The bytes of the picture and of its mask, as they were sent."""
+
+    image: bytes
+    mask: bytes | None = None
+
+
+def media_type(request: Request) -> str:
+    """The body's media type in small letters, without parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def read_restore(request: Request, query: RestoreOrder) -> tuple[RestoreOrder, Sources]:
+    """The order and its pictures. Raises Malformed, UnsupportedMedia, InvalidValue, and the door's errors."""
+    kind = media_type(request)
+    if kind == "multipart/form-data":
+        async with form_of(request) as form:
+            return query, await _sources(form)
+    if kind == "application/json":
+        body = validated(RestoreBody, await json_body(request), query)
+        told = {name: value for name, value in body.model_dump().items() if name not in {"image", "mask"}}
+        return RestoreOrder(**told), Sources(
+            from_base64(body.image, "image"), from_base64(body.mask, "mask") if body.mask else None
+        )
+    if kind.startswith("image/") or kind in {"application/octet-stream", ""}:
+        return query, Sources(_not_empty(await request.body()))
+    expected = "multipart/form-data, image/*, application/octet-stream or application/json"
+    raise UnsupportedMedia(f"a body of {kind[:80]!r} is not read here; expected {expected}")
+
+
+class form_of:  # noqa: N801
+    """A multipart form, closed at the end of the block; used like a function. Raises Malformed."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._form: FormData | None = None
+
+    async def __aenter__(self) -> FormData:
+        parser = InMemory(
+            self._request.headers,
+            self._pieces(),
+            max_files=MOST_FILES,
+            max_fields=MOST_FIELDS,
+            max_part_size=MOST_FIELD_BYTES,
+        )
+        try:
+            self._form = await parser.parse()
+        except (MultiPartException, KeyError, UnicodeDecodeError, LookupError) as broken:
+            raise Malformed(
+                "the multipart body cannot be read; expected parts between the boundary that Content-Type names"
+            ) from broken
+        return self._form
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._form is not None:
+            await self._form.close()
+
+    async def _pieces(self) -> AsyncGenerator[bytes, None]:
+        async for piece in self._request.stream():
+            yield piece
+
+
+async def _sources(form: FormData) -> Sources:
+    unknown = sorted(set(form) - {"image", "mask"})
+    if unknown:
+        raise InvalidValue(f"unknown part {unknown[0][:60]!r}; expected `image` and, for models that take one, `mask`")
+    image = await one_file(form, "image")
+    if image is None:
+        raise Malformed("the part `image` is missing")
+    return Sources(image, await one_file(form, "mask"))
+
+
+async def one_file(form: FormData, name: str) -> bytes | None:
+    """The bytes of the part with that name, or None. Raises Malformed if there are several, or none in it."""
+    parts = form.getlist(name)
+    if len(parts) > 1:
+        raise Malformed(f"the part `{name}` came {len(parts)} times; expected one")
+    if not parts:
+        return None
+    part = parts[0]
+    if not isinstance(part, UploadFile):
+        raise Malformed(f"the part `{name}` is no file; expected a filename in its Content-Disposition")
+    return _not_empty(await part.read())
+
+
+def _not_empty(data: bytes) -> bytes:
+    if not data:
+        raise Malformed("the picture has 0 bytes")
+    return data
+
+
+def from_base64(text: str, name: str) -> bytes:
+    """Base64, or a data: URL with base64. Raises Malformed."""
+    found = DATA_URL.match(text[:100])
+    if found is None and text[:5].lower() == "data:":
+        raise Malformed(f"`{name}` is a data: URL of another kind; expected data:image/...;base64,")
+    try:
+        return _not_empty(base64.b64decode(text[found.end() :] if found else text, validate=True))
+    except (binascii.Error, ValueError) as broken:
+        raise Malformed(f"`{name}` is not base64; expected the standard alphabet and padding") from broken
+
+
+async def json_body(request: Request) -> dict[str, Any]:
+    """A JSON object, strictly read: no NaN, no member twice, no endless depth. Raises Malformed."""
+    if media_type(request) != "application/json":
+        raise UnsupportedMedia(f"a body of {media_type(request)[:80]!r} is not read here; expected application/json")
+    try:
+        found = json.loads(await request.body(), object_pairs_hook=_once, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as broken:
+        told = str(broken) if isinstance(broken, _Refused) else "not JSON, or too deep"
+        raise Malformed(f"the body cannot be read: {told}") from broken
+    if not isinstance(found, dict):
+        raise Malformed("the body is JSON but no object")
+    return found
+
+
+class _Refused(ValueError):
+    pass
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise _Refused("a member is there twice")
+    return members
+
+
+def _no_constant(name: str) -> float:
+    raise _Refused(f"{name} is no number in JSON")
+
+
+def validated(model: type[O], body: Mapping[str, Any], query: BaseModel | None = None) -> O:
+    """The body's members, and the query's, as one order. Raises RequestValidationError, and InvalidValue for what came in both."""
+    asked = query.model_dump(exclude_unset=True, by_alias=True) if query is not None else {}
+    twice = sorted(set(asked) & set(body))
+    if twice:
+        raise InvalidValue(f"{twice[0]} is in the query and in the body; expected it in one of them")
+    try:
+        return model.model_validate({**asked, **body})
+    except ValidationError as wrong:
+        found = wrong.errors(include_url=False, include_context=False, include_input=True)
+        raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in found]) from wrong

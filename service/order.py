@@ -1,0 +1,82 @@
+"""What callers order: the members of a query or a JSON body, each with its range. Unknown ones are errors."""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.json_schema import WithJsonSchema
+
+from service.pictures.picture import Policy
+
+LARGEST_SEED = 2**63 - 1
+WHOLE = re.compile(r"-?[0-9]{1,30}")
+Format = Literal["png", "jpeg", "webp", "avif", "tiff"]
+Returned = Literal["image", "residual", "steps"]
+
+
+def _whole(value: object) -> object:
+    """A whole number and nothing that can be read as one: not 2.0, not true, not 1e3."""
+    if isinstance(value, str) and WHOLE.fullmatch(value):
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise ValueError("expected a whole number")
+
+
+def _yes_or_no(value: object) -> object:
+    if isinstance(value, bool):
+        return value
+    if value in ("true", "false"):
+        return value == "true"
+    raise ValueError("expected true or false")
+
+
+def _whole_number(least: int, most: int) -> Any:
+    return WithJsonSchema({"type": "integer", "minimum": least, "maximum": most})
+
+
+Steps = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=1000), _whole_number(1, 1000)]
+Seed = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=LARGEST_SEED), _whole_number(0, LARGEST_SEED)]
+Count = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=1024), _whole_number(1, 1024)]
+Milliseconds = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=600_000), _whole_number(1, 600_000)]
+Flag = Annotated[bool, BeforeValidator(_yes_or_no), WithJsonSchema({"type": "boolean"})]
+Name = Annotated[str, Field(min_length=1, max_length=64)]
+Webhook = Annotated[str, Field(max_length=2000)]
+
+
+class Order(BaseModel):
+    """What every order may say."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    steps: Steps | None = Field(default=None, description="network calls; the model's default if absent, within its range")
+    format: Format | None = Field(default=None, description="beats Accept, which beats the input's own format")
+    max_latency_ms: Milliseconds | None = Field(default=None, description="fewer steps are taken if that many would take longer")
+    webhook: Webhook | None = Field(default=None, description="https address told of a job's end; with Prefer: respond-async only")
+
+
+class RestoreOrder(Order):
+    """What is done to a picture."""
+
+    task: Name | None = Field(default=None, description="a model's name or task; the service's default model if absent")
+    seed: Seed = Field(default=0, description="the same request with the same seed gives the same bytes")
+    returned: Returned = Field(
+        default="image", alias="return", description="the restored picture, what was taken away from it, or a strip of the steps"
+    )
+    metadata: Policy = Field(default="keep", description="keep: all but places (GPS)")
+
+
+class GenerateOrder(Order):
+    """Pictures out of noise."""
+
+    model: Name | None = Field(default=None, description="the first model that generates, if absent")
+    seed: Seed | None = Field(default=None, description="chosen and told if absent; picture k of n is what seed + k gives alone")
+    n: Count = Field(default=1, description="how many pictures")
+    grid: Flag = Field(default=False, description="one picture with all n in it")
+
+
+class RestoreBody(RestoreOrder):
+    """RestoreOrder as JSON: pictures are base64, or data: URLs."""
+
+    image: str = Field(min_length=1)
+    mask: str | None = None

@@ -1,0 +1,203 @@
+"""Pixels that were worked on -> a file like the one that came: profile, alpha, grey, depth, orientation, metadata."""
+
+import re
+import struct
+from io import BytesIO
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.ExifTags import IFD, Base
+from PIL.PngImagePlugin import PngInfo, putchunk
+
+from rddm.image import Pixels
+from service.pictures import colour
+from service.pictures.kinds import Kind
+from service.pictures.picture import Keepsake, Policy, as_stored
+
+LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as Pillow's "L"
+# Tags that describe how the source file was laid out; the answer has a layout of its own.
+LAYOUT_TAGS = {
+    *range(254, 267),
+    273,
+    277,
+    278,
+    279,
+    284,
+    292,
+    293,
+    301,
+    *range(317, 342),
+    347,
+    *range(512, 533),
+    700,
+    33723,
+    34377,
+    34675,
+}
+LARGEST_JPEG_EXIF = 65_000
+XMP_KEYWORD = "XML:com.adobe.xmp"
+SETTINGS: dict[str, dict[str, Any]] = {
+    "png": {"compress_level": 4},
+    "jpeg": {"quality": 95, "subsampling": 0},
+    "webp": {"quality": 95, "method": 3, "exact": True},
+    "avif": {"quality": 90, "speed": 8, "subsampling": "4:4:4", "max_threads": 1},
+    "tiff": {"compression": "tiff_adobe_deflate"},
+}
+
+
+def encode(pixels: Pixels, kept: Keepsake, kind: Kind, policy: Policy = "keep") -> bytes:
+    """Upright sRGB pixels h w 3 as a file of that kind, with what was kept of the source as far as the kind can hold it.
+
+    Alpha in a kind without it is laid on white; 16 bits become 8 in a kind without them. `keep` is all metadata but places,
+    `none` no metadata at all, and then the picture is upright in the file; the colour profile always stays.
+    """
+    depth = 16 if kept.depth == 16 and kind.sixteen else 8
+    samples = _with_alpha(_at_depth(_colours(pixels, kept), depth), kept, kind, depth)
+    orientation = 1 if policy == "none" else kept.orientation
+    samples = as_stored(samples, orientation)
+    exif, xmp = exif_for(kept, kind, policy), xmp_for(kept, policy)
+    if depth == 8:
+        return _eight(samples, kept, kind, exif, xmp)
+    return _png(samples, kept, exif) if kind.name == "png" else _tiff(samples, kept, orientation, policy)
+
+
+def _colours(pixels: Pixels, kept: Keepsake) -> Pixels:
+    """sRGB -> the source's profile, or plain grey: h w 3, or h w."""
+    if kept.profile is not None:
+        return colour.from_srgb(pixels, kept.profile, "gray" if kept.grey else "rgb")
+    if kept.grey:
+        return np.asarray(np.rint(pixels @ LUMA), pixels.dtype)
+    return pixels
+
+
+def _at_depth(samples: Pixels, depth: int) -> Pixels:
+    if depth == 16:
+        return samples if samples.dtype == np.uint16 else samples.astype(np.uint16) * np.uint16(257)
+    return samples if samples.dtype == np.uint8 else ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _with_alpha(samples: Pixels, kept: Keepsake, kind: Kind, depth: int) -> Pixels:
+    if kept.alpha is None:
+        return samples
+    alpha = _at_depth(kept.alpha, depth)
+    channels = samples[..., None] if samples.ndim == 2 else samples
+    if kind.alpha:
+        return np.concatenate([channels, alpha[..., None]], axis=2)
+    share = alpha[..., None].astype(np.float32) / 255
+    return np.asarray(np.rint(channels * share + 255 * (1 - share)), np.uint8).squeeze()
+
+
+def exif_for(kept: Keepsake, kind: Kind, policy: Policy) -> bytes | None:
+    """The EXIF to write: without the source's file layout and thumbnail, without places unless all is asked for."""
+    if policy == "none":
+        return None
+    raw = _exif_bytes(kept, policy)
+    if raw is None or (kind.name == "jpeg" and len(raw) > LARGEST_JPEG_EXIF):
+        raw = _orientation_only(kept.orientation) if kept.orientation != 1 else None
+    return raw
+
+
+def _exif_bytes(kept: Keepsake, policy: Policy) -> bytes | None:
+    """None where there was none, or where it cannot be written again."""
+    if kept.exif is None:
+        return None
+    exif = Image.Exif()
+    try:
+        exif.load(kept.exif)
+        for tag in LAYOUT_TAGS & set(exif):
+            del exif[tag]
+        if policy != "all" and IFD.GPSInfo in exif:
+            del exif[IFD.GPSInfo]
+        exif[Base.Orientation] = kept.orientation
+        return exif.tobytes()
+    except (SyntaxError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, OSError, struct.error):
+        return None
+
+
+def _orientation_only(orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[Base.Orientation] = orientation
+    return exif.tobytes()
+
+
+def xmp_for(kept: Keepsake, policy: Policy) -> bytes | None:
+    """The XMP packet to write; one that speaks of places only when all is asked for."""
+    if kept.xmp is None or policy == "none":
+        return None
+    return kept.xmp if policy == "all" or not re.search(rb"GPS|Location|photoshop:City", kept.xmp) else None
+
+
+def _eight(samples: NDArray[Any], kept: Keepsake, kind: Kind, exif: bytes | None, xmp: bytes | None) -> bytes:
+    options = dict(SETTINGS[kind.name])
+    if kept.profile is not None:
+        options["icc_profile"] = kept.profile
+    if exif is not None:
+        options["exif"] = exif
+    if kept.dpi is not None and kind.name in {"png", "jpeg", "tiff"}:
+        options["dpi"] = kept.dpi
+    if xmp is not None:
+        options |= _xmp_option(xmp, kind)
+    file = BytesIO()
+    Image.fromarray(samples).save(file, kind.readers[0], **options)
+    return file.getvalue()
+
+
+def _xmp_option(xmp: bytes, kind: Kind) -> dict[str, Any]:
+    if kind.name == "png":
+        text = PngInfo()
+        text.add_itxt(XMP_KEYWORD, xmp.decode("utf-8", "replace"))
+        return {"pnginfo": text}
+    if kind.name == "tiff":
+        return {"tiffinfo": {700: xmp}}
+    return {"xmp": xmp} if kind.name != "jpeg" or len(xmp) < LARGEST_JPEG_EXIF else {}
+
+
+def _png(samples: NDArray[np.uint16], kept: Keepsake, exif: bytes | None) -> bytes:
+    """16-bit PNG; the encoder knows pixels only, so profile, resolution and EXIF are put after its header chunk."""
+    plain = bytes(imagecodecs.png_encode(samples, level=4))
+    header = 8 + 12 + 13
+    extra = BytesIO()
+    if kept.profile is not None:
+        putchunk(extra, b"iCCP", b"ICC Profile\0\0", bytes(imagecodecs.zlib_encode(kept.profile)))
+    if kept.dpi is not None:
+        across, down = (round(value / 0.0254) for value in kept.dpi)
+        putchunk(extra, b"pHYs", struct.pack(">IIB", across, down, 1))
+    if exif is not None:
+        putchunk(extra, b"eXIf", exif.removeprefix(b"Exif\0\0"))
+    return plain[:header] + extra.getvalue() + plain[header:]
+
+
+def _tiff(samples: NDArray[np.uint16], kept: Keepsake, orientation: int, policy: Policy) -> bytes:
+    """16-bit TIFF, deflated, with the text tags of the source."""
+    channels = 1 if samples.ndim == 2 else samples.shape[2]
+    tags: list[tuple[int, str, int, Any, bool]] = [(int(Base.Orientation), "H", 1, orientation, True)]
+    file = BytesIO()
+    tifffile.imwrite(
+        file,
+        samples,
+        photometric="minisblack" if channels < 3 else "rgb",
+        planarconfig="contig" if channels > 1 else None,
+        extrasamples=["unassalpha"] if channels in {2, 4} else None,
+        compression="zlib",
+        predictor=True,
+        iccprofile=kept.profile,
+        resolution=kept.dpi,
+        resolutionunit="INCH" if kept.dpi else None,
+        metadata=None,
+        software=False,
+        extratags=tags + (_text_tags(kept) if policy != "none" else []),
+    )
+    return file.getvalue()
+
+
+def _text_tags(kept: Keepsake) -> list[tuple[int, str, int, Any, bool]]:
+    """ImageDescription, Make, Model, DateTime, Artist and Copyright, as far as they are plain ASCII."""
+    exif = Image.Exif()
+    exif.load(kept.exif or b"")
+    names = (Base.ImageDescription, Base.Make, Base.Model, Base.DateTime, Base.Artist, Base.Copyright)
+    values = ((int(tag), str(exif.get(tag, ""))) for tag in names)
+    return [(tag, "s", 0, value, True) for tag, value in values if value and value.isascii()]

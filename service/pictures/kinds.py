@@ -1,0 +1,52 @@
+"""The kinds of picture files that are read and written; everything else is refused by its first bytes."""
+
+from dataclasses import dataclass
+
+from service.errors import InvalidValue, UnsupportedMedia
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A picture format. `readers` are Pillow's names for it; alpha and sixteen tell what it can hold when written here."""
+
+    name: str
+    media_type: str
+    readers: tuple[str, ...]
+    alpha: bool
+    sixteen: bool
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind("png", "image/png", ("PNG",), alpha=True, sixteen=True),
+        Kind("jpeg", "image/jpeg", ("JPEG", "MPO"), alpha=False, sixteen=False),
+        Kind("webp", "image/webp", ("WEBP",), alpha=True, sixteen=False),
+        Kind("avif", "image/avif", ("AVIF",), alpha=True, sixteen=False),
+        Kind("tiff", "image/tiff", ("TIFF",), alpha=True, sixteen=True),
+    )
+}
+BY_MEDIA_TYPE = {kind.media_type: kind for kind in KINDS.values()} | {"image/jpg": KINDS["jpeg"]}
+AVIF_BRANDS = (b"avif", b"avis")
+
+
+def kind_named(name: str) -> Kind:
+    """The kind of that name. Raises InvalidValue with the list."""
+    if name not in KINDS:
+        raise InvalidValue(f"format {name!r} is not written here; expected one of {list(KINDS)}")
+    return KINDS[name]
+
+
+def sniff(data: bytes) -> Kind:
+    """The kind that the first bytes tell, whatever the sender calls it. Raises UnsupportedMedia for any other."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return KINDS["png"]
+    if data.startswith(b"\xff\xd8\xff"):
+        return KINDS["jpeg"]
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return KINDS["webp"]
+    if data[:4] in (b"II*\0", b"MM\0*"):
+        return KINDS["tiff"]
+    if data[4:8] == b"ftyp" and any(data[at : at + 4] in AVIF_BRANDS for at in range(8, min(64, len(data)), 4)):
+        return KINDS["avif"]
+    raise UnsupportedMedia(f"not a kind of picture that is read here; expected one of {list(KINDS)}")

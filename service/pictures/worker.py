@@ -1,0 +1,67 @@
+"""The worker process: parcels from standard input, decoded or encoded, parcels to standard output, until the input ends."""
+
+import resource
+import sys
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+from PIL import Image
+
+from service import errors
+from service.pictures.decode import Bounds, decode
+from service.pictures.encode import encode
+from service.pictures.kinds import kind_named
+from service.pictures.parcel import LENGTH, pack, unpack
+from service.pictures.picture import Keepsake
+
+
+def confine(memory_bytes: int) -> None:
+    """No more than so much address space, no core file, nothing written to disk."""
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+
+def decoded(facts: dict[str, Any]) -> dict[str, Any]:
+    """{"data", "max_pixels", "max_side"} -> {"pixels", "kept"}."""
+    picture = decode(facts["data"], Bounds(facts["max_pixels"], facts["max_side"]))
+    return {"pixels": picture.pixels, "kept": picture.kept.facts()}
+
+
+def encoded(facts: dict[str, Any]) -> dict[str, Any]:
+    """{"pixels", "kept", "kind", "policy"} -> {"data"}."""
+    return {"data": encode(facts["pixels"], Keepsake(**facts["kept"]), kind_named(facts["kind"]), facts["policy"])}
+
+
+def ready(_: dict[str, Any]) -> dict[str, Any]:
+    """Answers once everything is imported."""
+    Image.init()
+    return {}
+
+
+TASKS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"ready": ready, "decode": decoded, "encode": encoded}
+
+
+def answer(facts: dict[str, Any]) -> dict[str, Any]:
+    """The task's answer, or {"error", "detail"} for an error of the house."""
+    try:
+        return TASKS[facts.pop("task")](facts)
+    except errors.ServiceError as known:
+        return {"error": type(known).__name__, "detail": known.detail}
+    except MemoryError:
+        return {"error": errors.TooLarge.__name__, "detail": "the picture needs more memory than a picture may"}
+
+
+def serve(source: BinaryIO, sink: BinaryIO) -> None:
+    """Answer one parcel after the other."""
+    while len(head := source.read(LENGTH.size)) == LENGTH.size:
+        length, told = LENGTH.unpack(head)
+        for buffer in pack(answer(unpack(told, source.read(length)))):
+            sink.write(buffer)
+        sink.flush()
+
+
+if __name__ == "__main__":
+    Image.MAX_IMAGE_PIXELS = None  # the bounds of each request are checked instead
+    confine(int(sys.argv[1]))
+    serve(sys.stdin.buffer, sys.stdout.buffer)

@@ -1,0 +1,116 @@
+"""Every error as RFC 9457 problem+json with the request's id: ours, FastAPI's own validation, and what nobody foresaw."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from service.errors import InvalidValue, ServiceError
+
+MEDIA_TYPE = "application/problem+json"
+SHOWN_CHARACTERS = 60
+OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
+HTTP_SLUGS = {404: "no-such-page", 405: "method-not-allowed"}
+log = logging.getLogger("rddm.problems")
+
+
+class Problem(JSONResponse):
+    """A problem document as a response."""
+
+    media_type = MEDIA_TYPE
+
+
+def document(status: int, slug: str, title: str, detail: str, request_id: str, **more: Any) -> dict[str, Any]:
+    """The members of a problem document."""
+    kind = f"urn:rddm:problem:{slug}"
+    return {"type": kind, "title": title, "status": status, "detail": detail, "request_id": request_id} | more
+
+
+def of_error(error: ServiceError, request_id: str) -> dict[str, Any]:
+    """The document of one of our errors."""
+    more = error.extra if error.retry_after is None else {**error.extra, "retry_after": round(error.retry_after, 3)}
+    return document(error.status, error.slug, error.title, error.detail, request_id, **more)
+
+
+def request_id_of(request: Request) -> str:
+    """The id that the door gave the request."""
+    return str(request.scope.get("state", {}).get("request_id", "-"))
+
+
+def respond(request: Request, problem: dict[str, Any], headers: dict[str, str] | None = None) -> Problem:
+    """The response; on the OpenAI-shaped routes it has OpenAI's `error` member too."""
+    status = problem["status"]
+    if request.url.path.startswith("/v1/"):
+        kind = OPENAI_TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
+        problem |= {
+            "error": {"message": problem["detail"], "type": kind, "code": problem["type"].rpartition(":")[2], "param": None}
+        }
+    return Problem(problem, status, headers)
+
+
+def retry_headers(error: ServiceError) -> dict[str, str]:
+    """Retry-After in whole seconds, at least 1, where the error knows."""
+    return {} if error.retry_after is None else {"Retry-After": str(max(1, round(error.retry_after + 0.5)))}
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
+
+
+def sentences(found: Sequence[Any]) -> list[dict[str, str]]:
+    """pydantic's errors as {"at", "detail"}, each naming the value and what is allowed."""
+    told = []
+    for one in found:
+        at = ".".join(str(part) for part in one["loc"])
+        if one["type"] == "extra_forbidden":
+            told.append({"at": at, "detail": f"unknown key {_shown(one['loc'][-1])}"})
+        elif one["type"] in {"missing", "json_invalid"}:
+            told.append({"at": at, "detail": one["msg"].lower()})
+        else:
+            told.append({"at": at, "detail": f"{_shown(one.get('input'))}: {one['msg'].removeprefix('Value error, ').lower()}"})
+    return told
+
+
+def _of_validation(request: Request, error: Exception) -> Problem:
+    assert isinstance(error, RequestValidationError)
+    told = sentences(error.errors())
+    detail = "; ".join(f"{one['at']}: {one['detail']}" for one in told)
+    problem = document(422, InvalidValue.slug, InvalidValue.title, detail, request_id_of(request), errors=told)
+    return respond(request, problem)
+
+
+def _of_service(request: Request, error: Exception) -> Problem:
+    assert isinstance(error, ServiceError)
+    if error.status >= 500:
+        log.warning("%s: %s", error.slug, error.detail)
+    return respond(request, of_error(error, request_id_of(request)), retry_headers(error) | dict(error.headers))
+
+
+def _of_http(request: Request, error: Exception) -> Problem:
+    assert isinstance(error, HTTPException)
+    slug = HTTP_SLUGS.get(error.status_code, "http")
+    details = {404: f"nothing answers at {request.url.path[:200]!r}", 405: f"{request.method} is not answered here"}
+    detail = details.get(error.status_code, str(error.detail))
+    allowed = (error.headers or {}).get("Allow")
+    if allowed:
+        detail += f"; expected {allowed}"
+    problem = document(error.status_code, slug, str(error.detail), detail, request_id_of(request))
+    return respond(request, problem, dict(error.headers or {}))
+
+
+def _of_anything(request: Request, error: Exception) -> Problem:
+    log.error("unforeseen %s", type(error).__name__, exc_info=error)
+    return respond(request, of_error(ServiceError("the error is in the log, under the request's id"), request_id_of(request)))
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of the app a problem document."""
+    app.add_exception_handler(ServiceError, _of_service)
+    app.add_exception_handler(RequestValidationError, _of_validation)
+    app.add_exception_handler(HTTPException, _of_http)
+    app.add_exception_handler(Exception, _of_anything)

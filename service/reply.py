@@ -1,0 +1,172 @@
+"""Made -> responses: the picture itself, a JSON envelope, or a stream of events."""
+
+import asyncio
+import base64
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from typing import Any, TypeVar
+
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.sse import ServerSentEvent, format_sse_event
+from starlette.requests import ClientDisconnect, Request
+
+from rddm.image import encode, to_pixels
+from service.errors import ServiceError
+from service.pipeline import Listener, Step
+from service.problems import of_error, request_id_of
+from service.results import Answer, Answers
+from service.studio import Made, Shot
+
+T = TypeVar("T")
+PING_SECONDS = 10.0
+STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+Run = Callable[[Listener], Coroutine[Any, Any, T]]
+
+
+def headers_of(made: Made) -> dict[str, str]:
+    """What every answer tells of how it was made."""
+    return {
+        "X-Model": made.model.spec.name,
+        "X-Model-Digest": made.model.digest,
+        "X-Steps": str(made.steps),
+        "X-Seed": str(made.seed),
+        "Server-Timing": ", ".join(f"{part};dur={milliseconds:.1f}" for part, milliseconds in made.timings.items()),
+        "Vary": "Accept",
+    }
+
+
+def base64_of(data: bytes) -> str:
+    """Standard base64."""
+    return base64.b64encode(data).decode("ascii")
+
+
+def kept_at(answers: Answers, caller: str, shot: Shot, made: Made) -> str:
+    """Keep a picture for GET /results/{id}; its address."""
+    headers = {name: value for name, value in headers_of(made).items() if name.startswith("X-")}
+    return f"/results/{answers.put(caller, Answer(shot.body, made.kind.media_type, headers))}"
+
+
+def facts_of(made: Made) -> dict[str, Any]:
+    """What every envelope tells."""
+    return {
+        "media_type": made.kind.media_type,
+        "width": made.size[1],
+        "height": made.size[0],
+        "model": made.model.spec.name,
+        "digest": made.model.digest,
+        "steps": made.steps,
+        "seed": made.seed,
+        "timings": {part: round(milliseconds, 1) for part, milliseconds in made.timings.items()},
+    }
+
+
+def envelope(made: Made, locations: list[str], several: bool) -> dict[str, Any]:
+    """The JSON answer: one `image`, or several `images`."""
+    if not several:
+        return {"image": base64_of(made.shots[0].body), **facts_of(made), "location": locations[0]}
+    images = [
+        {"image": base64_of(shot.body), "seed": shot.seed, "location": location}
+        for shot, location in zip(made.shots, locations, strict=True)
+    ]
+    return {"images": images, **facts_of(made)}
+
+
+def picture_response(made: Made, location: str) -> Response:
+    """The bytes of the only picture."""
+    shot = made.shots[0]
+    etag = Answer(shot.body, made.kind.media_type, {}).etag
+    headers = headers_of(made) | {"Content-Location": location, "ETag": etag}
+    return Response(shot.body, headers=headers, media_type=made.kind.media_type)
+
+
+def json_response(made: Made, told: Mapping[str, Any]) -> Response:
+    """An envelope with the headers of a picture."""
+    headers = headers_of(made)
+    if "location" in told:
+        headers["Content-Location"] = told["location"]
+    return JSONResponse(dict(told), headers=headers)
+
+
+async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """The work's result; it is cancelled when the caller hangs up. Raises ClientDisconnect then."""
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise ClientDisconnect
+    finally:
+        for one in (task, gone):
+            one.cancel()
+        await asyncio.gather(task, gone, return_exceptions=True)
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def preview_of(step: Step, begun: float) -> dict[str, Any]:
+    """A step as its event tells it, with the predicted x_0 as a small JPEG."""
+    data = encode(to_pixels(step.preview), "jpeg", quality=85)
+    return {
+        "step": step.step,
+        "steps": step.steps,
+        "preview": f"data:image/jpeg;base64,{base64_of(data)}",
+        "width": step.preview.shape[3],
+        "height": step.preview.shape[2],
+        "elapsed_ms": round((time.monotonic() - begun) * 1000, 1),
+    }
+
+
+def to_wire(event: ServerSentEvent) -> bytes:
+    """An event's bytes."""
+    return format_sse_event(data_str=event.raw_data, event=event.event, id=event.id, comment=event.comment)
+
+
+def events_response(request: Request, run: Run[T], told: Callable[[T], Awaitable[str]]) -> StreamingResponse:
+    """A stream of the work's steps, then its result as told, or its problem. The work ends with the stream."""
+    return StreamingResponse(_events(request, run, told), media_type="text/event-stream", headers=STREAM_HEADERS)
+
+
+async def _events(request: Request, run: Run[T], told: Callable[[T], Awaitable[str]]) -> AsyncIterator[bytes]:
+    steps: asyncio.Queue[Step | None] = asyncio.Queue()
+    begun = time.monotonic()
+    task = asyncio.ensure_future(unless_gone(request, run(steps.put_nowait)))
+    task.add_done_callback(lambda _: steps.put_nowait(None))
+    number = 0
+    try:
+        while True:
+            try:
+                step = await asyncio.wait_for(steps.get(), PING_SECONDS)
+            except TimeoutError:
+                yield to_wire(ServerSentEvent(comment="still at work"))
+                continue
+            if step is None:
+                break
+            number += 1
+            data = await asyncio.to_thread(preview_of, step, begun)
+            yield _event(number, "step", to_json(data))
+        yield await _last(request, task, told, number + 1)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _last(request: Request, task: "asyncio.Future[T]", told: Callable[[T], Awaitable[str]], number: int) -> bytes:
+    try:
+        return _event(number, "result", await told(task.result()))
+    except ServiceError as error:
+        return _event(number, "error", to_json(of_error(error, request_id_of(request))))
+    except ClientDisconnect:
+        return b""
+
+
+def _event(number: int, name: str, data: str) -> bytes:
+    return to_wire(ServerSentEvent(id=str(number), event=name, raw_data=data))
+
+
+def to_json(value: Mapping[str, Any]) -> str:
+    """A mapping as the JSON that responses hold."""
+    return bytes(JSONResponse(dict(value)).body).decode()

@@ -1,0 +1,40 @@
+"""Loading and unloading models: for keys marked admin, or without keys for callers on this machine."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Depends, Request
+
+from service.errors import Forbidden
+from service.keys import check_admin
+from service.routes.parts import CallerNow, HouseNow, problems
+
+
+def administrator(request: Request, caller: CallerNow) -> None:
+    """Raises Forbidden, also for what a page of another host makes a browser on this machine send."""
+    check_admin(caller)
+    origin = request.headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+        raise Forbidden("pages of other hosts may not administer this service")
+
+
+router = APIRouter(
+    prefix="/admin/models/{name}", tags=["admin"], dependencies=[Depends(administrator)], responses=problems(401, 403, 404, 503)
+)
+
+
+@router.post("/load")
+@router.post("/reload")
+async def load(name: str, house: HouseNow) -> dict[str, Any]:
+    """Load the newest version on disk; the old one answers until the new one has given its golden answer."""
+    model = await house.repository.load(name)
+    await house.scheduler.calibrate(model)
+    return {"name": name, "version": model.version, "digest": model.digest, "loaded": True}
+
+
+@router.post("/unload")
+async def unload(name: str, house: HouseNow) -> dict[str, Any]:
+    """Take no new work for it."""
+    with house.repository.lease(name) as model:
+        await house.repository.unload(name)
+    return {"name": name, "version": model.version, "digest": model.digest, "loaded": False}

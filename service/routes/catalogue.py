@@ -1,0 +1,98 @@
+"""What there is, and whether it works: models, health, metrics, results."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header
+from fastapi.responses import JSONResponse, Response
+
+from service.catalogue import facts_of
+from service.engines.contract import Model
+from service.errors import EngineUnavailable, UnknownModel
+from service.house import House
+from service.routes.parts import CallerNow, HouseNow, problems
+
+router = APIRouter()
+
+
+@router.get("/models", tags=["models"], responses=problems(401))
+async def models(house: HouseNow, _: CallerNow) -> dict[str, Any]:
+    """Every model: task, steps, size rules, licence, digest."""
+    listed = [facts_of(house.settings, model) for _, model in sorted(house.repository.models().items())]
+    return {"default": house.settings.default_model, "models": listed}
+
+
+@router.get("/models/{name}", tags=["models"], responses=problems(401, 404))
+async def model(name: str, house: HouseNow, _: CallerNow) -> dict[str, Any]:
+    """One model."""
+    return facts_of(house.settings, find(house, name))
+
+
+def find(house: House, name: str) -> Model:
+    """Raises UnknownModel with the names there are."""
+    found = house.repository.models()
+    if name not in found:
+        raise UnknownModel(f"unknown model {name[:64]!r}; expected one of {sorted(found)}")
+    return found[name]
+
+
+@router.get("/healthz", tags=["health"])
+@router.get("/v2/health/live", tags=["health"])
+async def live() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", tags=["health"], responses=problems(503))
+@router.get("/v2/health/ready", tags=["health"], responses=problems(503))
+async def ready(house: HouseNow) -> dict[str, Any]:
+    """Every loaded model gave the right answer to its golden picture a moment ago."""
+    states = await house.readiness.states()
+    if house.drain.closing:
+        raise EngineUnavailable("this gateway is going down", models=states)
+    if not states or not all(state["ready"] for state in states.values()):
+        failing = sorted(name for name, state in states.items() if not state["ready"])
+        raise EngineUnavailable(f"models that do not answer: {failing}" if states else "no model is loaded", models=states)
+    return {"status": "ready", "models": states}
+
+
+@router.get("/metrics", tags=["health"], response_class=Response)
+async def metrics(house: HouseNow) -> Response:
+    """Prometheus metrics."""
+    house.gauges()
+    text, media_type = house.metrics.exposition()
+    return Response(text, headers={"Content-Type": media_type})
+
+
+@router.get(
+    "/results/{result}",
+    tags=["pictures"],
+    response_class=Response,
+    responses={304: {"description": "not changed"}, **problems(401, 404)},
+)
+async def result(
+    result: str, house: HouseNow, caller: CallerNow, if_none_match: Annotated[str | None, Header()] = None
+) -> Response:
+    """A finished picture again, for the key that it was made with, while it is kept."""
+    answer = house.answers.get(caller.name, result)
+    headers = {**answer.headers, "ETag": answer.etag, "Cache-Control": "private, no-cache"}
+    if if_none_match is not None and (
+        if_none_match.strip() == "*" or answer.etag in {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
+    ):
+        return Response(status_code=304, headers=headers)
+    return Response(answer.body, headers=headers, media_type=answer.media_type)
+
+
+@router.get("/v1/models", tags=["openai"], responses=problems(401))
+async def openai_models(house: HouseNow, _: CallerNow) -> dict[str, Any]:
+    """The models in OpenAI's shape."""
+    return {"object": "list", "data": [_openai(name) for name in sorted(house.repository.models())]}
+
+
+@router.get("/v1/models/{name}", tags=["openai"], responses=problems(401, 404))
+async def openai_model(name: str, house: HouseNow, _: CallerNow) -> JSONResponse:
+    """One model in OpenAI's shape."""
+    return JSONResponse(_openai(find(house, name).spec.name))
+
+
+def _openai(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "rddm-serve"}

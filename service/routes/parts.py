@@ -1,0 +1,66 @@
+"""What every route may ask for: the house, the caller, and who asks what."""
+
+import time
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from fastapi.security import APIKeyHeader, HTTPBearer
+
+from service.house import House
+from service.keys import Caller
+from service.problems import MEDIA_TYPE, request_id_of
+from service.settings import is_loopback
+from service.studio import Asked
+
+BEARER = HTTPBearer(auto_error=False, description="an API key, where the service has keys")
+HEADER = APIKeyHeader(name="X-API-Key", auto_error=False)
+
+
+def house_of(request: Request) -> House:
+    """The running gateway."""
+    house: House = request.app.state.house
+    return house
+
+
+def caller_of(request: Request, bearer: Annotated[Any, Depends(BEARER)], header: Annotated[str | None, Depends(HEADER)]) -> Caller:
+    """Who calls. Raises Unauthorised."""
+    address = request.client.host if request.client else "unknown"
+    presented = header if header is not None else bearer.credentials if bearer else None
+    caller = house_of(request).keyring.caller(presented, address, is_loopback(address))
+    request.scope["state"]["caller"] = caller.name
+    request.scope["state"]["bucket"] = caller.bucket
+    return caller
+
+
+HouseNow = Annotated[House, Depends(house_of)]
+CallerNow = Annotated[Caller, Depends(caller_of)]
+
+
+def asked_of(request: Request, caller: CallerNow) -> Asked:
+    """Who asks, and since when."""
+    return Asked(request_id_of(request), caller, time.monotonic())
+
+
+AskedNow = Annotated[Asked, Depends(asked_of)]
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The error responses of a route, for the OpenAPI document."""
+    words = {
+        400: "malformed or cut short",
+        401: "no key, or an unknown one",
+        403: "not allowed",
+        404: "no such model, task, job or result",
+        406: "no format that is accepted",
+        408: "the body came too slowly",
+        409: "in conflict with an earlier request, or not done yet",
+        413: "bytes, pixels, frames or megapixel-steps over a limit",
+        415: "not a kind of file that is read here",
+        422: "a value or key that is not allowed",
+        429: "the queue is full or the quota spent; see Retry-After",
+        500: "the engine's answer was wrong",
+        503: "no engine, or going down; see Retry-After",
+        504: "the deadline passed or cannot be met",
+    }
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {status: {"description": words[status], "content": {MEDIA_TYPE: {"schema": schema}}} for status in statuses}

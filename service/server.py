@@ -1,0 +1,56 @@
+"""The process: uvicorn around the gateway. On SIGTERM what runs is finished and new work is answered 503; a second one ends it."""
+
+import signal
+import time
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from service.house import House
+from service.settings import Settings
+
+HEADER_BYTES = 32 * 1024
+KEEP_ALIVE_SECONDS = 30
+LAST_SECONDS = 5  # for answers that are on their way when everything is done
+
+
+class Server(uvicorn.Server):
+    """Drains before it stops listening."""
+
+    def __init__(self, app: FastAPI, settings: Settings) -> None:
+        self._gateway = app
+        self._drain_seconds = settings.drain_seconds
+        self._drained_by: float | None = None
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=settings.host,
+                port=settings.port,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                http="h11",
+                h11_max_incomplete_event_size=HEADER_BYTES,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=LAST_SECONDS,
+            )
+        )
+
+    @property
+    def _house(self) -> House | None:
+        return getattr(self._gateway.state, "house", None)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A first SIGTERM drains; SIGINT, or any second signal, ends what is left."""
+        if sig == signal.SIGTERM and self._house is not None and self._drained_by is None:
+            self._house.drain.closing = True
+            self._drained_by = time.monotonic() + self._drain_seconds
+        else:
+            super().handle_exit(sig, frame)
+
+    async def on_tick(self, counter: int) -> bool:
+        """uvicorn's tick, ten times a second: leave when nothing is in work any more."""
+        if self._drained_by is not None and self._house is not None:
+            self.should_exit |= self._house.drain.working == 0 or time.monotonic() > self._drained_by
+        return await super().on_tick(counter)

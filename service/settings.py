@@ -1,0 +1,120 @@
+"""What an operator can set: environment variables with the prefix RDDM_, and what `rddm serve` is given on the command line."""
+
+import os
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+MIB = 1024 * 1024
+CARRIED_REPOSITORY = Path(__file__).parent / "model_repository"
+CHECKOUT_REPOSITORY = Path(__file__).parent.parent / "model_repository"
+Words = Annotated[tuple[str, ...], NoDecode]
+
+
+def shipped_repository() -> Path:
+    """The model repository beside the packages in a checkout, else the one that the wheel carries."""
+    return CHECKOUT_REPOSITORY if CHECKOUT_REPOSITORY.is_dir() else CARRIED_REPOSITORY
+
+
+def state_folder() -> Path:
+    """Where jobs are kept: the XDG state folder."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "rddm"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address or name can be reached from this machine only."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class Settings(BaseSettings):
+    """Immutable; lists are given as words between commas. An unknown RDDM_ variable is an error that names it."""
+
+    model_config = SettingsConfigDict(env_prefix="RDDM_", frozen=True, extra="forbid")
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    open: bool = Field(default=False, description="serve on a public address without keys")
+    cors_origins: Words = ()
+
+    engine: Literal["embedded", "triton"] = "embedded"
+    model_repository: Path = Field(default_factory=shipped_repository)
+    triton_urls: Words = ("127.0.0.1:8001",)
+    threads: int = Field(default=1, ge=1, le=256, description="threads of one network call")
+    instances: int | None = Field(default=None, ge=1, le=256, description="network calls side by side; default: one per core")
+    default_model: str = "lowlight"
+
+    keys_file: Path | None = None
+    keys: SecretStr | None = Field(default=None, description="lines as in the keys file")
+
+    max_body_bytes: int = Field(default=50 * MIB, ge=1024)
+    max_pixels: int = Field(default=8192 * 4096, ge=1)
+    max_side: int = Field(default=16383, ge=1, le=16383)
+    max_megapixel_steps: float = Field(default=200, gt=0)
+    max_pictures: int = Field(default=16, ge=1, le=1024, description="of one /generate")
+    queue_megapixel_steps: float = Field(default=400, gt=0)
+    request_timeout_seconds: float = Field(default=300, gt=0)
+    body_timeout_seconds: float = Field(default=60, gt=0)
+    idle_timeout_seconds: float = Field(default=10, gt=0)
+    drain_seconds: float = Field(default=330, ge=0)
+
+    codec_workers: int = Field(default_factory=lambda: min(4, os.cpu_count() or 1), ge=1, le=64)
+    codec_seconds: float = Field(default=20, gt=0)
+    codec_memory_bytes: int = Field(default=2048 * MIB, ge=512 * MIB)
+
+    results_bytes: int = Field(default=256 * MIB, ge=0, description="finished x_0 that are kept")
+    answers_bytes: int = Field(default=256 * MIB, ge=0, description="finished bodies that /results gives again")
+
+    jobs_file: Path | None = Field(default=None, description="SQLite file; default: one per port in the state folder")
+    max_jobs: int = Field(default=100, ge=1)
+    max_jobs_per_caller: int = Field(default=20, ge=1)
+    job_seconds: float = Field(default=3600, gt=0, description="how long a finished job is kept")
+    webhook_hosts: Words = ()
+    webhook_secret: SecretStr | None = None
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The command line, then the environment; pydantic names the arguments."""
+        return init_settings, env_settings
+
+    @model_validator(mode="before")
+    @classmethod
+    def _words(cls, values: dict[str, object]) -> dict[str, object]:
+        lists = [name for name in ("cors_origins", "triton_urls", "webhook_hosts") if isinstance(values.get(name), str)]
+        return values | {name: tuple(word.strip() for word in str(values[name]).split(",") if word.strip()) for name in lists}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.webhook_hosts and self.webhook_secret is None:
+            raise ValueError("webhook_hosts is set without webhook_secret; webhooks are signed")
+        return self
+
+    @property
+    def jobs_path(self) -> Path:
+        """The file in which jobs survive a restart."""
+        return self.jobs_file or state_folder() / f"jobs-{self.port}.sqlite"
+
+    @property
+    def needs_keys(self) -> bool:
+        """Whether anybody on a network could use this service without a key."""
+        return not is_loopback(self.host) and not self.open and self.keys_file is None and self.keys is None
+
+
+def unknown_variables() -> list[str]:
+    """RDDM_ variables of the environment that no setting has."""
+    known = {f"RDDM_{name.upper()}" for name in Settings.model_fields}
+    return sorted(name for name in os.environ if name.upper().startswith("RDDM_") and name.upper() not in known)

@@ -1,0 +1,279 @@
+"""Where orders are carried out: bytes -> picture -> corridor -> x_0 -> bytes. It knows nothing of HTTP."""
+
+import asyncio
+import math
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ParamSpec, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rddm.image import Pixels, to_image, to_pixels
+from rddm.spec import ModelSpec
+from service.admission import megapixel_steps
+from service.engines.contract import Model, Repository
+from service.errors import InvalidValue, NotFound, TooLarge
+from service.intake import Sources
+from service.keys import Caller
+from service.order import LARGEST_SEED, GenerateOrder, Order, RestoreOrder
+from service.pictures.kinds import KINDS, Kind, sniff
+from service.pictures.picture import PLAIN, Keepsake, Picture
+from service.pipeline import Corridor, Kept, Listener, Result, Work
+from service.settings import Settings
+from service.workshop import Workshop
+
+Image = NDArray[np.float32]
+LARGEST_CHOSEN_SEED = 2**32 - 1
+GRID_GAP = 2
+INLINE_VALUES = 3 * 256 * 256
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Pace(Protocol):
+    """What knows how many steps can be taken in time (service.scheduler)."""
+
+    def steps_within(self, model: Model, height: int, width: int, asked: int, seconds: float, caller: str) -> int:
+        """At most `asked`. Raises DeadlineExceeded if even the model's fewest take longer."""
+        ...
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Who asks, under which request id, and when the request arrived on the clock of time.monotonic."""
+
+    request: str
+    caller: Caller
+    arrived: float
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One finished picture file, and the seed that it was made with."""
+
+    body: bytes
+    seed: int
+
+
+@dataclass(frozen=True)
+class Made:
+    """What an order came to. timings: milliseconds of decode, sample and encode."""
+
+    shots: tuple[Shot, ...]
+    kind: Kind
+    size: tuple[int, int]
+    model: Model
+    steps: int
+    seed: int
+    timings: Mapping[str, float]
+
+
+class Watch:
+    """Measures the parts of an order."""
+
+    def __init__(self) -> None:
+        self.milliseconds: dict[str, float] = {}
+
+    @contextmanager
+    def measure(self, part: str) -> Iterator[None]:
+        """Add the block's time to the part."""
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.milliseconds[part] = self.milliseconds.get(part, 0) + (time.perf_counter() - begun) * 1000
+
+
+class Studio:
+    """Carries orders out with a repository, a corridor and a workshop."""
+
+    def __init__(self, settings: Settings, repository: Repository, corridor: Corridor, pace: Pace, workshop: Workshop) -> None:
+        self._settings = settings
+        self._repository = repository
+        self._corridor = corridor
+        self._pace = pace
+        self._workshop = workshop
+
+    def restoring(self, task: str | None) -> str:
+        """The model for a task: by its own name, else by its task. Raises NotFound with the tasks there are."""
+        models = {name: model for name, model in self._repository.models().items() if model.spec.start == "image"}
+        wanted = task or self._settings.default_model
+        if wanted in models:
+            return wanted
+        named = [name for name, model in sorted(models.items()) if model.spec.task == wanted]
+        if not named:
+            known = sorted({*models, *(model.spec.task for model in models.values())})
+            raise NotFound(f"unknown task {wanted[:64]!r}; expected one of {known}")
+        return named[0]
+
+    def generating(self, name: str | None) -> str:
+        """The model that generates, or the first one. Raises NotFound with the models there are."""
+        models = sorted(name for name, model in self._repository.models().items() if model.spec.start == "noise")
+        if name in models or (name is None and models):
+            return name or models[0]
+        raise NotFound(f"unknown model {(name or '')[:64]!r}; those that generate are {models}")
+
+    async def restore(
+        self, order: RestoreOrder, sources: Sources, kind: Kind | None, asked: Asked, on_step: Listener | None = None
+    ) -> Made:
+        """Raises what service.errors knows; kind None answers in the input's own format."""
+        watch = Watch()
+        with self._repository.lease(self.restoring(order.task)) as model:
+            steps = self._steps(model.spec, order.steps)
+            with watch.measure("decode"):
+                picture = await self._workshop.decode(sources.image)
+                mask = await self._mask(sources, picture, model.spec)
+                x_in = await _aside(picture.pixels.size, to_image, picture.pixels)
+            height, width = x_in.shape[2:]
+            steps = self._in_time(order, model, (height, width), steps, asked)
+            keep: frozenset[Kept] = _KEPT[order.returned]
+            work = Work(
+                model,
+                steps,
+                order.seed,
+                asked.request,
+                asked.caller.name,
+                x_in,
+                mask,
+                keep=keep,
+                deadline=self._deadline(order, asked),
+            )
+            with self._paid(asked.caller, megapixel_steps(model.spec, height, width, steps)), watch.measure("sample"):
+                result = await self._corridor.run(work, on_step)
+            with watch.measure("encode"):
+                kind = kind or (KINDS[picture.kept.kind] if order.returned == "image" else KINDS["png"])
+                pixels, kept = await _aside(x_in.size, _shown, order, result, picture)
+                body = await self._workshop.encode(pixels, kept, kind, order.metadata)
+            size = (
+                (pixels.shape[0], pixels.shape[1])
+                if kept.orientation < 5 or order.metadata == "none"
+                else (pixels.shape[1], pixels.shape[0])
+            )
+            return Made((Shot(body, order.seed),), kind, size, model, steps, order.seed, watch.milliseconds)
+
+    async def generate(self, order: GenerateOrder, kind: Kind | None, asked: Asked, on_step: Listener | None = None) -> Made:
+        """n pictures with the seeds from order.seed on; on_step hears of the first."""
+        watch, kind = Watch(), kind or KINDS["png"]
+        seed = secrets.randbelow(LARGEST_CHOSEN_SEED - self._settings.max_pictures) if order.seed is None else order.seed
+        self._check_count(order.n, seed)
+        with self._repository.lease(self.generating(order.model)) as model:
+            steps = self._steps(model.spec, order.steps)
+            height, width = model.spec.image_size or (0, 0)
+            steps, deadline = self._in_time(order, model, (height, width), steps, asked, order.n), self._deadline(order, asked)
+            works = [Work(model, steps, seed + k, asked.request, asked.caller.name, deadline=deadline) for k in range(order.n)]
+            with self._paid(asked.caller, order.n * megapixel_steps(model.spec, height, width, steps)), watch.measure("sample"):
+                results = await _together(self._corridor, works, on_step)
+            with watch.measure("encode"):
+                pictures = [to_pixels(result.x_0) for result in results]
+                frames = [_grid(pictures)] if order.grid else pictures
+                bodies = [await self._workshop.encode(frame, PLAIN, kind, "none") for frame in frames]
+            shots = tuple(Shot(body, seed + k) for k, body in enumerate(bodies))
+            return Made(shots, kind, (frames[0].shape[0], frames[0].shape[1]), model, steps, seed, watch.milliseconds)
+
+    def check_restore(self, order: RestoreOrder, sources: Sources) -> None:
+        """What can be refused at once, before a job or a stream is begun."""
+        sniff(sources.image)
+        self._steps(self._repository.models()[self.restoring(order.task)].spec, order.steps)
+
+    def check_generate(self, order: GenerateOrder) -> None:
+        """Likewise."""
+        self._check_count(order.n, order.seed or 0)
+        self._steps(self._repository.models()[self.generating(order.model)].spec, order.steps)
+
+    def _check_count(self, n: int, seed: int) -> None:
+        if n > self._settings.max_pictures:
+            raise InvalidValue(f"n = {n}; at most {self._settings.max_pictures} pictures are made at once")
+        if seed + n - 1 > LARGEST_SEED:
+            raise InvalidValue(f"seed {seed} + n {n} goes beyond the largest seed, 2^63-1")
+
+    @staticmethod
+    def _steps(spec: ModelSpec, asked: int | None) -> int:
+        steps = spec.default_steps if asked is None else asked
+        if not spec.min_steps <= steps <= spec.max_steps:
+            raise InvalidValue(f"steps = {steps}; model {spec.name} takes {spec.min_steps}..{spec.max_steps}")
+        return steps
+
+    def _in_time(self, order: Order, model: Model, size: tuple[int, int], steps: int, asked: Asked, n: int = 1) -> int:
+        """The steps that max_latency_ms leaves. Raises DeadlineExceeded at once if none do, TooLarge for too much work."""
+        if order.max_latency_ms is not None:
+            left = asked.arrived + order.max_latency_ms / 1000 - time.monotonic()
+            steps = self._pace.steps_within(model, *size, steps, left, asked.caller.name)
+        cost, most = n * megapixel_steps(model.spec, *size, steps), self._settings.max_megapixel_steps
+        if cost > most:
+            raise TooLarge(
+                f"{size[1]} x {size[0]} pixels in {steps} steps cost {cost:.1f} megapixel-steps; at most {most:g} are allowed"
+            )
+        return steps
+
+    def _deadline(self, order: Order, asked: Asked) -> float:
+        longest = self._settings.request_timeout_seconds
+        return asked.arrived + (longest if order.max_latency_ms is None else min(longest, order.max_latency_ms / 1000))
+
+    @staticmethod
+    @contextmanager
+    def _paid(caller: Caller, cost: float) -> Iterator[None]:
+        """Spends the caller's quota on the work in the block; work that fails costs nothing."""
+        if caller.bucket is None:
+            yield
+            return
+        caller.bucket.spend(cost)
+        try:
+            yield
+        except BaseException:
+            caller.bucket.give_back(cost)
+            raise
+
+    async def _mask(self, sources: Sources, picture: Picture, spec: ModelSpec) -> Image | None:
+        if sources.mask is None:
+            return None
+        if "mask" not in spec.condition:
+            raise InvalidValue(f"model {spec.name} takes no mask")
+        mask = (await self._workshop.decode(sources.mask)).pixels
+        if mask.shape != picture.pixels.shape:
+            (rows, columns), (high, wide) = mask.shape[:2], picture.pixels.shape[:2]
+            raise InvalidValue(f"the mask is {columns} x {rows} pixels and the picture {wide} x {high}; expected the same")
+        return to_image(mask)
+
+
+_KEPT: dict[str, frozenset[Kept]] = {"image": frozenset(), "residual": frozenset(["residual"]), "steps": frozenset(["trace"])}
+
+
+async def _aside(size: int, act: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    """Array work: here for a small picture, in a thread for a large one."""
+    if size <= INLINE_VALUES:
+        return act(*arguments, **named)
+    return await asyncio.to_thread(act, *arguments, **named)
+
+
+async def _together(corridor: Corridor, works: list[Work], on_step: Listener | None) -> list[Result]:
+    """All at once; one that fails ends the others."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(corridor.run(work, on_step if index == 0 else None)) for index, work in enumerate(works)]
+    return [task.result() for task in tasks]
+
+
+def _shown(order: RestoreOrder, result: Result, picture: Picture) -> tuple[Pixels, Keepsake]:
+    """The pixels to answer with, and what to give back of the source with them."""
+    kept = picture.kept
+    if order.returned == "image":
+        return to_pixels(result.x_0, 16 if kept.depth == 16 or kept.profile is not None else 8), kept
+    if order.returned == "residual":
+        assert result.residual is not None
+        return to_pixels(result.residual * np.float32(0.5)), kept.without_look()
+    return np.concatenate([to_pixels(image) for image in result.trace], axis=1), kept.without_look()
+
+
+def _grid(pictures: list[Pixels]) -> Pixels:
+    """All pictures in about a square, row by row, on black with a small gap."""
+    columns = math.ceil(math.sqrt(len(pictures)))
+    rows = math.ceil(len(pictures) / columns)
+    height, width = pictures[0].shape[:2]
+    sheet = np.zeros((rows * (height + GRID_GAP) - GRID_GAP, columns * (width + GRID_GAP) - GRID_GAP, 3), np.uint8)
+    for index, picture in enumerate(pictures):
+        top, left = index // columns * (height + GRID_GAP), index % columns * (width + GRID_GAP)
+        sheet[top : top + height, left : left + width] = picture
+    return sheet

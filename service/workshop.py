@@ -1,0 +1,111 @@
+"""The worker processes in which pictures are read and written: several, each killed at the time limit and replaced."""
+
+import asyncio
+import os
+import sys
+from typing import Any
+
+from rddm.image import Pixels
+from service import errors
+from service.pictures.decode import Bounds
+from service.pictures.kinds import Kind
+from service.pictures.parcel import LENGTH, pack, unpack
+from service.pictures.picture import Keepsake, Picture, Policy
+
+PIPE_BYTES = 1 << 20
+ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH", "SYSTEMROOT")
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+class Worker:
+    """One process, spoken to by parcels, one at a time."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+
+    @classmethod
+    async def start(cls, memory_bytes: int) -> "Worker":
+        """A process that knows nothing of the gateway's environment but where its libraries are."""
+        environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ} | ONE_THREAD
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "service.pictures.worker", str(memory_bytes)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env=environment,
+            limit=PIPE_BYTES,
+            start_new_session=True,
+        )
+        return cls(process)
+
+    async def ask(self, facts: dict[str, Any]) -> dict[str, Any]:
+        """Its answer. Raises asyncio.IncompleteReadError or OSError when the process dies."""
+        stdin, stdout = self.process.stdin, self.process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        stdin.writelines(pack(facts))
+        await stdin.drain()
+        length, told = LENGTH.unpack(await stdout.readexactly(LENGTH.size))
+        return unpack(told, await stdout.readexactly(length))
+
+    async def end(self) -> None:
+        """Kill it and wait until it is gone."""
+        if self.process.returncode is None:
+            self.process.kill()
+        await self.process.wait()
+
+
+class Workshop:
+    """Decodes and encodes in `workers` processes of at most memory_bytes each, and no picture for longer than `seconds`."""
+
+    def __init__(self, bounds: Bounds, workers: int, seconds: float, memory_bytes: int) -> None:
+        self.bounds = bounds
+        self.seconds = seconds
+        self.memory_bytes = memory_bytes
+        self.workers = workers
+        self._idle: asyncio.LifoQueue[Worker | None] = asyncio.LifoQueue()
+        self.killed = 0
+
+    async def start(self) -> None:
+        """Start every worker, so that no request waits for one."""
+        for _ in range(self.workers):
+            self._idle.put_nowait(None)
+        await asyncio.gather(*(self._run({"task": "ready"}) for _ in range(self.workers)))
+
+    async def close(self) -> None:
+        """End every worker; call it when no request is left."""
+        while not self._idle.empty():
+            if (worker := self._idle.get_nowait()) is not None:
+                await worker.end()
+
+    async def decode(self, data: bytes) -> Picture:
+        """Raises Malformed, TooLarge, UnsupportedMedia."""
+        answer = await self._run(
+            {"task": "decode", "data": data, "max_pixels": self.bounds.max_pixels, "max_side": self.bounds.max_side}
+        )
+        return Picture(answer["pixels"], Keepsake(**answer["kept"]))
+
+    async def encode(self, pixels: Pixels, kept: Keepsake, kind: Kind, policy: Policy = "keep") -> bytes:
+        """Upright sRGB pixels h w 3 as a file that is like the one that came."""
+        answer = await self._run({"task": "encode", "pixels": pixels, "kept": kept.facts(), "kind": kind.name, "policy": policy})
+        return bytes(answer["data"])
+
+    async def _run(self, facts: dict[str, Any]) -> dict[str, Any]:
+        worker: Worker | None = await self._idle.get()
+        try:
+            worker = worker or await Worker.start(self.memory_bytes)
+            answer = await asyncio.wait_for(worker.ask(facts), self.seconds)
+        except BaseException as error:
+            if worker is not None:
+                await asyncio.shield(worker.end())
+            worker, self.killed = None, self.killed + 1
+            if isinstance(error, TimeoutError):
+                raise errors.TooLarge(f"the picture took longer than {self.seconds:g} s to read or write") from error
+            if isinstance(error, asyncio.IncompleteReadError | OSError | ValueError):
+                raise errors.Malformed("the picture broke the process that read it") from error
+            raise
+        finally:
+            self._idle.put_nowait(worker)
+        if "error" in answer:
+            raise getattr(errors, answer["error"])(answer["detail"])
+        return answer

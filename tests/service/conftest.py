@@ -1,0 +1,92 @@
+"""A gateway with a fake engine, spoken to through ASGI, and pictures to send."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from service.app import create_app
+from service.house import House, open_house
+from service.settings import Settings
+from tests.service.window import FakeWindow
+
+
+def settings_for(tmp_path: Path, **changes: Any) -> Settings:
+    """Small limits, and jobs in the test's own folder."""
+    facts = {
+        "jobs_file": tmp_path / "jobs.sqlite",
+        "codec_workers": 1,
+        "max_pixels": 512 * 512,
+        "max_side": 8191,
+        "max_megapixel_steps": 4.0,
+    }
+    return Settings(**(facts | changes))
+
+
+class Gateway:
+    """A running app, its house, its engine, and a client."""
+
+    def __init__(self, app: Any, window: FakeWindow, client: httpx.AsyncClient) -> None:
+        self.app, self.window, self.client = app, window, client
+
+    @property
+    def house(self) -> House:
+        return self.app.state.house
+
+
+@asynccontextmanager
+async def running(settings: Settings, window: FakeWindow | None = None) -> AsyncIterator[Gateway]:
+    """The app between startup and shutdown."""
+    window = window or FakeWindow()
+    app = create_app(settings, lambda settings, metrics: open_house(settings, window, metrics))
+    transport = httpx.ASGITransport(app, client=("127.0.0.1", 50000))
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://gateway", timeout=30) as client,
+    ):
+        yield Gateway(app, window, client)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return settings_for(tmp_path)
+
+
+@pytest.fixture
+async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
+    async with running(settings) as gateway:
+        yield gateway
+
+
+def pixels_of(height: int, width: int, channels: int = 3, top: int = 255, seed: int = 0) -> np.ndarray:
+    """A smooth picture with some noise, dark enough that nothing clips when it becomes half a range brighter."""
+    draw = np.random.default_rng(seed)
+    ramp = np.linspace(0.05, 0.5, height * width).reshape(height, width, 1)
+    noise = draw.uniform(0, 0.2, (height, width, channels))
+    return (
+        np.rint((ramp + noise) * top).astype(np.uint8 if top == 255 else np.uint16).squeeze(-1)
+        if channels == 1
+        else np.rint((ramp + noise) * top).astype(np.uint8 if top == 255 else np.uint16)
+    )
+
+
+def file_of(pixels: np.ndarray, kind: str = "PNG", **options: Any) -> bytes:
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, kind, **options)
+    return file.getvalue()
+
+
+@pytest.fixture
+def png() -> bytes:
+    return file_of(pixels_of(24, 40))
+
+
+@pytest.fixture
+def picture_file() -> Callable[..., bytes]:
+    return file_of
