@@ -57,8 +57,8 @@ class ChannelNorm(nn.Module):
         self.g = nn.Parameter(torch.ones(1, channels, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        mean = x.mean(dim=1, keepdim=True)
         variance = x.var(dim=1, correction=0, keepdim=True)
+        mean = x.mean(dim=1, keepdim=True)
         return (x - mean) * (variance + _epsilon(x)).rsqrt() * self.g
 
 
@@ -221,7 +221,8 @@ class _Encoder(nn.Module):
 
     def encode(self, x: Tensor, time: Tensor) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
         """(the middle's output, the first features, the embedded time, the skips)."""
-        x = first = self.init_conv(x)
+        x = self.init_conv(x)
+        first = x.clone()  # its own node: gradients then add up in the authors' order, which reproduces their runs bit for bit
         embedded = self.time_mlp(time)
         skips: list[Tensor] = []
         for block1, block2, attention, down in self.downs:
