@@ -7,8 +7,24 @@ import numpy as np
 
 from rddm.model import Model, golden_input
 from rddm.objective import HEADS
-from service.engines.contract import Engine, Ticket
-from service.errors import BadAnswer, EngineUnavailable
+from service.engines.contract import Engine, Feeds, Ticket
+from service.errors import BadAnswer, EngineUnavailable, InvalidValue
+
+
+def check_feeds(feeds: Feeds, model: Model) -> None:
+    """What is asked must fit the graph: one caller's wrong shape shall not look like a server's fault. Raises InvalidValue."""
+    spec = model.spec
+    batch, _, height, width = feeds["x_t"].shape
+    expected = {"x_t": (batch, 3, height, width), "condition": (batch, spec.condition_channels, height, width), "time": (batch, 2)}
+    if not spec.condition_channels:
+        del expected["condition"]
+    if feeds.keys() != expected.keys():
+        raise InvalidValue(f"model {spec.name!r} takes {sorted(expected)}, got {sorted(feeds)}")
+    for name, shape in expected.items():
+        if tuple(feeds[name].shape) != shape:
+            raise InvalidValue(f"{name} of model {spec.name!r} has shape {tuple(feeds[name].shape)}; expected {shape}")
+    if height % spec.size_multiple or width % spec.size_multiple:
+        raise InvalidValue(f"model {spec.name!r} takes sides that are multiples of {spec.size_multiple}, got {height} x {width}")
 
 
 def check_answers(outputs: Sequence[Any], x_t: Any, model: Model) -> None:

@@ -7,9 +7,11 @@ from typing import Any, Protocol
 
 from rddm.model import Golden, Model
 
-__all__ = ["Array", "Engine", "Golden", "Model", "Repository", "Ticket"]
+__all__ = ["Array", "Engine", "Feeds", "Golden", "Model", "Repository", "Ticket", "to_feeds"]
 
 Array = Any  # NumPy, or torch where the sampler state lives on a GPU: the same kind goes in and comes out
+
+Feeds = Mapping[str, Array]
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,12 @@ class Engine(Protocol):
         Raises the errors of `service.errors`: EngineUnavailable, QueueFull, DeadlineExceeded, BadAnswer, UnknownModel.
         """
         ...
+
+
+def to_feeds(x_t: Array, condition: Array | None, time: Array) -> Feeds:
+    """The graph's inputs by name."""
+    feeds = {"x_t": x_t, "time": time}
+    return feeds if condition is None else {**feeds, "condition": condition}
 
 
 class Repository(Protocol):

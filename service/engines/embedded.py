@@ -19,15 +19,14 @@ from typing import Any, Protocol
 
 import onnxruntime
 
-from service.engines.answers import check_answers, check_finite, check_golden
+from service.engines.answers import check_answers, check_feeds, check_finite, check_golden
 from service.engines.configuration import FILE, read_config, to_models
-from service.engines.contract import Array, Model, Ticket
+from service.engines.contract import Array, Feeds, Model, Ticket, to_feeds
 from service.engines.shelf import Shelf
 from service.errors import BadAnswer, DeadlineExceeded, EngineUnavailable, InvalidValue, OutOfMemory, UnknownModel
 
 log = logging.getLogger(__name__)
 
-Feeds = Mapping[str, Array]
 STATE: Any = onnxruntime.capi.onnxruntime_pybind11_state
 RUNTIME_ERRORS: tuple[type[Exception], ...] = tuple(
     kind for kind in vars(STATE).values() if isinstance(kind, type) and issubclass(kind, Exception)
@@ -155,6 +154,7 @@ class EmbeddedEngine:
         return await self._run(model, session, to_feeds(x_t, condition, time), ticket)
 
     async def _run(self, model: Model, session: onnxruntime.InferenceSession, feeds: Feeds, ticket: Ticket) -> tuple[Array, ...]:
+        check_feeds(feeds, model)
         options = onnxruntime.RunOptions()
         seconds = None if ticket.deadline is None else ticket.deadline - time.monotonic()
         if seconds is not None and seconds <= 0:
@@ -201,12 +201,6 @@ class _Candidate:
 
     async def predict(self, x_t: Array, condition: Array | None, time: Array, ticket: Ticket) -> tuple[Array, ...]:
         return await self.engine._run(self.model, self.session, to_feeds(x_t, condition, time), ticket)
-
-
-def to_feeds(x_t: Array, condition: Array | None, time: Array) -> Feeds:
-    """The graph's inputs by name."""
-    feeds = {"x_t": x_t, "time": time}
-    return feeds if condition is None else {**feeds, "condition": condition}
 
 
 def find_newest(folder: Path, name: str) -> tuple[Model, Path]:

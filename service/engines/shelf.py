@@ -68,6 +68,10 @@ class Shelf(Generic[Handle]):
             self._leases[key] -= 1
             self._drop_if_free(key)
 
+    def older(self, name: str) -> list[int]:
+        """Versions of the model that take no new traffic and that requests still hold."""
+        return sorted(key[1] for key in self._all if key[0] == name and self._current.get(name) != key)
+
     def clear(self) -> None:
         """Let go of everything, held or not."""
         self._current.clear()

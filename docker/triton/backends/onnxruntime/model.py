@@ -1,7 +1,8 @@
 """Triton's `onnxruntime` backend written in Python, for servers that carry only the Python backend.
 
-It loads the same model repository as the backend of NVIDIA's image. Requests that Triton batched run as one call; a call whose callers
-have all gone is stopped at its next node. Accelerator blocks of a configuration are for that other backend, and are left alone here.
+It loads the same model repository as the backend of NVIDIA's image. Requests that Triton batched run as one call; a call whose
+callers have all gone is stopped at its next node. Accelerator blocks of a configuration are for that other backend, and are left
+alone here.
 """
 
 import json
@@ -39,7 +40,7 @@ class TritonPythonModel:
         if live:
             try:
                 answers = dict(zip(map(id, live), self.run(live), strict=True))
-            except Exception as error:  # noqa: BLE001  whatever it is, the callers must be told and the process go on
+            except Exception as error:  # whatever it is, the callers must be told and the process go on
                 failed = backend.InferenceResponse(error=backend.TritonError(str(error)))
                 answers = {id(request): failed for request in live}
         gone = backend.InferenceResponse(error=backend.TritonError("cancelled", backend.TritonError.CANCELLED))
