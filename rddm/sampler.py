@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rddm.objective import Prediction, times
-from rddm.schedule import Schedule
+from rddm.schedule import Schedule, from_both_ends
 from rddm.spec import ModelSpec
 
 Array = Any
@@ -69,7 +69,7 @@ def timesteps(spec: ModelSpec, steps: int) -> list[int]:
     if not 1 <= steps <= total:
         raise ValueError(f"steps = {steps} is outside 1..{total}")
     if spec.grid == "authors":
-        grid = [int(x) for x in np.linspace(-1, total - 1, steps + 1, dtype=np.float32)]
+        grid = [int(x) for x in from_both_ends(-1, total - 1, steps + 1)]
     elif spec.grid == "leading":
         grid = [-1, *(total // steps * i for i in range(steps))]
     else:

@@ -53,7 +53,7 @@ RAMPS: dict[str, Callable[[int, float], NDArray[Any]]] = {
 }
 
 
-def _from_both_ends(first: float, last: float, count: int) -> NDArray[np.float32]:
+def from_both_ends(first: float, last: float, count: int) -> NDArray[np.float32]:
     """torch.linspace in float32, bit for bit: each half counts from its own end, and rounds once."""
     start, end = np.float32(first), np.float32(last)
     step = (end - start) / np.float32(max(count - 1, 1))
@@ -63,11 +63,11 @@ def _from_both_ends(first: float, last: float, count: int) -> NDArray[np.float32
 
 
 def _linear_betas(timesteps: int) -> NDArray[np.float32]:
-    return _from_both_ends(1e-4, 0.02, timesteps)
+    return from_both_ends(1e-4, 0.02, timesteps)
 
 
 def _scaled_linear_betas(timesteps: int) -> NDArray[np.float32]:
-    return _from_both_ends(1e-4**0.5, 0.02**0.5, timesteps) ** 2
+    return from_both_ends(1e-4**0.5, 0.02**0.5, timesteps) ** 2
 
 
 def _cosine_betas(timesteps: int) -> NDArray[np.float32]:
