@@ -74,6 +74,12 @@ def quantise(picture: Tensor) -> Tensor:
     return (picture.clamp(0, 1) * 255).round() / 255
 
 
+def with_mean(picture: Tensor, mean: Tensor) -> Tensor:
+    """The picture with about another mean, by a gamma: b 3 h w and b 1 1 1, 0..1."""
+    own = picture.mean((1, 2, 3), keepdim=True).clamp(0.05, 0.95)
+    return picture.clamp(min=1e-4) ** (torch.log(mean) / torch.log(own))
+
+
 def windows(pool: Tensor, batch: int, size: int, dice: Dice) -> Tensor:
     """`batch` random windows of a uint8 pool (n, c, side, side), mirrored by chance, float32 0..1, on the dice's device."""
     count, _, side, _ = pool.shape

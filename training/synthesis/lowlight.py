@@ -4,8 +4,8 @@ In linear light: light falls by up to 8 stops (evenly, or unevenly as with one l
 random (shot noise), reading adds noise, the black level is cut off; then a tone curve, 8 bits, sometimes JPEG.
 
 Brightness of the targets: mean sRGB 0.43 (110 of 255), deviation 0.03, the middle of what well-exposed photographs have. How bright
-the scene was before the light fell cannot be told from a dark picture, so a wider spread would only be noise to learn from. Pictures that
-are bright enough already (mean 0.38 to 0.75), and some mildly dark ones, are in the mix, so that what was fine stays as it was.
+the scene was before the light fell cannot be told from a dark picture, so a wider spread would only be noise to learn from.
+Pictures that are bright enough already (mean 0.38 to 0.75), and some mildly dark ones, are in the mix: what was fine stays so.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.synthesis.draws import Dice, Pairs, quantise, to_linear, to_srgb, windows
+from training.synthesis.draws import Dice, Pairs, quantise, to_linear, to_srgb, windows, with_mean
 from training.synthesis.jpeg import some_compressed
 
 DARK, MILD, FINE = 0.72, 0.1, 0.18  # shares of the mix; they sum to 1
@@ -37,9 +37,7 @@ def exposed(picture: Tensor, fine: Tensor, dice: Dice) -> Tensor:
     """The picture with the mean that targets have, by a gamma; where fine 0.38..0.75: bright pictures are good pictures too."""
     batch = len(picture)
     usual = (MEAN + SPREAD * dice.normal(batch, 1, 1, 1)).clamp(0.3, 0.6)
-    wanted = torch.where(fine > 0, dice.uniform(0.38, 0.75, batch, 1, 1, 1), usual)
-    mean = picture.mean((1, 2, 3), keepdim=True).clamp(0.05, 0.95)
-    return picture.clamp(min=1e-4) ** (torch.log(wanted) / torch.log(mean))
+    return with_mean(picture, torch.where(fine > 0, dice.uniform(0.38, 0.75, batch, 1, 1, 1), usual))
 
 
 def falloff(picture: Tensor, dice: Dice) -> Tensor:

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from training.synthesis.draws import Dice, Pairs, quantise, windows
+from training.synthesis.draws import Dice, Pairs, quantise, windows, with_mean
 from training.synthesis.jpeg import some_compressed
 
 DRY = 0.12  # share of pictures without rain, whose target is themselves
+MEANS = (0.22, 0.75)  # of the clean pictures: rain falls before dark hills and bright skies, where streaks clip
 
 
 def rained(clean: Tensor, streaks: Tensor, dice: Dice) -> Tensor:
@@ -23,7 +24,7 @@ def rained(clean: Tensor, streaks: Tensor, dice: Dice) -> Tensor:
     sky = dice.uniform(0.7, 1, batch, 1, 1, 1)
     covered = clean + rain.clamp(0, 1) * (sky - clean).clamp(min=0)
     added = clean + rain
-    veil = dice.chance(0.15, batch) * dice.uniform(0, 0.12, batch, 1, 1, 1)
+    veil = dice.chance(0.08, batch) * dice.uniform(0, 0.1, batch, 1, 1, 1)
     mixed = torch.where(dice.chance(0.75, batch) > 0, added, covered)
     return (mixed + veil * (sky - mixed)).clamp(0, 1)
 
@@ -38,7 +39,7 @@ class Rain:
 
     def draw(self, batch: int, dice: Dice) -> Pairs:
         """`batch` pairs without context."""
-        clean = windows(self.pool, batch, self.crop, dice)
+        clean = with_mean(windows(self.pool, batch, self.crop, dice), dice.uniform(*MEANS, batch, 1, 1, 1))
         # Photographs are JPEGs: rain fell on the scene's blocks too, and removing rain must not try to remove them.
         clean = quantise(some_compressed(clean, 0.4, (75, 98), dice))
         rainy = quantise(rained(clean, windows(self.streaks, batch, self.crop, dice), dice))

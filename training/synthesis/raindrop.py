@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.synthesis.draws import Dice, Pairs, quantise, windows
+from training.synthesis.draws import Dice, Pairs, quantise, windows, with_mean
 from training.synthesis.drops import REACH
 from training.synthesis.jpeg import some_compressed
 
-DRY = 0.12
+DRY = 0.12  # share of pictures without drops, whose target is themselves
+MEANS = (0.25, 0.7)  # of the clean pictures
 
 
 def blurred(picture: Tensor, factor: int) -> Tensor:
@@ -63,7 +64,7 @@ class Raindrop:
 
     def draw(self, batch: int, dice: Dice) -> Pairs:
         """`batch` pairs without context."""
-        clean = windows(self.pool, batch, self.crop, dice)
+        clean = with_mean(windows(self.pool, batch, self.crop, dice), dice.uniform(*MEANS, batch, 1, 1, 1))
         clean = quantise(some_compressed(clean, 0.4, (75, 98), dice))
         through = quantise(hazed(wet(clean, windows(self.drops, batch, self.crop, dice), dice), dice))
         given = torch.where(dice.chance(DRY, batch) > 0, clean, through)
