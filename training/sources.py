@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from training.recipe import EmojiData, FolderData, ScenesData
@@ -15,10 +16,12 @@ from training.synthesis.raindrop import Raindrop
 MAP_SIDE = 384
 
 
-def make_sources(data: ScenesData | EmojiData | FolderData, cache: Path | None) -> tuple[PairSource, PairSource]:
-    """(source for training, source for validation); they share no clean picture."""
+def make_sources(
+    data: ScenesData | EmojiData | FolderData, cache: Path | None, device: torch.device
+) -> tuple[PairSource, PairSource]:
+    """(source for training, source for validation); they share no clean picture. Scenes and maps are kept on the device."""
     if isinstance(data, ScenesData):
-        return _scene_sources(data, cache)
+        return _scene_sources(data, cache, device)
     if isinstance(data, EmojiData):
         from training.synthesis.emoji import emoji_sources  # noqa: PLC0415 (needs the emoji font)
 
@@ -28,17 +31,17 @@ def make_sources(data: ScenesData | EmojiData | FolderData, cache: Path | None) 
     return folder_sources(data)
 
 
-def _scene_sources(data: ScenesData, cache: Path | None) -> tuple[PairSource, PairSource]:
-    scenes = load_pool("scenes", data.pictures, data.side, cache)
-    make = _degraders(data, cache)
+def _scene_sources(data: ScenesData, cache: Path | None, device: torch.device) -> tuple[PairSource, PairSource]:
+    scenes = load_pool("scenes", data.pictures, data.side, cache).to(device)
+    make = _degraders(data, cache, device)
     return make(scenes[: -data.holdout]), make(scenes[-data.holdout :])
 
 
-def _degraders(data: ScenesData, cache: Path | None) -> Callable[[Tensor], PairSource]:
+def _degraders(data: ScenesData, cache: Path | None, device: torch.device) -> Callable[[Tensor], PairSource]:
     if data.kind == "lowlight":
         return lambda scenes: LowLight(scenes, data.crop, data.whole)
     if data.kind == "rain":
-        streaks = load_pool("streaks", data.maps, MAP_SIDE, cache)
+        streaks = load_pool("streaks", data.maps, MAP_SIDE, cache).to(device)
         return lambda scenes: Rain(scenes, streaks, data.crop)
-    drops = load_pool("drops", data.maps, MAP_SIDE, cache)
+    drops = load_pool("drops", data.maps, MAP_SIDE, cache).to(device)
     return lambda scenes: Raindrop(scenes, drops, data.crop)

@@ -218,10 +218,14 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("recipe", help=f"a TOML file, or one of {', '.join(built_in_recipes()) or 'none built in'}")
     p.add_argument("-o", "--output", type=Path, required=True, help="folder for the checkpoint, log.jsonl and curve.png")
     p.add_argument("--resume", action="store_true", help="continue the run in the output folder")
-    p.add_argument("--minutes", type=float, help="end after this much training time (learning rate falls accordingly)")
+    p.add_argument(
+        "--minutes", type=float, help="end after so many minutes, rendering of pictures included; the rate falls by then"
+    )
     p.add_argument("--steps", type=int, help="end after this many steps instead of the recipe's")
     p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda (default: %(default)s)")
     p.add_argument("--threads", type=int, help="CPU threads (default: all)")
+    p.add_argument("--batch", type=int, help="instead of the recipe's; a GPU wants a large one")
+    p.add_argument("--compile", action="store_true", default=None, help="torch.compile the network")
     p.add_argument("--seed", type=int, help="instead of the recipe's")
     p.add_argument("--cache", type=Path, help="where rendered pictures are kept (default: ~/.cache/rddm)")
     p.add_argument("--val-pairs", type=Path, metavar="DIR", help="also validate on DIR/input and DIR/target, at full size")
@@ -249,25 +253,25 @@ def main(argv: list[str]) -> int:
     except ValueError as error:
         console.print(f"rddm train: {error}", markup=False)
         return 2
-    if args.seed is not None:
-        recipe = recipe.model_copy(update={"seed": args.seed})
     if args.threads:
         torch.set_num_threads(args.threads)
-    return run(recipe, args, console)
+    chosen = {name: value for name in ("seed", "steps", "batch", "compile") if (value := getattr(args, name)) is not None}
+    return run(recipe.model_copy(update=chosen), args, console)
 
 
 def run(recipe: Recipe, args: argparse.Namespace, console: Console) -> int:
     """Train as the arguments say."""
-    device = torch.device(args.device)
+    device, started = torch.device(args.device), time.monotonic()
     trainer, dice = Trainer(recipe, device), Dice(torch.Generator(device).manual_seed(recipe.seed))
     if args.start_from:
         trainer.start_from(args.start_from)
     if args.resume:
         trainer.resume(args.output, dice)
     args.output.mkdir(parents=True, exist_ok=True)
-    training_pairs, held_out = make_sources(recipe.data, args.cache)
+    training_pairs, held_out = make_sources(recipe.data, args.cache, device)
     validation = Validation.of(recipe, held_out, device, args.val_pairs, args.val_glob)
-    budget = Budget(args.steps or recipe.steps, args.minutes)
+    rendering = 0.0 if args.resume else time.monotonic() - started
+    budget = Budget(recipe.steps, args.minutes and max(args.minutes - rendering / 60, 0.1))
     with progress_bar(console) as bar:
         diary = Diary(trainer, args.output, dice, validation, bar, budget)
         try:

@@ -216,7 +216,7 @@ def test_decibels_of_a_known_error() -> None:
 
 @pytest.fixture
 def recipe_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(training_run, "make_sources", lambda data, cache: (Dimmed(), Dimmed()))
+    monkeypatch.setattr(training_run, "make_sources", lambda data, cache, device: (Dimmed(), Dimmed()))
     path = tmp_path / "tiny.toml"
     path.write_text(
         """
