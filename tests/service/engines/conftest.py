@@ -1,0 +1,57 @@
+"""A repository with small models, and a real tritonserver on a copy of it."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from docker.triton.server import NotInstallable, Server, running
+from tests.graphs import put, slow_graph, slow_spec
+from tests.models import release_tiny
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`tiny`, a network, and `slow`, which takes as long as it is told. Not to be changed: see `repository`."""
+    folder = tmp_path_factory.mktemp("exported")
+    release_tiny(folder)
+    put(folder, slow_spec(), slow_graph())
+    return folder
+
+
+@pytest.fixture
+def repository(exported: Path, tmp_path: Path) -> Path:
+    """A copy for one test."""
+    return Path(shutil.copytree(exported, tmp_path / "repository"))
+
+
+@pytest.fixture(scope="session")
+def second_version(tmp_path_factory: pytest.TempPathFactory, exported: Path) -> Path:
+    """`tiny` with a version 2 that answers differently."""
+    folder = Path(shutil.copytree(exported, tmp_path_factory.mktemp("second") / "repository"))
+    release_tiny(folder, seed=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that a test leaves as it found it; its repository is `server.repository`."""
+    folder = Path(shutil.copytree(exported, tmp_path_factory.mktemp("served") / "repository"))
+    yield from started(folder)
+
+
+@pytest.fixture
+def own_server(repository: Path) -> Iterator[Server]:
+    """A server for one test, on `repository`."""
+    yield from started(repository)
+
+
+def started(folder: Path) -> Iterator[Server]:
+    try:
+        context = running(folder)
+        server = context.__enter__()
+    except NotInstallable as missing:
+        pytest.skip(f"tritonserver cannot be installed: {missing}")
+    yield server
+    context.__exit__(None, None, None)

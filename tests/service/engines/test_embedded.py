@@ -1,0 +1,198 @@
+"""The engine in the gateway's own process: it answers as ONNX Runtime does, stops when told, and serves only what it has proven."""
+
+import asyncio
+import shutil
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from service.engines.embedded import EmbeddedEngine, Threads
+from service.errors import BadAnswer, DeadlineExceeded, EngineUnavailable, InvalidValue, OutOfMemory, UnknownModel
+from tests.calls import Asking, picture, ticket
+from tests.graphs import altered, put
+from tests.models import tiny_spec
+
+
+@pytest.fixture
+async def engine(repository: Path) -> AsyncIterator[EmbeddedEngine]:
+    one = EmbeddedEngine(repository, Threads(2))
+    await one.start()
+    yield one
+    await one.close()
+
+
+def graph_of(repository: Path) -> onnx.ModelProto:
+    return onnx.load(repository / "tiny" / "1" / "model.onnx")
+
+
+async def test_it_answers_as_the_graph_does(engine: EmbeddedEngine, repository: Path) -> None:
+    session = onnxruntime.InferenceSession(repository / "tiny" / "1" / "model.onnx")
+    given = {"x_t": picture(3), "condition": picture(3, seed=1), "time": np.full((3, 2), 500, dtype=np.float32)}
+    np.testing.assert_array_equal(await Asking(engine).tiny(3), session.run(None, given)[0])
+
+
+async def test_a_row_alone_answers_as_in_a_batch(engine: EmbeddedEngine) -> None:
+    batch = await Asking(engine).tiny(4)
+    alone = await Asking(engine).tiny(1)
+    np.testing.assert_allclose(alone[0], batch[0], atol=1e-6)
+
+
+async def test_it_knows_its_models_and_they_prove_themselves(engine: EmbeddedEngine) -> None:
+    assert set(engine.models()) == {"slow", "tiny"}
+    assert engine.models()["tiny"].spec == tiny_spec()
+    assert engine.broken == {}
+    await engine.check("tiny")
+
+
+async def test_an_unknown_model_or_version_is_named(engine: EmbeddedEngine) -> None:
+    with pytest.raises(UnknownModel, match=r"'nope' is not loaded; expected one of \['slow', 'tiny'\]"):
+        await Asking(engine).tiny(model="nope")
+    with pytest.raises(UnknownModel, match="version 7 of model 'tiny'"):
+        await Asking(engine).tiny(version=7)
+    with pytest.raises(UnknownModel, match="no model 'nope'"):
+        await engine.load("nope")
+
+
+async def test_shapes_that_do_not_fit_are_refused_by_name(engine: EmbeddedEngine) -> None:
+    time_ = np.zeros((1, 2), dtype=np.float32)
+    with pytest.raises(InvalidValue, match=r"takes \['condition', 'time', 'x_t'\]"):
+        await engine.predict(picture(), None, time_, ticket())
+    with pytest.raises(InvalidValue, match=r"condition of model 'tiny' has shape \(1, 3, 16, 16\)"):
+        await engine.predict(picture(), picture(side=16), time_, ticket())
+    with pytest.raises(InvalidValue, match="multiples of 4, got 30 x 30"):
+        await engine.predict(picture(side=30), picture(side=30), time_, ticket())
+
+
+async def test_a_passed_deadline_ends_a_running_call(engine: EmbeddedEngine) -> None:
+    begun = time.monotonic()
+    with pytest.raises(DeadlineExceeded, match="while the network ran"):
+        await Asking(engine).slow(20, deadline=begun + 0.2)
+    with pytest.raises(DeadlineExceeded, match="before the network was called"):
+        await Asking(engine).slow(20, deadline=begun)
+    assert time.monotonic() - begun < 5
+
+
+async def test_cancelled_calls_stop_computing_and_queued_ones_never_start(repository: Path) -> None:
+    engine = EmbeddedEngine(repository, Threads(1))
+    await engine.start()
+    calls = [asyncio.create_task(Asking(engine).slow(60)) for _ in range(3)]
+    await asyncio.sleep(0.2)
+    for call in calls:
+        call.cancel()
+    async with asyncio.timeout(10):  # the one thread is free again long before the minutes are over
+        await Asking(engine).tiny()
+    assert all(call.cancelled() for call in calls)
+    await engine.close()
+
+
+async def test_calls_run_side_by_side(engine: EmbeddedEngine) -> None:
+    first = asyncio.create_task(Asking(engine).slow(60))
+    await asyncio.sleep(0.1)
+    await Asking(engine).tiny()
+    assert not first.done()
+    first.cancel()
+
+
+async def test_a_corrupt_file_leaves_the_other_models_serving(repository: Path) -> None:
+    (repository / "tiny" / "1" / "model.onnx").write_bytes(b"not a model")
+    engine = EmbeddedEngine(repository)
+    await engine.start()
+    assert set(engine.models()) == {"slow"}
+    assert "corrupt: its file has another digest" in engine.broken["tiny"]
+    await Asking(engine).slow(0.001)
+    await engine.close()
+
+
+@pytest.mark.parametrize(
+    ("configuration", "reason"),
+    [("name = 1", "cannot be used"), ('name: "tiny" backend: "pytorch"', "is for the backend 'pytorch'")],
+)
+async def test_a_configuration_that_cannot_be_used_is_told(repository: Path, configuration: str, reason: str) -> None:
+    (repository / "tiny" / "config.pbtxt").write_text(configuration)
+    engine = EmbeddedEngine(repository)
+    await engine.start()
+    assert reason in engine.broken["tiny"]
+    await engine.close()
+
+
+async def test_an_empty_repository_is_no_engine(tmp_path: Path) -> None:
+    with pytest.raises(EngineUnavailable, match="no model could be loaded"):
+        await EmbeddedEngine(tmp_path).start()
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [("nan", "not finite"), ("off", "away from its golden answer"), ("tall", r"shape \(1, 3, 64, 32\); expected \(1, 3, 32, 32\)")],
+)
+async def test_a_new_version_that_answers_wrongly_never_gets_traffic(engine: EmbeddedEngine, repository: Path, how, reason) -> None:
+    before = await Asking(engine).tiny()
+    put(repository, tiny_spec(), altered(graph_of(repository), how), 2, engine.models()["tiny"])
+    with pytest.raises(EngineUnavailable, match=reason):
+        await engine.load("tiny")
+    assert engine.models()["tiny"].version == 1
+    assert "tiny" in engine.broken
+    np.testing.assert_array_equal(await Asking(engine).tiny(), before)
+
+
+async def test_a_request_finishes_on_the_version_it_started_with(
+    engine: EmbeddedEngine, repository: Path, second_version: Path
+) -> None:
+    before = await Asking(engine).tiny()
+    shutil.copytree(second_version / "tiny", repository / "tiny", dirs_exist_ok=True)
+    with engine.lease("tiny") as held:
+        assert (await engine.load("tiny")).version == 2
+        assert engine.models()["tiny"].version == 2
+        np.testing.assert_array_equal(await Asking(engine).tiny(version=held.version), before)
+        assert np.abs(await Asking(engine).tiny(version=2) - before).max() > 0.01
+    with pytest.raises(UnknownModel, match="version 1 of model 'tiny' is no longer loaded"):
+        await Asking(engine).tiny(version=1)
+
+
+async def test_an_unloaded_model_serves_whoever_holds_it_to_the_end(engine: EmbeddedEngine) -> None:
+    with engine.lease("tiny") as held:
+        await engine.unload("tiny")
+        assert "tiny" not in engine.models()
+        await Asking(engine).tiny(version=held.version)
+    with pytest.raises(UnknownModel):
+        await Asking(engine).tiny()
+    assert (await engine.load("tiny")).version == 1
+    await Asking(engine).tiny()
+
+
+class NoRoom:
+    """A session's maker and runner on a machine whose memory is full."""
+
+    def session(self, data: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+        return onnxruntime.InferenceSession(data, options)
+
+    def run(self, session, feeds, options, model):
+        if len(feeds["x_t"]) > 1:
+            raise onnxruntime.capi.onnxruntime_pybind11_state.RuntimeException("bad allocation")
+        return tuple(session.run(None, dict(feeds)))
+
+
+async def test_a_batch_without_room_is_told_apart_so_that_a_smaller_one_can_be_tried(repository: Path) -> None:
+    engine = EmbeddedEngine(repository, runner=NoRoom())
+    await engine.start()
+    with pytest.raises(OutOfMemory, match="no memory for model 'tiny'"):
+        await Asking(engine).tiny(2)
+    await Asking(engine).tiny(1)
+    await engine.close()
+
+
+async def test_an_answer_that_is_not_finite_is_refused(engine: EmbeddedEngine) -> None:
+    x_t = picture()
+    x_t[0, 0, 0, 0] = np.inf
+    with pytest.raises(BadAnswer, match="out_0 of model 'tiny' holds values that are not finite"):
+        await engine.predict(x_t, picture(), np.zeros((1, 2), dtype=np.float32), ticket())
+
+
+@pytest.mark.parametrize("wrong", [{"instances": 0}, {"instances": 1, "each": 0}])
+def test_threads_are_at_least_one(wrong: dict) -> None:
+    with pytest.raises(ValueError, match="= 0 must be at least 1"):
+        Threads(**wrong)
