@@ -18,16 +18,27 @@ Outputs = tuple[Array, ...]
 
 @dataclass(eq=False)
 class Flow:
-    """One request, while it is admitted or asks. remaining: megapixel-steps; told: when it last had an answer, or was admitted."""
+    """One request, while it is admitted or asks.
+
+    heard: when it last asked, was answered or was admitted. tiles: that it asks for in a step; asked: so far, in all steps.
+    remaining: megapixel-steps.
+    """
 
     ticket: Ticket
     shape: Shape
     weight: float
-    told: float
+    heard: float
+    tiles: int = 1
     pictures: int = 0
     remaining: float = 0.0
     waiting: int = 0
     running: int = 0
+    asked: int = 0
+
+    @property
+    def will_ask(self) -> bool:
+        """Whether it is between two steps, or has not yet asked for all tiles of this one."""
+        return self.pictures > 0 and (not (self.waiting or self.running) or self.asked % self.tiles != 0)
 
 
 @dataclass(eq=False)

@@ -67,15 +67,12 @@ async def measure(rig: Rig) -> Ladder:
     """The ladder, climbed as long as the next size is worth it. Raises what the engine raises for a single row."""
     ladder = Ladder(plans=rig.plans)
     await rig.call(*rig.rows(1))
-    while (size := ladder.next) is not None:
+    ladder.record(1, await rig.seconds(1, rig.instances))
+    while (size := ladder.next) not in ladder.seconds and size is not None and ladder.seconds[1] < SLOWEST_TO_COMPARE:
         try:
-            ladder.seconds[size] = await rig.seconds(size, rig.instances)
+            ladder.record(size, await rig.seconds(size, rig.instances))
         except OutOfMemory:
-            if size == 1:
-                raise
             ladder.shrink(size)
-        if ladder.seconds[1] > SLOWEST_TO_COMPARE:
-            break
     if not await same_bytes(rig, ladder, max(2, ladder.best)):
         ladder.only = max(size for size in ladder.sizes if ladder.seconds[size] <= AS_QUICK * ladder.seconds[1])
         ladder.exact = await same_bytes(rig, ladder, ladder.only)

@@ -30,7 +30,7 @@ class Costs:
         self._ladders[shape] = ladder
 
     def ladder(self, shape: Shape) -> Ladder:
-        """The shape's ladder; one that was never seen begins with single rows, or with the size that keeps bytes equal."""
+        """The shape's ladder. One never seen begins with single rows, and stays there until its model is calibrated."""
         if shape not in self._ladders:
             self._ladders[shape] = self._begun(shape)
             if len(self._ladders) > SHAPES:
@@ -41,7 +41,7 @@ class Costs:
     def _begun(self, shape: Shape) -> Ladder:
         """Where bytes depend on the batch size, each shape keeps one: the calibrated one, or as many rows as its pixels allow."""
         if shape[:2] not in self._calibrated:
-            return Ladder(plans=self._plans)
+            return Ladder(plans=self._plans, ceiling=1)
         usual, ladder = self._calibrated[shape[:2]]
         if ladder.only is None:
             return Ladder(plans=self._plans, exact=ladder.exact)
@@ -50,10 +50,7 @@ class Costs:
 
     def room(self, shape: Shape, waiting: int) -> int:
         """Rows of the next batch at most: the best size, or now and then a larger one, to learn what it costs."""
-        ladder = self.ladder(shape)
-        larger = ladder.next
-        due = larger is not None and waiting >= larger and ladder.calls >= self._probe_every * len(ladder.seconds)
-        return larger if larger is not None and due else ladder.best
+        return self.ladder(shape).room(waiting, self._probe_every)
 
     def record(self, shape: Shape, rows: int, seconds: float) -> None:
         """A call of so many rows (filled up) took so long."""

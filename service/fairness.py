@@ -40,6 +40,11 @@ class FairQueue(Generic[T]):
     def __len__(self) -> int:
         return self._length
 
+    @property
+    def callers(self) -> int:
+        """Callers that are remembered."""
+        return len(self._callers)
+
     def push(self, caller: str, request: str, item: T, cost: float) -> None:
         """Adds an item; cost is what its caller's and request's virtual times grow by when it is taken."""
         of_caller = self._callers.setdefault(caller, _Caller(self._virtual))

@@ -1,6 +1,7 @@
 """Which batch sizes are worth using, and what a call costs: measured, never assumed.
 
-A size is used only if it yields at least 5 % more rows per second than the one below it: on a CPU that is often 1.
+A size is used only if it yields at least 5 % more rows per second than the one below it: on a CPU that is often 1. What is kept
+is the gain itself, from calls made at about the same time, so that a machine that slows down does not look like a batch that pays.
 """
 
 import math
@@ -8,7 +9,9 @@ from dataclasses import dataclass, field
 
 SIZES = (1, 2, 4, 8, 16)
 WORTH = 1.05
-MEMORY = 0.1  # share of a new measurement in the running mean
+NEWS = 0.1  # share of a new measurement in the running mean
+FRESH = 64  # calls for which a measurement can be compared with a new one
+AGAIN = 16  # times longer than to the first trial until a size that did not pay is tried again
 
 
 @dataclass(eq=False)
@@ -18,7 +21,7 @@ class Ladder:
     only: where the engine's arithmetic depends on the batch size, the one size that every batch is filled up to.
     plans: whether the engine runs only the ladder's sizes, so that batches are filled up to the next of them.
     exact: whether a row was seen to have the same bytes in any batch, so filled up.
-    ceiling: what memory allows.
+    ceiling: what memory allows. seconds: of a call, by rows. gains: rows per second, relative to the size below.
     """
 
     only: int | None = None
@@ -26,35 +29,48 @@ class Ladder:
     exact: bool = True
     ceiling: int = SIZES[-1]
     seconds: dict[int, float] = field(default_factory=dict)
+    gains: dict[int, float] = field(default_factory=dict)
     calls: int = 0
+    _last: dict[int, int] = field(default_factory=dict)
 
     def record(self, rows: int, seconds: float) -> None:
-        """A call of so many rows took so many seconds; the latest calls count most."""
+        """A call of so many rows took so many seconds."""
         self.calls += 1
-        before = self.seconds.get(rows, seconds)
-        self.seconds[rows] = before + MEMORY * (seconds - before)
+        self.seconds[rows] = _mean(self.seconds.get(rows), seconds)
+        below = rows // 2
+        if rows in SIZES[1:] and below in self._last and self.calls - self._last[below] <= FRESH:
+            self.gains[rows] = _mean(self.gains.get(rows), 2 * self.seconds[below] / seconds)
+        self._last[rows] = self.calls
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """The sizes in use: 1, and each measured one that is worth it over the one in use below."""
+        """The sizes in use: 1, and each one that is worth it over the one below."""
         if self.only is not None:
             return (min(self.only, self.ceiling),)
         used = [1]
         for size in SIZES[1:]:
-            if size > self.ceiling or size not in self.seconds or 1 not in self.seconds:
-                break
-            if self._rate(size) < WORTH * self._rate(used[-1]):
+            if size > self.ceiling or self.gains.get(size, 0.0) < WORTH:
                 break
             used.append(size)
         return tuple(used)
-
-    def _rate(self, rows: int) -> float:
-        return rows / self.seconds[rows]
 
     @property
     def best(self) -> int:
         """The largest size in use."""
         return self.sizes[-1]
+
+    def room(self, waiting: int, probe_every: int) -> int:
+        """Rows of the next batch at most: the best size, or now and then the next one, to learn what it costs."""
+        larger = self.next
+        if larger is None or larger > waiting:
+            return self.best
+        since = self.calls - self._last.get(larger, 0)
+        return larger if since >= probe_every * (AGAIN if larger in self._last else 1) else self.best
+
+    @property
+    def next(self) -> int | None:
+        """The size above the best; None at the top, or where there is only one."""
+        return None if self.only is not None else next((size for size in SIZES if self.best < size <= self.ceiling), None)
 
     def padded(self, rows: int) -> int:
         """How many rows a batch of `rows` is filled up to."""
@@ -73,10 +89,6 @@ class Ladder:
         nearest = min(self.seconds, key=lambda size: abs(size - rows))
         return self.seconds[nearest] * rows / nearest
 
-    @property
-    def next(self) -> int | None:
-        """The size above all that were measured, if the largest of those is worth its while; else None."""
-        largest = max(self.seconds, default=0)
-        if self.only is not None or (self.seconds and self.best != largest):
-            return None
-        return next((size for size in SIZES if largest < size <= self.ceiling), None)
+
+def _mean(before: float | None, now: float) -> float:
+    return now if before is None else before + NEWS * (now - before)

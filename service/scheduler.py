@@ -74,7 +74,7 @@ class Scheduler:
     ) -> None:
         self._engine, self._instances, self._limits, self._arrays = engine, instances, limits or Limits(), arrays
         self._plans, self._on_call = plans, on_call
-        self._costs = Costs(plans=plans, probe_every=self._limits.probe_every)
+        self.costs = Costs(plans=plans, probe_every=self._limits.probe_every)
         self._queue: FairQueue[Item] = FairQueue()
         self._waiting: dict[Shape, dict[Item, None]] = {}
         self._flows: dict[tuple[str, str], Flow] = {}
@@ -99,11 +99,16 @@ class Scheduler:
         """Batches with the engine."""
         return len(self._running)
 
+    @property
+    def idle(self) -> bool:
+        """Whether nobody is admitted, waits or runs, and nothing of those who were is left."""
+        return not (self._flows or self._waiting or self._running or self._queue or self._queue.callers)
+
     async def calibrate(self, model: Model) -> Ladder:
         """Measures a model that the engine has loaded: once after each load, a second or two on a CPU."""
         rig = Rig(self._engine, model, self._instances, self._arrays, self._plans)
         ladder = await measure(rig)
-        self._costs.add((model.spec.name, model.version, *rig.shape), ladder)
+        self.costs.add((model.spec.name, model.version, *rig.shape), ladder)
         self.depth = await depth(rig, ladder)
         return ladder
 
@@ -126,7 +131,8 @@ class Scheduler:
         self._check_room(ticket, load)
         flow = self._flow(ticket, (ticket.model, ticket.version, load.height, load.width))
         flow.weight = self._limits.small_weight if load.tiles == 1 else 1.0
-        flow.pictures, flow.remaining, flow.told = flow.pictures + 1, flow.remaining + load.megapixel_steps, monotonic()
+        flow.pictures, flow.remaining = flow.pictures + 1, flow.remaining + load.megapixel_steps
+        flow.tiles, flow.heard = load.tiles, monotonic()
         try:
             yield
         finally:
@@ -147,7 +153,7 @@ class Scheduler:
 
     def _seconds(self, model: str, version: int, megapixel_steps: float) -> float:
         """How long the engine takes for so much work with all its instances busy; NaN if nothing was measured."""
-        return megapixel_steps * self._costs.seconds_per_megapixel(model, version) / self._instances
+        return megapixel_steps * self.costs.seconds_per_megapixel(model, version) / self._instances
 
     def steps_within(self, model: Model, height: int, width: int, asked: int, seconds: float, caller: str) -> int:
         """The most steps, up to `asked`, that fit into so many seconds beside the work that is admitted now.
@@ -170,7 +176,7 @@ class Scheduler:
         of the engine, where every other caller takes as much while it has work.
         """
         name, version = model.spec.name, model.version
-        call = self._costs.call_seconds((name, version, load.height, load.width))
+        call = self.costs.call_seconds((name, version, load.height, load.width))
         behind = 1 if len(self._running) >= self._instances else 0
         alone = call * load.steps * (math.ceil(load.tiles / self._instances) + behind)
         work: dict[str, float] = {caller: load.megapixel_steps}
@@ -185,6 +191,7 @@ class Scheduler:
         """The engine's answer for these rows, in a batch with others. Raises what the engine raises, and DeadlineExceeded."""
         flow = self._flow(ticket, shape_of(x_t, ticket))
         item = Item((x_t, condition, time), ticket, flow, asyncio.get_running_loop().create_future(), monotonic())
+        flow.asked, flow.heard = flow.asked + item.rows, item.asked
         self._enqueue(item)
         self._pump()
         try:
@@ -249,7 +256,7 @@ class Scheduler:
 
     def _patience(self, shape: Shape) -> float:
         """Seconds that an item may wait for company: a share of what its call takes; 0 while that is unknown."""
-        seconds = self._costs.call_seconds(shape)
+        seconds = self.costs.call_seconds(shape)
         return 0.0 if math.isnan(seconds) else self._limits.patience * seconds
 
     def _time_up(self, shape: Shape) -> float:
@@ -261,21 +268,18 @@ class Scheduler:
             return None
         for shape in dict.fromkeys(item.shape for item in self._queue.heads()):
             rows = sum(item.rows for item in self._waiting[shape])
-            if rows >= self._costs.room(shape, rows) or self._time_up(shape) <= now or not self._expects(shape, now):
+            if rows >= self.costs.room(shape, rows) or self._time_up(shape) <= now or not self._expects(shape, now):
                 return shape
         return None
 
     def _expects(self, shape: Shape, now: float) -> bool:
-        """Whether some request of this shape has had its answers and will, within the patience, ask for its next step."""
+        """Whether some request of this shape will ask for more, and was heard of within the patience."""
         since = now - self._patience(shape)
-        return any(
-            flow.shape == shape and flow.pictures and flow.told > since and not (flow.waiting or flow.running)
-            for flow in self._flows.values()
-        )
+        return any(flow.shape == shape and flow.will_ask and flow.heard > since for flow in self._flows.values())
 
     def _gather(self, shape: Shape, now: float) -> list[Item]:
         """The items of one batch, in fair order; whose deadline has passed is told so instead."""
-        room = self._costs.room(shape, sum(item.rows for item in self._waiting[shape]))
+        room = self.costs.room(shape, sum(item.rows for item in self._waiting[shape]))
         items: list[Item] = []
 
         def fits(item: Item) -> bool:
@@ -322,7 +326,7 @@ class Scheduler:
 
     async def _call(self, batch: Batch) -> list[Outputs]:
         """The engine's answer, one for each item."""
-        filled = self._costs.ladder(batch.shape).padded(batch.rows)
+        filled = self.costs.ladder(batch.shape).padded(batch.rows)
         waited = monotonic() - min(item.asked for item in batch.items)
         large = filled * batch.shape[2] * batch.shape[3] > INLINE_MEGAPIXELS * 1e6 and len(batch.items) > 1
         inputs = await asyncio.to_thread(batch.joined, self._arrays, filled) if large else batch.joined(self._arrays, filled)
@@ -336,25 +340,25 @@ class Scheduler:
         ended = monotonic()
         seconds = ended - max(started, min(self._free_at))
         self._free_at[self._free_at.index(min(self._free_at))] = ended
-        self._costs.record(batch.shape, filled, seconds)
+        self.costs.record(batch.shape, filled, seconds)
         if self._on_call is not None:
             self._on_call(Call(batch.shape[0], batch.rows, filled, seconds, waited))
 
     @staticmethod
     def _deliver(item: Item, outputs: Outputs) -> None:
         item.flow.remaining = max(0.0, item.flow.remaining - item.megapixels)
-        item.flow.told = monotonic()
+        item.flow.heard = monotonic()
         if not item.answer.done():
             item.answer.set_result(outputs)
 
     def _reconsidered(self, batch: Batch, error: Exception) -> list[Item]:
         """The items that deserve another call: in smaller batches, later, or alone. The others are told of the error."""
-        ladder = self._costs.ladder(batch.shape)
+        ladder = self.costs.ladder(batch.shape)
         size = ladder.padded(batch.rows)
         if isinstance(error, OutOfMemory) and size > 1:
             ladder.shrink(size)
         elif isinstance(error, QueueFull):
-            pause = self._costs.call_seconds(batch.shape)
+            pause = self.costs.call_seconds(batch.shape)
             self._closed_until = monotonic() + max(LEAST_PAUSE, 0.0 if math.isnan(pause) else pause)
         elif isinstance(error, BadAnswer) and len(batch.items) > 1:
             for item in batch.items:

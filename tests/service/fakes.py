@@ -39,7 +39,7 @@ def picture(height: int, width: int, seed: int = 0) -> NDArray[np.float32]:
 
 @dataclass(eq=False)
 class FakeEngine:
-    """out_0 = a blurless function of x_t, condition and time. Seconds of a call: `fixed` + `each` per row, `instances` at a time.
+    """out_0 = a pointwise function of x_t, condition and time. Seconds of a call: `fixed` + `each` per row, `instances` at a time.
 
     memory: rows over which a call is OutOfMemory. coupled: rows of a batch change one another's last bits, as on some devices.
     """
@@ -66,9 +66,9 @@ class FakeEngine:
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
-        return tuple(self._answer(x_t, condition, time, k) for k in range(self.outputs))
+        return tuple(self.answer(x_t, condition, time, k) for k in range(self.outputs))
 
-    def _answer(self, x_t: Any, condition: Any, time: Any, k: int) -> Any:
+    def answer(self, x_t: Any, condition: Any, time: Any, k: int) -> Any:
         told = time[:, :1, None, None] / np.float32(1000)
         answer = np.float32(0.3 + 0.1 * k) * x_t + np.float32(0.1) * told
         if condition is not None:

@@ -1,0 +1,107 @@
+"""Tiles cover every pixel, their windows sum to one, and the context keeps the picture's mean."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rddm.spec import ModelSpec
+from rddm.tiling import Plan, blend, context, pad, plan, shares
+
+SPEC = ModelSpec(name="m", task="m", licence="Apache-2.0", tile=64, overlap=16, whole_max=96 * 96, size_multiple=8)
+sides = st.integers(1, 700)
+
+
+def total_weight(found: Plan) -> np.ndarray:
+    field = np.zeros((1, 1, found.height, found.width), np.float32)
+    for tile, window in zip(found.tiles, found.windows, strict=True):
+        blend(field, tile, np.ones((1, 1, tile.height, tile.width), np.float32), window)
+    return field
+
+
+@given(sides, sides)
+@settings(max_examples=60, deadline=None)
+def test_windows_sum_to_one_over_every_pixel(height: int, width: int) -> None:
+    assert np.abs(total_weight(plan(SPEC, height, width)) - 1).max() < 1e-6
+
+
+@given(sides, sides, st.sampled_from([0, 8, 24, 32]))
+@settings(max_examples=60, deadline=None)
+def test_tiles_are_one_size_lie_on_the_grid_inside_the_picture_and_overlap_enough(height: int, width: int, overlap: int) -> None:
+    found = plan(SPEC.model_copy(update={"overlap": overlap}), height, width)
+    tops, lefts = sorted({tile.top for tile in found.tiles}), sorted({tile.left for tile in found.tiles})
+    assert len({(tile.height, tile.width) for tile in found.tiles}) == 1
+    for starts, length, tile in ((tops, found.height, found.tiles[0].height), (lefts, found.width, found.tiles[0].width)):
+        assert starts[0] == 0
+        assert starts[-1] + tile == length
+        assert all(start % SPEC.size_multiple == 0 for start in starts)
+        assert all(after <= before + tile - overlap for before, after in pairwise(starts))
+
+
+@given(sides, sides)
+@settings(max_examples=60, deadline=None)
+def test_size_alone_decides_and_small_pictures_are_one_call(height: int, width: int) -> None:
+    found = plan(SPEC, height, width)
+    rows, columns = -(-height // 8) * 8, -(-width // 8) * 8
+    if rows * columns <= SPEC.whole_max:
+        assert [(t.top, t.left, t.height, t.width) for t in found.tiles] == [(0, 0, rows, columns)]
+    else:
+        assert {(t.height, t.width) for t in found.tiles} == {(64, 64)}
+
+
+def test_windows_fall_smoothly_to_nothing_at_inner_borders() -> None:
+    found = plan(SPEC, 64, 400)
+    inner = found.windows[1].across[0]
+    assert inner[0] < 0.02
+    assert inner[-1] < 0.02
+    assert np.abs(np.diff(inner)).max() < 0.12
+
+
+def test_one_field_cut_into_tiles_and_blended_is_the_field_again() -> None:
+    field = np.random.default_rng(0).normal(size=(1, 3, 200, 264)).astype(np.float32)
+    found = plan(SPEC, 200, 264)
+    total = np.zeros_like(field)
+    for tile, window in zip(found.tiles, found.windows, strict=True):
+        blend(total, tile, tile.cut(field), window)
+    assert np.abs(total - field).max() < 1e-5
+
+
+@pytest.mark.parametrize(("height", "width"), [(0, 5), (5, 0), (-1, 5)])
+def test_a_picture_without_pixels_is_refused(height: int, width: int) -> None:
+    with pytest.raises(ValueError, match="has no content"):
+        plan(SPEC, height, width)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 3), (5, 8), (8, 8)])
+def test_padding_mirrors_and_keeps_the_picture(height: int, width: int) -> None:
+    field = np.arange(3 * height * width, dtype=np.float32).reshape(1, 3, height, width)
+    grown = pad(field, 8, 8)
+    assert grown.shape == (1, 3, 8, 8)
+    assert np.array_equal(grown[..., :height, :width], field)
+    assert set(np.unique(grown)) == set(np.unique(field))
+
+
+def test_context_averages_by_area() -> None:
+    x_in = np.random.default_rng(0).normal(size=(2, 3, 64, 96)).astype(np.float32)
+    assert np.abs(context(x_in, 32, 32) - x_in.reshape(2, 3, 32, 2, 32, 3).mean((3, 5))).max() < 1e-6
+
+
+@given(sides, sides, st.integers(1, 80), st.integers(1, 80))
+@settings(max_examples=40, deadline=None)
+def test_context_keeps_the_mean_whatever_the_sizes(height: int, width: int, rows: int, columns: int) -> None:
+    x_in = np.random.default_rng(1).uniform(-1, 1, (1, 3, height, width)).astype(np.float32)
+    shrunk = context(x_in, rows, columns)
+    assert shrunk.shape == (1, 3, rows, columns)
+    assert np.abs(shrunk.mean((2, 3)) - x_in.mean((2, 3))).max() < 1e-5
+
+
+def test_context_is_the_product_of_its_shares() -> None:
+    x_in = np.random.default_rng(2).uniform(-1, 1, (1, 3, 257, 255)).astype(np.float32)
+    assert np.abs(context(x_in, 64, 32) - shares(257, 64) @ x_in @ shares(255, 32).T).max() < 1e-6
+
+
+def test_a_picture_of_the_wanted_size_is_its_own_context() -> None:
+    x_in = np.zeros((1, 3, 32, 32), np.float32)
+    assert context(x_in, 32, 32) is x_in

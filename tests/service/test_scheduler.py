@@ -1,0 +1,310 @@
+"""Batches mix callers and steps without changing anybody's bytes; the queue is bounded, fair, and empty when all is done."""
+
+import asyncio
+import math
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from service.admission import Load
+from service.engines.contract import Ticket
+from service.errors import BadAnswer, DeadlineExceeded, EngineUnavailable, QueueFull
+from service.pipeline import Pipeline, Work
+from service.scheduler import Call, Limits, Scheduler
+from tests.service.fakes import FakeEngine, model_of, picture
+
+SIZES = [(50, 40), (64, 64), (200, 133), (33, 70), (130, 64)]
+ROOMY = Limits(queue_megapixel_steps=math.inf)
+
+
+def mix(count: int, seed: int) -> list[Work]:
+    """Pictures of several sizes, callers and steps."""
+    draw = random.Random(seed)
+    model = model_of()
+    return [
+        Work(model, draw.randint(1, 5), draw.randint(0, 9), f"r{i}", f"c{i % 5}", picture(*draw.choice(SIZES), draw.randint(0, 3)))
+        for i in range(count)
+    ]
+
+
+async def room(engine: FakeEngine, limits: Limits = ROOMY, *, calibrated: bool = True) -> tuple[Pipeline, Scheduler, list[Call]]:
+    """A pipeline behind a scheduler in front of the engine, and what it tells of its calls."""
+    calls: list[Call] = []
+    scheduler = Scheduler(engine, engine.instances, limits, on_call=calls.append)
+    if calibrated:
+        await scheduler.calibrate(model_of())
+        engine.calls.clear()
+        calls.clear()
+    return Pipeline(scheduler, scheduler), scheduler, calls
+
+
+def assert_empty(scheduler: Scheduler) -> None:
+    assert (scheduler.pending, scheduler.waiting, scheduler.running) == (0, 0, 0)
+    assert scheduler.idle
+
+
+async def one_by_one(pipeline: Pipeline, works: Sequence[Work]) -> list[bytes]:
+    return [(await pipeline.run(work)).x_0.tobytes() for work in works]
+
+
+ENGINES = {
+    "that gains by batching": FakeEngine(0.002, 0.0002),
+    "that gains nothing": FakeEngine(0.0, 0.001),
+    "with two instances": FakeEngine(0.001, 0.0001, instances=2),
+    "whose bytes depend on the batch": FakeEngine(0.002, 0.0002, coupled=True),
+    "short of memory": FakeEngine(0.002, 0.0002, memory=3),
+}
+
+
+@pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES.keys())
+async def test_alone_equals_batched_byte_for_byte_over_random_mixes(engine: FakeEngine) -> None:
+    pipeline, scheduler, calls = await room(engine)
+    works = mix(40, seed=1)
+    alone = await one_by_one(pipeline, works)
+    calls.clear()
+    together = await asyncio.gather(*(pipeline.run(work) for work in works))
+    assert [result.x_0.tobytes() for result in together] == alone
+    if engine.each < engine.fixed:
+        assert max(call.rows for call in calls) > 1
+    assert_empty(scheduler)
+
+
+async def test_one_batch_holds_tiles_of_several_callers_at_several_steps() -> None:
+    engine = FakeEngine(0.004, 0.0001)
+    pipeline, _, _ = await room(engine)
+    seen: list[np.ndarray] = []
+    inner = engine.predict
+
+    async def watched(x_t, condition, times, ticket):
+        seen.append(np.unique(times))
+        return await inner(x_t, condition, times, ticket)
+
+    engine.predict = watched
+    works = [Work(model_of(), steps, 0, f"r{steps}", f"c{steps}", picture(64, 64)) for steps in (2, 3, 4, 5)]
+    await asyncio.gather(*(pipeline.run(work) for work in works))
+    assert any(len(times) > 1 for times in seen)
+    assert any("+" in ticket.request for _, ticket in engine.calls)
+
+
+async def test_a_size_is_used_only_if_it_pays() -> None:
+    for each, expected in ((0.01, (1,)), (0.001, (1, 2, 4, 8, 16))):
+        scheduler = Scheduler(FakeEngine(0.0 if len(expected) == 1 else 0.01, each))
+        assert (await scheduler.calibrate(model_of())).sizes == expected
+
+
+async def test_the_second_batch_in_flight_is_kept_only_if_it_hides_something() -> None:
+    class Remote(FakeEngine):
+        async def predict(self, x_t, condition, time, ticket):
+            await asyncio.sleep(0.01)
+            return await super().predict(x_t, condition, time, ticket)
+
+    for engine, expected in ((Remote(0.01, 0.0), 2), (FakeEngine(0.01, 0.01), 1)):
+        scheduler = Scheduler(engine)
+        await scheduler.calibrate(model_of())
+        assert scheduler.depth == expected
+
+
+async def test_a_small_picture_does_not_wait_behind_a_large_one() -> None:
+    engine = FakeEngine(0.0, 0.02)
+    pipeline, _, _ = await room(engine)
+    small = Work(model_of(), 5, 0, "small", "b", picture(64, 64))
+    start = time.monotonic()
+    await pipeline.run(small)
+    alone = time.monotonic() - start
+    large = asyncio.create_task(pipeline.run(Work(model_of(), 5, 0, "large", "a", picture(600, 800))))
+    await asyncio.sleep(0.05)
+    start = time.monotonic()
+    await pipeline.run(small)
+    beside = time.monotonic() - start
+    assert not large.done()
+    assert beside < 2.5 * alone
+    large.cancel()
+
+
+async def test_a_flood_of_one_caller_does_not_starve_another() -> None:
+    engine = FakeEngine(0.0, 0.003)
+    pipeline, _, _ = await room(engine)
+    flood = [asyncio.create_task(pipeline.run(Work(model_of(), 5, i, f"f{i}", "flood", picture(64, 64)))) for i in range(60)]
+    await asyncio.sleep(0.02)
+    await pipeline.run(Work(model_of(), 5, 0, "one", "other", picture(64, 64)))
+    assert sum(task.done() for task in flood) < 15
+    await asyncio.gather(*flood)
+
+
+async def test_lockstep_callers_fill_batches() -> None:
+    engine = FakeEngine(0.01, 0.0001)
+    pipeline, _, calls = await room(engine)
+    await asyncio.gather(*(pipeline.run(Work(model_of(), 5, i, f"r{i}", f"c{i}", picture(64, 64))) for i in range(16)))
+    assert sum(call.rows for call in calls) / len(calls) > 6
+
+
+async def test_a_full_queue_says_when_to_come_back() -> None:
+    engine = FakeEngine(0.0, 0.01)
+    pipeline, scheduler, _ = await room(engine, Limits(queue_megapixel_steps=0.5))
+    first = asyncio.create_task(pipeline.run(Work(model_of(), 5, 0, "r0", "a", picture(300, 400))))
+    await asyncio.sleep(0.05)
+    with pytest.raises(QueueFull, match="are allowed") as refusal:
+        await pipeline.run(Work(model_of(), 5, 0, "r1", "b", picture(300, 400)))
+    tiles = 300 // 48 * 400 // 48
+    assert refusal.value.retry_after is not None
+    assert 1 <= refusal.value.retry_after <= 2 * tiles * 5 * 0.01 + 1
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    await pipeline.run(Work(model_of(), 1, 0, "r2", "b", picture(64, 64)))
+    assert_empty(scheduler)
+
+
+async def test_a_picture_over_the_bound_is_let_in_when_nothing_else_is_there() -> None:
+    pipeline, _, _ = await room(FakeEngine(), Limits(queue_megapixel_steps=0.001))
+    assert (await pipeline.run(Work(model_of(), 1, 0, "r", "a", picture(64, 64)))).x_0.shape == (1, 3, 64, 64)
+
+
+async def test_cancellations_at_random_moments_leave_nothing_behind() -> None:
+    engine = FakeEngine(0.001, 0.0002)
+    pipeline, scheduler, _ = await room(engine)
+    draw = random.Random(0)
+
+    async def cancelled(work: Work) -> bool:
+        task = asyncio.create_task(pipeline.run(work))
+        await asyncio.sleep(draw.random() * 0.05)
+        task.cancel()
+        return isinstance((await asyncio.gather(task, return_exceptions=True))[0], asyncio.CancelledError)
+
+    ended = await asyncio.gather(*(cancelled(work) for work in mix(200, seed=2)))
+    assert sum(ended) > 50
+    await asyncio.sleep(0.05)
+    assert_empty(scheduler)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_nobody_else_in_the_batch_hears_of_a_cancellation() -> None:
+    engine = FakeEngine(0.02, 0.0001)
+    pipeline, _, _ = await room(engine)
+    works = [Work(model_of(), 3, i, f"r{i}", f"c{i}", picture(64, 64)) for i in range(4)]
+    alone = await one_by_one(pipeline, works)
+    tasks = [asyncio.create_task(pipeline.run(work)) for work in works]
+    await asyncio.sleep(0.03)
+    tasks[1].cancel()
+    done = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(done[1], asyncio.CancelledError)
+    assert [done[i].x_0.tobytes() for i in (0, 2, 3)] == [alone[i] for i in (0, 2, 3)]
+
+
+async def test_the_engine_stops_when_everyone_in_its_batch_left() -> None:
+    engine = FakeEngine(10.0, 0.0)
+    pipeline, scheduler, _ = await room(engine, calibrated=False)
+    task = asyncio.create_task(pipeline.run(Work(model_of(), 3, 0, "r", "c", picture(64, 64))))
+    await asyncio.sleep(0.02)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await asyncio.sleep(0.01)
+    assert engine.cancelled == 1
+    assert_empty(scheduler)
+
+
+async def test_out_of_memory_steps_the_batch_size_down_and_fails_nobody() -> None:
+    engine = FakeEngine(0.004, 0.0001)
+    pipeline, _, calls = await room(engine)
+    engine.memory = 2
+    works = [Work(model_of(), 3, i, f"r{i}", f"c{i}", picture(64, 64)) for i in range(12)]
+    await asyncio.gather(*(pipeline.run(work) for work in works))
+    assert max(call.rows for call in calls) <= 2
+    calls.clear()
+    await asyncio.gather(*(pipeline.run(work) for work in works))
+    assert sum(rows > 2 for rows, _ in engine.calls) <= 4
+
+
+async def test_a_bad_row_fails_alone() -> None:
+    class Poisoned(FakeEngine):
+        async def predict(self, x_t, condition, time, ticket):
+            outputs = await super().predict(x_t, condition, time, ticket)
+            if (condition[:, :3].reshape(len(x_t), -1) == 1).all(1).any():
+                raise BadAnswer("not finite")
+            return outputs
+
+    pipeline, scheduler, _ = await room(Poisoned(0.004, 0.0001))
+    bad = Work(model_of(), 3, 0, "bad", "x", np.ones((1, 3, 64, 64), np.float32))
+    works = [Work(model_of(), 3, i, f"r{i}", f"c{i}", picture(64, 64)) for i in range(5)]
+    done = await asyncio.gather(*(pipeline.run(work) for work in [*works, bad]), return_exceptions=True)
+    assert isinstance(done[-1], BadAnswer)
+    assert not any(isinstance(result, BaseException) for result in done[:-1])
+    assert_empty(scheduler)
+
+
+async def test_an_engine_that_is_full_is_asked_again_a_little_later() -> None:
+    class Busy(FakeEngine):
+        refusals = 3
+
+        async def predict(self, x_t, condition, time, ticket):
+            if ticket.request != "calibration" and self.refusals:
+                self.refusals -= 1
+                raise QueueFull("engine queue")
+            return await super().predict(x_t, condition, time, ticket)
+
+    pipeline, scheduler, _ = await room(Busy(0.001, 0.001))
+    assert (await pipeline.run(Work(model_of(), 3, 0, "r", "c", picture(64, 64)))).x_0.shape == (1, 3, 64, 64)
+    assert_empty(scheduler)
+
+
+async def test_a_dead_engine_is_told_to_everyone_who_waits() -> None:
+    class Dead(FakeEngine):
+        async def predict(self, x_t, condition, time, ticket):
+            await asyncio.sleep(0.001)
+            raise EngineUnavailable("no engine answers")
+
+    pipeline, scheduler, _ = await room(Dead(), calibrated=False)
+    done = await asyncio.gather(*(pipeline.run(work) for work in mix(10, 3)), return_exceptions=True)
+    assert all(isinstance(result, EngineUnavailable) for result in done)
+    assert_empty(scheduler)
+
+
+async def test_steps_are_chosen_to_meet_the_latency() -> None:
+    engine = FakeEngine(0.0, 0.02)
+    _, scheduler, _ = await room(engine)
+    model = model_of(min_steps=2, max_steps=10)
+    assert scheduler.steps_within(model, 64, 64, 10, 60.0, "a") == 10
+    assert scheduler.steps_within(model, 64, 64, 10, 0.11, "a") in (4, 5)
+    with pytest.raises(DeadlineExceeded, match="the fewest steps of model fake, 2, would take about"):
+        scheduler.steps_within(model, 64, 64, 10, 0.02, "a")
+    with scheduler.admit(Ticket("fake", 1, "r", "b"), Load(64, 64, 100, 5)):
+        assert scheduler.steps_within(model, 64, 64, 10, 0.11, "a") == 2
+
+
+async def test_an_item_whose_deadline_passes_in_the_queue_is_told_so() -> None:
+    engine = FakeEngine(0.1, 0.0)
+    pipeline, scheduler, _ = await room(engine, calibrated=False)
+    scheduler.depth = 1
+    first = asyncio.create_task(pipeline.run(Work(model_of(), 1, 0, "r0", "a", picture(64, 64))))
+    await asyncio.sleep(0.01)
+    with pytest.raises(DeadlineExceeded):
+        await pipeline.run(Work(model_of(), 1, 0, "r1", "b", picture(50, 40), deadline=time.monotonic() + 0.02))
+    await first
+    assert_empty(scheduler)
+
+
+async def test_two_versions_of_a_model_never_share_a_batch() -> None:
+    engine = FakeEngine(0.004, 0.0001)
+    _, scheduler, _ = await room(engine)
+    await scheduler.calibrate(replace(model_of(), version=2))
+    engine.calls.clear()
+    x_t, times = np.zeros((1, 3, 64, 64), np.float32), np.zeros((1, 2), np.float32)
+    tickets = [Ticket("fake", version, f"r{version}{i}", "c") for version in (1, 2) for i in range(4)]
+    await asyncio.gather(*(scheduler.predict(x_t, x_t, times, ticket) for ticket in tickets))
+    assert {ticket.version for _, ticket in engine.calls} == {1, 2}
+    assert max(rows for rows, _ in engine.calls) > 1
+    assert all(ticket.request.startswith(f"r{ticket.version}") for _, ticket in engine.calls)
+    assert all(part.startswith(f"r{t.version}") for _, t in engine.calls for part in t.request.split("+"))
+
+
+async def test_closing_ends_all_who_wait() -> None:
+    pipeline, scheduler, _ = await room(FakeEngine(10.0), calibrated=False)
+    tasks = [asyncio.create_task(pipeline.run(work)) for work in mix(5, 4)]
+    await asyncio.sleep(0.05)
+    await scheduler.close()
+    done = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(result, asyncio.CancelledError) for result in done)
+    assert_empty(scheduler)
