@@ -10,11 +10,13 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.middleware.cors import CORSMiddleware
 
-from service import problems
+from service import openapi, problems
 from service.door import Door
 from service.house import House, body_limits, open_house
 from service.metrics import Metrics
-from service.routes import admin, catalogue, pictures
+from service.order import GenerateOrder, RestoreBody
+from service.porter import open_jobs, webhooks_of
+from service.routes import admin, catalogue, jobs, openai, pictures
 from service.settings import Settings
 
 PAGE = Path(__file__).parent / "page"
@@ -43,8 +45,9 @@ def create_app(settings: Settings, opener: Opener = _open) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with opener(settings, metrics) as house:
-            app.state.house = house
+        webhooks = webhooks_of(settings)
+        async with opener(settings, metrics) as house, open_jobs(house, webhooks) as jobs:
+            app.state.house, app.state.jobs, app.state.webhooks = house, jobs, webhooks
             yield
 
     app = FastAPI(
@@ -54,9 +57,10 @@ def create_app(settings: Settings, opener: Opener = _open) -> FastAPI:
         lifespan=lifespan,
         telemetry={"logs": False, "metrics": False, "operation_spans": False},
     )
-    for part in (pictures, catalogue, admin):
+    for part in (pictures, jobs, catalogue, openai, admin):
         app.include_router(part.router)
     problems.install(app)
+    openapi.install(app, (RestoreBody, GenerateOrder, openai.OpenAIOrder))
     if PAGE.is_dir():
         _show_page(app)
     if settings.cors_origins:

@@ -104,6 +104,10 @@ class ShuttingDown(EngineUnavailable):
     slug, title = "shutting-down", "This gateway is going down"
 
 
+class StoreUnavailable(EngineUnavailable):
+    slug, title = "store-unavailable", "Jobs cannot be kept now"
+
+
 class DeadlineExceeded(ServiceError):
     status, slug, title = 504, "deadline-exceeded", "The deadline passed or cannot be met"
 

@@ -9,17 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from service import reply
 from service.door import BodyLimits
 from service.engines.contract import Engine, Repository
 from service.errors import EngineUnavailable, ServiceError, ShuttingDown
 from service.keys import Keyring, parse_keys
+from service.ledger import Finished
 from service.metrics import Metrics
 from service.pictures.decode import Bounds
 from service.pipeline import Pipeline
 from service.results import Answers, Results
 from service.scheduler import Call, Limits, Scheduler
 from service.settings import Settings
-from service.studio import Studio
+from service.studio import Made, Studio
 from service.workshop import Workshop
 
 log = logging.getLogger("rddm.house")
@@ -107,6 +109,11 @@ class House:
         told.cache_misses.set(self.results.misses)
         told.cache_bytes.set(self.results.store.bytes)
         told.codec_kills.set(self.workshop.killed)
+
+    def finish(self, caller: str, made: Made, *, as_json: bool, several: bool) -> Finished:
+        """What came of an order as an answer, counted and kept."""
+        self.metrics.made(made.model.spec.name, made.timings)
+        return reply.finished(self.answers, caller, made, as_json=as_json, several=several)
 
 
 def keyring_of(settings: Settings) -> Keyring:

@@ -11,7 +11,9 @@ from fastapi.sse import ServerSentEvent, format_sse_event
 from starlette.requests import ClientDisconnect, Request
 
 from rddm.image import encode, to_pixels
+from service.accept import JSON
 from service.errors import ServiceError
+from service.ledger import Finished
 from service.pipeline import Listener, Step
 from service.problems import of_error, request_id_of
 from service.results import Answer, Answers
@@ -71,20 +73,19 @@ def envelope(made: Made, locations: list[str], several: bool) -> dict[str, Any]:
     return {"images": images, **facts_of(made)}
 
 
-def picture_response(made: Made, location: str) -> Response:
-    """The bytes of the only picture."""
-    shot = made.shots[0]
-    etag = Answer(shot.body, made.kind.media_type, {}).etag
-    headers = headers_of(made) | {"Content-Location": location, "ETag": etag}
-    return Response(shot.body, headers=headers, media_type=made.kind.media_type)
+def finished(answers: Answers, caller: str, made: Made, *, as_json: bool, several: bool) -> Finished:
+    """The body of the answer and its headers; the pictures are kept for GET /results/{id}."""
+    locations = [kept_at(answers, caller, shot, made) for shot in made.shots]
+    headers = headers_of(made) if several else headers_of(made) | {"Content-Location": locations[0]}
+    if as_json:
+        return Finished(to_json(envelope(made, locations, several)).encode(), JSON, headers)
+    body = made.shots[0].body
+    return Finished(body, made.kind.media_type, headers | {"ETag": Answer(body, made.kind.media_type, {}).etag})
 
 
-def json_response(made: Made, told: Mapping[str, Any]) -> Response:
-    """An envelope with the headers of a picture."""
-    headers = headers_of(made)
-    if "location" in told:
-        headers["Content-Location"] = told["location"]
-    return JSONResponse(dict(told), headers=headers)
+def response_of(made: Finished) -> Response:
+    """A finished answer as a response."""
+    return Response(made.body, headers=made.headers, media_type=made.media_type)
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:

@@ -73,6 +73,7 @@ class Settings(BaseSettings):
     jobs_file: Path | None = Field(default=None, description="SQLite file; default: one per port in the state folder")
     max_jobs: int = Field(default=100, ge=1)
     max_jobs_per_caller: int = Field(default=20, ge=1)
+    max_jobs_bytes: int = Field(default=1024 * MIB, ge=1, description="of pictures that wait in jobs")
     job_seconds: float = Field(default=3600, gt=0, description="how long a finished job is kept")
     webhook_hosts: Words = ()
     webhook_secret: SecretStr | None = None

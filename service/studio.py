@@ -27,11 +27,16 @@ from service.settings import Settings
 from service.workshop import Workshop
 
 Image = NDArray[np.float32]
-LARGEST_CHOSEN_SEED = 2**32 - 1
+CHOSEN_SEEDS = 2**32
 GRID_GAP = 2
 INLINE_VALUES = 3 * 256 * 256
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+def chosen_seed() -> int:
+    """A seed for who gave none, short enough to be read out: 0 .. 2^32-1."""
+    return secrets.randbelow(CHOSEN_SEEDS)
 
 
 class Pace(Protocol):
@@ -158,7 +163,7 @@ class Studio:
     async def generate(self, order: GenerateOrder, kind: Kind | None, asked: Asked, on_step: Listener | None = None) -> Made:
         """n pictures with the seeds from order.seed on; on_step hears of the first."""
         watch, kind = Watch(), kind or KINDS["png"]
-        seed = secrets.randbelow(LARGEST_CHOSEN_SEED - self._settings.max_pictures) if order.seed is None else order.seed
+        seed = chosen_seed() if order.seed is None else order.seed
         self._check_count(order.n, seed)
         with self._repository.lease(self.generating(order.model)) as model:
             steps = self._steps(model.spec, order.steps)
@@ -174,15 +179,19 @@ class Studio:
             shots = tuple(Shot(body, seed + k) for k, body in enumerate(bodies))
             return Made(shots, kind, (frames[0].shape[0], frames[0].shape[1]), model, steps, seed, watch.milliseconds)
 
-    def check_restore(self, order: RestoreOrder, sources: Sources) -> None:
-        """What can be refused at once, before a job or a stream is begun."""
+    def check_restore(self, order: RestoreOrder, sources: Sources) -> str:
+        """The model's name; refuses what can be refused at once, before a job or a stream is begun."""
         sniff(sources.image)
-        self._steps(self._repository.models()[self.restoring(order.task)].spec, order.steps)
+        name = self.restoring(order.task)
+        self._steps(self._repository.models()[name].spec, order.steps)
+        return name
 
-    def check_generate(self, order: GenerateOrder) -> None:
+    def check_generate(self, order: GenerateOrder) -> str:
         """Likewise."""
         self._check_count(order.n, order.seed or 0)
-        self._steps(self._repository.models()[self.generating(order.model)].spec, order.steps)
+        name = self.generating(order.model)
+        self._steps(self._repository.models()[name].spec, order.steps)
+        return name
 
     def _check_count(self, n: int, seed: int) -> None:
         if n > self._settings.max_pictures:

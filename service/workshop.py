@@ -96,9 +96,10 @@ class Workshop:
             worker = worker or await Worker.start(self.memory_bytes)
             answer = await asyncio.wait_for(worker.ask(facts), self.seconds)
         except BaseException as error:
-            if worker is not None:
-                await asyncio.shield(worker.end())
-            worker, self.killed = None, self.killed + 1
+            # Given up before the wait: a second cancellation must not put a dead worker back.
+            broken, worker, self.killed = worker, None, self.killed + 1
+            if broken is not None:
+                await asyncio.shield(broken.end())
             if isinstance(error, TimeoutError):
                 raise errors.TooLarge(f"the picture took longer than {self.seconds:g} s to read or write") from error
             if isinstance(error, asyncio.IncompleteReadError | OSError | ValueError):

@@ -3,13 +3,11 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
 from service.catalogue import facts_of
-from service.engines.contract import Model
-from service.errors import EngineUnavailable, UnknownModel
-from service.house import House
-from service.routes.parts import CallerNow, HouseNow, problems
+from service.errors import EngineUnavailable
+from service.routes.parts import CallerNow, HouseNow, JobsNow, find, problems
 
 router = APIRouter()
 
@@ -25,14 +23,6 @@ async def models(house: HouseNow, _: CallerNow) -> dict[str, Any]:
 async def model(name: str, house: HouseNow, _: CallerNow) -> dict[str, Any]:
     """One model."""
     return facts_of(house.settings, find(house, name))
-
-
-def find(house: House, name: str) -> Model:
-    """Raises UnknownModel with the names there are."""
-    found = house.repository.models()
-    if name not in found:
-        raise UnknownModel(f"unknown model {name[:64]!r}; expected one of {sorted(found)}")
-    return found[name]
 
 
 @router.get("/healthz", tags=["health"])
@@ -56,9 +46,11 @@ async def ready(house: HouseNow) -> dict[str, Any]:
 
 
 @router.get("/metrics", tags=["health"], response_class=Response)
-async def metrics(house: HouseNow) -> Response:
+async def metrics(house: HouseNow, jobs: JobsNow) -> Response:
     """Prometheus metrics."""
     house.gauges()
+    for status, count in jobs.counts().items():
+        house.metrics.jobs.labels(status).set(count)
     text, media_type = house.metrics.exposition()
     return Response(text, headers={"Content-Type": media_type})
 
@@ -80,19 +72,3 @@ async def result(
     ):
         return Response(status_code=304, headers=headers)
     return Response(answer.body, headers=headers, media_type=answer.media_type)
-
-
-@router.get("/v1/models", tags=["openai"], responses=problems(401))
-async def openai_models(house: HouseNow, _: CallerNow) -> dict[str, Any]:
-    """The models in OpenAI's shape."""
-    return {"object": "list", "data": [_openai(name) for name in sorted(house.repository.models())]}
-
-
-@router.get("/v1/models/{name}", tags=["openai"], responses=problems(401, 404))
-async def openai_model(name: str, house: HouseNow, _: CallerNow) -> JSONResponse:
-    """One model in OpenAI's shape."""
-    return JSONResponse(_openai(find(house, name).spec.name))
-
-
-def _openai(name: str) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": 0, "owned_by": "rddm-serve"}

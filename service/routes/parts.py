@@ -6,7 +6,10 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 from fastapi.security import APIKeyHeader, HTTPBearer
 
+from service.engines.contract import Model
+from service.errors import UnknownModel
 from service.house import House
+from service.jobs import Jobs
 from service.keys import Caller
 from service.problems import MEDIA_TYPE, request_id_of
 from service.settings import is_loopback
@@ -22,6 +25,12 @@ def house_of(request: Request) -> House:
     return house
 
 
+def jobs_of(request: Request) -> Jobs:
+    """The jobs of the running gateway."""
+    jobs: Jobs = request.app.state.jobs
+    return jobs
+
+
 def caller_of(request: Request, bearer: Annotated[Any, Depends(BEARER)], header: Annotated[str | None, Depends(HEADER)]) -> Caller:
     """Who calls. Raises Unauthorised."""
     address = request.client.host if request.client else "unknown"
@@ -32,6 +41,7 @@ def caller_of(request: Request, bearer: Annotated[Any, Depends(BEARER)], header:
     return caller
 
 
+JobsNow = Annotated[Jobs, Depends(jobs_of)]
 HouseNow = Annotated[House, Depends(house_of)]
 CallerNow = Annotated[Caller, Depends(caller_of)]
 
@@ -64,3 +74,11 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
     schema = {"$ref": "#/components/schemas/Problem"}
     return {status: {"description": words[status], "content": {MEDIA_TYPE: {"schema": schema}}} for status in statuses}
+
+
+def find(house: House, name: str) -> Model:
+    """Raises UnknownModel with the names there are."""
+    found = house.repository.models()
+    if name not in found:
+        raise UnknownModel(f"unknown model {name[:64]!r}; expected one of {sorted(found)}")
+    return found[name]

@@ -1,85 +1,147 @@
 """POST /restore and POST /generate."""
 
 from collections.abc import Callable, Coroutine
-from functools import partial
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request
-from fastapi.responses import Response
+from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi.responses import JSONResponse, Response
 
 from service import reply
 from service.accept import JSON, Wanted, wanted
-from service.errors import NotAcceptable
+from service.errors import InvalidValue, NotAcceptable
 from service.house import House
-from service.intake import json_body, media_type, read_restore, validated
+from service.intake import Sources, json_body, media_type, read_restore, validated
+from service.jobs import fingerprint, new_job, shown
+from service.openapi import generate_body, picture_answers, restore_body
 from service.order import GenerateOrder, RestoreOrder
 from service.pipeline import Listener
-from service.routes.parts import AskedNow, HouseNow, problems
-from service.studio import Asked, Made
+from service.routes.parts import AskedNow, HouseNow, jobs_of, problems
+from service.studio import Asked, Made, chosen_seed
 
 router = APIRouter(tags=["pictures"])
+ALL_PROBLEMS = problems(400, 401, 404, 406, 408, 409, 413, 415, 422, 429, 500, 503, 504)
 Carry = Callable[[Listener | None], Coroutine[Any, Any, Made]]
-ALL_PROBLEMS = problems(400, 401, 404, 406, 408, 413, 415, 422, 429, 500, 503, 504)
 
 
-@router.post("/restore", summary="Restore a picture", response_class=Response, responses=ALL_PROBLEMS)
-async def restore(request: Request, house: HouseNow, asked: AskedNow, query: Annotated[RestoreOrder, Query()]) -> Response:
+@dataclass(frozen=True)
+class Haste:
+    """What the headers say of when the answer is wanted."""
+
+    prefer: Annotated[str, Header(description="respond-async makes a job of it", max_length=200)] = ""
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255, pattern=r"^[!-~ ]+$")] = None
+
+    @property
+    def later(self) -> bool:
+        """Whether the answer may come later."""
+        return any(word.strip().lower() == "respond-async" for word in self.prefer.split(","))
+
+
+@dataclass(frozen=True)
+class Wish:
+    """One order as it came: what, in which shape, and how it is carried out."""
+
+    kind: Literal["restore", "generate"]
+    order: RestoreOrder | GenerateOrder
+    sources: Sources | None
+    model: str
+    want: Wanted
+    several: bool
+    carry: Carry
+
+
+@router.post(
+    "/restore",
+    summary="Restore a picture",
+    response_class=Response,
+    responses=picture_answers("Envelope") | ALL_PROBLEMS,
+    openapi_extra={"requestBody": restore_body()},
+)
+async def restore(
+    request: Request, house: HouseNow, asked: AskedNow, query: Annotated[RestoreOrder, Query()], haste: Annotated[Haste, Depends()]
+) -> Response:
     """The picture is the body itself, the multipart part `image`, or base64 in JSON; the answer has its width and height."""
     with house.drain.order():
         order, sources = await read_restore(request, query)
-        want = wanted(request.headers.get("accept"), order.format, media_type(request) == "application/json")
-        house.studio.check_restore(order, sources)
+        want = wanted(request.headers.get("accept"), order.format, media_type(request) == JSON)
+        model = house.studio.check_restore(order, sources)
 
         async def carry(on_step: Listener | None) -> Made:
             return await house.studio.restore(order, sources, want.kind, asked, on_step)
 
-        return await answer(request, house, asked, want, carry, several=False)
+        return await answer(request, house, asked, Wish("restore", order, sources, model, want, False, carry), haste)
 
 
-@router.post("/generate", summary="Generate pictures", response_class=Response, responses=ALL_PROBLEMS)
-async def generate(request: Request, house: HouseNow, asked: AskedNow, query: Annotated[GenerateOrder, Query()]) -> Response:
+@router.post(
+    "/generate",
+    summary="Generate pictures",
+    response_class=Response,
+    responses=picture_answers("Pictures") | ALL_PROBLEMS,
+    openapi_extra={"requestBody": generate_body()},
+)
+async def generate(
+    request: Request, house: HouseNow, asked: AskedNow, query: Annotated[GenerateOrder, Query()], haste: Annotated[Haste, Depends()]
+) -> Response:
     """One PNG, or JSON for several. The same seed gives the same bytes."""
     with house.drain.order():
-        order = query
-        if media_type(request) == "application/json":
-            order = validated(GenerateOrder, await json_body(request), query)
+        told = validated(GenerateOrder, await json_body(request), query) if media_type(request) == JSON else query
+        order = told if told.seed is not None else told.model_copy(update={"seed": chosen_seed()})
         several = order.n > 1 and not order.grid
-        want = wanted(request.headers.get("accept"), order.format, several)
-        house.studio.check_generate(order)
+        want = wanted(request.headers.get("accept"), order.format, several or media_type(request) == JSON)
+        if want.shape == "picture" and several:
+            raise NotAcceptable(f"several pictures come as {JSON}, or as one with grid=true")
+        model = house.studio.check_generate(order)
 
         async def carry(on_step: Listener | None) -> Made:
             return await house.studio.generate(order, want.kind, asked, on_step)
 
-        return await answer(request, house, asked, want, carry, several)
+        return await answer(request, house, asked, Wish("generate", order, None, model, want, several, carry), haste)
 
 
-async def answer(request: Request, house: House, asked: Asked, want: Wanted, carry: Carry, several: bool) -> Response:
-    """Carry the order out, and give what came of it in the shape that is wanted."""
-    if want.shape == "events":
-        return reply.events_response(request, partial(_held, house, carry), partial(_told, house, asked, several))
-    if want.shape == "picture" and several:
-        raise NotAcceptable(f"several pictures come as {JSON}, or as one with grid=true")
-    made = await reply.unless_gone(request, carry(None))
-    house.metrics.made(made.model.spec.name, made.timings)
-    locations = locations_of(house, asked, made)
-    if want.shape == "picture":
-        response = reply.picture_response(made, locations[0])
-    else:
-        response = reply.json_response(made, reply.envelope(made, locations, several))
+async def answer(request: Request, house: House, asked: Asked, wish: Wish, haste: Haste) -> Response:
+    """Now, step by step, or later as a job."""
+    if haste.later:
+        return await _later(request, asked, wish, haste)
+    if wish.order.webhook is not None:
+        raise InvalidValue("webhook is for jobs only; expected the header Prefer: respond-async beside it")
+    if wish.want.shape == "events":
+        return reply.events_response(
+            request, lambda on_step: _held(house, wish, on_step), lambda made: _told(house, asked, wish, made)
+        )
+    made = await reply.unless_gone(request, wish.carry(None))
+    response = reply.response_of(house.finish(asked.caller.name, made, as_json=wish.want.shape == "json", several=wish.several))
     response.headers.update(asked.caller.headers())
     return response
 
 
-def locations_of(house: House, asked: Asked, made: Made) -> list[str]:
-    """Where the pictures can be got again."""
-    return [reply.kept_at(house.answers, asked.caller.name, shot, made) for shot in made.shots]
-
-
-async def _held(house: House, carry: Carry, on_step: Listener) -> Made:
+async def _held(house: House, wish: Wish, on_step: Listener) -> Made:
     with house.drain.order():
-        return await carry(on_step)
+        return await wish.carry(on_step)
 
 
-async def _told(house: House, asked: Asked, several: bool, made: Made) -> str:
-    house.metrics.made(made.model.spec.name, made.timings)
-    return reply.to_json(reply.envelope(made, locations_of(house, asked, made), several))
+async def _told(house: House, asked: Asked, wish: Wish, made: Made) -> str:
+    return house.finish(asked.caller.name, made, as_json=True, several=wish.several).body.decode()
+
+
+async def _later(request: Request, asked: Asked, wish: Wish, haste: Haste) -> Response:
+    if wish.order.webhook is not None:
+        request.app.state.webhooks.check(wish.order.webhook)
+    order, want = wish.order.model_dump_json(exclude_none=True), wish.want
+    accept = want.kind.name if want.kind else None
+    as_json = want.shape == "json" or wish.several
+    job = new_job(
+        caller=asked.caller.name,
+        kind=wish.kind,
+        order=order,
+        accept=accept,
+        as_json=as_json,
+        fingerprint=fingerprint(f"{wish.kind} {order}", f"{accept} {as_json}", wish.sources),
+        bytes=len(wish.sources.image) + len(wish.sources.mask or b"") if wish.sources else 0,
+        key=haste.idempotency_key,
+        model=wish.model,
+        seed=wish.order.seed,
+        webhook=wish.order.webhook,
+    )
+    told = shown(await jobs_of(request).submit(job, wish.sources))
+    headers = {"Location": told["links"]["self"], "Preference-Applied": "respond-async"}
+    return JSONResponse(told, status_code=202, headers=headers)

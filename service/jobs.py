@@ -1,0 +1,292 @@
+"""Work in the service's own time: bounded, cancellable, kept over a restart, forgotten after a while."""
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from service.errors import Conflict, EngineUnavailable, NotFound, QueueFull, ServiceError
+from service.intake import Sources
+from service.ledger import ACTIVE, Finished, Job, Ledger
+from service.pipeline import Listener, Step
+from service.problems import of_error
+
+log = logging.getLogger("rddm.jobs")
+LEAST_PAUSE, LONGEST_PAUSE = 0.2, 30.0
+
+
+class Carrier(Protocol):
+    """Carries a job out. Its result has `model`, `steps` and `seed` in the headers."""
+
+    async def __call__(self, job: Job, sources: Sources | None, on_step: Listener, /) -> Finished: ...
+
+
+@dataclass(frozen=True)
+class JobLimits:
+    """How many jobs there may be unfinished, in all and of one caller; their bytes; seconds that a job is kept and may wait."""
+
+    jobs: int
+    of_one_caller: int
+    bytes: int
+    kept_seconds: float
+    patience_seconds: float
+    at_once: int = 2
+
+
+@dataclass(eq=False)
+class Course:
+    """What is known of a job only while this process lives: its events so far, and who waits for the next."""
+
+    events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    task: "asyncio.Task[None] | None" = None
+    begun: float = 0.0
+
+    def tell(self, name: str, data: dict[str, Any]) -> None:
+        """Add an event and wake who waits."""
+        self.events.append((name, data))
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+
+def shown(job: Job) -> dict[str, Any]:
+    """A job as callers see it."""
+    base = f"/jobs/{job.id}"
+    told: dict[str, Any] = {
+        "id": job.id,
+        "status": job.status,
+        "kind": job.kind,
+        "step": job.step,
+        "steps": job.steps,
+        "created_at": _iso(job.created),
+        "expires_at": _iso(job.expires),
+        "model": job.model,
+        "seed": job.seed,
+        "links": {"self": base, "events": f"{base}/events", "result": f"{base}/result"},
+    }
+    return told if job.problem is None else {**told, "problem": job.problem}
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
+def fingerprint(order: str, accept: str, sources: Sources | None) -> str:
+    """What makes two requests the same one."""
+    digest = hashlib.sha256(f"{order}\0{accept}".encode())
+    for part in (sources.image, sources.mask) if sources else ():
+        digest.update(hashlib.sha256(part or b"").digest())
+    return digest.hexdigest()
+
+
+class Jobs:
+    """Runs jobs in the order in which they came, a few at once. preview: what an event tells of a step."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        carrier: Carrier,
+        limits: JobLimits,
+        preview: Callable[[Step, float], dict[str, Any]],
+        on_end: Callable[[Job], Coroutine[Any, Any, None]],
+    ) -> None:
+        self._ledger, self._carrier, self._limits, self._preview, self._on_end = ledger, carrier, limits, preview, on_end
+        self._jobs: dict[str, Job] = {}
+        self._courses: dict[str, Course] = {}
+        self._free = asyncio.Semaphore(limits.at_once)
+        self._ends: set[asyncio.Task[None]] = set()
+        self._sweeper: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Take up what an earlier process left undone."""
+        for job in await self._ledger.jobs():
+            self._jobs[job.id] = job
+            self._courses[job.id] = Course()
+            if job.status in ACTIVE:
+                await self._launch(replace(job, status="queued", step=0))
+        self._sweeper = asyncio.create_task(self._sweep())
+
+    async def close(self) -> None:
+        """Stop; what is not finished stays in the ledger."""
+        tasks = [task for task in (self._sweeper, *(course.task for course in self._courses.values())) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, *self._ends, return_exceptions=True)
+        await self._ledger.close()
+
+    def counts(self) -> dict[str, int]:
+        """Jobs by status."""
+        statuses = [job.status for job in self._jobs.values()]
+        return {status: statuses.count(status) for status in ("queued", "running", "succeeded", "failed", "cancelled")}
+
+    async def submit(self, job: Job, sources: Sources | None) -> Job:
+        """The job, or the one that the same Idempotency-Key made before. Raises Conflict, QueueFull, StoreUnavailable."""
+        for other in self._jobs.values():
+            if job.key is not None and (other.caller, other.key) == (job.caller, job.key):
+                if other.fingerprint != job.fingerprint:
+                    raise Conflict("this Idempotency-Key came with another request before")
+                return other
+        await self._make_room(job)
+        self._jobs[job.id], self._courses[job.id] = job, Course()
+        try:
+            await self._ledger.add(job, sources.image if sources else None, sources.mask if sources else None)
+        except ServiceError:
+            del self._jobs[job.id], self._courses[job.id]
+            raise
+        await self._launch(job)
+        return job
+
+    async def _make_room(self, job: Job) -> None:
+        active = [other for other in self._jobs.values() if other.status in ACTIVE]
+        own = sum(other.caller == job.caller for other in active)
+        if own >= self._limits.of_one_caller or len(active) >= self._limits.jobs:
+            most = self._limits.of_one_caller if own >= self._limits.of_one_caller else self._limits.jobs
+            raise QueueFull(f"{most} jobs are waiting or running, which is all there may be", retry_after=10)
+        if sum(other.bytes for other in active) + job.bytes > self._limits.bytes:
+            raise QueueFull(f"the pictures of waiting jobs would be over {self._limits.bytes} bytes", retry_after=10)
+        finished = [other for other in self._jobs.values() if other.status not in ACTIVE]
+        for other in finished[: max(0, len(self._jobs) + 1 - 2 * self._limits.jobs)]:
+            await self._forget(other.id)
+
+    def find(self, job: str, caller: str) -> Job:
+        """Raises NotFound for a job that is not there, or another caller's."""
+        found = self._jobs.get(job)
+        if found is None or found.caller != caller:
+            raise NotFound("there is no such job; jobs are kept for a while, for the key that they were made with")
+        return found
+
+    def of(self, caller: str) -> list[Job]:
+        """A caller's jobs, the newest first."""
+        return sorted((job for job in self._jobs.values() if job.caller == caller), key=lambda job: -job.created)
+
+    async def result(self, job: str, caller: str) -> Finished:
+        """Raises NotFound, and Conflict while there is none."""
+        found = self.find(job, caller)
+        finished = await self._ledger.answer(job) if found.status == "succeeded" else None
+        if finished is None:
+            raise Conflict(f"the job is {found.status} and has no result")
+        return finished
+
+    async def cancel(self, job: str, caller: str) -> Job:
+        """Stop and forget a job; what it was last, cancelled unless it was finished before."""
+        found = self.find(job, caller)
+        if found.status in ACTIVE:
+            found = replace(found, status="cancelled")
+            self._jobs[job] = found
+        course = self._courses[job]
+        if course.task is not None:
+            course.task.cancel()
+            await asyncio.gather(course.task, return_exceptions=True)
+        course.tell("result", shown(found))
+        await self._forget(job)
+        return found
+
+    async def events(self, job: str, caller: str, after: int) -> AsyncIterator[tuple[int, str, dict[str, Any]] | None]:
+        """(number, name, data) of every event after that number, to the last; None when none came for a while."""
+        found = self.find(job, caller)
+        course = self._courses[job]
+        if found.status not in ACTIVE and not course.events:
+            course.tell(*_ending(found))
+        seen = min(after, len(course.events) - (found.status not in ACTIVE))
+        while True:
+            changed = course.changed
+            for name, data in course.events[seen:]:
+                seen += 1
+                yield seen, name, data
+                if name != "step":
+                    return
+            try:
+                await asyncio.wait_for(changed.wait(), 10)
+            except TimeoutError:
+                yield None
+
+    async def _launch(self, job: Job) -> None:
+        self._jobs[job.id] = job
+        self._courses[job.id].task = asyncio.create_task(self._run(job.id))
+
+    async def _run(self, job: str) -> None:
+        async with self._free:
+            course = self._courses[job]
+            course.begun = time.monotonic()
+            await self._change(job, status="running")
+            try:
+                finished = await self._carry(job, course)
+                facts = finished.headers
+                await self._end(
+                    job,
+                    finished,
+                    status="succeeded",
+                    model=facts["X-Model"],
+                    steps=int(facts["X-Steps"]),
+                    seed=int(facts["X-Seed"]),
+                )
+            except ServiceError as error:
+                await self._end(job, None, status="failed", problem=of_error(error, job))
+            except Exception as unforeseen:
+                log.error("job failed: %s", type(unforeseen).__name__, exc_info=unforeseen)
+                await self._end(job, None, status="failed", problem=of_error(ServiceError("the error is in the log"), job))
+
+    async def _carry(self, job: str, course: Course) -> Finished:
+        """Again and again while the queue is full, the quota spent or no engine there, within the job's patience."""
+        image, mask = await self._ledger.sources(job)
+        sources = None if image is None else Sources(image, mask)
+        while True:
+            try:
+                return await self._carrier(self._jobs[job], sources, lambda step: self._stepped(job, course, step))
+            except (QueueFull, EngineUnavailable) as error:
+                pause = min(max(error.retry_after or 1.0, LEAST_PAUSE), LONGEST_PAUSE)
+                if time.monotonic() - course.begun + pause > self._limits.patience_seconds:
+                    raise
+                await asyncio.sleep(pause)
+
+    def _stepped(self, job: str, course: Course, step: Step) -> None:
+        self._jobs[job] = replace(self._jobs[job], step=step.step, steps=step.steps)
+        course.tell("step", self._preview(step, course.begun))
+
+    async def _change(self, job: str, **facts: Any) -> Job:
+        self._jobs[job] = replace(self._jobs[job], **facts)
+        await self._ledger.update(self._jobs[job])
+        return self._jobs[job]
+
+    async def _end(self, job: str, finished: Finished | None, **facts: Any) -> None:
+        now = time.time()
+        ended = replace(self._jobs[job], expires=now + self._limits.kept_seconds, **facts)
+        try:
+            await self._ledger.finish(ended, finished)
+        except ServiceError as error:
+            ended = replace(ended, status="failed", problem=of_error(error, job))
+        self._jobs[job] = ended
+        self._courses[job].tell(*_ending(ended))
+        task = asyncio.create_task(self._on_end(ended))
+        self._ends.add(task)
+        task.add_done_callback(self._ends.discard)
+
+    async def _forget(self, job: str) -> None:
+        self._jobs.pop(job, None)
+        self._courses.pop(job, None)
+        with contextlib.suppress(ServiceError):
+            await self._ledger.remove(job)
+
+    async def _sweep(self) -> None:
+        """Forget what has expired."""
+        while True:
+            now = time.time()
+            for job in [job for job in self._jobs.values() if job.status not in ACTIVE and job.expires < now]:
+                await self._forget(job.id)
+            await asyncio.sleep(min(60.0, self._limits.kept_seconds))
+
+
+def _ending(job: Job) -> tuple[str, dict[str, Any]]:
+    return ("error", job.problem) if job.problem is not None else ("result", shown(job))
+
+
+def new_job(**facts: Any) -> Job:
+    """A job that has just come; ids cannot be guessed."""
+    now = time.time()
+    return Job(id=secrets.token_hex(16), created=now, **{"expires": now, **facts})

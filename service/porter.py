@@ -1,0 +1,88 @@
+"""Takes jobs from their list into the house, and brings back what came of them."""
+
+import logging
+import sqlite3
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from service.house import House
+from service.intake import Sources
+from service.jobs import JobLimits, Jobs, shown
+from service.ledger import Finished, Job, Ledger
+from service.order import GenerateOrder, RestoreOrder
+from service.pictures.kinds import KINDS
+from service.pipeline import Listener
+from service.reply import preview_of
+from service.settings import Settings
+from service.studio import Asked
+from service.webhooks import Webhooks
+
+log = logging.getLogger("rddm.jobs")
+
+
+class Porter:
+    """Carries jobs out for the callers who left them here, and tells whoever wants to know of their end."""
+
+    def __init__(self, house: House, webhooks: Webhooks) -> None:
+        self._house = house
+        self._webhooks = webhooks
+
+    async def carry(self, job: Job, sources: Sources | None, on_step: Listener) -> Finished:
+        """Raises what service.errors knows."""
+        asked = Asked(job.id, self._house.keyring.named(job.caller), time.monotonic())
+        kind = KINDS.get(job.accept or "")
+        with self._house.drain.order():
+            if sources is None:
+                order = GenerateOrder.model_validate_json(job.order)
+                made = await self._house.studio.generate(order, kind, asked, on_step)
+                return self._house.finish(job.caller, made, as_json=job.as_json, several=order.n > 1 and not order.grid)
+            made = await self._house.studio.restore(RestoreOrder.model_validate_json(job.order), sources, kind, asked, on_step)
+            return self._house.finish(job.caller, made, as_json=job.as_json, several=False)
+
+    async def ended(self, job: Job) -> None:
+        """The job's webhook, where it has one."""
+        if job.webhook is not None:
+            await self._webhooks.tell(job.webhook, job.id, shown(job))
+
+
+def webhooks_of(settings: Settings) -> Webhooks:
+    """As the operator allows them."""
+    return Webhooks(settings.webhook_hosts, settings.webhook_secret.get_secret_value() if settings.webhook_secret else None)
+
+
+def limits_of(settings: Settings) -> JobLimits:
+    """What the settings say of jobs."""
+    return JobLimits(
+        settings.max_jobs,
+        settings.max_jobs_per_caller,
+        settings.max_jobs_bytes,
+        settings.job_seconds,
+        settings.request_timeout_seconds,
+    )
+
+
+def open_ledger(settings: Settings) -> Ledger:
+    """The file of the settings; where none was named and the usual place cannot be used, memory, which the log tells.
+
+    Raises OSError and sqlite3.Error for a named file that cannot be used.
+    """
+    try:
+        return Ledger(settings.jobs_path)
+    except (OSError, sqlite3.Error) as error:
+        if settings.jobs_file is not None:
+            raise
+        log.warning("jobs will not survive a restart: their file cannot be used (%s); name one with RDDM_JOBS_FILE", error)
+        return Ledger(None)
+
+
+@asynccontextmanager
+async def open_jobs(house: House, webhooks: Webhooks) -> AsyncIterator[Jobs]:
+    """The jobs of a house, those of an earlier process among them."""
+    porter = Porter(house, webhooks)
+    jobs = Jobs(open_ledger(house.settings), porter.carry, limits_of(house.settings), preview_of, porter.ended)
+    await jobs.start()
+    try:
+        yield jobs
+    finally:
+        await jobs.close()

@@ -1,0 +1,58 @@
+"""Jobs: what `Prefer: respond-async` begins."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Path
+from fastapi.responses import Response, StreamingResponse
+from fastapi.sse import ServerSentEvent
+
+from service import reply
+from service.jobs import shown
+from service.routes.parts import CallerNow, JobsNow, problems
+
+router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problems(401))
+Identity = Annotated[str, Path(description="as the 202 answer told it", max_length=64)]
+LastEvent = Annotated[str | None, Header(alias="Last-Event-ID", pattern=r"^[0-9]{1,9}$")]
+
+
+@router.get("")
+async def own_jobs(jobs: JobsNow, caller: CallerNow) -> dict[str, Any]:
+    """The caller's own jobs, the newest first."""
+    return {"jobs": [shown(job) for job in jobs.of(caller.name)]}
+
+
+@router.get("/{job}", responses=problems(404, 422))
+async def job(job: Identity, jobs: JobsNow, caller: CallerNow) -> dict[str, Any]:
+    """How a job stands."""
+    return shown(jobs.find(job, caller.name))
+
+
+@router.delete("/{job}", responses=problems(404, 422))
+async def cancel(job: Identity, jobs: JobsNow, caller: CallerNow) -> dict[str, Any]:
+    """Stop a job and forget it and its result."""
+    return shown(await jobs.cancel(job, caller.name))
+
+
+@router.get("/{job}/result", response_class=Response, responses=problems(404, 409, 422))
+async def result(job: Identity, jobs: JobsNow, caller: CallerNow) -> Response:
+    """What /restore or /generate would have answered."""
+    return reply.response_of(await jobs.result(job, caller.name))
+
+
+@router.get("/{job}/events", response_class=StreamingResponse, responses=problems(404, 422))
+async def events(job: Identity, jobs: JobsNow, caller: CallerNow, last_event: LastEvent = None) -> StreamingResponse:
+    """The job's steps as server-sent events, from the one after Last-Event-ID on, to its end."""
+    jobs.find(job, caller.name)
+    stream = jobs.events(job, caller.name, int(last_event or 0))
+    return StreamingResponse(_wire(stream), media_type="text/event-stream", headers=reply.STREAM_HEADERS)
+
+
+async def _wire(stream: AsyncIterator[tuple[int, str, dict[str, Any]] | None]) -> AsyncIterator[bytes]:
+    async for event in stream:
+        if event is None:
+            yield reply.to_wire(ServerSentEvent(comment="still at work"))
+        else:
+            number, name, data = event
+            yield reply.to_wire(ServerSentEvent(id=str(number), event=name, raw_data=await asyncio.to_thread(reply.to_json, data)))

@@ -1,0 +1,106 @@
+"""OpenAI's image routes: its SDKs work by changing base_url. Words are not understood here: `prompt` is read and ignored."""
+
+import time
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from service import reply
+from service.errors import InvalidValue, Malformed
+from service.house import House
+from service.intake import Sources, form_of, json_body, one_file, validated
+from service.openapi import openai_edit_body, openai_generation_body
+from service.order import Count, GenerateOrder, Name, RestoreOrder, Seed, Steps
+from service.pictures.kinds import KINDS
+from service.routes.parts import AskedNow, CallerNow, HouseNow, find, problems
+from service.studio import Asked, Made
+
+router = APIRouter(prefix="/v1", tags=["openai"], responses=problems(401, 404))
+WORK_PROBLEMS = problems(400, 401, 404, 408, 413, 415, 422, 429, 500, 503, 504)
+FILES = ("image", "image[]", "mask")
+Ignored = Annotated[Any, BeforeValidator(lambda _: None)]
+
+
+class OpenAIOrder(BaseModel):
+    """What both routes may say; the members that are Ignored change nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: Name | None = None
+    n: Count = 1
+    size: Annotated[str, Field(max_length=20)] = "auto"
+    response_format: Literal["b64_json"] = "b64_json"
+    output_format: Literal["png", "jpeg", "webp"] = "png"
+    steps: Steps | None = None
+    seed: Seed | None = None
+    prompt: Ignored = None
+    user: Ignored = None
+    quality: Ignored = None
+    background: Ignored = None
+    moderation: Ignored = None
+    style: Ignored = None
+    input_fidelity: Ignored = None
+
+
+@router.post("/images/edits", responses=WORK_PROBLEMS, openapi_extra={"requestBody": openai_edit_body()})
+async def edits(request: Request, house: HouseNow, asked: AskedNow) -> Response:
+    """Restore a picture: multipart with `image` and, as `model`, a model's name or task."""
+    with house.drain.order():
+        async with form_of(request) as form:
+            order = validated(OpenAIOrder, {name: value for name, value in form.items() if name not in FILES})
+            sent = [name for name in ("image", "image[]") if name in form]
+            if len(sent) != 1:
+                raise Malformed(f"{len(sent)} parts hold the picture; expected one, `image`")
+            image, mask = await one_file(form, sent[0]), await one_file(form, "mask")
+        if order.n != 1 or order.size != "auto":
+            raise InvalidValue(
+                f"n = {order.n}, size = {order.size!r}: one picture is given back, in its own size; expected n = 1 and size auto"
+            )
+        assert image is not None
+        wish = RestoreOrder(task=order.model, steps=order.steps, seed=order.seed or 0)
+        work = house.studio.restore(wish, Sources(image, mask), KINDS[order.output_format], asked)
+        return told(house, asked, await reply.unless_gone(request, work))
+
+
+@router.post("/images/generations", responses=WORK_PROBLEMS, openapi_extra={"requestBody": openai_generation_body()})
+async def generations(request: Request, house: HouseNow, asked: AskedNow) -> Response:
+    """Generate pictures."""
+    with house.drain.order():
+        order = validated(OpenAIOrder, await json_body(request))
+        name = house.studio.generating(order.model)
+        height, width = find(house, name).spec.image_size or (0, 0)
+        if order.size not in {"auto", f"{width}x{height}"}:
+            raise InvalidValue(f"size = {order.size!r}; model {name} makes pictures of {width}x{height}")
+        wish = GenerateOrder(model=name, steps=order.steps, seed=order.seed, n=order.n)
+        work = house.studio.generate(wish, KINDS[order.output_format], asked)
+        return told(house, asked, await reply.unless_gone(request, work))
+
+
+def told(house: House, asked: Asked, made: Made) -> Response:
+    """OpenAI's answer, with our headers."""
+    answer = {
+        "created": int(time.time()),
+        "data": [{"b64_json": reply.base64_of(shot.body)} for shot in made.shots],
+        "output_format": made.kind.name,
+        "size": f"{made.size[1]}x{made.size[0]}",
+    }
+    house.metrics.made(made.model.spec.name, made.timings)
+    return Response(reply.to_json(answer), headers=reply.headers_of(made) | asked.caller.headers(), media_type="application/json")
+
+
+@router.get("/models")
+async def models(house: HouseNow, _: CallerNow) -> dict[str, Any]:
+    """The models."""
+    return {"object": "list", "data": [_model(name) for name in sorted(house.repository.models())]}
+
+
+@router.get("/models/{name}")
+async def model(name: str, house: HouseNow, _: CallerNow) -> dict[str, Any]:
+    """One model."""
+    return _model(find(house, name).spec.name)
+
+
+def _model(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "rddm-serve"}
