@@ -18,8 +18,8 @@ from training.synthesis.draws import Dice, Pairs
 def l1_split(found: Tensor, wanted: Tensor) -> Tensor:
     """L1 of the error's mean over each picture's channels, plus L1 of what remains.
 
-    Where the right brightness cannot be known, plain L1's gradient is the sign of the brightness error at every pixel and says nothing
-    of detail; split, detail is learned from the first step.
+    Where the right brightness cannot be known, plain L1's gradient is the sign of the brightness error at every pixel and says
+    nothing of detail; split, detail is learned from the first step.
     """
     error = found - wanted
     mean = error.mean((2, 3), keepdim=True)
@@ -66,7 +66,7 @@ class Objective:
     def loss(self, network: nn.Module, pairs: Pairs, t: Tensor, eps: Tensor, rollout: bool = False) -> Tensor:
         """The sum over heads of the mean error of the raw outputs; pairs and eps b 3 h w, t (b,)."""
         x_0, x_in, level = pairs.target, pairs.given, self.level(t)
-        condition = condition_of(self.spec, x_in, pairs.context)
+        condition = condition_of(self.spec, x_in, pairs.context, pairs.mask)
         origin = self.first_answer(network, x_in, condition, eps) if rollout else x_0
         x_t = origin + level.alpha_bar * (x_in - origin) + level.beta_bar * eps
         wanted = targets(self.spec.objective, x_0, x_in - x_0, eps)

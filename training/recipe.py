@@ -34,12 +34,37 @@ class EmojiData(Frozen):
 
 
 class FolderData(Frozen):
-    """Pairs on disk (training.pairs): clean and given pictures, by folder or by list file."""
+    """Pictures on disk (training.pairs): folders, list files or glob patterns, matched by name.
+
+    target alone trains a generator; given is what is restored; mask lies in [0, 1] and is told to the network. pairing `random`
+    draws given and target independently (translation). hole: given is the target with a grey centre (inpainting). side: pixels of
+    what the network sees, a `crop` of it or the whole `resize`d. window: (top, left, height, width) cut out first. flip: the chance
+    of mirroring. equalize: flatten the given picture's histogram. val_*: held-out files, or else every tenth group.
+    """
 
     kind: Literal["folder"]
-    target: Path
-    given: Path
-    crop: int = Field(default=256, ge=8)
+    target: str
+    given: str | None = None
+    mask: str | None = None
+    val_target: str | None = None
+    val_given: str | None = None
+    val_mask: str | None = None
+    pairing: Literal["name", "random"] = "name"
+    side: int = Field(default=256, ge=8, multiple_of=8)
+    fit: Literal["crop", "resize"] = "crop"
+    window: tuple[int, int, int, int] | None = None
+    hole: bool = False
+    flip: float = Field(default=0.5, ge=0, le=1)
+    equalize: bool = False
+
+    def model_post_init(self, _context: object) -> None:
+        """Refuse combinations that name no pair."""
+        if self.pairing == "random" and (self.given is None or self.mask is not None):
+            raise ValueError("random pairing needs given, and takes no mask")
+        if self.mask is not None and self.given is None:
+            raise ValueError("a mask needs given")
+        if self.hole and self.given is not None:
+            raise ValueError("with hole the given picture is made from the target; leave given out")
 
 
 Data = Annotated[ScenesData | EmojiData | FolderData, Field(discriminator="kind")]

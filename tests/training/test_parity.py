@@ -63,7 +63,7 @@ def recipe_of(spec: ModelSpec, dim: int, mults: tuple[int, ...]) -> Recipe:
     return Recipe(
         spec=spec,
         network=network,
-        data=FolderData(kind="folder", target=Path("a"), given=Path("b")),
+        data=FolderData(kind="folder", target="a", given="b"),
         steps=130,
         channels_last=False,
     )

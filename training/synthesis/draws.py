@@ -43,11 +43,15 @@ class Dice:
 
 @dataclass(frozen=True)
 class Pairs:
-    """A drawn batch, float32 b 3 h w in [-1, 1]: what is wanted, what is given, and the whole given picture shrunk to h w."""
+    """A drawn batch, float32 b 3 h w in [-1, 1]: what is wanted, what is given, the whole given picture shrunk to h w.
+
+    The mask lies in [0, 1].
+    """
 
     target: Tensor
     given: Tensor
     context: Tensor | None = None
+    mask: Tensor | None = None
 
 
 class PairSource(Protocol):

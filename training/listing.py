@@ -1,0 +1,130 @@
+"""Which files belong together: folders, list files and glob patterns, matched by name and checked before anything is trained."""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
+LISTS = frozenset({".flist", ".txt", ".lst"})
+SEPARATORS = "_-. /"
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Files by the name that pairs them, sorted by it."""
+
+    files: dict[str, Path]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+
+def to_listing(source: str) -> Listing:
+    """The pictures that a folder (searched through), a list file (one path a line) or a glob pattern names.
+
+    A file's name is its path below the folder without suffix; of a pattern, the parts that the wildcards matched; of a list, its
+    stem. Raises FileNotFoundError naming what is missing, ValueError for a source without pictures or with one name twice.
+    """
+    path = Path(source)
+    if any(mark in source for mark in "*?["):
+        named = _of_glob(source)
+    elif path.suffix.lower() in LISTS:
+        named = [(file.stem, file) for file in _of_list(path)]
+    elif path.is_dir():
+        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+        named = [(file.relative_to(path).with_suffix("").as_posix(), file) for file in found]
+    else:
+        raise FileNotFoundError(f"{source} is no folder, list file ({', '.join(sorted(LISTS))}) or glob pattern that exists")
+    return _checked(source, named)
+
+
+def _checked(source: str, named: Sequence[tuple[str, Path]]) -> Listing:
+    if not named:
+        raise ValueError(f"{source} holds no picture ({', '.join(sorted(SUFFIXES))})")
+    files: dict[str, Path] = {}
+    for name, file in sorted(named):
+        if name in files:
+            raise ValueError(f"{source} has the name {name!r} twice: {files[name]} and {file}")
+        files[name] = file
+    return Listing(files)
+
+
+def _of_list(path: Path) -> list[Path]:
+    """One path a line, spaces and # included; relative ones from the list's own folder, or from here."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist")
+    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    files = [beside if (beside := path.parent / line).is_file() else Path(line) for line in lines]
+    missing = [str(file) for file in files if not file.is_file()]
+    if missing:
+        raise FileNotFoundError(f"{path} lists {len(missing)} files that do not exist, first {missing[:SHOWN]}")
+    return files
+
+
+def _of_glob(pattern: str) -> list[tuple[str, Path]]:
+    """Files that match, named by the path components that hold a wildcard."""
+    parts = Path(pattern).parts
+    fixed = next(i for i, part in enumerate(parts) if any(mark in part for mark in "*?["))
+    root = Path(*parts[:fixed]) if fixed else Path()
+    found = sorted(file for file in root.glob(str(Path(*parts[fixed:]))) if file.suffix.lower() in SUFFIXES)
+    if "**" in parts:
+        return [(file.relative_to(root).with_suffix("").as_posix(), file) for file in found]
+    wild = [i for i, part in enumerate(parts) if any(mark in part for mark in "*?[")]
+    return [("/".join(file.with_suffix("").parts[i] for i in wild), file) for file in found]
+
+
+def _core(names: Iterable[str]) -> dict[str, str]:
+    """Each name without what all share at either end, cut only at separators: gt_0, gt_1 -> 0, 1."""
+    known = list(names)
+    if len(known) == 1:
+        return {"": known[0]}
+    prefix = os.path.commonprefix(known)  # noqa: RUF071 (characters are meant)
+    prefix = prefix[: max((prefix.rfind(mark) for mark in SEPARATORS), default=-1) + 1]
+    suffix = os.path.commonprefix([name[::-1] for name in known])[::-1]  # noqa: RUF071
+    starts = [place for mark in SEPARATORS if (place := suffix.find(mark)) >= 0]
+    suffix = suffix[min(starts) :] if starts else ""
+    return {name[len(prefix) : len(name) - len(suffix)]: name for name in known}
+
+
+def matched(*listings: Listing) -> list[tuple[Path, ...]]:
+    """The files of equal name in every listing, sorted by name.
+
+    Where names differ, what all names of one listing share at an end is left out (gt_7 and input_7 are a pair). Raises ValueError
+    naming files without a partner: order never pairs.
+    """
+    keys: list[dict[str, str]] = [{name: name for name in listing.files} for listing in listings]
+    if any(set(key) != set(keys[0]) for key in keys):
+        keys = [_core(listing.files) for listing in listings]
+    for i, key in enumerate(keys[1:], start=1):
+        alone = sorted(set(key) ^ set(keys[0]))
+        if alone:
+            of_first = [str(listings[0].files[keys[0][name]]) for name in alone if name in keys[0]]
+            of_other = [str(listings[i].files[key[name]]) for name in alone if name in key]
+            raise ValueError(f"{len(alone)} files have no partner of the same name, such as {(of_first + of_other)[:SHOWN]}")
+    return [tuple(listing.files[key[name]] for listing, key in zip(listings, keys, strict=True)) for name in sorted(keys[0])]
+
+
+def check_sizes(groups: Sequence[tuple[Path, ...]]) -> None:
+    """Read every header. Raises ValueError naming pictures that cannot be read, or pairs of different size."""
+    problems = [problem for group in groups if (problem := _problem(group))]
+    if problems:
+        raise ValueError(f"{len(problems)} of {len(groups)} pairs cannot be used: {'; '.join(problems[:SHOWN])}")
+
+
+def _problem(group: tuple[Path, ...]) -> str | None:
+    sizes = []
+    for file in group:
+        try:
+            with Image.open(file) as picture:
+                sizes.append(picture.size)
+        except (OSError, UnidentifiedImageError) as error:
+            return f"{file}: {error}"
+    if len(set(sizes)) > 1:
+        return f"{group[0]} is {sizes[0][0]}x{sizes[0][1]}, " + ", ".join(
+            f"{file} {width}x{height}" for file, (width, height) in zip(group[1:], sizes[1:], strict=True)
+        )
+    return None
