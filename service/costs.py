@@ -29,6 +29,10 @@ class Costs:
         self._calibrated[shape[:2]] = shape, ladder
         self._ladders[shape] = ladder
 
+    def knows(self, model: str, version: int) -> bool:
+        """Whether this version was calibrated."""
+        return (model, version) in self._calibrated
+
     def ladder(self, shape: Shape) -> Ladder:
         """The shape's ladder. One never seen begins with single rows, and stays there until its model is calibrated."""
         if shape not in self._ladders:

@@ -81,6 +81,7 @@ class Scheduler:
         self._running: set[Batch] = set()
         self._free_at = [0.0] * instances
         self._closed_until = 0.0
+        self._calibrating = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
         self.depth = 2  # batches in flight per instance; 1 where calibration finds that a second only waits its turn
 
@@ -103,6 +104,12 @@ class Scheduler:
     def idle(self) -> bool:
         """Whether nobody is admitted, waits or runs, and nothing of those who were is left."""
         return not (self._flows or self._waiting or self._running or self._queue or self._queue.callers)
+
+    async def ensure(self, model: Model) -> None:
+        """Calibrates a model unless this version of it was; who comes meanwhile waits for the same measurement."""
+        async with self._calibrating:
+            if not self.costs.knows(model.spec.name, model.version):
+                await self.calibrate(model)
 
     async def calibrate(self, model: Model) -> Ladder:
         """Measures a model that the engine has loaded: once after each load, a second or two on a CPU."""

@@ -108,6 +108,7 @@ async def test_errors_reach_everyone_and_are_not_kept() -> None:
         async def predict(self, x_t, condition, time, ticket):
             if not self.calls:
                 self.calls.append((1, ticket))
+                await asyncio.sleep(0.05)
                 raise EngineUnavailable("gone")
             return await super().predict(x_t, condition, time, ticket)
 

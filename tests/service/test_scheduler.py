@@ -96,6 +96,17 @@ async def test_a_size_is_used_only_if_it_pays() -> None:
         assert (await scheduler.calibrate(model_of())).sizes == expected
 
 
+async def test_a_model_is_measured_once_however_many_ask() -> None:
+    engine = FakeEngine()
+    scheduler = Scheduler(engine)
+    await asyncio.gather(*(scheduler.ensure(model_of()) for _ in range(3)))
+    calls = len(engine.calls)
+    await scheduler.ensure(model_of())
+    assert len(engine.calls) == calls > 0
+    await scheduler.ensure(replace(model_of(), version=2))
+    assert len(engine.calls) > calls
+
+
 async def test_the_second_batch_in_flight_is_kept_only_if_it_hides_something() -> None:
     class Remote(FakeEngine):
         async def predict(self, x_t, condition, time, ticket):
