@@ -12,6 +12,7 @@ from rddm.image import Pixels
 Space = Literal["gray", "rgb", "cmyk"]
 
 SPACES: dict[bytes, Space] = {b"RGB ": "rgb", b"GRAY": "gray", b"CMYK": "cmyk"}
+NO_SHORTCUTS = int(imagecodecs.CMS.FLAGS.NOOPTIMIZE)  # the optimised 16-bit path is off by up to 100 levels in the dark
 LARGEST_PROFILE = 4 * 1024 * 1024
 CHANNELS: dict[Space, int] = {"gray": 1, "rgb": 3, "cmyk": 4}
 
@@ -30,7 +31,13 @@ def space_of(profile: bytes) -> Space | None:
 def _transform(samples: NDArray[Any], source: bytes, space: Space, target: bytes, target_space: Space) -> NDArray[np.uint16]:
     return np.asarray(
         imagecodecs.cms_transform(
-            np.ascontiguousarray(samples), source, target, colorspace=space, outcolorspace=target_space, outdtype="uint16"
+            np.ascontiguousarray(samples),
+            source,
+            target,
+            colorspace=space,
+            outcolorspace=target_space,
+            outdtype="uint16",
+            flags=NO_SHORTCUTS,
         )
     )
 

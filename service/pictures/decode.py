@@ -11,7 +11,7 @@ import imagecodecs
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, UnidentifiedImageError
 from PIL.ExifTags import Base
 
 from rddm.image import Depth, Pixels
@@ -67,6 +67,12 @@ def _opened(data: bytes, kind: Kind) -> Iterator[Image.Image]:
         raise
     except Image.DecompressionBombError as bomb:
         raise TooLarge("the picture has far more pixels than are allowed") from bomb
+    except UnidentifiedImageError as unknown:
+        if kind.name == "tiff":
+            raise UnsupportedMedia(
+                "a TIFF of this layout is not read here; expected 8 bits, or 16 bits grey, RGB or RGBA"
+            ) from unknown
+        raise Malformed(f"the {kind.name} picture is damaged or cut short") from unknown
     except MemoryError as full:
         raise TooLarge("the picture needs more memory than a picture may") from full
     except Exception as broken:
@@ -192,11 +198,11 @@ def _sixteen(kind: Kind, data: bytes, orientation: int) -> Samples:
 def _sixteen_tiff(data: bytes) -> NDArray[np.uint16]:
     with tifffile.TiffFile(BytesIO(data)) as file:
         page: Any = file.pages[0]
-        photometric = page.photometric.name
+        photometric = tifffile.PHOTOMETRIC(page.photometric).name
         if photometric not in {"MINISBLACK", "MINISWHITE", "RGB"}:
             raise UnsupportedMedia(f"a 16-bit TIFF of {photometric} samples is not read here; expected grey or RGB")
         array = np.asarray(page.asarray(), dtype=np.uint16)
-        if page.planarconfig.name == "SEPARATE" and array.ndim == 3:
+        if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and array.ndim == 3:
             array = np.moveaxis(array, 0, -1)
     return 65535 - array if photometric == "MINISWHITE" else array
 

@@ -5,9 +5,10 @@ import sys
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from service import errors
+from service.pictures.colour import LARGEST_PROFILE
 from service.pictures.decode import Bounds, decode
 from service.pictures.encode import encode
 from service.pictures.kinds import kind_named
@@ -62,6 +63,7 @@ def serve(source: BinaryIO, sink: BinaryIO) -> None:
 
 
 if __name__ == "__main__":
+    PngImagePlugin.MAX_TEXT_CHUNK = LARGEST_PROFILE  # Pillow bounds profiles by it too
     Image.MAX_IMAGE_PIXELS = None  # the bounds of each request are checked instead
     confine(int(sys.argv[1]))
     serve(sys.stdin.buffer, sys.stdout.buffer)

@@ -45,6 +45,7 @@ class FakeWindow:
     calls: int = 0
     instances: int = 1
     gate: asyncio.Event | None = None
+    entered: asyncio.Event = field(default_factory=asyncio.Event)
     loaded: dict[str, Model] = field(
         default_factory=lambda: {spec.name: model(spec) for spec in (RESTORER, KEEPER, MASKED, GENERATOR)}
     )
@@ -82,6 +83,7 @@ class FakeWindow:
     async def predict(self, x_t: Any, condition: Any, time: Any, ticket: Ticket) -> tuple[Any, ...]:
         self.calls += 1
         if self.gate is not None and ticket.request != "calibration":
+            self.entered.set()
             await self.gate.wait()
         await asyncio.sleep(self.seconds)
         if self.fault is not None and ticket.request != "calibration":

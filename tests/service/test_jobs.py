@@ -1,0 +1,170 @@
+"""Jobs: begun, followed, cancelled, taken up again after a restart."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from service.webhooks import Webhooks
+from tests.service.conftest import Gateway, file_of, pixels_of, running, settings_for
+from tests.service.window import FakeWindow
+
+LATER = {"Prefer": "respond-async"}
+
+
+async def begin(gateway: Gateway, path: str = "/restore", **more: Any) -> dict[str, Any]:
+    headers = LATER | more.pop("headers", {})
+    content = more.pop("content", file_of(pixels_of(24, 40)))
+    answer = await gateway.client.post(path, content=content, headers=headers, **more)
+    assert answer.status_code == 202, answer.text
+    assert answer.headers["location"] == f"/jobs/{answer.json()['id']}"
+    assert answer.headers["preference-applied"] == "respond-async"
+    return answer.json()
+
+
+async def ended(gateway: Gateway, job: dict[str, Any]) -> dict[str, Any]:
+    await gateway.client.get(f"/jobs/{job['id']}/events")
+    return (await gateway.client.get(f"/jobs/{job['id']}")).json()
+
+
+def events_of(text: str) -> list[tuple[int, str, dict[str, Any]]]:
+    found = []
+    for block in text.split("\n\n"):
+        lines = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
+        if lines:
+            found.append((int(lines["id"]), lines["event"], json.loads(lines["data"])))
+    return found
+
+
+async def test_a_job_ends_with_the_bytes_that_restore_answers(gateway: Gateway, png: bytes) -> None:
+    job = await begin(gateway, "/restore?steps=3&seed=4")
+    assert (await ended(gateway, job))["status"] == "succeeded"
+    result = await gateway.client.get(f"/jobs/{job['id']}/result")
+    direct = await gateway.client.post("/restore?steps=3&seed=4", content=png)
+    assert result.content == direct.content
+    assert result.headers["x-steps"] == "3"
+    assert result.headers["content-type"] == "image/png"
+
+
+async def test_generated_pictures_of_a_job_are_those_of_its_seed(gateway: Gateway) -> None:
+    job = await begin(gateway, "/generate?n=2", content=b"")
+    now = await ended(gateway, job)
+    result = (await gateway.client.get(f"/jobs/{job['id']}/result")).json()
+    assert [one["seed"] for one in result["images"]] == [now["seed"], now["seed"] + 1]
+    again = await gateway.client.post(f"/generate?seed={now['seed'] + 1}")
+    assert base64.b64decode(result["images"][1]["image"]) == again.content
+
+
+async def test_events_replay_from_the_one_after_the_last_seen(gateway: Gateway) -> None:
+    job = await begin(gateway, "/restore?steps=3")
+    await ended(gateway, job)
+    told = events_of((await gateway.client.get(f"/jobs/{job['id']}/events")).text)
+    assert [(number, name) for number, name, _ in told] == [(1, "step"), (2, "step"), (3, "step"), (4, "result")]
+    assert told[-1][2]["status"] == "succeeded"
+    rest = events_of((await gateway.client.get(f"/jobs/{job['id']}/events", headers={"Last-Event-ID": "2"})).text)
+    assert [number for number, _, _ in rest] == [3, 4]
+
+
+async def test_the_same_idempotency_key_is_the_same_job_and_another_request_is_refused(gateway: Gateway) -> None:
+    key = {"Idempotency-Key": "once"}
+    first, again = await begin(gateway, headers=key), await begin(gateway, headers=key)
+    assert first["id"] == again["id"]
+    other = await gateway.client.post("/restore?seed=1", content=file_of(pixels_of(24, 40)), headers=LATER | key)
+    assert other.status_code == 409
+
+
+async def test_a_cancelled_job_leaves_the_engine_and_is_forgotten(settings: Any) -> None:
+    window = FakeWindow()
+    async with running(settings, window) as gateway:
+        window.gate = asyncio.Event()
+        job = await begin(gateway)
+        await window.entered.wait()
+        gone = await gateway.client.delete(f"/jobs/{job['id']}")
+        assert gone.json()["status"] == "cancelled"
+        assert (await gateway.client.get(f"/jobs/{job['id']}")).status_code == 404
+        window.gate.set()
+        await asyncio.sleep(0.05)
+        assert (gateway.house.scheduler.pending, gateway.house.scheduler.waiting, gateway.house.drain.working) == (0, 0, 0)
+
+
+async def test_a_job_has_no_result_before_its_end(settings: Any) -> None:
+    window = FakeWindow()
+    async with running(settings, window) as gateway:
+        window.gate = asyncio.Event()
+        job = await begin(gateway)
+        assert (await gateway.client.get(f"/jobs/{job['id']}/result")).status_code == 409
+        window.gate.set()
+        assert (await ended(gateway, job))["status"] == "succeeded"
+
+
+async def test_jobs_survive_a_restart(tmp_path: Path) -> None:
+    settings, window = settings_for(tmp_path), FakeWindow()
+    async with running(settings, window) as gateway:
+        done = await begin(gateway, "/restore?seed=1")
+        await ended(gateway, done)
+        window.gate = asyncio.Event()
+        undone = await begin(gateway, "/restore?seed=2")
+        await window.entered.wait()
+    async with running(settings) as gateway:
+        assert (await gateway.client.get(f"/jobs/{done['id']}")).json()["status"] == "succeeded"
+        assert (await gateway.client.get(f"/jobs/{done['id']}/result")).status_code == 200
+        assert events_of((await gateway.client.get(f"/jobs/{done['id']}/events")).text)[-1][1] == "result"
+        assert (await ended(gateway, undone))["status"] == "succeeded"
+        result = await gateway.client.get(f"/jobs/{undone['id']}/result")
+        assert result.content == (await gateway.client.post("/restore?seed=2", content=file_of(pixels_of(24, 40)))).content
+
+
+async def test_a_damaged_picture_fails_the_job_with_its_problem(gateway: Gateway) -> None:
+    job = await ended(gateway, await begin(gateway, content=file_of(pixels_of(64, 64))[:500]))
+    assert (job["status"], job["problem"]["status"]) == ("failed", 400)
+    told = events_of((await gateway.client.get(f"/jobs/{job['id']}/events")).text)
+    assert [name for _, name, _ in told] == ["error"]
+
+
+async def test_expired_jobs_are_forgotten(tmp_path: Path) -> None:
+    async with running(settings_for(tmp_path, job_seconds=0.05)) as gateway:
+        job = await begin(gateway)
+        await ended(gateway, job)
+        await asyncio.sleep(0.3)
+        assert (await gateway.client.get(f"/jobs/{job['id']}")).status_code == 404
+        assert (await gateway.client.get(f"/jobs/{job['id']}/result")).status_code == 404
+
+
+async def test_no_more_jobs_than_the_limit_wait(tmp_path: Path) -> None:
+    window = FakeWindow()
+    async with running(settings_for(tmp_path, max_jobs=3, max_jobs_per_caller=3), window) as gateway:
+        window.gate = asyncio.Event()
+        for seed in range(3):
+            await begin(gateway, f"/restore?seed={seed}")
+        refused = await gateway.client.post("/restore", content=file_of(pixels_of(8, 8)), headers=LATER)
+        assert refused.status_code == 429
+        assert int(refused.headers["retry-after"]) >= 1
+        assert len((await gateway.client.get("/jobs")).json()["jobs"]) == 3
+        window.gate.set()
+
+
+async def test_webhooks_go_to_allowed_hosts_only_and_are_signed(tmp_path: Path, monkeypatch: Any) -> None:
+    heard: asyncio.Queue[httpx.Request] = asyncio.Queue()
+    listener = httpx.MockTransport(lambda request: heard.put_nowait(request) or httpx.Response(204))
+    settings = settings_for(tmp_path, webhook_hosts=("hooks.example",), webhook_secret="s3cret")
+    monkeypatch.setattr("service.app.webhooks_of", lambda _: Webhooks(("hooks.example",), "s3cret", listener))
+    async with running(settings) as gateway:
+        for address in ("https://evil.example/x", "http://hooks.example/x", "https://u:p@hooks.example/", "https://[::1"):
+            refused = await gateway.client.post(
+                "/restore", params={"webhook": address}, content=file_of(pixels_of(8, 8)), headers=LATER
+            )
+            assert refused.status_code == 422, address
+        alone = await gateway.client.post("/restore?webhook=https://hooks.example/x", content=file_of(pixels_of(8, 8)))
+        assert alone.status_code == 422
+        job = await begin(gateway, "/restore?webhook=https://hooks.example/x")
+        await ended(gateway, job)
+        request = await heard.get()
+    assert json.loads(request.content)["id"] == job["id"]
+    signed = b".".join((request.headers["webhook-id"].encode(), request.headers["webhook-timestamp"].encode(), request.content))
+    expected = base64.b64encode(hmac.new(b"s3cret", signed, hashlib.sha256).digest()).decode()
+    assert request.headers["webhook-signature"] == f"v1,{expected}"
