@@ -93,6 +93,7 @@ const STATES = { ready: "Ready", starting: "Not ready yet", away: "Not reachable
 async function look() {
   const state = await readiness();
   const status = document.querySelector("#status");
+  if (state === "ready" && ["starting", "away"].includes(status.dataset.status)) offer();
   status.dataset.status = state;
   status.querySelector("span").textContent = STATES[state];
   status.title = `Server: ${STATES[state]}`;

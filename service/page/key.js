@@ -49,4 +49,5 @@ export function askForKey(why) {
 }
 
 forget.hidden = !heldKey();
+dialog.querySelector("[data-do=cancel]").addEventListener("click", () => dialog.close("cancel"));
 forget.addEventListener("click", () => keep(null));

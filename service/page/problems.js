@@ -69,10 +69,12 @@ export const unreachable = () =>
     unreachable: true,
   });
 
+const sentence = (text) => text.replace(/^./, (letter) => letter.toUpperCase()).replace(/[^.!?]$/, "$&.");
+
 // Fills an .alert element; told what "Try again" means.
 export function showProblem(alert, problem, retry) {
   alert.querySelector("h2").textContent = problem.title;
-  alert.querySelector(".alert-detail").textContent = problem.detail;
+  alert.querySelector(".alert-detail").textContent = sentence(problem.detail);
   alert.querySelector(".alert-advice").textContent = problem.unreachable
     ? "Check that it is running and that you are connected, then try again."
     : problem.advice;

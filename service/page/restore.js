@@ -2,7 +2,7 @@
 
 import { address, picture, request, run, toBlob } from "./api.js";
 import { command, showCurl } from "./curl.js";
-import { showProblem } from "./problems.js";
+import { Problem, showProblem } from "./problems.js";
 import { Viewer } from "./viewer.js";
 import { Waiting, announce } from "./waiting.js";
 import { bytes, ending, facts, isSeed, megapixels, milliseconds, sides, stem, taskHint, taskName } from "./words.js";
@@ -176,7 +176,7 @@ function failed(problem, retry) {
 
 export async function restore() {
   if (!chosen || running) return;
-  if (!valid()) return;
+  if (!valid() || tooLarge()) return;
   const query = settings();
   begin();
   await work(async ({ signal }) => {
@@ -202,8 +202,17 @@ function valid() {
   return false;
 }
 
+// Known before a byte is sent: the server would say the same after the upload.
+function tooLarge() {
+  const most = model().size?.max_pixels ?? Infinity;
+  if (!chosen.size || chosen.size.width * chosen.size.height <= most) return false;
+  const detail = `The picture has ${sides(chosen.size)} pixels; at most ${megapixels(most)} are taken.`;
+  failed(new Problem({ status: 413, title: "The picture is too large", detail }), restore);
+  return true;
+}
+
 function arrived({ step, steps: all, preview, width, height }, previews) {
-  previews.push(preview);
+  previews.push({ url: preview, name: `Step ${step}` });
   waiting.step(step, all);
   viewer.label(`Step ${step}`);
   viewer.show({ before: chosen.size && chosen.url, after: preview, size: chosen.size ?? { width, height }, mode: "after" });
@@ -215,7 +224,7 @@ async function settled(envelope, query, previews) {
   const seen = await sizeOf(url);
   const size = chosen.size ?? seen ?? { width: envelope.width, height: envelope.height };
   // A browser that cannot show the format shows the last preview; the download is the whole result.
-  done = { url, shown: seen ? url : previews.at(-1), size, query, previews, parts: parts(), envelope };
+  done = { url, shown: seen ? url : previews.at(-1)?.url, size, query, previews, parts: parts(), envelope };
   const name = `${stem(chosen.file.name)}-restored.${ending(envelope.media_type)}`;
   [download.href, download.download] = [url, name];
   frames(previews);
@@ -290,8 +299,7 @@ async function lookFurther(view) {
 }
 
 function frames(previews) {
-  const shots = previews.map((preview, index) => [preview, `Step ${index + 1}`]);
-  film.replaceChildren(...shots.map(([url, name], index) => shot(url, name, index)));
+  film.replaceChildren(...previews.map(({ url, name }, index) => shot(url, name, index)));
   if (done) film.append(shot(done.shown, "Result", previews.length));
   film.hidden = false;
   press(done ? previews.length : previews.length - 1);

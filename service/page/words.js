@@ -27,7 +27,7 @@ export function bytes(count) {
 
 export const milliseconds = (count) => (count < 1000 ? `${Math.round(count)} ms` : `${(count / 1000).toFixed(count < 1e4 ? 2 : 1)} s`);
 export const sides = ({ width, height }) => `${width} × ${height}`;
-export const megapixels = (pixels) => `${Math.floor(pixels / 1e6)} megapixels`;
+export const megapixels = (pixels) => `${pixels < 1e7 ? (pixels / 1e6).toFixed(1) : Math.floor(pixels / 1e6)} megapixels`;
 
 const ENDINGS = { "image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/avif": "avif", "image/tiff": "tif" };
 export const ending = (type) => ENDINGS[type] ?? "bin";
