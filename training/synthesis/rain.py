@@ -8,7 +8,7 @@ from torch import Tensor
 from training.synthesis.draws import Dice, Pairs, quantise, windows, with_mean
 from training.synthesis.jpeg import some_compressed
 
-DRY = 0.12  # share of pictures without rain, whose target is themselves
+DRY = 0.18  # share of pictures without rain, whose target is themselves
 MEANS = (0.22, 0.75)  # of the clean pictures: rain falls before dark hills and bright skies, where streaks clip
 
 
