@@ -1,0 +1,141 @@
+"""What the scheduler promises, put to the test on a real engine: bytes alone and in any mix, and nothing left after cancellations."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchmarks.pictures import darkened, scene, to_x_in
+from service.engines.contract import Model
+from service.engines.embedded import EmbeddedEngine
+from service.pipeline import Pipeline, Work
+from service.scheduler import Call, Limits, Scheduler
+
+SIDES = ((64, 64), (64, 64), (33, 70), (120, 64), (150, 200))
+POOL = 24  # different works, of which mixes are drawn
+LONGEST = 0.3  # seconds after which, at most, a caller of the cancellation test leaves
+
+
+@dataclass(eq=False)
+class Room:
+    """A calibrated scheduler on the embedded engine, the model with small tiles, and every call that was made."""
+
+    pipeline: Pipeline
+    scheduler: Scheduler
+    model: Model
+    calls: list[Call]
+
+
+@asynccontextmanager
+async def room(folder: Path, name: str, largest: int) -> AsyncIterator[Room]:
+    """largest: a batch size to use even if it does not pay on this machine, so that mixed batches are what is tested."""
+    engine = EmbeddedEngine(folder)
+    calls: list[Call] = []
+    await engine.start()
+    found = engine.models()[name]
+    model = replace(found, spec=found.spec.model_copy(update={"tile": 64, "overlap": 16, "whole_max": 64 * 64}))
+    scheduler = Scheduler(engine, engine.instances, Limits(queue_megapixel_steps=float("inf")), on_call=calls.append)
+    pipeline = Pipeline(scheduler, scheduler)
+    ladder = await scheduler.calibrate(model)
+    ladder.gains = {size: 2.0 for size in (2, 4, 8, 16) if size <= largest}
+    try:
+        yield Room(pipeline, scheduler, model, calls)
+    finally:
+        pipeline.close()
+        await scheduler.close()
+        await engine.close()
+
+
+def works(model: Model, draw: random.Random) -> list[Work]:
+    """Different pictures, sizes, steps, seeds and callers."""
+    most = min(model.spec.max_steps, 5)
+    found = []
+    for k in range(POOL):
+        x_in = to_x_in(darkened(scene(*draw.choice(SIDES), seed=k, discs=40), draw.uniform(0, 6), seed=k))
+        steps = draw.randint(model.spec.min_steps, most)
+        found.append(Work(model, steps, draw.randrange(2**63), f"r{k}", f"c{draw.randrange(6)}", x_in))
+    return found
+
+
+@dataclass(frozen=True)
+class Mixes:
+    """mixes, of how many pictures in all; different: results whose bytes changed; rows: mean and most of a call."""
+
+    mixes: int
+    pictures: int
+    different: int
+    mean_rows: float
+    most_rows: int
+    exact: bool
+
+
+async def alone_and_mixed(folder: Path, name: str, mixes: int = 200, largest: int = 8) -> Mixes:
+    """Random mixes of works, each compared byte for byte with what it gives alone."""
+    draw = random.Random(0)
+    async with room(folder, name, largest) as place:
+        pool = works(place.model, draw)
+        alone = {work.request: (await place.pipeline.run(work)).x_0.tobytes() for work in pool}
+        place.calls.clear()
+        different = pictures = 0
+        for _ in range(mixes):
+            chosen = draw.sample(pool, draw.randint(2, 8))
+            results = await asyncio.gather(*(_later(place.pipeline, work, draw.random() * 0.02) for work in chosen))
+            different += sum(got != alone[work.request] for got, work in zip(results, chosen, strict=True))
+            pictures += len(chosen)
+        rows = [call.rows for call in place.calls]
+        exact = place.scheduler.costs.ladder((name, place.model.version, 64, 64)).exact
+        return Mixes(mixes, pictures, different, sum(rows) / len(rows), max(rows), exact)
+
+
+async def _later(pipeline: Pipeline, work: Work, seconds: float) -> bytes:
+    await asyncio.sleep(seconds)
+    return (await pipeline.run(work)).x_0.tobytes()
+
+
+@dataclass(frozen=True)
+class Cancellations:
+    """asked, of which cancelled before they were done; left: what the scheduler and the event loop still hold afterwards."""
+
+    asked: int
+    cancelled: int
+    pending: float
+    waiting: int
+    running: int
+    tasks: int
+    idle: bool
+    answers_after: bool
+
+
+async def cancellations(folder: Path, name: str, count: int = 1000, at_once: int = 16) -> Cancellations:
+    """Callers that leave at random moments, some at once; then one that stays."""
+    draw = random.Random(1)
+    async with room(folder, name, 8) as place:
+        pool = works(place.model, draw)
+        before, cancelled = len(asyncio.all_tasks()), 0
+        gate = asyncio.Semaphore(at_once)
+
+        async def leave(index: int) -> bool:
+            async with gate:
+                work = replace(draw.choice(pool), request=f"leaves-{index}")
+                task = asyncio.create_task(place.pipeline.run(work))
+                await asyncio.sleep(draw.random() * LONGEST)
+                task.cancel()
+                done = await asyncio.gather(task, return_exceptions=True)
+                return isinstance(done[0], asyncio.CancelledError)
+
+        cancelled = sum(await asyncio.gather(*(leave(index) for index in range(count))))
+        await _settled(place.scheduler)
+        scheduler, tasks = place.scheduler, len(asyncio.all_tasks()) - before
+        held = (scheduler.pending, scheduler.waiting, scheduler.running, tasks, scheduler.idle)
+        stays = await place.pipeline.run(pool[0])
+        return Cancellations(count, cancelled, *held, stays.x_0.shape[0] == 1)
+
+
+async def _settled(scheduler: Scheduler, seconds: float = 5.0) -> None:
+    """Calls that were cancelled stop at the network's next node."""
+    until = time.monotonic() + seconds
+    while scheduler.running and time.monotonic() < until:
+        await asyncio.sleep(0.01)
