@@ -1,0 +1,118 @@
+"""The examples do what they say, as processes of their own against a gateway on a real port."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.service.conftest import file_of, pixels_of, settings_for
+from tests.service.live import Live, live
+
+FOLDER = Path(__file__).resolve().parent.parent / "examples"
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    keys = f"anna {sha256(b'correct-horse').hexdigest()}\n"
+    with live(settings_for(tmp_path_factory.mktemp("examples"), keys=keys)) as running:
+        yield running
+
+
+@pytest.fixture
+def dark(tmp_path: Path) -> Path:
+    (tmp_path / "it's dark.png").write_bytes(file_of(pixels_of(24, 40)))
+    return tmp_path / "it's dark.png"
+
+
+def run(folder: Path, *command: str | Path, key: str = "correct-horse") -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "RDDM_API_KEY": key, "OMP_NUM_THREADS": "1"}
+    told = list(map(str, command))
+    return subprocess.run(told, check=False, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def needs(program: str) -> str:
+    found = shutil.which(program)
+    if found is None:
+        pytest.skip(f"{program} is not installed")
+    return found
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    with Image.open(path) as picture:
+        return picture.size
+
+
+def brighter(before: Path, after: Path) -> bool:
+    """Whether the fake network's half of the range was added, and nothing else done."""
+    pixels = [np.asarray(Image.open(path).convert("RGB"), int) for path in (before, after)]
+    return bool(np.abs(pixels[1] - pixels[0] - 64).max() <= 1)
+
+
+def test_curl(gateway: Live, dark: Path, tmp_path: Path) -> None:
+    needs("curl")
+    done = run(tmp_path, "bash", FOLDER / "curl.sh", dark, gateway.url)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert brighter(dark, tmp_path / "restored.png")
+    assert brighter(dark, tmp_path / "later.png")
+    assert size_of(tmp_path / "residual.png") == (40, 24)
+    assert size_of(tmp_path / "steps.png")[0] >= 4 * 40
+    assert json.loads((tmp_path / "answer.json").read_text())["media_type"] == "image/webp"
+    assert size_of(tmp_path / "generated.png") == (32, 32)
+    assert size_of(tmp_path / "sheet.png")[0] > 64
+    assert done.stdout.count("event: step") >= 3
+    assert done.stdout.count("event: result") == 2
+    assert "x-model: lowlight" in done.stdout.lower()
+    assert '"status":422' in done.stdout.replace(" ", "")
+
+
+def test_python_client(gateway: Live, dark: Path, tmp_path: Path) -> None:
+    command = (sys.executable, FOLDER / "restore.py", dark, "light.png", "--server", gateway.url)
+    done = run(tmp_path, *command, "--steps", "4")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("step ") >= 1
+    assert "lowlight, 4 steps" in done.stdout
+    assert brighter(dark, tmp_path / "light.png")
+    refused = run(tmp_path, *command, "--steps", "999")
+    assert refused.returncode == 1
+    assert "999" in refused.stderr
+
+
+def test_whole_folder(gateway: Live, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for number in range(6):
+        (tmp_path / "photos" / f"{number}.png").write_bytes(file_of(pixels_of(16 + number, 24, seed=number)))
+    (tmp_path / "photos" / "broken.png").write_bytes(b"no picture")
+    done = run(tmp_path, sys.executable, FOLDER / "folder.py", "photos", "restored", "--server", gateway.url)
+    assert done.returncode == 1
+    assert "6 of 7 pictures" in done.stdout
+    assert "broken.png" in done.stderr
+    assert all(brighter(tmp_path / "photos" / f"{k}.png", tmp_path / "restored" / f"{k}.png") for k in range(6))
+
+
+def test_javascript(gateway: Live, dark: Path, tmp_path: Path) -> None:
+    node = needs("node")
+    done = run(tmp_path, node, FOLDER / "restore.mjs", dark, "light.png", gateway.url)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "lowlight, 2 steps, 40 x 24" in done.stdout
+    assert brighter(dark, tmp_path / "light.png")
+    locked = run(tmp_path, node, FOLDER / "restore.mjs", dark, "light.png", gateway.url, key="wrong")
+    assert locked.returncode == 1
+    assert "(401)" in locked.stderr
+
+
+@pytest.mark.slow
+def test_the_pages_sample_is_this_script_s_still_life(tmp_path: Path) -> None:
+    """Rendered again, it is the committed file up to a JPEG's rounding."""
+    done = run(tmp_path, sys.executable, FOLDER / "still_life.py", "again.jpg")
+    assert (done.returncode, done.stderr) == (0, "")
+    shipped = FOLDER.parent / "service" / "page" / "sample-lowlight.jpg"
+    pixels = [np.asarray(Image.open(path), int) for path in (shipped, tmp_path / "again.jpg")]
+    assert np.abs(pixels[0] - pixels[1]).mean() < 0.5
