@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.service.conftest import file_of, pixels_of, settings_for
-from tests.service.live import Live, live
+from tests.service.on_port import Live, live
 
 FOLDER = Path(__file__).resolve().parent.parent / "examples"
 

@@ -24,7 +24,7 @@ from service.client.errors import retry_after
 from service.client.hands import BlockingHands
 from service.client.talks import Pause
 from tests.service.conftest import file_of, pixels_of, settings_for
-from tests.service.live import Live, live
+from tests.service.on_port import Live, live
 
 HEADS = {
     "content-type": "image/png",

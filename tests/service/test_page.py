@@ -25,7 +25,7 @@ from service.app import PAGE
 from service.client import Client
 from service.errors import EngineUnavailable
 from tests.service.conftest import file_of, pixels_of, settings_for
-from tests.service.live import Live, live
+from tests.service.on_port import Live, live
 
 pytestmark = pytest.mark.browser
 

@@ -1,0 +1,63 @@
+"""A gateway on a real port, in a thread of its own: for browsers, other processes, and clients that block."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from service.app import create_app
+from service.house import House, open_house
+from service.server import Server
+from service.settings import Settings
+from tests.service.window import FakeWindow
+
+PATIENCE = 30.0
+
+
+@dataclass(frozen=True)
+class Live:
+    """Where it listens, and what stands behind it."""
+
+    url: str
+    app: Any
+    window: FakeWindow
+
+    @property
+    def house(self) -> House:
+        return self.app.state.house
+
+    def until_idle(self) -> bool:
+        """Whether nothing is in work any more, within a few seconds."""
+        end = time.monotonic() + 10
+        while self.house.drain.working and time.monotonic() < end:
+            time.sleep(0.02)
+        return self.house.drain.working == 0
+
+
+@contextmanager
+def live(settings: Settings, window: FakeWindow | None = None) -> Iterator[Live]:
+    """The app on a free port of the loopback address, until the block ends."""
+    window = window or FakeWindow()
+    settings = settings.model_copy(update={"port": 0})
+    app = create_app(settings, lambda settings, metrics: open_house(settings, window, metrics))
+    server = Server(app, settings)
+    thread = threading.Thread(target=server.run, name="gateway")
+    thread.start()
+    try:
+        yield Live(f"http://127.0.0.1:{port_of(server, thread)}", app, window)
+    finally:
+        server.should_exit = True
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+
+
+def port_of(server: Server, thread: threading.Thread) -> int:
+    """The port that the system chose, once the server listens."""
+    end = time.monotonic() + PATIENCE
+    while not server.started:
+        assert thread.is_alive(), "the gateway did not start"
+        assert time.monotonic() < end, "the gateway took too long to start"
+        time.sleep(0.02)
+    return int(server.servers[0].sockets[0].getsockname()[1])
