@@ -1,0 +1,167 @@
+"""Figure 4: a DDIM against the RDDM that it converts to, over 5..100 steps. The DDIM is trained here, as a diffusers model."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import DDIMScheduler, UNet2DModel
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor, nn
+
+from benchmarks.reproduce.arms import Size, recipe_of, trained
+from benchmarks.reproduce.features import distance, trained_autoencoder
+from rddm.objective import Prediction, predict
+from rddm.sampler import Question, sample, trace
+from rddm.schedule import make_schedule
+from rddm.spec import Curve, ModelSpec, NamedSchedule
+from training.checkpoint import build
+from training.ddim import convert_ddim
+from training.network import DiffusersConfig
+from training.recipe import EmojiData
+from training.synthesis.draws import Dice
+from training.synthesis.emoji import emoji_sources
+
+STEP_COUNTS = (5, 10, 20, 50, 100)
+SIDE, BATCH, SEED = 32, 64, 11
+FEW = 8
+DDIM_SCHEDULE = NamedSchedule(alpha=Curve(name="ddim_linear"), beta2=Curve(name="ddim_linear"))
+
+
+@dataclass(frozen=True)
+class Point:
+    """One number of steps: Frechet distances of DDIM, of RDDM recomposed and of RDDM subtracting, clipped as diffusers does."""
+
+    steps: int
+    ddim: float
+    recomposed: float
+    subtracting: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Largest absolute difference from DDIM over all steps and pixels."""
+
+    steps: int
+    clip: bool
+    eta: float
+    update: str
+    largest: float
+
+
+def trained_ddim(size: Size, out: Path, console: Console) -> Path:
+    """A diffusers folder: trained with RDDM's trainer, for which DDIM's noise objective is one of its own."""
+    folder = out / "runs" / "ddim"
+    if (folder / "unet" / "config.json").is_file():
+        return folder
+    widths = (16, 32, 32) if size.widths else (128, 128, 256, 256)
+    model = UNet2DModel(
+        sample_size=SIDE,
+        block_out_channels=widths,
+        down_block_types=("DownBlock2D",) * len(widths),
+        up_block_types=("UpBlock2D",) * len(widths),
+        layers_per_block=1 if size.widths else 2,
+        norm_num_groups=8,
+    )
+    config = {key: value for key, value in dict(model.config).items() if not key.startswith("_")}
+    network = DiffusersConfig(unet=json.dumps(config), size_multiple=2 ** (len(widths) - 1))
+    spec = ModelSpec(
+        name="ddim",
+        task="generate",
+        licence="experiment",
+        start="noise",
+        condition=(),
+        objective="pred_noise",
+        schedule=DDIM_SCHEDULE,
+        image_size=(SIDE, SIDE),
+    )
+    source = emoji_sources(SIDE)[0]
+    found, _ = trained(
+        recipe_of(spec, network, EmojiData(kind="emoji", size=SIDE), size), source, out / "runs" / "ddim-run", console
+    )
+    found.unet.save_pretrained(folder / "unet")
+    DDIMScheduler().save_pretrained(folder / "scheduler")
+    return folder
+
+
+def fields(count: int, pictures: int) -> list[Tensor]:
+    """The noise that both samplers use, k = 0 for the start."""
+    generator = torch.Generator().manual_seed(SEED)
+    return [torch.randn(pictures, 3, SIDE, SIDE, generator=generator) for _ in range(count)]
+
+
+@torch.inference_mode()
+def ddim_states(unet: nn.Module, steps: int, clip: bool, eta: float, noise: list[Tensor]) -> list[Tensor]:
+    """diffusers' own loop: x after every step."""
+    scheduler = DDIMScheduler(clip_sample=clip)
+    scheduler.set_timesteps(steps)
+    x, states = noise[0], []
+    for i, t in enumerate(scheduler.timesteps):
+        out = unet(x, t).sample
+        x = scheduler.step(out, t, x, eta=eta, variance_noise=noise[i + 1] if eta else None).prev_sample
+        states.append(x)
+    return states
+
+
+@torch.inference_mode()
+def rddm_states(network: nn.Module, spec: ModelSpec, steps: int, noise: list[Tensor]) -> list[Tensor]:
+    """The converted model's: x after every step."""
+    schedule, x_in = make_schedule(spec.schedule, spec.timesteps), torch.zeros_like(noise[0])
+
+    def answer(question: Question) -> Prediction:
+        outputs = network(question.x_t, None, torch.tensor([question.time] * len(x_in)))
+        return predict(spec, schedule, outputs, question.x_t, x_in, question.t)
+
+    return list(trace(sample(spec, schedule, x_in, lambda k: noise[k], steps), answer))[1:]
+
+
+def variant(spec: ModelSpec, clip: bool, eta: float, update: str) -> ModelSpec:
+    """The converted spec with clipping, eta and update exchanged."""
+    bound = 1.0 if clip else None
+    return spec.model_copy(update={"image_clip": bound, "residual_clip": bound, "eta": eta, "update": update})
+
+
+def differences(network: nn.Module, spec: ModelSpec) -> list[Difference]:
+    """The equivalence table, on a few pictures."""
+    table = []
+    cases = [(s, c, e, u) for s in STEP_COUNTS for c in (False, True) for e in (0.0, 1.0) for u in ("noise", "recomposed")]
+    for steps, clip, eta, update in track(cases, "differences"):
+        noise = fields(steps + 1 if eta else 1, FEW)
+        theirs = ddim_states(network.unet, steps, clip, eta, noise)
+        ours = rddm_states(network, variant(spec, clip, eta, update), steps, noise)
+        largest = max(float((a - b).abs().max()) for a, b in zip(ours, theirs, strict=True))
+        table.append(Difference(steps, clip, eta, update, largest))
+    return table
+
+
+def points(network: nn.Module, spec: ModelSpec, size: Size, out: Path) -> list[Point]:
+    """Frechet distances over the step counts, eta 0, clipped."""
+    source, held_out = emoji_sources(SIDE)
+    space = trained_autoencoder(source, SIDE, out / "runs" / "autoencoder-32.safetensors")
+    count = 2 * size.pictures
+    reference = held_out.draw(8 * size.pictures, Dice(torch.Generator().manual_seed(SEED))).target
+    noise = fields(1, count)[0].split(BATCH)
+
+    def measured(states: Callable[[list[Tensor]], list[Tensor]]) -> float:
+        return distance(space, torch.cat([states([part])[-1].clamp(-1, 1) for part in noise]), reference)
+
+    found = []
+    for steps in track(STEP_COUNTS, "figure 4"):
+        found.append(
+            Point(
+                steps,
+                measured(lambda part, steps=steps: ddim_states(network.unet, steps, True, 0.0, part)),
+                measured(lambda part, steps=steps: rddm_states(network, variant(spec, True, 0.0, "recomposed"), steps, part)),
+                measured(lambda part, steps=steps: rddm_states(network, variant(spec, True, 0.0, "noise"), steps, part)),
+            )
+        )
+    return found
+
+
+def run(size: Size, out: Path, console: Console) -> tuple[list[Point], list[Difference]]:
+    """Both halves of the figure."""
+    checkpoint = convert_ddim(trained_ddim(size, out, console), "ddim", "experiment")
+    network = build(checkpoint)
+    return points(network, checkpoint.spec, size, out), differences(network, checkpoint.spec)
