@@ -32,10 +32,10 @@ def dark(tmp_path: Path) -> Path:
     return tmp_path / "it's dark.png"
 
 
-def run(folder: Path, *command: str | Path, key: str = "correct-horse") -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *command: str | Path, key: str = "correct-horse", timeout: float = 120) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "RDDM_API_KEY": key, "OMP_NUM_THREADS": "1"}
     told = list(map(str, command))
-    return subprocess.run(told, check=False, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(told, check=False, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout)
 
 
 def needs(program: str) -> str:
@@ -109,9 +109,10 @@ def test_javascript(gateway: Live, dark: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_pages_sample_is_this_script_s_still_life(tmp_path: Path) -> None:
     """Rendered again, it is the committed file up to a JPEG's rounding."""
-    done = run(tmp_path, sys.executable, FOLDER / "still_life.py", "again.jpg")
+    done = run(tmp_path, sys.executable, FOLDER / "still_life.py", "again.jpg", timeout=800)
     assert (done.returncode, done.stderr) == (0, "")
     shipped = FOLDER.parent / "service" / "page" / "sample-lowlight.jpg"
     pixels = [np.asarray(Image.open(path), int) for path in (shipped, tmp_path / "again.jpg")]

@@ -132,17 +132,20 @@ function state(name) {
 
 // The work
 
-function begin() {
+function begin(text) {
   running = new AbortController();
+  waiting.begin(text);
+  go.hidden = true;
+  cancel.hidden = false;
+}
+
+function beginAnew() {
   clear();
   mark("after");
   state("running");
   find(".unseen").hidden = true;
   if (chosen.size) viewer.show({ before: chosen.url, after: null, size: chosen.size, mode: "before" });
-  waiting.begin("Sending the picture");
-  go.hidden = true;
-  cancel.hidden = false;
-  return running;
+  begin("Sending the picture");
 }
 
 function finish() {
@@ -178,11 +181,12 @@ export async function restore() {
   if (!chosen || running) return;
   if (!valid() || tooLarge()) return;
   const query = settings();
-  begin();
+  beginAnew();
   await work(async ({ signal }) => {
     const previews = [];
-    const envelope = await run("restore", query, form(), { signal, onStep: (step) => arrived(step, previews) });
-    await settled(envelope, query, previews);
+    const onStep = (step) => signal.aborted || arrived(step, previews);
+    const envelope = await run("restore", query, form(), { signal, onStep });
+    await settled(envelope, query, previews, signal);
   }, restore);
   if (!done && chosen.size) viewer.show({ before: chosen.url, after: null, size: chosen.size, mode: "before" });
   if (!done) {
@@ -219,9 +223,10 @@ function arrived({ step, steps: all, preview, width, height }, previews) {
   frames(previews);
 }
 
-async function settled(envelope, query, previews) {
+async function settled(envelope, query, previews, signal) {
   const { blob, url } = urlOf(toBlob(envelope.image, envelope.media_type));
   const seen = await sizeOf(url);
+  signal.throwIfAborted();
   const size = chosen.size ?? seen ?? { width: envelope.width, height: envelope.height };
   // A browser that cannot show the format shows the last preview; the download is the whole result.
   done = { url, shown: seen ? url : previews.at(-1)?.url, size, query, previews, parts: parts(), envelope };
@@ -284,8 +289,7 @@ function lookAt(after, mode, label, pressed) {
 async function lookFurther(view) {
   if (!done[view]) {
     if (running) return;
-    running = new AbortController();
-    waiting.begin(view === "residual" ? "Asking for the residual" : "Asking for the steps");
+    begin(view === "residual" ? "Asking for the residual" : "Asking for the steps");
     await work(async ({ signal }) => {
       const answer = urlOf(await picture("restore", { ...done.query, format: "", return: view }, form(), signal));
       done[view] = { url: answer.url, size: await sizeOf(answer.url) };
@@ -340,7 +344,7 @@ function listen() {
   cancel.addEventListener("click", () => running?.abort());
   find("#sample").addEventListener("click", trySample);
   find("#curl").addEventListener("click", () => showCurl(command(address("restore", done.query).href, done.parts, download.download)));
-  find(".picked label").addEventListener("keydown", (event) => [" ", "Enter"].includes(event.key) && (event.preventDefault(), file.click()));
+  for (const button of room.querySelectorAll("[data-do=choose]")) button.addEventListener("click", () => file.click());
   for (const segment of segments) segment.addEventListener("click", () => look(segment.dataset.view));
   find(".segments").addEventListener("keydown", turn);
   find(".zoom").addEventListener("click", ({ target }) => zoom(target.closest("[data-zoom]")?.dataset.zoom));

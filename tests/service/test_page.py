@@ -468,10 +468,13 @@ def test_a_sheet_is_one_picture(page: Page) -> None:
 
 def test_everything_works_by_keyboard_alone(page: Page) -> None:
     page.run("document.body.focus()")
+    passed = []
     for _ in range(12):
         page.press(Keys.TAB)
+        passed.append(page.driver.switch_to.active_element.text)
         if page.driver.switch_to.active_element.get_attribute("id") == "sample":
             break
+    assert "Choose a picture" in passed
     assert page.driver.switch_to.active_element.get_attribute("id") == "sample"
     assert "solid" in page.run("return getComputedStyle(document.activeElement).outlineStyle")
     page.press(Keys.ENTER)
