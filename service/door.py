@@ -13,12 +13,13 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import ServiceError, SlowSender, TooLarge, UnsupportedMedia
+from service.errors import HeadTooLarge, ServiceError, SlowSender, TooLarge, UnsupportedMedia
 from service.problems import of_error, respond
 
 REQUEST_ID = ContextVar("request_id", default="-")
 GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 LINGER_SECONDS = 5.0
+HEAD_BYTES, HEAD_LINES = 32 * 1024, 200
 CLIENT_GONE = 499  # the status that logs and metrics show where nobody was left to read one
 log = logging.getLogger("rddm.access")
 
@@ -134,6 +135,7 @@ class _Passage:
 
     async def _enter(self) -> None:
         try:
+            _check_head(self._scope)
             _check_encoding(self._scope)
             await self._body.check_length()
             await self._app(self._scope, self._body.receive, self._answer)
@@ -179,6 +181,18 @@ class _Passage:
                 }
             },
         )
+
+
+def _check_head(scope: Scope) -> None:
+    """The HTTP parser bounds what it has to keep; a head that comes in one piece passes it."""
+    length = (
+        len(scope.get("raw_path", b""))
+        + len(scope["query_string"])
+        + sum(len(name) + len(value) for name, value in scope["headers"])
+    )
+    if length > HEAD_BYTES or len(scope["headers"]) > HEAD_LINES:
+        told = f"the address and {len(scope['headers'])} headers have {length} bytes"
+        raise HeadTooLarge(f"{told}; at most {HEAD_BYTES} in {HEAD_LINES} headers are allowed")
 
 
 def _check_encoding(scope: Scope) -> None:

@@ -12,6 +12,7 @@ ServiceError
 ├─ UnsupportedMedia     415  not a kind of file that is read here
 ├─ InvalidValue         422  a value or key that is not allowed
 ├─ QueueFull            429  too much waits already, or the caller's quota is spent
+├─ HeadTooLarge         431  the address and headers are over a limit
 ├─ BadAnswer            500  the engine's answer has the wrong shape or is not finite
 ├─ EngineUnavailable    503  no engine answers
 │  └─ OutOfMemory      503  the engine has no room for this batch: the scheduler tries a smaller one
@@ -78,6 +79,10 @@ class UnsupportedMedia(ServiceError):
 
 class InvalidValue(ServiceError):
     status, slug, title = 422, "invalid-value", "A value is not allowed"
+
+
+class HeadTooLarge(ServiceError):
+    status, slug, title = 431, "head-too-large", "The address and headers are over a limit"
 
 
 class QueueFull(ServiceError):

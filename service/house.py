@@ -178,7 +178,7 @@ async def calibrate(repository: Repository, scheduler: Scheduler) -> None:
     """Measure every model; one that does not answer now is measured by its first batches."""
     for name, model in repository.models().items():
         try:
-            await scheduler.calibrate(model)
+            await scheduler.ensure(model)
         except EngineUnavailable as error:
             log.warning("model %s could not be measured: %s", name, error.detail)
 

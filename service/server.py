@@ -7,10 +7,10 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from service.door import HEAD_BYTES
 from service.house import House
 from service.settings import Settings
 
-HEADER_BYTES = 32 * 1024
 KEEP_ALIVE_SECONDS = 30
 LAST_SECONDS = 5  # for answers that are on their way when everything is done
 
@@ -31,7 +31,7 @@ class Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 http="h11",
-                h11_max_incomplete_event_size=HEADER_BYTES,
+                h11_max_incomplete_event_size=HEAD_BYTES,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=LAST_SECONDS,
             )

@@ -42,6 +42,10 @@ def chosen_seed() -> int:
 class Pace(Protocol):
     """What knows how many steps can be taken in time (service.scheduler)."""
 
+    async def ensure(self, model: Model) -> object:
+        """Measure the model, unless that was done."""
+        ...
+
     def steps_within(self, model: Model, height: int, width: int, asked: int, seconds: float, caller: str) -> int:
         """At most `asked`. Raises DeadlineExceeded if even the model's fewest take longer."""
         ...
@@ -129,6 +133,7 @@ class Studio:
         watch = Watch()
         with self._repository.lease(self.restoring(order.task)) as model:
             steps = self._steps(model.spec, order.steps)
+            await self._pace.ensure(model)
             with watch.measure("decode"):
                 picture = await self._workshop.decode(sources.image)
                 mask = await self._mask(sources, picture, model.spec)
@@ -167,9 +172,12 @@ class Studio:
         self._check_count(order.n, seed)
         with self._repository.lease(self.generating(order.model)) as model:
             steps = self._steps(model.spec, order.steps)
+            await self._pace.ensure(model)
             height, width = model.spec.image_size or (0, 0)
             steps, deadline = self._in_time(order, model, (height, width), steps, asked, order.n), self._deadline(order, asked)
-            works = [Work(model, steps, seed + k, asked.request, asked.caller.name, deadline=deadline) for k in range(order.n)]
+            works = [
+                Work(model, steps, seed + k, f"{asked.request}-{k}", asked.caller.name, deadline=deadline) for k in range(order.n)
+            ]
             with self._paid(asked.caller, order.n * megapixel_steps(model.spec, height, width, steps)), watch.measure("sample"):
                 results = await _together(self._corridor, works, on_step)
             with watch.measure("encode"):

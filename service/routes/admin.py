@@ -28,7 +28,7 @@ router = APIRouter(
 async def load(name: str, house: HouseNow) -> dict[str, Any]:
     """Load the newest version on disk; the old one answers until the new one has given its golden answer."""
     model = await house.repository.load(name)
-    await house.scheduler.calibrate(model)
+    await house.scheduler.ensure(model)
     return {"name": name, "version": model.version, "digest": model.digest, "loaded": True}
 
 

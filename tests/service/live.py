@@ -1,63 +1,112 @@
-"""A gateway on a real port, in a thread of its own: for browsers, other processes, and clients that block."""
+"""The gateway as it really runs: uvicorn on a socket, in a thread of the test's process."""
 
+import asyncio
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
+import httpx
+
 from service.app import create_app
-from service.house import House, open_house
+from service.house import open_house
 from service.server import Server
 from service.settings import Settings
 from tests.service.window import FakeWindow
 
-PATIENCE = 30.0
 
-
-@dataclass(frozen=True)
 class Live:
-    """Where it listens, and what stands behind it."""
+    """A server on a port of its own."""
 
-    url: str
-    app: Any
-    window: FakeWindow
+    def __init__(self, settings: Settings, window: FakeWindow) -> None:
+        self.window = window
+        self.app = create_app(settings, lambda settings, metrics: open_house(settings, window, metrics))
+        self.server = Server(self.app, settings)
+        self._thread = threading.Thread(target=lambda: asyncio.run(self.server.serve()), daemon=True)
 
-    @property
-    def house(self) -> House:
-        return self.app.state.house
+    def start(self) -> None:
+        self._thread.start()
+        until = time.monotonic() + 20
+        while not self.server.started:
+            assert time.monotonic() < until, "the server did not start"
+            time.sleep(0.01)
+        self.port = self.server.servers[0].sockets[0].getsockname()[1]
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
 
-    def until_idle(self) -> bool:
-        """Whether nothing is in work any more, within a few seconds."""
-        end = time.monotonic() + 10
-        while self.house.drain.working and time.monotonic() < end:
-            time.sleep(0.02)
-        return self.house.drain.working == 0
+    def stop(self) -> None:
+        self.client.close()
+        self.server.should_exit = True
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+
+    def raw(self, *pieces: bytes, pause: float = 0.0, half_close: bool = False) -> bytes:
+        """Send bytes as they are, with pauses between them, and read whatever comes until the end or for some seconds."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
+            try:
+                for piece in pieces:
+                    connection.sendall(piece)
+                    time.sleep(pause)
+                if half_close:
+                    connection.shutdown(socket.SHUT_WR)
+                return read_answer(connection)
+            except (ConnectionError, TimeoutError):
+                return b""
+
+    def hang_up(self, *pieces: bytes, pause: float = 0.05) -> None:
+        """Send bytes, and be gone."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
+            for piece in pieces:
+                connection.sendall(piece)
+                time.sleep(pause)
+
+    def idle(self, seconds: float = 5.0) -> dict[str, Any]:
+        """What is still held once everything should have been let go of."""
+        house = self.app.state.house
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            held = {
+                "pending": round(house.scheduler.pending, 9),
+                "waiting": house.scheduler.waiting,
+                "running": house.scheduler.running,
+                "orders": house.drain.working,
+            }
+            if not any(held.values()):
+                break
+            time.sleep(0.01)
+        return held
+
+
+def read_answer(connection: socket.socket) -> bytes:
+    """The head and the body of one answer."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        piece = connection.recv(65536)
+        if not piece:
+            return data
+        data += piece
+    head, _, body = data.partition(b"\r\n\r\n")
+    lengths = [line.split(b":")[1] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")]
+    while lengths and len(body) < int(lengths[0]):
+        piece = connection.recv(65536)
+        if not piece:
+            break
+        body += piece
+    return head + b"\r\n\r\n" + body
+
+
+def status_of(answer: bytes) -> int:
+    """The status in an answer's first line, 0 without one."""
+    words = answer.split(b" ", 2)
+    return int(words[1]) if len(words) > 1 and words[0].startswith(b"HTTP/") else 0
 
 
 @contextmanager
 def live(settings: Settings, window: FakeWindow | None = None) -> Iterator[Live]:
-    """The app on a free port of the loopback address, until the block ends."""
-    window = window or FakeWindow()
-    settings = settings.model_copy(update={"port": 0})
-    app = create_app(settings, lambda settings, metrics: open_house(settings, window, metrics))
-    server = Server(app, settings)
-    thread = threading.Thread(target=server.run, name="gateway")
-    thread.start()
+    server = Live(settings, window or FakeWindow())
+    server.start()
     try:
-        yield Live(f"http://127.0.0.1:{port_of(server, thread)}", app, window)
+        yield server
     finally:
-        server.should_exit = True
-        thread.join(PATIENCE)
-        assert not thread.is_alive()
-
-
-def port_of(server: Server, thread: threading.Thread) -> int:
-    """The port that the system chose, once the server listens."""
-    end = time.monotonic() + PATIENCE
-    while not server.started:
-        assert thread.is_alive(), "the gateway did not start"
-        assert time.monotonic() < end, "the gateway took too long to start"
-        time.sleep(0.02)
-    return int(server.servers[0].sockets[0].getsockname()[1])
+        server.stop()
