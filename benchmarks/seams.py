@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,9 @@ LINE = 2  # pixels beside a tile's border that count as the border
 
 @dataclass(frozen=True)
 class Seam:
-    """border: mean gradient at tile borders over that elsewhere, tiled relative to whole (1: none); overlap: likewise where tiles overlap.
+    """border: mean gradient at tile borders over that elsewhere, tiled relative to whole (1: no seam).
 
-    difference: the same ratio on tiled minus whole. psnr: tiled against whole, dB.
+    overlap: likewise where tiles overlap. difference: the same ratio on tiled minus whole. psnr: tiled against whole, dB.
     """
 
     picture: str
@@ -43,9 +44,9 @@ def lines(starts: Iterable[int], tile: int, length: int) -> tuple[NDArray[np.boo
     """Which of the length-1 gaps between pixels lie at a tile's border, and which where tiles overlap."""
     begins = sorted(set(starts))
     border, overlap = np.zeros(length - 1, bool), np.zeros(length - 1, bool)
-    for edge in {start for start in begins[1:]} | {start + tile for start in begins[:-1]}:
+    for edge in {*begins[1:]} | {start + tile for start in begins[:-1]}:
         border[max(0, edge - 1 - LINE + 1) : edge + LINE - 1] = True
-    for before, after in zip(begins, begins[1:], strict=False):
+    for before, after in pairwise(begins):
         overlap[after : before + tile] = True
     return border, overlap
 

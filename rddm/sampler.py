@@ -152,8 +152,9 @@ def sample(spec: ModelSpec, schedule: Schedule, x_in: Array, noise: Noise, steps
     x_t = start(spec, schedule, x_in, noise(0))
     plan = [(remove, *step) for remove in PASSES[spec.order] for step in grid]
     for i, (remove, t, t_next) in enumerate(plan, start=1):
-        prediction = yield Question(x_t, t, times(spec, schedule, t), i, len(plan))
-        x_t = update(spec, schedule, x_t, prediction, t, t_next, partial(next, fields), remove)
+        question = Question(x_t, t, times(spec, schedule, t), i, len(plan))
+        # No name for the answer: it would hold three arrays of the picture's size until the next one comes.
+        x_t = update(spec, schedule, x_t, (yield question), t, t_next, partial(next, fields), remove)
     return x_t
 
 

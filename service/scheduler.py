@@ -325,6 +325,7 @@ class Scheduler:
             again = self._reconsidered(batch, error)
         self._running.discard(batch)
         for item in batch.items:
+            item.batch = None  # or the cycle would hold the batch's arrays until the garbage collector comes by
             item.flow.running -= 1
             if item in again:
                 self._enqueue(item, again=True)

@@ -1,7 +1,9 @@
 """The corridor gives what the sampler would give if the network saw the whole picture, for any size, and leaves nothing behind."""
 
 import asyncio
+import gc
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from rddm.tiling import context, pad, plan
 from service.admission import load_of, megapixel_steps
 from service.errors import DeadlineExceeded, EngineUnavailable, InvalidValue
 from service.pipeline import Pipeline, Result, Step, Work
+from service.scheduler import Scheduler
 from tests.service.fakes import FakeEngine, model_of, picture
 
 SIZES = [(1, 1), (2, 3), (64, 64), (50, 40), (200, 133), (1, 500), (9, 4200), (300, 500)]
@@ -160,3 +163,19 @@ async def test_answers_that_arrive_in_any_order_give_the_same_bytes() -> None:
 
     results: list[Result] = [await Pipeline(engine).run(work_of(300, 500)) for engine in (FakeEngine(), Shuffled())]
     assert results[0].x_0.tobytes() == results[1].x_0.tobytes()
+
+
+async def test_a_large_picture_costs_few_whole_size_arrays() -> None:
+    work = work_of(1024, 1100, steps=2)
+    pipeline = Pipeline(Scheduler(FakeEngine()))
+    gc.collect()
+    gc.disable()  # nothing may wait for the collector of cycles
+    tracemalloc.start()
+    try:
+        await pipeline.run(work)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    tiles_ahead = 32 * 9 * 64 * 64 * 4
+    assert peak < 3.3 * work.x_in.nbytes + tiles_ahead  # x_t, the blended outputs, x_0, and a band
