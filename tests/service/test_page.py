@@ -573,6 +573,20 @@ def test_the_page_takes_nothing_from_another_host(page: Page, gateway: Live) -> 
     assert {name for name in names if not name.startswith((gateway.url, "data:", "blob:"))} == set()
 
 
+def test_the_reference_shows_every_route_of_the_openapi_document(page: Page, gateway: Live) -> None:
+    expected = {f"{method.upper()} {path}" for path, methods in gateway.app.openapi()["paths"].items() for method in methods}
+    page.driver.get(page.url + "static/reference.html#post-restore")
+    page.until(lambda: len(page.all("#operations section")) == len(expected))
+    assert {" ".join(heading.text.split()) for heading in page.all("#operations h3")} == expected
+    page.until(lambda: abs(page.run("return document.querySelector('#post-restore').getBoundingClientRect().top")) < 100)
+    assert "0 to 2^63 - 1" in page.text("#post-restore")
+    assert page.run(CONTRAST) == []
+    names = page.run("return performance.getEntriesByType('resource').map((entry) => entry.name)")
+    assert all(name.startswith(gateway.url) for name in names)
+    page.size(360, 760)
+    assert page.run("return document.documentElement.scrollWidth") <= 360
+
+
 def test_two_pages_are_served_side_by_side(page: Page, gateway: Live, dark: Path) -> None:
     """A second caller works while the page's own request runs."""
     gateway.window.seconds = 0.2
