@@ -1,4 +1,7 @@
-"""How memory and time grow with the picture, each size in a process of its own: `python -m benchmarks.growth REPOSITORY MODEL H W STEPS`."""
+"""How memory and time grow with the picture, each size in a process of its own.
+
+One of them: `python -m benchmarks.growth REPOSITORY MODEL HEIGHT WIDTH STEPS`.
+"""
 
 import asyncio
 import json
@@ -26,7 +29,7 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True)
 class Growth:
-    """One picture. base_mib: resident before it came; peak_mib: the most while it was sampled; network: megapixel-steps computed."""
+    """One picture. base_mib: resident before it is sampled; peak_mib: the most until it is done; network: megapixel-steps."""
 
     width: int
     height: int
