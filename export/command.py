@@ -11,11 +11,13 @@ from rich.table import Table
 def parser() -> argparse.ArgumentParser:
     """What the verb is told."""
     verb = argparse.ArgumentParser(prog="rddm export", description=main.__doc__)
-    verb.add_argument("checkpoint", type=Path, help="folder of a checkpoint, as `rddm train` and `rddm import` write it")
+    verb.add_argument(
+        "source", type=Path, help="a checkpoint's folder, as `rddm train` and `rddm import` write it; with --tensorrt a repository"
+    )
     verb.add_argument(
         "-o", "--output", type=Path, default=Path("model_repository"), help="the model repository (default: %(default)s)"
     )
-    verb.add_argument("--version", type=int, help="number of the version (default: one more than the newest there)")
+    verb.add_argument("--version", type=_version, help="number of the version (default: one more than the newest there)")
     verb.add_argument("--replace", action="store_true", help="overwrite that version if it is there")
     verb.add_argument(
         "--weights",
@@ -23,39 +25,61 @@ def parser() -> argparse.ArgumentParser:
         default="auto",
         help="how the file stores them; arithmetic is float32 (default: fp16 where no answer moves by a quarter of an 8-bit level)",
     )
+    verb.add_argument(
+        "--tensorrt",
+        action="store_true",
+        help="build TensorRT plans of a repository, in a folder under OUTPUT named after GPU and TensorRT; prints that folder",
+    )
+    verb.add_argument("--where", action="store_true", help="with --tensorrt: only print the folder; fails if it is not built")
     return verb
 
 
 def main(argv: list[str]) -> int:
     """Turn a checkpoint into a model that the gateway and Triton serve."""
     given = parser().parse_args(argv)
-    if given.version is not None and given.version < 1:
-        print(f"rddm export: --version {given.version} must be at least 1", file=sys.stderr)
-        return 2
+    try:
+        return _to_plans(given) if given.tensorrt else _to_onnx(given)
+    except (OSError, ValueError, RuntimeError) as error:
+        print(f"rddm export: {error}", file=sys.stderr)
+        return 1
+
+
+def _version(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of at least 1")
+    return int(text)
+
+
+def _to_onnx(given: argparse.Namespace) -> int:
     from export.release import release  # noqa: PLC0415  torch takes seconds to import; --help should not
     from training.checkpoint import build, load_checkpoint  # noqa: PLC0415
 
     console = Console()
-    try:
-        checkpoint = load_checkpoint(given.checkpoint)
-        with console.status(f"exporting {checkpoint.spec.name} and comparing it with torch; up to a minute"):
-            written = release(
-                build(checkpoint),
-                checkpoint.spec,
-                checkpoint.facts,
-                given.output,
-                given.version,
-                replace=given.replace,
-                weights=given.weights,
-            )
-    except (OSError, ValueError) as error:
-        print(f"rddm export: {error}", file=sys.stderr)
-        return 1
+    checkpoint = load_checkpoint(given.source)
+    with console.status(f"exporting {checkpoint.spec.name} and comparing it with torch; up to a minute"):
+        network = build(checkpoint)
+        written = release(
+            *(network, checkpoint.spec, checkpoint.facts, given.output, given.version),
+            replace=given.replace,
+            weights=given.weights,
+        )
     table = Table("batch x height x width", "deviation from torch", title=f"{written.path}, version {written.model.version}")
     for comparison in written.comparisons:
         table.add_row(" x ".join(map(str, comparison.shape)), f"{comparison.deviation:.1e}")
     console.print(table)
-    console.print(
-        f"{written.size / 1e6:.2f} MB, weights stored as {written.weights} (fp16 moves the answers by {written.rounding:.1e})"
-    )
+    told = f"weights stored as {written.weights} (fp16 moves the answers by {written.rounding:.1e})"
+    console.print(f"{written.size / 1e6:.2f} MB, {told}")
+    return 0
+
+
+def _to_plans(given: argparse.Namespace) -> int:
+    from export.tensorrt import Trtexec, build_repository, built, gpu_name  # noqa: PLC0415  needs onnx, which --help does not
+
+    trtexec, gpu = Trtexec.find(), gpu_name()
+    if given.where:
+        print(built(given.source, given.output, trtexec, gpu))
+        return 0
+    console = Console(stderr=True)  # the folder alone goes to stdout
+    with console.status("building TensorRT plans; minutes for each model"):
+        print(build_repository(given.source, given.output, trtexec, gpu, console.print))
     return 0

@@ -1,5 +1,8 @@
 """Calls of an engine, with less to write."""
 
+import asyncio
+from collections.abc import Callable
+
 import numpy as np
 
 from service.engines.contract import Array, Engine, Ticket
@@ -32,3 +35,10 @@ class Asking:
         time = np.full((1, 2), seconds * ROUNDS_PER_SECOND, dtype=np.float32)
         [answer] = await self.engine.predict(picture(), None, time, ticket("slow", **facts))  # type: ignore[arg-type]
         return answer
+
+
+async def until(holds: Callable[[], object], seconds: float = 10) -> None:
+    """Wait until it holds. Raises TimeoutError."""
+    async with asyncio.timeout(seconds):
+        while not holds():  # noqa: ASYNC110  what is waited for happens in another process
+            await asyncio.sleep(0.05)

@@ -8,7 +8,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from export.configuration import ONNX, to_text
-from export.release import described, golden_of
+from export.release import golden_of
+from export.repository import described
 from rddm.model import Model
 from rddm.spec import ModelSpec
 from tests.models import tiny_spec

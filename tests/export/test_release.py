@@ -11,7 +11,8 @@ import torch
 
 from export import release as released
 from export.graph import IR_VERSION, OPSET, TOLERANCE, compare, plain, rounded, to_onnx
-from export.release import Release, described, release
+from export.release import Release, release
+from export.repository import described
 from rddm.model import golden_input
 from rddm.spec import ModelSpec
 from tests.models import release_tiny, tiny_network, tiny_spec

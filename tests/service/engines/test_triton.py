@@ -88,7 +88,7 @@ async def test_triton_batches_what_waits(engine: TritonEngine, server: Server) -
     inferences, executions, _ = await counts()
     await asyncio.gather(*(Asking(engine).slow(0.3) for _ in range(9)))
     async with asyncio.timeout(5):  # Triton counts a call a moment after it has answered it
-        while (after := await counts())[0] - inferences < 9:
+        while (after := await counts())[0] - inferences < 9:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     assert after[1] - executions < 9
     assert max(after[2]) > 1

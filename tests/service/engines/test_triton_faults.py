@@ -20,7 +20,7 @@ from rddm.schedule import make_schedule
 from service.engines.regions import FOLDER, PREFIX
 from service.engines.triton import TritonEngine
 from service.errors import BadAnswer, EngineUnavailable, QueueFull, ServiceError, UnknownModel
-from tests.calls import Asking, picture, ticket
+from tests.calls import Asking, picture, ticket, until
 from tests.graphs import altered, put
 from tests.models import tiny_spec
 from tests.service.engines.conftest import started
@@ -133,7 +133,7 @@ async def test_a_new_version_that_answers_wrongly_never_gets_traffic(own_server:
         before = await Asking(engine).tiny()
         graph = onnx.load(repository / "tiny" / "1" / "model.onnx")
         put(repository, tiny_spec(), altered(graph, how), 2, engine.models()["tiny"])
-        with pytest.raises(EngineUnavailable, match="finite|golden|shape"):
+        with pytest.raises(EngineUnavailable, match=r"finite|golden|shape"):
             await engine.load("tiny")
         assert engine.models()["tiny"].version == 1
         await engine.check("tiny")
@@ -201,9 +201,7 @@ async def test_another_gateway_follows_a_new_version(own_server: Server, reposit
     async with gateway(own_server) as one, gateway(own_server) as other:
         shutil.copytree(second_version / "tiny", repository / "tiny", dirs_exist_ok=True)
         await one.load("tiny")
-        async with asyncio.timeout(5):
-            while other.models()["tiny"].version != 2:
-                await asyncio.sleep(0.05)
+        await until(lambda: other.models()["tiny"].version == 2)
         await Asking(other).tiny(version=2)
 
 
@@ -214,9 +212,7 @@ async def test_models_go_and_come_back(own_server: Server) -> None:
             assert set(engine.models()) == {"slow"}
             await asyncio.sleep(0.5)
             await Asking(other).tiny(version=held.version)
-        async with asyncio.timeout(5):
-            while "tiny" in other.models():
-                await asyncio.sleep(0.05)
+        await until(lambda: "tiny" not in other.models())
         with pytest.raises(UnknownModel):
             await Asking(engine).tiny()
         await engine.load("tiny")
@@ -249,9 +245,7 @@ async def test_a_server_that_dies_mid_request_is_replaced_from_the_step_it_was_a
         assert (engine.events["retried"], engine.events["lost"]) == (1, 0)
         await engine.check("tiny")  # one healthy server is left
         await asyncio.to_thread(own_server.start)
-        async with asyncio.timeout(20):
-            while engine.broken:
-                await asyncio.sleep(0.1)
+        await until(lambda: not engine.broken, 20)
         await Asking(engine).tiny()
 
 

@@ -1,0 +1,63 @@
+"""The folder of a model: `<repository>/<name>/{config.pbtxt, <version>/<model file>, README.md}`, written whole or not at all."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from export.configuration import Backend, from_text, to_text
+from rddm.model import Model
+
+CARD, CONFIG = "README.md", "config.pbtxt"
+
+
+def described(path: Path) -> dict[int, Model]:
+    """The versions in a model's folder whose directory is there and whose facts its config.pbtxt holds; none for a new model."""
+    if not (path / CONFIG).is_file():
+        return {}
+    models = from_text((path / CONFIG).read_text(encoding="utf-8"))
+    return {version: model for version, model in models.items() if (path / str(version)).is_dir()}
+
+
+def write(folder: Path, model: Model, earlier: Mapping[int, Model], data: bytes, card: str, backend: Backend) -> Path:
+    """Put one version into the repository. Everything is written beside its place first; then only renames remain."""
+    path = folder / model.spec.name
+    text = to_text([*{**earlier, model.version: model}.values()], backend)
+    path.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=folder))
+    try:
+        (staging / "version").mkdir()
+        (staging / "version" / backend.file).write_bytes(data)
+        (staging / CONFIG).write_text(text, encoding="utf-8")
+        (staging / CARD).write_text(card, encoding="utf-8")
+        _move_in(staging, path, model.version)
+    finally:
+        shutil.rmtree(staging)
+        if not any(path.iterdir()):
+            path.rmdir()
+    return path
+
+
+def _move_in(staging: Path, path: Path, version: int) -> None:
+    place = path / str(version)
+    if place.exists():
+        place.rename(staging / "replaced")
+    try:
+        (staging / "version").rename(place)
+        (staging / CARD).replace(path / CARD)
+        (staging / CONFIG).replace(path / CONFIG)
+    except OSError:
+        if (staging / "replaced").exists():
+            shutil.rmtree(place, ignore_errors=True)
+            (staging / "replaced").rename(place)
+        raise
+    _open_to_readers(path)
+
+
+def _open_to_readers(path: Path) -> None:
+    """mkdtemp makes private folders; servers read the repository as another user."""
+    for directory, _, files in os.walk(path):
+        Path(directory).chmod(0o755)
+        for file in files:
+            Path(directory, file).chmod(0o644)
