@@ -60,7 +60,7 @@ def create_app(settings: Settings, opener: Opener = _open) -> FastAPI:
     for part in (pictures, jobs, catalogue, openai, admin):
         app.include_router(part.router)
     problems.install(app)
-    openapi.install(app, (RestoreBody, GenerateOrder, openai.OpenAIOrder))
+    openapi.install(app, (RestoreBody, GenerateOrder, openai.OpenAIOrder), settings.has_keys)
     if PAGE.is_dir():
         _show_page(app)
     if settings.cors_origins:

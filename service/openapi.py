@@ -9,7 +9,6 @@ from fastapi.openapi.utils import get_openapi
 
 from rddm.image import encode
 from service.accept import EVENTS, JSON
-from service.order import GenerateOrder, RestoreBody
 from service.pictures.kinds import KINDS
 from service.problems import MEDIA_TYPE
 
@@ -129,18 +128,21 @@ def openai_generation_body() -> dict[str, Any]:
     return {"required": True, "content": {JSON: {"schema": _reference("OpenAIOrder"), "examples": examples}}}
 
 
-def picture_answers(envelope: str) -> dict[int | str, dict[str, Any]]:
+def picture_answers(*envelopes: str) -> dict[int | str, dict[str, Any]]:
     """What /restore and /generate answer when all is well."""
     told = {name: {"schema": TEXT} for name in ("X-Model", "X-Model-Digest", "Server-Timing", "Content-Location", "ETag")}
     told |= {name: {"schema": WHOLE} for name in ("X-Steps", "X-Seed")}
     content: dict[str, Any] = {kind.media_type: {"schema": BINARY} for kind in KINDS.values()}
-    content |= {JSON: {"schema": _reference(envelope)}, EVENTS: {"schema": TEXT, "example": EVENT_EXAMPLE}}
+    content |= {
+        JSON: {"schema": {"anyOf": [_reference(name) for name in envelopes]}},
+        EVENTS: {"schema": TEXT, "example": EVENT_EXAMPLE},
+    }
     later = {"description": "a job was made of it", "content": {JSON: {"schema": _reference("Job")}}}
     return {200: {"description": "the picture, an envelope, or its progress", "headers": told, "content": content}, 202: later}
 
 
-def install(app: FastAPI, models: tuple[type, ...] = (RestoreBody, GenerateOrder)) -> None:
-    """Complete the app's document, once it is asked for."""
+def install(app: FastAPI, models: tuple[type, ...], keys_needed: bool) -> None:
+    """Complete the app's document, once it is asked for, with the schemas of these models."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -152,10 +154,19 @@ def install(app: FastAPI, models: tuple[type, ...] = (RestoreBody, GenerateOrder
                 schemas |= schema.pop("$defs", {})
                 schemas[model.__name__] = schema
             _only_problems(made)
+            if not keys_needed:
+                _keys_optional(made)
             app.openapi_schema = made
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]
+
+
+def _keys_optional(made: dict[str, Any]) -> None:
+    for path in made["paths"].values():
+        for operation in path.values():
+            if "security" in operation:
+                operation["security"] = [{}, *operation["security"]]
 
 
 def _only_problems(made: dict[str, Any]) -> None:

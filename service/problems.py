@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from service.errors import InvalidValue, ServiceError
 
@@ -96,11 +97,22 @@ def _of_http(request: Request, error: Exception) -> Problem:
     slug = HTTP_SLUGS.get(error.status_code, "http")
     details = {404: f"nothing answers at {request.url.path[:200]!r}", 405: f"{request.method} is not answered here"}
     detail = details.get(error.status_code, str(error.detail))
-    allowed = (error.headers or {}).get("Allow")
-    if allowed:
-        detail += f"; expected {allowed}"
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_allowed(request))
+        detail += f"; expected {headers['Allow']}"
     problem = document(error.status_code, slug, str(error.detail), detail, request_id_of(request))
-    return respond(request, problem, dict(error.headers or {}))
+    return respond(request, problem, headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """Every method that the address answers; the router names those of its first route only."""
+    methods: set[str] = set()
+    for route in request.app.routes:
+        match, _ = route.matches({**request.scope, "method": "GET"})
+        if match != Match.NONE:
+            methods |= getattr(route, "methods", None) or set()
+    return sorted(methods)
 
 
 def _of_anything(request: Request, error: Exception) -> Problem:

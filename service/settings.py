@@ -110,9 +110,14 @@ class Settings(BaseSettings):
         return self.jobs_file or state_folder() / f"jobs-{self.port}.sqlite"
 
     @property
+    def has_keys(self) -> bool:
+        """Whether a key is needed."""
+        return self.keys_file is not None or self.keys is not None
+
+    @property
     def needs_keys(self) -> bool:
-        """Whether anybody on a network could use this service without a key."""
-        return not is_loopback(self.host) and not self.open and self.keys_file is None and self.keys is None
+        """Whether anybody on a network could use this service without a key, which nobody said is wanted."""
+        return not is_loopback(self.host) and not self.open and not self.has_keys
 
 
 def unknown_variables() -> list[str]:

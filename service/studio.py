@@ -267,9 +267,12 @@ async def _aside(size: int, act: Callable[P, T], *arguments: P.args, **named: P.
 
 
 async def _together(corridor: Corridor, works: list[Work], on_step: Listener | None) -> list[Result]:
-    """All at once; one that fails ends the others."""
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(corridor.run(work, on_step if index == 0 else None)) for index, work in enumerate(works)]
+    """All at once; one that fails ends the others, and its error is everybody's."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(corridor.run(work, on_step if index == 0 else None)) for index, work in enumerate(works)]
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from failed
     return [task.result() for task in tasks]
 
 

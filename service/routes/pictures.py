@@ -76,7 +76,7 @@ async def restore(
     "/generate",
     summary="Generate pictures",
     response_class=Response,
-    responses=picture_answers("Pictures") | ALL_PROBLEMS,
+    responses=picture_answers("Envelope", "Pictures") | ALL_PROBLEMS,
     openapi_extra={"requestBody": generate_body()},
 )
 async def generate(
