@@ -16,6 +16,7 @@ from torch import Tensor
 
 from rddm.image import decode, to_image
 from rddm.tiling import context
+from training.equalisation import equalized
 from training.listing import Listing, check_sizes, matched, to_listing
 from training.recipe import FolderData
 from training.synthesis.draws import Dice, Pairs
@@ -29,23 +30,6 @@ KEPT = 1024
 def read(path: Path) -> Picture:
     """An upright RGB picture, h w 3; recently read ones are kept."""
     return decode(path.read_bytes())
-
-
-def equalized(picture: Picture) -> Picture:
-    """Each channel's histogram made flat, as OpenCV's equalizeHist: levels are stretched by their cumulative share."""
-    return np.stack([_equalized_channel(picture[..., c]) for c in range(picture.shape[2])], axis=-1)
-
-
-def _equalized_channel(channel: Picture) -> Picture:
-    counts = np.bincount(channel.ravel(), minlength=256)
-    first = int(np.flatnonzero(counts)[0])
-    above = channel.size - int(counts[first])
-    if not above:
-        return channel
-    scale = np.float32(255) / np.float32(above)
-    levels = np.cumsum(counts) - counts[first]
-    table = np.rint(levels.clip(0).astype(np.float32) * scale).clip(0, 255).astype(np.uint8)
-    return table[channel]
 
 
 def padded(picture: Picture, side: int) -> Picture:

@@ -3,20 +3,19 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor, nn
 
 from rddm.spec import ModelSpec
+from training.evaluate import Example, Model, examples, means, measured, read_example, restored
+from training.metrics import MEASURES
 from training.recipe import Recipe
-from training.restoring import restore_picture, sample_with
+from training.restoring import sample_with
 from training.synthesis.draws import Dice, Pairs, PairSource
 
-Picture = NDArray[np.uint8]
 SEED = 20_240_229
 PICTURES = 32
+FIGURES = {"psnr": MEASURES["psnr_rgb"], "psnr_mean_matched": MEASURES["psnr_mean_matched"]}
 
 
 def psnr(found: Tensor, wanted: Tensor) -> float:
@@ -25,16 +24,9 @@ def psnr(found: Tensor, wanted: Tensor) -> float:
     return float((10 * torch.log10(4 / error)).mean())
 
 
-def read_pairs(folder: Path, glob: str = "*") -> list[tuple[Picture, Picture]]:
-    """(given, target) uint8 pictures of folder/input and folder/target, by name. Raises ValueError where a target is missing."""
-    names = sorted(path.name for path in (folder / "input").glob(glob))
-    if not names:
-        raise ValueError(f"no file in {folder / 'input'} matches {glob!r}")
-    missing = [name for name in names if not (folder / "target" / name).is_file()]
-    if missing:
-        raise ValueError(f"{folder / 'target'} has no {missing}")
-    read = [tuple(np.asarray(Image.open(folder / part / name).convert("RGB")) for part in ("input", "target")) for name in names]
-    return [(given, target) for given, target in read]
+def read_pairs(folder: Path, glob: str = "*") -> list[Example]:
+    """The pictures of folder/input and folder/target, matched by name. Raises ValueError where a partner is missing."""
+    return [read_example(group) for group in examples(str(folder / "target" / glob), str(folder / "input" / glob), None)]
 
 
 @dataclass(frozen=True)
@@ -43,7 +35,7 @@ class Validation:
 
     spec: ModelSpec
     synthetic: Pairs
-    folder: list[tuple[Picture, Picture]]
+    folder: list[Example]
 
     @classmethod
     def of(cls, recipe: Recipe, held_out: PairSource, device: torch.device, folder: Path | None, glob: str) -> "Validation":
@@ -64,14 +56,6 @@ class Validation:
 
     def measure_folder(self, network: nn.Module) -> dict[str, float]:
         """PSNR of whole pictures, as they are and with each result's mean brought to its target's."""
-        plain, matched = [], []
-        for given, target in self.folder:
-            found = restore_picture(network, self.spec, given).astype(np.float64)
-            plain.append(decibels(found, target))
-            matched.append(decibels(np.clip(found * (target.mean() / max(found.mean(), 1e-6)), 0, 255), target))
-        return {"pairs_psnr": float(np.mean(plain)), "pairs_psnr_mean_matched": float(np.mean(matched))}
-
-
-def decibels(found: NDArray[np.float64], target: Picture) -> float:
-    """PSNR in dB, peak 255."""
-    return float(10 * np.log10(255**2 / max(np.square(found - target).mean(), 1e-10)))
+        model = Model(self.spec, network)
+        rows = [measured(restored(model, example, None, 0), example, FIGURES) for example in self.folder]
+        return {f"pairs_{name}": value for name, value in means(rows).items()}

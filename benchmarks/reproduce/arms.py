@@ -50,7 +50,7 @@ class Size:
 
 
 SIZES = {
-    "small": Size(side=64, widths=(24, 32, 48, 64), restoring_steps=2500, generating_steps=2500, batch=8, pictures=128),
+    "small": Size(side=64, widths=(24, 32, 48, 64), restoring_steps=1500, generating_steps=1200, batch=8, pictures=128),
     "paper": Size(side=256, widths=(), restoring_steps=120_000, generating_steps=100_000, batch=1, pictures=10_000),
 }
 

@@ -56,7 +56,7 @@ def trained_ddim(size: Size, out: Path, console: Console) -> Path:
     folder = out / "runs" / "ddim"
     if (folder / "unet" / "config.json").is_file():
         return folder
-    widths = (16, 32, 32) if size.widths else (128, 128, 256, 256)
+    widths = (8, 16, 32) if size.widths else (128, 128, 256, 256)
     model = UNet2DModel(
         sample_size=SIDE,
         block_out_channels=widths,
