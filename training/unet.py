@@ -41,12 +41,23 @@ class SinusoidalTime(nn.Module):
 class WeightStandardizedConv(nn.Conv2d):
     """A convolution whose weights are normalised to mean 0 and variance 1 per output channel."""
 
+    def standardized(self, epsilon: float) -> Tensor:
+        """The weights that are convolved with."""
+        mean = self.weight.mean(dim=(1, 2, 3), keepdim=True)
+        variance = self.weight.var(dim=(1, 2, 3), correction=0, keepdim=True)
+        return (self.weight - mean) * (variance + epsilon).rsqrt()
+
     def forward(self, x: Tensor) -> Tensor:
-        weight = self.weight
-        mean = weight.mean(dim=(1, 2, 3), keepdim=True)
-        variance = weight.var(dim=(1, 2, 3), correction=0, keepdim=True)
-        weight = (weight - mean) * (variance + _epsilon(x)).rsqrt()
-        return functional.conv2d(x, weight, self.bias, self.stride, self.padding)
+        return functional.conv2d(x, self.standardized(_epsilon(x)), self.bias, self.stride, self.padding)
+
+    @torch.no_grad()
+    def plain(self) -> nn.Conv2d:
+        """An ordinary convolution that computes the same in float32: what is exported."""
+        convolution = nn.Conv2d(self.in_channels, self.out_channels, 3, padding=1)
+        convolution.weight.copy_(self.standardized(_epsilon(self.weight.float())))
+        if self.bias is not None and convolution.bias is not None:
+            convolution.bias.copy_(self.bias)
+        return convolution
 
 
 class ChannelNorm(nn.Module):
