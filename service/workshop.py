@@ -13,6 +13,7 @@ from service.pictures.parcel import LENGTH, pack, unpack
 from service.pictures.picture import Keepsake, Picture, Policy
 
 PIPE_BYTES = 1 << 20
+START_SECONDS = 60.0
 ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH", "SYSTEMROOT")
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
@@ -70,7 +71,7 @@ class Workshop:
         """Start every worker, so that no request waits for one."""
         for _ in range(self.workers):
             self._idle.put_nowait(None)
-        await asyncio.gather(*(self._run({"task": "ready"}) for _ in range(self.workers)))
+        await asyncio.gather(*(self._run({"task": "ready"}, START_SECONDS) for _ in range(self.workers)))
 
     async def close(self) -> None:
         """End every worker; call it when no request is left."""
@@ -90,11 +91,11 @@ class Workshop:
         answer = await self._run({"task": "encode", "pixels": pixels, "kept": kept.facts(), "kind": kind.name, "policy": policy})
         return bytes(answer["data"])
 
-    async def _run(self, facts: dict[str, Any]) -> dict[str, Any]:
+    async def _run(self, facts: dict[str, Any], seconds: float | None = None) -> dict[str, Any]:
         worker: Worker | None = await self._idle.get()
         try:
             worker = worker or await Worker.start(self.memory_bytes)
-            answer = await asyncio.wait_for(worker.ask(facts), self.seconds)
+            answer = await asyncio.wait_for(worker.ask(facts), seconds or self.seconds)
         except BaseException as error:
             # Given up before the wait: a second cancellation must not put a dead worker back.
             broken, worker, self.killed = worker, None, self.killed + 1

@@ -1,0 +1,255 @@
+"""Load and faults: what fails, fails with a problem, and nothing is left behind."""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from service import errors
+from service.ledger import Ledger
+from service.porter import open_ledger
+from tests.service.conftest import Gateway, file_of, pixels_of, running, settings_for
+from tests.service.window import FakeWindow
+
+PNG = file_of(pixels_of(24, 40))
+
+
+def held(gateway: Gateway) -> tuple[float, int, int, int]:
+    scheduler = gateway.house.scheduler
+    return round(scheduler.pending, 9), scheduler.waiting, scheduler.running, gateway.house.drain.working
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [
+        (errors.EngineUnavailable("no server answers"), 503),
+        (errors.BadAnswer("model lowlight gave NaN"), 500),
+        (errors.DeadlineExceeded("the deadline passed"), 504),
+        (errors.OutOfMemory("no memory"), 503),
+        (RuntimeError("/secret/path and pixels"), 500),
+        (MemoryError(), 500),
+    ],
+)
+@pytest.mark.parametrize("path", ["/restore", "/generate?n=3", "/v1/images/generations"])
+async def test_what_the_engine_does_wrong_is_a_problem_and_leaves_nothing(
+    gateway: Gateway, fault: Exception, status: int, path: str
+) -> None:
+    gateway.window.fault = fault
+    content: dict[str, Any] = (
+        {"json": {"prompt": "-"}} if path.startswith("/v1") else {} if "generate" in path else {"content": PNG}
+    )
+    answer = await gateway.client.post(path, **content)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "secret" not in answer.text
+    assert (await gateway.client.get("/readyz")).status_code == 503
+    gateway.window.fault = None
+    assert (await gateway.client.post("/restore", content=PNG)).status_code == 200
+    assert held(gateway) == (0, 0, 0, 0)
+
+
+async def test_a_fault_while_steps_are_streamed_is_an_error_event(gateway: Gateway) -> None:
+    gateway.window.fault = errors.EngineUnavailable("no server answers")
+    answer = await gateway.client.post("/restore", content=PNG, headers={"Accept": "text/event-stream"})
+    assert answer.status_code == 200
+    assert "event: error" in answer.text
+    assert json.loads(answer.text.split("data: ")[1].splitlines()[0])["status"] == 503
+
+
+async def test_over_the_queue_is_429_with_a_time_to_wait(tmp_path: Path) -> None:
+    window = FakeWindow()
+    picture = file_of(pixels_of(200, 200))
+    async with running(settings_for(tmp_path, queue_megapixel_steps=0.2), window) as gateway:
+        window.gate = asyncio.Event()
+        burst = [asyncio.create_task(gateway.client.post(f"/restore?seed={seed}", content=picture)) for seed in range(10)]
+        _done, waiting = await asyncio.wait(burst, timeout=1)
+        window.gate.set()
+        answers = await asyncio.gather(*burst)
+        statuses = sorted(answer.status_code for answer in answers)
+        assert set(statuses) == {200, 429}
+        assert statuses.count(200) == len(waiting)
+        assert all(int(answer.headers["retry-after"]) >= 1 for answer in answers if answer.status_code == 429)
+        assert held(gateway) == (0, 0, 0, 0)
+
+
+async def test_the_same_request_twice_at_once_is_computed_once_with_the_same_bytes(tmp_path: Path) -> None:
+    window = FakeWindow(seconds=0.02)
+    async with running(settings_for(tmp_path), window) as gateway:
+        before = window.calls
+        first, second = await asyncio.gather(*(gateway.client.post("/restore?steps=4", content=PNG) for _ in range(2)))
+        assert first.content == second.content
+        assert window.calls - before == 4
+        third = await gateway.client.post("/restore?steps=4&format=webp", content=PNG)
+        assert third.headers["content-type"] == "image/webp"
+        assert window.calls - before == 4
+
+
+async def test_all_callers_leave_and_nothing_is_held(tmp_path: Path) -> None:
+    window = FakeWindow(seconds=0.01)
+    async with running(settings_for(tmp_path), window) as gateway:
+        for seed in range(40):
+            task = asyncio.create_task(gateway.client.post(f"/restore?steps=9&seed={seed}", content=PNG))
+            await asyncio.sleep(0.002 * (seed % 20))
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        for _ in range(100):
+            if held(gateway) == (0, 0, 0, 0):
+                break
+            await asyncio.sleep(0.02)
+        assert held(gateway) == (0, 0, 0, 0)
+
+
+async def test_a_picture_that_takes_its_reader_too_long_is_refused_and_the_reader_replaced(tmp_path: Path) -> None:
+    async with running(settings_for(tmp_path, codec_seconds=0.05)) as gateway:
+        slow = file_of(np.random.default_rng(0).integers(0, 255, (512, 512, 3), np.uint8), "AVIF")
+        answer = await gateway.client.post("/restore?format=avif", content=slow)
+        assert answer.status_code == 413
+        assert gateway.house.workshop.killed == 1
+    async with running(settings_for(tmp_path)) as gateway:
+        [worker] = [gateway.house.workshop._idle.get_nowait()]
+        worker.process.kill()
+        gateway.house.workshop._idle.put_nowait(worker)
+        assert (await gateway.client.post("/restore", content=PNG)).status_code == 400
+        assert (await gateway.client.post("/restore", content=PNG)).status_code == 200
+
+
+async def test_a_model_that_is_taken_away_is_404_and_one_reloaded_goes_on(gateway: Gateway) -> None:
+    await gateway.client.post("/admin/models/lowlight/unload")
+    gone = await gateway.client.post("/restore", content=PNG)
+    assert gone.status_code == 404
+    assert "keeper" in gone.json()["detail"]
+    await gateway.client.post("/admin/models/lowlight/load")
+    assert (await gateway.client.post("/restore", content=PNG)).status_code == 200
+
+
+async def test_jobs_are_503_while_the_disk_is_full_and_pictures_go_on(gateway: Gateway, monkeypatch: Any) -> None:
+    async def full(*_: object) -> None:
+        raise errors.StoreUnavailable("jobs cannot be kept now: OperationalError", retry_after=30)
+
+    monkeypatch.setattr(Ledger, "add", full)
+    refused = await gateway.client.post("/restore", content=PNG, headers={"Prefer": "respond-async"})
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "30")
+    assert (await gateway.client.get("/jobs")).json() == {"jobs": []}
+    assert (await gateway.client.post("/restore", content=PNG)).status_code == 200
+
+
+def test_a_disk_that_is_full_is_said_in_our_words(tmp_path: Path) -> None:
+    async def fill() -> None:
+        ledger = Ledger(tmp_path / "jobs.sqlite")
+        await ledger._call(lambda: ledger._base.execute("pragma max_page_count = 10"))
+        with pytest.raises(errors.StoreUnavailable):
+            await ledger._write("insert into jobs (id, facts, image) values (?, ?, ?)", "a", "{}", b"x" * 10_000_000)
+        await ledger.close()
+
+    asyncio.run(fill())
+
+
+def test_a_job_file_that_cannot_be_used_is_an_error_only_where_it_was_named(tmp_path: Path, monkeypatch: Any, caplog: Any) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    with pytest.raises(OSError, match="file"):
+        open_ledger(settings_for(tmp_path, jobs_file=blocked / "jobs.sqlite"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(blocked))
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(open_ledger(settings_for(tmp_path, jobs_file=None)).close())
+    assert "RDDM_JOBS_FILE" in caplog.text
+
+
+def test_two_gateways_do_not_share_a_job_file(tmp_path: Path) -> None:
+    first = Ledger(tmp_path / "jobs.sqlite")
+    with pytest.raises(Exception, match="locked"):
+        Ledger(tmp_path / "jobs.sqlite")
+    asyncio.run(first.close())
+
+
+SERVING = """
+import sys
+from pathlib import Path
+from service.app import create_app
+from service.house import open_house
+from service.server import Server
+from tests.service.conftest import settings_for
+from tests.service.window import FakeWindow
+
+settings = settings_for(Path(sys.argv[1]), port=int(sys.argv[2]), codec_workers=1)
+window = FakeWindow(seconds=0.4)
+app = create_app(settings, lambda settings, metrics: open_house(settings, window, metrics))
+Server(app, settings).run()
+"""
+
+
+def free_port() -> int:
+    import socket  # noqa: PLC0415
+
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def process(tmp_path: Path, root: Path) -> Any:
+    port = free_port()
+    started = subprocess.Popen(
+        [sys.executable, "-c", SERVING, str(tmp_path), str(port)], cwd=root, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
+    until = time.monotonic() + 30
+    while True:
+        try:
+            client.get("/healthz")
+            break
+        except httpx.ConnectError:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+    yield started, client
+    started.kill()
+    started.wait()
+    client.close()
+
+
+def test_sigterm_finishes_what_runs_and_turns_new_work_away(process: Any) -> None:
+    started, client = process
+
+    async def scene() -> tuple[httpx.Response, httpx.Response, httpx.Response]:
+        async with httpx.AsyncClient(base_url=client.base_url, timeout=30) as caller:
+            runs = asyncio.create_task(caller.post("/restore?steps=8", content=PNG))
+            for _ in range(100):
+                if "rddm_working_requests 1.0" in (await caller.get("/metrics")).text:
+                    break
+                await asyncio.sleep(0.02)
+            started.send_signal(signal.SIGTERM)
+            await asyncio.sleep(0.3)
+            refused = await caller.post("/restore", content=PNG)
+            ready = await caller.get("/readyz")
+            return await runs, refused, ready
+
+    finished, refused, ready = asyncio.run(scene())
+    assert finished.status_code == 200
+    assert finished.headers["x-steps"] == "8"
+    assert (refused.status_code, refused.headers["content-type"]) == (503, "application/problem+json")
+    assert refused.json()["type"] == "urn:rddm:problem:shutting-down"
+    assert int(refused.headers["retry-after"]) >= 1
+    assert ready.status_code == 503
+    assert started.wait(15) in {0, -signal.SIGTERM}
+
+
+def test_a_killed_gateway_leaves_no_worker_behind(process: Any) -> None:
+    started, client = process
+    assert client.post("/restore", content=PNG).status_code == 200
+    children = Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text().split()
+    assert children
+    started.kill()
+    started.wait()
+    until = time.monotonic() + 10
+    while any(Path(f"/proc/{child}").exists() for child in children):
+        assert time.monotonic() < until
+        time.sleep(0.05)
