@@ -104,14 +104,21 @@ export async function choose(picked) {
   find(".picked").hidden = false;
   drop.hidden = true;
   frame.hidden = false;
-  find(".unseen").hidden = size !== null;
   find(".unseen-name").textContent = picked.name;
+  unseen(size === null);
   state("ready");
   if (size) stage.style.aspectRatio = Math.min(Math.max(size.width / size.height, 0.75), 1.9);
   if (size) viewer.fitted = true;
   if (size) viewer.show({ before: url, after: null, size, mode: "before" });
   announce(`${picked.name} is open.`);
   ready();
+}
+
+// The file's name stands where the browser cannot show the file itself.
+function unseen(blank) {
+  find(".unseen").hidden = !blank;
+  find(".zoom").hidden = blank;
+  if (blank) viewer.blank();
 }
 
 function clear() {
@@ -143,7 +150,6 @@ function beginAnew() {
   clear();
   mark("after");
   state("running");
-  find(".unseen").hidden = true;
   if (chosen.size) viewer.show({ before: chosen.url, after: null, size: chosen.size, mode: "before" });
   begin("Sending the picture");
 }
@@ -191,7 +197,7 @@ export async function restore() {
   if (!done && chosen.size) viewer.show({ before: chosen.url, after: null, size: chosen.size, mode: "before" });
   if (!done) {
     film.hidden = true;
-    find(".unseen").hidden = chosen.size !== null;
+    unseen(chosen.size === null);
     if (room.dataset.state === "running") state("ready");
   }
 }
@@ -218,6 +224,7 @@ function tooLarge() {
 function arrived({ step, steps: all, preview, width, height }, previews) {
   previews.push({ url: preview, name: `Step ${step}` });
   waiting.step(step, all);
+  unseen(false);
   viewer.label(`Step ${step}`);
   viewer.show({ before: chosen.size && chosen.url, after: preview, size: chosen.size ?? { width, height }, mode: "after" });
   frames(previews);

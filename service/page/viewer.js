@@ -34,6 +34,12 @@ export class Viewer {
     else this.#draw();
   }
 
+  // Nothing to show: a file that the browser cannot read.
+  blank() {
+    this.before.hidden = this.after.hidden = this.handle.hidden = true;
+    for (const tag of this.root.querySelectorAll(".tag")) tag.hidden = true;
+  }
+
   setMode(mode) {
     this.mode = mode;
     const compare = mode === "compare";
