@@ -235,6 +235,33 @@ async def test_cancelling_the_task_cancels_the_work(tmp_path: Path, png: bytes) 
         assert slow.window.calls <= calls + 1
 
 
+def test_a_job_is_handed_in_followed_and_fetched(gateway: Live, png: bytes) -> None:
+    steps: list[int] = []
+    with Client(gateway.url) as client:
+        job = client.submit_restore(png, steps=3, seed=61, idempotency_key="job-61")
+        same = client.submit_restore(png, steps=3, seed=61, idempotency_key="job-61")
+        with pytest.raises(Refused) as other:
+            client.submit_restore(png, steps=2, seed=61, idempotency_key="job-61")
+        made = client.wait(job, lambda one: steps.append(one.step))
+        assert isinstance(made, Restored)
+        assert made.image == client.restore(png, steps=3, seed=61).image
+        assert (client.job(job.id).status, client.job(job.id).finished) == ("succeeded", True)
+        assert job.id in {one.id for one in client.jobs()}
+    assert (same.id, other.value.status, steps) == (job.id, 409, [1, 2, 3])
+
+
+async def test_a_job_is_cancelled_and_then_unknown(tmp_path: Path, png: bytes) -> None:
+    with live(settings_for(tmp_path)) as slow:
+        slow.window.seconds = 0.3
+        async with AsyncClient(slow.url) as client:
+            job = await client.submit_generate(n=2, steps=10)
+            assert (await client.cancel(job)).status == "cancelled"
+            with pytest.raises(Refused) as gone:
+                await client.job(job.id)
+        assert gone.value.status == 404
+        assert await asyncio.to_thread(slow.until_idle)
+
+
 # Against answers given by heart
 
 
