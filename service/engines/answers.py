@@ -51,7 +51,8 @@ async def check_golden(engine: Engine, model: Model, deadline: float | None = No
     given = golden_input(model.spec)
     ticket = Ticket(model.spec.name, model.version, "golden", "readiness", deadline)
     outputs = await engine.predict(given["x_t"], given.get("condition"), given["time"], ticket)
-    deviation = model.golden.deviation(np.asarray(outputs[0]))
+    answer = outputs[0] if isinstance(outputs[0], np.ndarray) else outputs[0].cpu().numpy()  # the one tensor that may be asked for
+    deviation = model.golden.deviation(answer)
     if not deviation <= model.golden.tolerance:
         raise EngineUnavailable(
             f"version {model.version} of model {model.spec.name!r} is {deviation:.2g} away from its golden answer; "

@@ -43,7 +43,7 @@ class Runner(Protocol):
     def session(self, data: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession: ...
 
     def run(
-        self, session: onnxruntime.InferenceSession, feeds: Feeds, options: onnxruntime.RunOptions, model: Model
+        self, session: onnxruntime.InferenceSession, feeds: Feeds, options: onnxruntime.RunOptions, model: Model, /
     ) -> tuple[Array, ...]: ...
 
 

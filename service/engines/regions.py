@@ -65,7 +65,7 @@ class SystemRegion:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.posix_fallocate(self._file, 0, size)
-            self._map: mmap.mmap = mmap.mmap(self._file, size)
+            self.memory: mmap.mmap = mmap.mmap(self._file, size)
         except OSError as error:
             self.path.unlink(missing_ok=True)
             os.close(self._file)
@@ -93,12 +93,14 @@ class SystemRegion:
     def free(self) -> None:
         """Remove the file and the mapping; more than once is allowed."""
         self.path.unlink(missing_ok=True)
-        if not self._map.closed:
-            self._map.close()
+        if self._file >= 0:
             os.close(self._file)
+            self._file = -1
+            with contextlib.suppress(BufferError):  # an array still looks at it; then it goes when that array does
+                self.memory.close()
 
     def _view(self, offset: int, shape: tuple[int, ...]) -> Any:
-        return np.ndarray(shape, np.float32, self._map, offset)
+        return np.ndarray(shape, np.float32, self.memory, offset)
 
 
 class Pool:

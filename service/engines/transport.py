@@ -12,7 +12,7 @@ from tritonclient.utils import InferenceServerException
 from service.engines.contract import Array, Feeds
 from service.engines.doorway import LostRegion, translated
 from service.engines.regions import Pool, Region, layout
-from service.errors import BadAnswer, EngineUnavailable, ServiceError
+from service.errors import BadAnswer, EngineUnavailable, OutOfMemory, ServiceError
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +78,8 @@ class Shared:
         offsets, size = layout(shapes)
         placed = list(zip([*feeds, *outputs], shapes, offsets, strict=True))
         region = self._pool.take(size)
+        if region is None and self.kind == "cuda":
+            raise OutOfMemory(f"there is no shared memory on the GPU for model {model!r}")
         if region is None:
             return await Bytes().exchange(call, feeds, outputs, model)
         certain = False

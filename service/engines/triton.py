@@ -8,14 +8,14 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal
 
 from tritonclient.utils import InferenceServerException
 
 from service.engines.contract import Array, Model, Ticket, to_feeds
-from service.engines.regions import Pool, SystemRegion, sweep
+from service.engines.regions import Pool, Region, SystemRegion, sweep
 from service.engines.remote import RemoteServer
 from service.engines.shelf import Shelf
 from service.engines.transport import Bytes, Shared, Transport
@@ -44,17 +44,24 @@ class TritonEngine:
     urls: `host:port` of gRPC; a host name is looked up again in every round and stands for all its addresses.
     transport: `auto` takes shared memory where gateway and server share /dev/shm, else bytes. probe_seconds: between two rounds of
     examining servers. longest_step: seconds that a step may take while its cost is not known.
+    make_region: memory for tensors (service.gpu) instead; then there is no other transport to fall back to.
     events: counts of `retried` and `lost` steps, for the metrics.
     """
 
     def __init__(
-        self, urls: Sequence[str], transport: Wish = "auto", probe_seconds: float = 1.0, longest_step: float = 60.0
+        self,
+        urls: Sequence[str],
+        transport: Wish = "auto",
+        probe_seconds: float = 1.0,
+        longest_step: float = 60.0,
+        make_region: Callable[[int], Region] | None = None,
     ) -> None:
         self.urls = tuple(urls)
         for url in self.urls:
             split_url(url)
         self.events: Counter[str] = Counter()
         self._wish = transport
+        self._make_region = make_region
         self._probe_seconds = probe_seconds
         self._longest_step = longest_step
         self._servers: dict[str, RemoteServer] = {}
@@ -242,19 +249,19 @@ class TritonEngine:
 
     async def _make_transport(self, client: Any) -> Transport:
         """Shared memory where the server can open what this process made; else bytes, if that is allowed."""
-        if self._wish == "bytes":
+        if self._wish == "bytes" and self._make_region is None:
             return Bytes()
-        region = SystemRegion(4096)
+        region = (self._make_region or SystemRegion)(4096)
         try:
             await region.register(client)
             await region.unregister(client)
         except InferenceServerException as error:
-            if self._wish == "system":
+            if self._wish == "system" or self._make_region is not None:
                 raise EngineUnavailable("the server cannot open this gateway's shared memory") from error
             return Bytes()
         finally:
             region.free()
-        return Shared(client, Pool(SystemRegion), "system")
+        return Shared(client, Pool(self._make_region or SystemRegion), "cuda" if self._make_region else "system")
 
     async def _drained(self, name: str) -> None:
         """Wait until requests hold no version of the model but the current one. Raises EngineUnavailable after DRAIN_SECONDS."""

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from docker.triton.server import NotInstallable, Server, running
+from docker.triton.server import Server
 from tests.graphs import put, slow_graph, slow_spec
 from tests.models import release_tiny
+from tests.servers import started
 
 
 @pytest.fixture(scope="session")
@@ -45,13 +46,3 @@ def server(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def own_server(repository: Path) -> Iterator[Server]:
     """A server for one test, on `repository`."""
     yield from started(repository)
-
-
-def started(folder: Path) -> Iterator[Server]:
-    try:
-        context = running(folder)
-        server = context.__enter__()
-    except NotInstallable as missing:
-        pytest.skip(f"tritonserver cannot be installed: {missing}")
-    yield server
-    context.__exit__(None, None, None)

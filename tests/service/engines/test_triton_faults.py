@@ -23,7 +23,7 @@ from service.errors import BadAnswer, EngineUnavailable, QueueFull, ServiceError
 from tests.calls import Asking, picture, ticket, until
 from tests.graphs import altered, put
 from tests.models import tiny_spec
-from tests.service.engines.conftest import started
+from tests.servers import started
 
 pytestmark = pytest.mark.tritonserver
 

@@ -1,0 +1,19 @@
+"""Real tritonservers for the tests."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from docker.triton.server import NotInstallable, Server, running
+
+
+def started(folder: Path) -> Iterator[Server]:
+    """One, on a repository; skips where it cannot be installed."""
+    try:
+        context = running(folder)
+        server = context.__enter__()
+    except NotInstallable as missing:
+        pytest.skip(f"tritonserver cannot be installed: {missing}")
+    yield server
+    context.__exit__(None, None, None)
