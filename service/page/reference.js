@@ -47,10 +47,10 @@ function parameterRow({ name, in: where, required, schema = {}, description }) {
   ]);
 }
 
-function parameters(list) {
+function parameters(list, of) {
   if (!list?.length) return [];
   const head = element("thead", element("tr", ["Name", "Value", "Meaning"].map((title) => element("th", title, { scope: "col" }))));
-  return [element("div", element("table", [head, element("tbody", list.map(parameterRow))]), { class: "scroll", tabindex: "0", role: "region", "aria-label": "Parameters" })];
+  return [element("div", element("table", [head, element("tbody", list.map(parameterRow))]), { class: "scroll", tabindex: "0", role: "region", "aria-label": `Parameters of ${of}` })];
 }
 
 function answers(responses) {
@@ -73,7 +73,7 @@ function operation({ method, path, details }) {
   return element("section", [
     heading,
     element("p", prose(details.description || details.summary || "")),
-    ...parameters(details.parameters),
+    ...parameters(details.parameters, `${method} ${path}`),
     ...bodies(details),
     element("pre", element("code", example(method, path)), { tabindex: "0" }),
     answers(details.responses ?? {}),
