@@ -9,7 +9,7 @@ COPY service service
 COPY benchmarks benchmarks
 COPY model_repository model_repository
 RUN python -m venv /opt/rddm \
- && /opt/rddm/bin/pip install --no-cache-dir --constraint constraints.txt ".[train]"
+ && /opt/rddm/bin/pip install --no-cache-dir --constraint constraints.txt ".[cpu,train]"
 ENV PATH=/opt/rddm/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HF_HUB_OFFLINE=1 HOME=/tmp
 USER 10001:10001
 WORKDIR /runs

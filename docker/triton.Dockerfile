@@ -11,7 +11,7 @@ COPY service service
 COPY benchmarks benchmarks
 COPY model_repository model_repository
 RUN python3 -m venv --system-site-packages /opt/rddm \
- && /opt/rddm/bin/pip install --no-cache-dir --constraint constraints.txt ".[plans]" \
+ && /opt/rddm/bin/pip install --no-cache-dir --constraint constraints.txt ".[cpu,plans]" \
  && mkdir -p /plans && chown 10001:10001 /plans
 COPY docker/triton /opt/triton
 ENV PATH=/opt/rddm/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1

@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         verb = entry.load()
     except ModuleNotFoundError as missing:
-        extra = entry.extras[0] if entry.extras else "cpu"
+        extra = ",".join(entry.extras)
         print(
             f"rddm: `{name}` needs the package {missing.name!r}: pip install 'rddm-serve[{extra}]'",
             file=sys.stderr,
