@@ -18,6 +18,7 @@ from service.order import GenerateOrder, RestoreBody
 from service.porter import open_jobs, webhooks_of
 from service.routes import admin, catalogue, jobs, openai, pictures
 from service.settings import Settings
+from service.tracing import is_quiet
 
 PAGE = Path(__file__).parent / "page"
 DESCRIPTION = "Restores and generates pictures with residual denoising diffusion models, in two to ten network calls."
@@ -55,7 +56,7 @@ def create_app(settings: Settings, opener: Opener = _open) -> FastAPI:
         description=DESCRIPTION,
         version=version("rddm-serve"),
         lifespan=lifespan,
-        telemetry={"logs": False, "metrics": False, "operation_spans": False},
+        telemetry={"logs": False, "metrics": False, "operation_spans": False, "auto_configure": True, "exclude": is_quiet},
     )
     for part in (pictures, jobs, catalogue, openai, admin):
         app.include_router(part.router)

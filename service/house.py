@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,9 +23,11 @@ from service.results import Answers, Results
 from service.scheduler import Call, Limits, Scheduler
 from service.settings import Settings
 from service.studio import Made, Studio
+from service.tracing import Questions, TracedBatches, TracedQuestions
 from service.workshop import Workshop
 
 log = logging.getLogger("rddm.house")
+EVENTS = ("retried", "lost")
 CHECK_SECONDS = 2.0  # readiness is asked for often; an answer this young is given again
 
 
@@ -77,7 +80,7 @@ class Readiness:
             await self._repository.check(name)
         except ServiceError as error:
             state |= {"ready": False, "detail": error.detail}
-        self._metrics.engine_ready.labels(name).set(state["ready"])
+        self._metrics.checked(name, state["ready"])
         return state
 
 
@@ -97,18 +100,29 @@ class House:
     readiness: Readiness
     drain: Drain
 
-    def gauges(self) -> None:
-        """Bring the gauges up to date."""
-        told = self.metrics
-        told.pending.set(self.scheduler.pending)
-        told.waiting.set(self.scheduler.waiting)
-        told.running.set(self.scheduler.running)
-        told.working.set(self.drain.working)
-        told.cache_hits.set(self.results.hits)
-        told.cache_shared.set(self.results.shared)
-        told.cache_misses.set(self.results.misses)
-        told.cache_bytes.set(self.results.store.bytes)
-        told.codec_kills.set(self.workshop.killed)
+    def __post_init__(self) -> None:
+        scheduler, results, window = self.scheduler, self.results, self.repository
+        self.metrics.watch(
+            gauges=[
+                ("rddm_pending_megapixel_steps", "Work that is admitted and not done", lambda: scheduler.pending),
+                ("rddm_waiting_tiles", "Tiles that wait for a batch", lambda: scheduler.waiting),
+                ("rddm_running_batches", "Batches at the engine", lambda: scheduler.running),
+                ("rddm_working_requests", "Orders that are carried out", lambda: self.drain.working),
+                ("rddm_loaded_models", "Models that take orders", lambda: len(window.models())),
+                ("rddm_cache_bytes", "Kept results", lambda: results.store.bytes),
+                ("rddm_answers_bytes", "Kept answers", lambda: self.answers.store.bytes),
+            ],
+            counters=[
+                ("rddm_cache_hits", "Results that were there already", lambda: results.hits),
+                ("rddm_cache_shared", "Results that were on their way already", lambda: results.shared),
+                ("rddm_cache_misses", "Results that had to be computed", lambda: results.misses),
+                ("rddm_codec_kills", "Picture processes ended at a limit", lambda: self.workshop.killed),
+                *(
+                    (f"rddm_engine_{event}_steps", f"Steps that the engine {event}", partial(_count, window, event))
+                    for event in EVENTS
+                ),
+            ],
+        )
 
     def finish(self, caller: str, made: Made, *, as_json: bool, several: bool) -> Finished:
         """What came of an order as an answer, counted and kept."""
@@ -147,8 +161,12 @@ async def open_house(settings: Settings, engine: Window | None = None, metrics: 
     workshop = Workshop(bounds, settings.codec_workers, settings.codec_seconds, settings.codec_memory_bytes)
     keyring = keyring_of(settings)
     await window.start()
-    scheduler = Scheduler(window, getattr(window, "instances", 1), Limits(settings.queue_megapixel_steps), on_call=_told(metrics))
-    pipeline = Pipeline(scheduler, scheduler)
+    questions = Questions()
+    limits = Limits(settings.queue_megapixel_steps)
+    scheduler = Scheduler(
+        TracedBatches(window, questions), getattr(window, "instances", 1), limits, on_call=partial(_note, metrics)
+    )
+    pipeline = Pipeline(TracedQuestions(scheduler, questions), scheduler)
     results = Results(pipeline, settings.results_bytes)
     studio = Studio(settings, window, results, scheduler, workshop)
     try:
@@ -183,10 +201,11 @@ async def calibrate(repository: Repository, scheduler: Scheduler) -> None:
             log.warning("model %s could not be measured: %s", name, error.detail)
 
 
-def _told(metrics: Metrics) -> Any:
-    def told(call: Call) -> None:
-        metrics.batch_rows.labels(call.model).observe(call.rows)
-        metrics.step_seconds.labels(call.model).observe(call.seconds)
-        metrics.wait_seconds.labels(call.model).observe(call.waited)
+def _note(metrics: Metrics, call: Call) -> None:
+    metrics.called(call.model, call.rows, call.seconds, call.waited)
 
-    return told
+
+def _count(window: Repository, event: str) -> float:
+    """What an engine that speaks to servers counts in `events`."""
+    events: Mapping[str, int] = getattr(window, "events", {})
+    return events.get(event, 0)

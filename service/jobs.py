@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from service.errors import Conflict, EngineUnavailable, NotFound, QueueFull, ServiceError
 from service.intake import Sources
-from service.ledger import ACTIVE, Finished, Job, Ledger
+from service.ledger import ACTIVE, Finished, Job, Ledger, Status
 from service.pipeline import Listener, Step
 from service.problems import of_error
 
@@ -120,10 +120,9 @@ class Jobs:
         await asyncio.gather(*tasks, *self._ends, return_exceptions=True)
         await self._ledger.close()
 
-    def counts(self) -> dict[str, int]:
-        """Jobs by status."""
-        statuses = [job.status for job in self._jobs.values()]
-        return {status: statuses.count(status) for status in ("queued", "running", "succeeded", "failed", "cancelled")}
+    def count(self, status: Status) -> int:
+        """Jobs that are kept with that status."""
+        return sum(job.status == status for job in self._jobs.values())
 
     async def submit(self, job: Job, sources: Sources | None) -> Job:
         """The job, or the one that the same Idempotency-Key made before. Raises Conflict, QueueFull, StoreUnavailable."""

@@ -5,11 +5,12 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from service.house import House
 from service.intake import Sources
 from service.jobs import JobLimits, Jobs, shown
-from service.ledger import Finished, Job, Ledger
+from service.ledger import Finished, Job, Ledger, Status
 from service.order import GenerateOrder, RestoreOrder
 from service.pictures.kinds import KINDS
 from service.pipeline import Listener
@@ -18,6 +19,7 @@ from service.settings import Settings
 from service.studio import Asked
 from service.webhooks import Webhooks
 
+STATUSES: tuple[Status, ...] = ("queued", "running", "succeeded", "failed", "cancelled")
 log = logging.getLogger("rddm.jobs")
 
 
@@ -82,6 +84,9 @@ async def open_jobs(house: House, webhooks: Webhooks) -> AsyncIterator[Jobs]:
     porter = Porter(house, webhooks)
     jobs = Jobs(open_ledger(house.settings), porter.carry, limits_of(house.settings), preview_of, porter.ended)
     await jobs.start()
+    house.metrics.watch(
+        [(f"rddm_{status}_jobs", f"Jobs that are {status}", partial(jobs.count, status)) for status in STATUSES], []
+    )
     try:
         yield jobs
     finally:

@@ -24,6 +24,7 @@ from service.pictures.kinds import KINDS, Kind, sniff
 from service.pictures.picture import PLAIN, Keepsake, Picture
 from service.pipeline import Corridor, Kept, Listener, Result, Work
 from service.settings import Settings
+from service.tracing import TRACER
 from service.workshop import Workshop
 
 Image = NDArray[np.float32]
@@ -92,7 +93,8 @@ class Watch:
         """Add the block's time to the part."""
         begun = time.perf_counter()
         try:
-            yield
+            with TRACER.start_as_current_span(f"rddm.{part}"):
+                yield
         finally:
             self.milliseconds[part] = self.milliseconds.get(part, 0) + (time.perf_counter() - begun) * 1000
 

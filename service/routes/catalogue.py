@@ -7,7 +7,7 @@ from fastapi.responses import Response
 
 from service.catalogue import facts_of
 from service.errors import EngineUnavailable
-from service.routes.parts import CallerNow, HouseNow, JobsNow, find, problems
+from service.routes.parts import CallerNow, HouseNow, find, problems
 
 router = APIRouter()
 
@@ -46,11 +46,8 @@ async def ready(house: HouseNow) -> dict[str, Any]:
 
 
 @router.get("/metrics", tags=["health"], response_class=Response)
-async def metrics(house: HouseNow, jobs: JobsNow) -> Response:
+async def metrics(house: HouseNow) -> Response:
     """Prometheus metrics."""
-    house.gauges()
-    for status, count in jobs.counts().items():
-        house.metrics.jobs.labels(status).set(count)
     text, media_type = house.metrics.exposition()
     return Response(text, headers={"Content-Type": media_type})
 

@@ -1,0 +1,90 @@
+"""OpenTelemetry spans from the door to each batch. Without an SDK in the process they cost next to nothing and go nowhere.
+
+The door's span is FastAPI's. Beneath it lie the parts of an order (decode, sample, encode), each question to the network
+(`rddm.step`), and the batch that it went out with (`rddm.batch`), which is linked to every question that shared it.
+"""
+
+from collections import Counter
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.trace import Link, SpanContext
+
+from service.engines.contract import Array, Engine, Ticket
+
+TRACER = trace.get_tracer("rddm")
+QUIET_PATHS = {"/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"}
+
+
+def is_quiet(scope: Any) -> bool:
+    """Requests that come every few seconds and tell nothing."""
+    return scope.get("path") in QUIET_PATHS
+
+
+class Questions:
+    """The spans of the questions that wait for an answer, by request."""
+
+    def __init__(self) -> None:
+        self._spans: dict[str, SpanContext] = {}
+        self._open: Counter[str] = Counter()
+
+    def enter(self, request: str, span: SpanContext) -> None:
+        """A question of the request was asked in this span."""
+        if span.is_valid:
+            self._spans[request] = span
+            self._open[request] += 1
+
+    def leave(self, request: str) -> None:
+        """One was answered."""
+        if request in self._open:
+            self._open[request] -= 1
+            if not self._open[request]:
+                del self._open[request], self._spans[request]
+
+    def of(self, requests: str) -> list[SpanContext]:
+        """The spans of a batch's requests, which its ticket joins with `+`."""
+        return [self._spans[request] for request in requests.split("+") if request in self._spans]
+
+
+class TracedQuestions:
+    """An engine in front of the scheduler."""
+
+    def __init__(self, engine: Engine, questions: Questions) -> None:
+        self._engine = engine
+        self._questions = questions
+
+    async def predict(self, x_t: Array, condition: Array | None, time: Array, ticket: Ticket) -> tuple[Array, ...]:
+        """See service.engines.contract.Engine."""
+        with TRACER.start_as_current_span("rddm.step", attributes=_facts(x_t, ticket)) as span:
+            self._questions.enter(ticket.request, span.get_span_context())
+            try:
+                return await self._engine.predict(x_t, condition, time, ticket)
+            finally:
+                self._questions.leave(ticket.request)
+
+
+class TracedBatches:
+    """An engine behind the scheduler. A batch belongs to the first question's trace and is linked to the others'."""
+
+    def __init__(self, engine: Engine, questions: Questions) -> None:
+        self._engine = engine
+        self._questions = questions
+
+    async def predict(self, x_t: Array, condition: Array | None, time: Array, ticket: Ticket) -> tuple[Array, ...]:
+        """See service.engines.contract.Engine."""
+        asked = self._questions.of(ticket.request)
+        parent = trace.set_span_in_context(trace.NonRecordingSpan(asked[0])) if asked else None
+        links = [Link(span) for span in asked[1:]]
+        with TRACER.start_as_current_span("rddm.batch", parent, attributes=_facts(x_t, ticket), links=links):
+            return await self._engine.predict(x_t, condition, time, ticket)
+
+
+def _facts(x_t: Array, ticket: Ticket) -> dict[str, str | int]:
+    rows, _, height, width = x_t.shape
+    return {
+        "rddm.model": ticket.model,
+        "rddm.version": ticket.version,
+        "rddm.rows": int(rows),
+        "rddm.height": int(height),
+        "rddm.width": int(width),
+    }
