@@ -10,7 +10,7 @@ from service.keys import check_admin
 from service.routes.parts import CallerNow, HouseNow, problems
 
 
-def administrator(request: Request, caller: CallerNow) -> None:
+async def administrator(request: Request, caller: CallerNow) -> None:
     """Raises Forbidden, also for what a page of another host makes a browser on this machine send."""
     check_admin(caller)
     origin = request.headers.get("origin")

@@ -31,7 +31,22 @@ def jobs_of(request: Request) -> Jobs:
     return jobs
 
 
-def caller_of(request: Request, bearer: Annotated[Any, Depends(BEARER)], header: Annotated[str | None, Depends(HEADER)]) -> Caller:
+# Dependencies are coroutines though they await nothing: FastAPI runs plain functions in a thread each.
+
+
+async def house_now(request: Request) -> House:
+    """The running gateway, as a dependency."""
+    return house_of(request)
+
+
+async def jobs_now(request: Request) -> Jobs:
+    """Its jobs, as a dependency."""
+    return jobs_of(request)
+
+
+async def caller_of(
+    request: Request, bearer: Annotated[Any, Depends(BEARER)], header: Annotated[str | None, Depends(HEADER)]
+) -> Caller:
     """Who calls. Raises Unauthorised."""
     address = request.client.host if request.client else "unknown"
     presented = header if header is not None else bearer.credentials if bearer else None
@@ -41,12 +56,12 @@ def caller_of(request: Request, bearer: Annotated[Any, Depends(BEARER)], header:
     return caller
 
 
-JobsNow = Annotated[Jobs, Depends(jobs_of)]
-HouseNow = Annotated[House, Depends(house_of)]
+JobsNow = Annotated[Jobs, Depends(jobs_now)]
+HouseNow = Annotated[House, Depends(house_now)]
 CallerNow = Annotated[Caller, Depends(caller_of)]
 
 
-def asked_of(request: Request, caller: CallerNow) -> Asked:
+async def asked_of(request: Request, caller: CallerNow) -> Asked:
     """Who asks, and since when."""
     return Asked(request_id_of(request), caller, time.monotonic())
 

@@ -28,13 +28,21 @@ Carry = Callable[[Listener | None], Coroutine[Any, Any, Made]]
 class Haste:
     """What the headers say of when the answer is wanted."""
 
-    prefer: Annotated[str, Header(description="respond-async makes a job of it", max_length=200)] = ""
-    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255, pattern=r"^[!-~ ]+$")] = None
+    prefer: str = ""
+    idempotency_key: str | None = None
 
     @property
     def later(self) -> bool:
         """Whether the answer may come later."""
         return any(word.strip().lower() == "respond-async" for word in self.prefer.split(","))
+
+
+async def haste_of(
+    prefer: Annotated[str, Header(description="respond-async makes a job of it", max_length=200)] = "",
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255, pattern=r"^[!-~ ]+$")] = None,
+) -> Haste:
+    """A coroutine, so that no thread is spent on it."""
+    return Haste(prefer, idempotency_key)
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,11 @@ class Wish:
     openapi_extra={"requestBody": restore_body()},
 )
 async def restore(
-    request: Request, house: HouseNow, asked: AskedNow, query: Annotated[RestoreOrder, Query()], haste: Annotated[Haste, Depends()]
+    request: Request,
+    house: HouseNow,
+    asked: AskedNow,
+    query: Annotated[RestoreOrder, Query()],
+    haste: Annotated[Haste, Depends(haste_of)],
 ) -> Response:
     """The picture is the body itself, the multipart part `image`, or base64 in JSON; the answer has its width and height."""
     with house.drain.order():
@@ -80,7 +92,11 @@ async def restore(
     openapi_extra={"requestBody": generate_body()},
 )
 async def generate(
-    request: Request, house: HouseNow, asked: AskedNow, query: Annotated[GenerateOrder, Query()], haste: Annotated[Haste, Depends()]
+    request: Request,
+    house: HouseNow,
+    asked: AskedNow,
+    query: Annotated[GenerateOrder, Query()],
+    haste: Annotated[Haste, Depends(haste_of)],
 ) -> Response:
     """One PNG, or JSON for several. The same seed gives the same bytes."""
     with house.drain.order():

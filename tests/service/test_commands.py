@@ -1,0 +1,135 @@
+"""The verbs, with a fake engine in this process and against a gateway."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service import commands, hands
+from service.house import open_house
+from service.settings import Settings
+from tests.service.conftest import file_of, pixels_of, settings_for
+from tests.service.live import Live, live
+from tests.service.test_pictures import opened
+from tests.service.window import FakeWindow
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    with live(settings_for(tmp_path_factory.mktemp("jobs"), port=0)) as server:
+        yield server
+
+
+@pytest.fixture(params=["here", "there"])
+def where(request: pytest.FixtureRequest, server: Live, monkeypatch: Any) -> list[str]:
+    """The verb's own process, or a gateway: the answers are the same."""
+    if request.param == "there":
+        return ["--server", f"http://127.0.0.1:{server.port}"]
+    monkeypatch.setattr(hands, "open_house", lambda settings: open_house(settings, FakeWindow()))
+    return []
+
+
+def test_a_file_is_restored_beside_itself(where: list[str], tmp_path: Path) -> None:
+    source = tmp_path / "dark.jpg"
+    source.write_bytes(file_of(pixels_of(24, 40), "JPEG"))
+    assert commands.restore([str(source), *where]) == 0
+    restored = opened((tmp_path / "dark-restored.jpg").read_bytes())
+    assert (restored.format, restored.size) == ("JPEG", (40, 24))
+    assert np.asarray(restored).mean() > np.asarray(opened(source.read_bytes())).mean() + 40
+
+
+def test_the_output_names_the_format_and_options_go_through(where: list[str], tmp_path: Path) -> None:
+    source, target = tmp_path / "dark.png", tmp_path / "deep" / "light.webp"
+    source.write_bytes(file_of(pixels_of(24, 40)))
+    options = ["--task", "nothing", "--steps", "4", "--seed", "9", "--return", "steps", "--metadata", "none"]
+    assert commands.restore([str(source), "-o", str(target), *options, *where]) == 0
+    strip = opened(target.read_bytes())
+    assert (strip.format, strip.size) == ("WEBP", (5 * 40, 24))
+
+
+def test_a_folder_keeps_its_tree_and_tells_which_files_failed(where: list[str], tmp_path: Path, capsys: Any) -> None:
+    folder = tmp_path / "album"
+    for name in ("a.png", "trip/b.PNG", "trip/c.png"):
+        folder.joinpath(name).parent.mkdir(parents=True, exist_ok=True)
+        folder.joinpath(name).write_bytes(file_of(pixels_of(8, 8)))
+    folder.joinpath("words.png").write_text("no picture")
+    folder.joinpath("notes.txt").write_text("left alone")
+    assert commands.restore([str(folder), *where]) == 1
+    restored = tmp_path / "album-restored"
+    assert sorted(str(path.relative_to(restored)) for path in restored.rglob("*.*")) == ["a.png", "trip/b.PNG", "trip/c.png"]
+    assert "words.png" in capsys.readouterr().err
+
+
+def test_generate_writes_n_numbered_files_and_tells_the_seed(where: list[str], tmp_path: Path, capsys: Any) -> None:
+    target = tmp_path / "emoji.png"
+    assert commands.generate(["-o", str(target), "-n", "2", "--seed", "5", *where]) == 0
+    assert "seed 6" in capsys.readouterr().err
+    first, second = (tmp_path / f"emoji-{k}.png" for k in (0, 1))
+    assert commands.generate(["-o", str(target), "--seed", "6", *where]) == 0
+    assert target.read_bytes() == second.read_bytes() != first.read_bytes()
+
+
+def test_models_are_listed(where: list[str], capsys: Any) -> None:
+    assert commands.models(where) == 0
+    shown = capsys.readouterr().out
+    assert "lowlight" in shown
+    assert "32x32" in shown
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["nowhere.png"], "neither a file nor a folder"),
+        (["{}"], "no picture"),
+        (["{}/x.png", "--seed", "-1"], "seed = -1"),
+        (["{}/x.png", "--steps", "0"], "steps = 0"),
+    ],
+)
+def test_what_cannot_be_done_is_said_with_status_2(tmp_path: Path, capsys: Any, argv: list[str], words: str) -> None:
+    argv = [word.format(tmp_path) for word in argv]
+    if len(argv) > 1:
+        (tmp_path / "x.png").write_bytes(file_of(pixels_of(8, 8)))
+    assert commands.restore(argv) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_server_that_is_not_there_is_said_with_status_1(capsys: Any) -> None:
+    assert commands.models(["--server", "http://127.0.0.1:9"]) == 1
+    assert "127.0.0.1:9" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", [commands.serve, commands.restore, commands.generate, commands.models])
+def test_help_reads_well(verb: Any, capsys: Any) -> None:
+    with pytest.raises(SystemExit) as end:
+        verb(["--help"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: rddm {verb.__name__}")
+
+
+def test_settings_come_from_the_environment_and_the_command_line_beats_it(monkeypatch: Any) -> None:
+    monkeypatch.setenv("RDDM_PORT", "9000")
+    monkeypatch.setenv("RDDM_TRITON_URLS", "a:1, b:2")
+    assert Settings().port == 9000
+    assert Settings().triton_urls == ("a:1", "b:2")
+    assert Settings(port=1).port == 1
+
+
+@pytest.mark.parametrize(("name", "value"), [("RDDM_PORT", "many"), ("RDDM_ENGINE", "magic"), ("RDDM_MAX_PIXELS", "0")])
+def test_a_wrong_setting_is_named(monkeypatch: Any, capsys: Any, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    assert commands.serve([]) == 2
+    told = capsys.readouterr().err
+    assert name.removeprefix("RDDM_").lower() in told
+    assert repr(value) in told
+
+
+def test_a_picture_through_the_command_is_the_gateways(server: Live, tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(file_of(pixels_of(24, 40)))
+    assert (
+        commands.restore([str(tmp_path / "x.png"), "-o", str(tmp_path / "y.png"), "--server", f"http://127.0.0.1:{server.port}"])
+        == 0
+    )
+    answer = server.client.post("/restore", content=(tmp_path / "x.png").read_bytes())
+    assert (tmp_path / "y.png").read_bytes() == answer.content
