@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from service.arrays import HOST
 from service.drawing import Image, thumbnail
 from service.errors import DeadlineExceeded, NotFound, QueueFull
 from service.pipeline import Corridor, Listener, Result, Step, Work
@@ -79,7 +80,8 @@ class Results:
 
         Who joins a flight that ends for its first caller's reasons (a deadline, a quota) sets out again on its own.
         """
-        key = await asyncio.to_thread(key_of, work)
+        small = work.size[0] * work.size[1] <= HOST.inline_pixels
+        key = key_of(work) if small else await asyncio.to_thread(key_of, work)
         while True:
             if (kept := self.store.get(key)) is not None:
                 self.hits += 1
