@@ -1,0 +1,236 @@
+"""What is compared, each in processes of its own, started here and ended here: the bare loop, our gateway, and the peers."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+import psutil
+
+from benchmarks import callers, loop
+
+READY_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Burst:
+    """One measured run: seconds of wall clock, CPU seconds of the server side and of the callers, latencies, and refusals."""
+
+    count: int
+    seconds: float
+    cpu: float
+    callers_cpu: float
+    latencies: list[float]
+    refused: int = 0
+
+    def per_second(self, cores: int) -> float:
+        """Pictures a second of the machine that the callers left over."""
+        return len(self.latencies) / (self.seconds - self.callers_cpu / cores)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked of a contender: count pictures, of a file or generated, by so many callers or at a rate."""
+
+    count: int
+    steps: tuple[int, ...]
+    callers: int = 1
+    rate: float | None = None
+    file: Path | None = None
+
+
+class Contender(Protocol):
+    """Something that makes pictures."""
+
+    name: str
+
+    def run(self, wish: Wish) -> Burst: ...
+
+
+class Lines:
+    """A process that answers one JSON line with one JSON line."""
+
+    def __init__(self, *command: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment()
+        )
+        self.hear()
+
+    def hear(self) -> dict[str, Any]:
+        """The next line."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.process.args} ended with status {self.process.wait()}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def ask(self, **order: Any) -> dict[str, Any]:
+        """One order, and its answer."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.flush()
+        return self.hear()
+
+    def close(self) -> None:
+        """Ends the process."""
+        self.process.terminate()
+        self.process.wait()
+
+
+def environment() -> dict[str, str]:
+    """Ours, with one thread for every library that would take all cores."""
+    one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    return os.environ | one
+
+
+@dataclass(eq=False)
+class Bare:
+    """The loop without a service, on as many threads as there are callers, up to one a core, and the batch size that is best."""
+
+    lines: Lines
+    cores: int
+    batch: int = 1
+    name: str = "bare loop"
+    seed: int = 0
+
+    def run(self, wish: Wish) -> Burst:
+        """Rates do not apply to it."""
+        self.seed += wish.count
+        batch = min(self.batch, wish.callers)
+        order = loop.Order(
+            wish.count, list(wish.steps), min(self.cores, wish.callers), batch, str(wish.file) if wish.file else None, self.seed
+        )
+        told = loop.Told(**self.lines.ask(**vars(order)))
+        return Burst(wish.count, told.seconds, told.cpu, 0.0, [seconds for seconds in told.latencies for _ in range(batch)])
+
+
+@dataclass(eq=False)
+class Served:
+    """A server, and the callers' process."""
+
+    name: str
+    style: callers.Style
+    url: str
+    process: psutil.Process
+    lines: Lines
+    seed: int = field(default=0)
+
+    def run(self, wish: Wish) -> Burst:
+        """Seeds never repeat, so no kept result answers."""
+        self.seed += wish.count
+        order = callers.Order(
+            self.url,
+            self.style if wish.file else "generate",
+            wish.count,
+            list(wish.steps),
+            wish.callers,
+            wish.rate,
+            str(wish.file) if wish.file else None,
+            self.seed,
+        )
+        before = cpu_of(self.process)
+        told = callers.Told(**self.lines.ask(**vars(order)))
+        cpu = cpu_of(self.process) - before
+        return Burst(wish.count, told.seconds, cpu, told.cpu, told.latencies, len(told.refused))
+
+
+def cpu_of(process: psutil.Process) -> float:
+    """CPU seconds that a process and its children have used."""
+    family = [process, *process.children(recursive=True)]
+    return sum(sum(member.cpu_times()[:2]) for member in family)
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@contextmanager
+def server(command: list[str], port: int, ready: str, **changes: str) -> Iterator[psutil.Process]:
+    """A server process from its first answer on `ready` to its end, children included."""
+    process = subprocess.Popen([sys.executable, "-m", *command], env=environment() | changes, stdout=subprocess.DEVNULL)
+    try:
+        _wait(f"http://127.0.0.1:{port}{ready}", process)
+        yield psutil.Process(process.pid)
+    finally:
+        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        for member in family:
+            member.terminate()
+        _, alive = psutil.wait_procs(family, timeout=10)
+        for member in alive:
+            member.kill()
+        process.wait()
+
+
+def _wait(url: str, process: "subprocess.Popen[bytes]") -> None:
+    until = time.monotonic() + READY_SECONDS
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            raise RuntimeError(f"{process.args} ended with status {process.returncode}")
+        try:
+            if httpx.get(url, timeout=5).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.2)
+    raise RuntimeError(f"{url} did not answer 200 within {READY_SECONDS:g} s")
+
+
+@dataclass(frozen=True)
+class Field:
+    """All contenders of one model, and a second group of callers for what runs beside."""
+
+    bare: Bare
+    gateway: Served
+    peers: list[Served]
+    beside: Lines
+
+    @property
+    def all(self) -> list[Bare | Served]:
+        """In the order in which they are asked."""
+        return [self.bare, self.gateway, *self.peers]
+
+
+@contextmanager
+def started(folder: Path, model: str, *, peers: bool = True) -> Iterator[Field]:
+    """Everything is started, and idle until it is asked."""
+    cores = len(os.sched_getaffinity(0))
+    with ExitStack() as stack:
+
+        def lines(*command: str) -> Lines:
+            opened = Lines(*command)
+            stack.callback(opened.close)
+            return opened
+
+        def served(name: str, style: callers.Style, command: list[str], ready: str, port: int, **changes: str) -> Served:
+            process = stack.enter_context(server(command, port, ready, **changes))
+            return Served(name, style, f"http://127.0.0.1:{port}", process, calling)
+
+        calling = lines("benchmarks.callers")
+        port, plain, lit = free_port(), free_port(), free_port()
+        command = ["rddm", "serve", "--port", str(port), "--model-repository", str(folder), "--default-model", model]
+        gateway = served("gateway", "gateway", command, "/readyz", port, RDDM_JOBS_FILE=":memory:", RDDM_LOG_LEVEL="warning")
+        others = []
+        if peers:
+            arguments = [str(folder), model]
+            others = [
+                served("FastAPI handler", "form", ["benchmarks.peers.plain_handler", *arguments, str(plain)], "/ready", plain),
+                served("LitServe", "json", ["benchmarks.peers.lit_server", *arguments, str(lit)], "/health", lit),
+            ]
+        yield Field(Bare(lines("benchmarks.loop", *arguments_of(folder, model)), cores), gateway, others, lines("benchmarks.callers"))
+
+
+def arguments_of(folder: Path, model: str) -> list[str]:
+    """As the loop and the peers take them."""
+    return [str(folder), model]

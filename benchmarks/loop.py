@@ -1,0 +1,136 @@
+"""The bare loop: decode, the sampler against an ONNX Runtime session, encode; no service. The peers run it behind their doors.
+
+python -m benchmarks.loop REPOSITORY MODEL     answers commands, one JSON object a line (see Order)
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from rddm.image import to_image, to_pixels
+from rddm.objective import predict
+from rddm.sampler import Question, philox_noise, run, sample
+from rddm.schedule import make_schedule
+from rddm.tiling import pad, padded
+from service.engines.embedded import find_newest
+from service.pictures.decode import Bounds, decode
+from service.pictures.encode import encode
+from service.pictures.kinds import KINDS
+from service.pictures.picture import PLAIN
+
+Image = NDArray[np.float32]
+BOUNDS = Bounds(2**25, 2**14)
+
+
+def session_of(path: Path) -> onnxruntime.InferenceSession:
+    """With the options of the embedded engine: one thread a call."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+
+
+class Loop:
+    """A model of the repository and the way through it, for pictures that are one call each."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        model, path = find_newest(folder, name)
+        self.spec, self._session = model.spec, session_of(path)
+        self._schedule = make_schedule(model.spec.schedule, model.spec.timesteps)
+
+    def restore(self, bodies: Sequence[bytes], steps: int, seeds: Sequence[int]) -> list[bytes]:
+        """Picture files of one size in, PNG files out, in one batch."""
+        x_in = np.concatenate([to_image(decode(body, BOUNDS).pixels) for body in bodies])
+        x_0 = self.sample(x_in, steps, seeds)
+        return [encode(to_pixels(x_0[k : k + 1]), PLAIN, KINDS["png"]) for k in range(len(bodies))]
+
+    def generate(self, steps: int, seed: int) -> bytes:
+        """A PNG file."""
+        height, width = self.spec.image_size or (0, 0)
+        x_0 = self.sample(np.zeros((1, 3, height, width), np.float32), steps, [seed])
+        return encode(to_pixels(x_0), PLAIN, KINDS["png"])
+
+    def sample(self, pictures: Image, steps: int, seeds: Sequence[int]) -> Image:
+        """x_0 of a batch of pictures, b 3 h w."""
+        height, width = pictures.shape[2:]
+        rows, columns = padded(height, self.spec.size_multiple), padded(width, self.spec.size_multiple)
+        x_in, fields = pad(pictures, rows, columns), [philox_noise(seed, 3, height, width) for seed in seeds]
+        condition = np.concatenate([x_in] * len(self.spec.condition), 1) if self.spec.condition else None
+
+        def noise(k: int) -> Image:
+            return pad(np.concatenate([field(k) for field in fields]), rows, columns)
+
+        def answer(question: Question) -> Any:
+            outputs = self.call(question.x_t, condition, np.tile(np.array([question.time], np.float32), (len(seeds), 1)))
+            return predict(self.spec, self._schedule, outputs, question.x_t, x_in, question.t)
+
+        x_0: Image = run(sample(self.spec, self._schedule, x_in, noise, steps), answer)
+        return x_0[..., :height, :width]
+
+    def call(self, x_t: Image, condition: Image | None, times: Image) -> list[Image]:
+        """The bare network."""
+        feeds = {"x_t": x_t, "time": times} | ({} if condition is None else {"condition": condition})
+        outputs: list[Image] = self._session.run(None, feeds)
+        return outputs
+
+
+@dataclass(frozen=True)
+class Order:
+    """count pictures from a file, in batches, by so many threads; steps are taken in turn. No file: they are generated."""
+
+    count: int
+    steps: list[int]
+    threads: int = 1
+    batch: int = 1
+    file: str | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Told:
+    """seconds of all, CPU seconds of the process, and seconds of each batch."""
+
+    seconds: float
+    cpu: float
+    latencies: list[float]
+
+
+def carry_out(loop: Loop, order: Order) -> Told:
+    """Runs an order and measures it."""
+    body = Path(order.file).read_bytes() if order.file else b""
+
+    def one(index: int) -> float:
+        begun, seed = time.perf_counter(), order.seed + index * order.batch
+        steps = order.steps[index % len(order.steps)]
+        if order.file:
+            loop.restore([body] * order.batch, steps, range(seed, seed + order.batch))
+        else:
+            loop.generate(steps, seed)
+        return time.perf_counter() - begun
+
+    begun, cpu = time.perf_counter(), time.process_time()
+    with ThreadPoolExecutor(order.threads) as pool:
+        latencies = list(pool.map(one, range(order.count // order.batch)))
+    return Told(time.perf_counter() - begun, time.process_time() - cpu, latencies)
+
+
+def main(folder: str, name: str) -> None:
+    """Answers orders from standard input until it ends; the first line tells that the model is loaded."""
+    loop = Loop(Path(folder), name)
+    print(json.dumps({"ready": os.getpid()}), flush=True)
+    for line in sys.stdin:
+        print(json.dumps(asdict(carry_out(loop, Order(**json.loads(line))))), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,1 @@
+"""The same ONNX model and loop behind other doors."""
