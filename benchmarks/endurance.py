@@ -2,8 +2,8 @@
 
 python -m benchmarks.endurance REPOSITORY [--requests 10000] [--triton] [-o report.json]
 
-Every request must be answered: none lost, none hung; 5xx only with a problem body, and with Triton 503 only near a kill. The gateway's
-memory is read all along: its slope over the second half of the requests, in per cent of its mean, is to be under 1 %.
+Every request must be answered: none lost, none hung; 5xx only with a problem body, and with Triton 503 only near a kill. The
+gateway's memory is read all along: its slope over the second half, in per cent of its mean, is to be under 1 %.
 """
 
 import argparse

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from fastapi import FastAPI
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.middleware.cors import CORSMiddleware
 
@@ -56,6 +56,8 @@ def create_app(settings: Settings, opener: Opener = _open) -> FastAPI:
         description=DESCRIPTION,
         version=version("rddm-serve"),
         lifespan=lifespan,
+        docs_url=None,  # FastAPI's own pages fetch scripts from another host
+        redoc_url=None,
         telemetry={"logs": False, "metrics": False, "operation_spans": False, "auto_configure": True, "exclude": is_quiet},
     )
     for part in (pictures, jobs, catalogue, openai, admin):
@@ -78,6 +80,10 @@ def _show_page(app: FastAPI) -> None:
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
         return FileResponse(PAGE / "index.html", headers={"Content-Security-Policy": CONTENT_POLICY, "Cache-Control": "no-cache"})
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> RedirectResponse:
+        return RedirectResponse("static/reference.html")
 
 
 CONTENT_POLICY = "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'"

@@ -1,0 +1,158 @@
+"""POST /restore and /generate: bodies, shapes of the answer, progress, headers."""
+
+import base64
+import json
+import re
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.service.conftest import Gateway, file_of, pixels_of, running, settings_for
+from tests.service.test_jobs import events_of
+from tests.service.test_pictures import opened
+from tests.service.window import FakeWindow
+
+
+def encoded(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+async def test_every_kind_of_body_gives_the_same_picture(gateway: Gateway, png: bytes) -> None:
+    raw = await gateway.client.post("/restore", content=png, headers={"Content-Type": "image/png"})
+    form = await gateway.client.post("/restore", files={"image": ("a.png", png)})
+    told = await gateway.client.post("/restore", json={"image": encoded(png)})
+    url = await gateway.client.post(
+        "/restore", json={"image": f"data:image/png;base64,{encoded(png)}"}, headers={"Accept": "image/png"}
+    )
+    assert raw.content == form.content == base64.b64decode(told.json()["image"]) == url.content
+    brighter = np.asarray(opened(raw.content)).astype(int) - np.asarray(opened(png))
+    assert np.abs(brighter - 63.75).max() <= 1
+
+
+async def test_the_answer_tells_how_it_was_made(gateway: Gateway, png: bytes) -> None:
+    answer = await gateway.client.post("/restore?steps=3&seed=11", content=png)
+    heads = answer.headers
+    assert (heads["x-model"], heads["x-steps"], heads["x-seed"]) == ("lowlight", "3", "11")
+    assert heads["x-model-digest"] == gateway.house.repository.models()["lowlight"].digest
+    assert re.fullmatch(r"decode;dur=[\d.]+, sample;dur=[\d.]+, encode;dur=[\d.]+", heads["server-timing"])
+    again = await gateway.client.get(heads["content-location"])
+    assert (again.content, again.headers["etag"]) == (answer.content, heads["etag"])
+
+
+async def test_the_envelope_tells_the_same(gateway: Gateway, png: bytes) -> None:
+    answer = await gateway.client.post("/restore?seed=11", content=png, headers={"Accept": "application/json"})
+    told = answer.json()
+    assert (told["width"], told["height"], told["model"], told["steps"], told["seed"]) == (40, 24, "lowlight", 2, 11)
+    assert set(told["timings"]) == {"decode", "sample", "encode"}
+    assert (await gateway.client.get(told["location"])).content == base64.b64decode(told["image"])
+
+
+async def test_a_task_is_a_models_name_or_its_task(gateway: Gateway, png: bytes) -> None:
+    for task in ("keeper", "nothing"):
+        assert (await gateway.client.post("/restore", params={"task": task}, content=png)).headers["x-model"] == "keeper"
+
+
+async def test_a_mask_goes_to_the_model_that_takes_one(gateway: Gateway, png: bytes) -> None:
+    mask = file_of(np.full((24, 40), 255, np.uint8))
+    answer = await gateway.client.post("/restore?task=shadow", files={"image": ("a", png), "mask": ("m", mask)})
+    assert answer.headers["x-model"] == "unshadow"
+    none = await gateway.client.post("/restore?task=shadow", content=png)
+    assert (none.status_code, "mask" in none.json()["detail"]) == (422, True)
+    other = await gateway.client.post(
+        "/restore?task=shadow", files={"image": ("a", png), "mask": ("m", file_of(pixels_of(24, 41)))}
+    )
+    assert (other.status_code, "41 x 24" in other.json()["detail"]) == (422, True)
+
+
+async def test_steps_are_streamed_with_previews_and_then_the_result(gateway: Gateway) -> None:
+    picture = file_of(pixels_of(300, 400))
+    answer = await gateway.client.post("/restore?steps=4", content=picture, headers={"Accept": "text/event-stream"})
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    told = events_of(answer.text)
+    assert [(number, name) for number, name, _ in told] == [(1, "step"), (2, "step"), (3, "step"), (4, "step"), (5, "result")]
+    for step, (_, _, data) in enumerate(told[:-1], 1):
+        assert (data["step"], data["steps"]) == (step, 4)
+        preview = opened(base64.b64decode(data["preview"].partition(",")[2]))
+        assert preview.format == "JPEG"
+        assert preview.size == (data["width"], data["height"])
+        assert max(preview.size) <= 512
+    direct = await gateway.client.post("/restore?steps=4", content=picture)
+    assert base64.b64decode(told[-1][2]["image"]) == direct.content
+
+
+async def test_a_bad_request_is_a_plain_problem_before_a_stream_begins(gateway: Gateway, png: bytes) -> None:
+    for query, content in (("?steps=99", png), ("?task=none", png), ("", b"words")):
+        answer = await gateway.client.post(f"/restore{query}", content=content, headers={"Accept": "text/event-stream"})
+        assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_pictures_of_a_set_are_those_of_their_own_seeds_and_a_grid_holds_them(gateway: Gateway) -> None:
+    told = (await gateway.client.post("/generate?n=3&seed=5")).json()
+    alone = [await gateway.client.post(f"/generate?seed={seed}") for seed in (5, 6, 7)]
+    assert [one["seed"] for one in told["images"]] == [5, 6, 7]
+    assert [base64.b64decode(one["image"]) for one in told["images"]] == [one.content for one in alone]
+    grid = np.asarray(opened((await gateway.client.post("/generate?n=3&seed=5&grid=true")).content))
+    assert grid.shape == (66, 66, 3)
+    assert np.array_equal(grid[34:, :32], np.asarray(opened(alone[2].content)))
+
+
+async def test_a_seed_that_is_chosen_is_told_and_gives_the_same_bytes(gateway: Gateway) -> None:
+    first = await gateway.client.post("/generate")
+    assert 0 <= int(first.headers["x-seed"]) < 2**32
+    again = await gateway.client.post("/generate", params={"seed": first.headers["x-seed"]})
+    assert first.content == again.content
+    other = await gateway.client.post("/generate")
+    assert other.headers["x-seed"] != first.headers["x-seed"]
+
+
+async def test_generate_takes_json_and_answers_it(gateway: Gateway) -> None:
+    answer = await gateway.client.post("/generate", json={"seed": 3, "steps": 4, "format": "webp"})
+    assert (answer.json()["media_type"], answer.json()["steps"]) == ("image/webp", 4)
+    assert opened(base64.b64decode(answer.json()["image"])).size == (32, 32)
+
+
+async def test_a_deadline_takes_steps_away_and_never_adds_any(tmp_path: Any, png: bytes) -> None:
+    async with running(settings_for(tmp_path), FakeWindow()) as gateway:
+        roomy = await gateway.client.post("/restore?steps=3&max_latency_ms=60000", content=png)
+        assert roomy.headers["x-steps"] == "3"
+        refused = await gateway.client.post("/restore?steps=3&max_latency_ms=1", content=png)
+        assert refused.status_code == 504
+
+
+async def test_the_models_are_told_with_their_rules(gateway: Gateway) -> None:
+    told = (await gateway.client.get("/models")).json()
+    models = {one["name"]: one for one in told["models"]}
+    assert told["default"] == "lowlight"
+    assert models["lowlight"]["steps"] == {"default": 2, "min": 1, "max": 10}
+    assert models["emoji"]["size"]["image_size"] == [32, 32]
+    assert (models["unshadow"]["takes_mask"], models["emoji"]["kind"]) == (True, "generate")
+    assert (await gateway.client.get("/models/emoji")).json() == models["emoji"]
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"])
+async def test_health_is_told(gateway: Gateway, path: str) -> None:
+    assert (await gateway.client.get(path)).status_code == 200
+
+
+async def test_ready_means_that_every_model_answered(gateway: Gateway) -> None:
+    states = (await gateway.client.get("/readyz")).json()["models"]
+    assert states["lowlight"] == {"ready": True, "version": 1}
+    gateway.window.fault = RuntimeError("no")
+    gateway.house.readiness._at = -1e9
+    answer = await gateway.client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["models"]["lowlight"]["ready"] is False
+
+
+async def test_the_document_shows_requests_that_work(gateway: Gateway) -> None:
+    document = (await gateway.client.get("/openapi.json")).json()
+    bodies = document["paths"]["/restore"]["post"]["requestBody"]["content"]
+    [example] = bodies["application/json"]["examples"].values()
+    answer = await gateway.client.post("/restore", json=example["value"])
+    assert answer.status_code == 200
+    assert Image.open(BytesIO(base64.b64decode(answer.json()["image"]))).size == (16, 16)
+    assert json.dumps(document).count("urn:rddm:problem") >= 1
+    assert (await gateway.client.get("/docs")).headers["location"] == "static/reference.html"
