@@ -1,11 +1,13 @@
 """Pictures come back as they came: asserted on pixels, through the whole gateway with a model that changes nothing."""
 
+from collections.abc import AsyncIterator
 from io import BytesIO
 from typing import Any
 
 import imagecodecs
 import numpy as np
 import pytest
+import pytest_asyncio
 import tifffile
 from PIL import Image, ImageCms, ImageOps
 from PIL.ExifTags import GPS, IFD, Base
@@ -13,10 +15,18 @@ from PIL.ExifTags import GPS, IFD, Base
 from service.pictures.encode import encode
 from service.pictures.kinds import KINDS
 from service.pictures.picture import UPRIGHT, Keepsake, as_stored, upright
-from tests.service.conftest import Gateway, file_of, pixels_of
+from tests.service.conftest import Gateway, file_of, pixels_of, running, settings_for
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 KEEP = "/restore?task=keeper"
 LOSSLESS = ("PNG", "TIFF")
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def gateway(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
+    """One for all: these tests leave nothing behind."""
+    async with running(settings_for(tmp_path_factory.mktemp("jobs"))) as gateway:
+        yield gateway
 
 
 async def kept(gateway: Gateway, data: bytes, query: str = "") -> bytes:
@@ -84,7 +94,7 @@ async def test_colours_under_full_transparency_come_back(gateway: Gateway) -> No
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_upright_undoes_the_orientation_as_pillow_does(orientation: int) -> None:
+async def test_upright_undoes_the_orientation_as_pillow_does(orientation: int) -> None:
     pixels = pixels_of(5, 7)
     picture = Image.fromarray(pixels)
     picture.getexif()[Base.Orientation] = orientation
