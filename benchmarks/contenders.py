@@ -228,7 +228,9 @@ def started(folder: Path, model: str, *, peers: bool = True) -> Iterator[Field]:
                 served("FastAPI handler", "form", ["benchmarks.peers.plain_handler", *arguments, str(plain)], "/ready", plain),
                 served("LitServe", "json", ["benchmarks.peers.lit_server", *arguments, str(lit)], "/health", lit),
             ]
-        yield Field(Bare(lines("benchmarks.loop", *arguments_of(folder, model)), cores), gateway, others, lines("benchmarks.callers"))
+        yield Field(
+            Bare(lines("benchmarks.loop", *arguments_of(folder, model)), cores), gateway, others, lines("benchmarks.callers")
+        )
 
 
 def arguments_of(folder: Path, model: str) -> list[str]:

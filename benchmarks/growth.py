@@ -9,7 +9,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,7 +22,8 @@ from service.pipeline import Pipeline, Work
 from service.scheduler import Scheduler
 
 WIDTHS = ((512, 288), (1024, 576), (2048, 1152), (3840, 2160))  # for memory, width x height
-MEGAPIXELS = ((1280, 800), (1920, 1080), (2560, 1600), (3840, 2160))  # for time: 1.0, 2.1, 4.1, 8.3
+SMALL = ((64, 64), (128, 128), (256, 256), (512, 512))
+SIZES = (*SMALL, (1280, 800), (1920, 1080), (2560, 1600), (3840, 2160))  # for time: the last four are 1.0, 2.1, 4.1, 8.3 megapixels
 PATCH = 256
 MIB = 1024 * 1024
 
@@ -81,10 +82,13 @@ async def sample(folder: Path, name: str, height: int, width: int, steps: int) -
     return Growth(width, height, steps, height * width / 1e6, network, seconds, cpu, base, peak())
 
 
-def apart(folder: Path, name: str, sizes: Iterable[tuple[int, int]], steps: int, rounds: int = 1) -> Iterator[Growth]:
+def apart(
+    folder: Path, name: str, sizes: Iterable[tuple[int, int]], steps: int, rounds: int, tick: Callable[[str], None]
+) -> Iterator[Growth]:
     """Each size in a process of its own; the rounds take turns over the sizes."""
-    for _ in range(rounds):
+    for turn in range(rounds):
         for width, height in sizes:
+            tick(f"round {turn + 1}: {width}x{height}, {steps} steps")
             command = [sys.executable, "-m", "benchmarks.growth", str(folder), name, str(height), str(width), str(steps)]
             yield Growth(**json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
 

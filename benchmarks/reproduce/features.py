@@ -17,7 +17,7 @@ from torch.nn import functional
 from training.metrics import frechet_distance
 from training.synthesis.draws import Dice, PairSource
 
-CODE, STEPS, BATCH = 32, 1500, 64
+CODE, STEPS, BATCH = 32, 600, 64
 
 
 class Autoencoder(nn.Module):

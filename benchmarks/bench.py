@@ -1,0 +1,123 @@
+"""`rddm bench`: starts what it compares, asks in turns, prints ratios, writes JSON and plots."""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from benchmarks import figures, growth, promises, seams
+from benchmarks.contenders import started
+from benchmarks.generation import compare_generation
+from benchmarks.pictures import darkened, scene, to_png
+from benchmarks.scenarios import CORES, SCENARIOS, Bench, Report
+from rddm.spec import ModelSpec
+from service.engines.embedded import find_newest
+from service.settings import shipped_repository
+
+Tick = Callable[[str], None]
+ALONE = ("seams", "promises", "memory", "cost", "generation")  # that need no server
+
+
+def main(argv: list[str]) -> int:
+    """Compare the gateway with the bare loop and its peers."""
+    options = arguments().parse_args(argv)
+    wanted = options.scenarios or [*SCENARIOS, *ALONE]
+    unknown = [name for name in wanted if name not in {*SCENARIOS, *ALONE}]
+    if unknown:
+        raise SystemExit(f"unknown scenario {unknown[0]!r}; expected some of {[*SCENARIOS, *ALONE]}")
+    options.output.mkdir(parents=True, exist_ok=True)
+    spec = find_newest(options.model_repository, options.model)[0].spec
+    console = Console()
+    with working(console) as tick:
+        for name, report in reports(options, spec, wanted, tick):
+            keep(options.output, name, report | machine())
+            console.print(f"[bold]{name}[/bold]")
+            console.print_json(json.dumps(figures.headline(name, report)))
+    figures.draw(options.output)
+    return 0
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="rddm bench", description="Compares the gateway with the bare loop and with its peers, in turns."
+    )
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"some of {', '.join([*SCENARIOS, *ALONE])} (all)")
+    parser.add_argument("--model-repository", type=Path, default=shipped_repository(), metavar="FOLDER")
+    parser.add_argument("--model", default="lowlight", help="the restorer to measure with (lowlight)")
+    parser.add_argument("--generator", help="the generator to measure with (the first one in the repository)")
+    parser.add_argument("--rounds", type=int, default=7, help="how often each contender is asked (7)")
+    parser.add_argument("--no-peers", action="store_true", help="only the bare loop and the gateway")
+    parser.add_argument("--pictures", type=Path, nargs="*", default=[], metavar="FILE", help="more pictures to look for seams in")
+    parser.add_argument("-o", "--output", type=Path, default=Path("benchmarks/results"), metavar="FOLDER")
+    return parser
+
+
+def reports(options: argparse.Namespace, spec: ModelSpec, wanted: Sequence[str], tick: Tick) -> Iterator[tuple[str, Report]]:
+    """Each scenario's, as it is done."""
+    served = [name for name in wanted if name in SCENARIOS]
+    if served:
+        with tempfile.TemporaryDirectory() as folder:
+            bench = prepared(Path(folder), spec, options.rounds, tick)
+            with started(options.model_repository, options.model, peers=not options.no_peers) as field:
+                for name in served:
+                    yield name, SCENARIOS[name](field, bench)
+    for name in wanted:
+        if name in ALONE:
+            yield name, alone(name, options, tick)
+
+
+def prepared(folder: Path, spec: ModelSpec, rounds: int, tick: Tick) -> Bench:
+    """The pictures that are sent."""
+    small, large = folder / "small.png", folder / "large.png"
+    small.write_bytes(to_png(darkened(scene(256, 256, 1, 60), 4.0)))
+    large.write_bytes(to_png(darkened(scene(2160, 3840, 2), 4.0)))
+    return Bench(small, large, spec.default_steps, spec.max_steps, rounds, tick)
+
+
+def alone(name: str, options: argparse.Namespace, tick: Tick) -> Report:
+    """A scenario without servers."""
+    folder, model = options.model_repository, options.model
+    if name == "seams":
+        return {"seams": [asdict(seam) for seam in seams.run(folder, model, files=options.pictures)]}
+    if name == "promises":
+        mixes = asyncio.run(promises.alone_and_mixed(folder, model))
+        return {"mixes": asdict(mixes), "cancellations": asdict(asyncio.run(promises.cancellations(folder, model)))}
+    if name == "generation":
+        return compare_generation(folder, options.generator, options.rounds, tick)
+    sizes, steps = (growth.WIDTHS, (2,)) if name == "memory" else (growth.SIZES, (1, 2))
+    rounds = 1 if name == "memory" else max(1, options.rounds // 2)
+    return {"runs": [asdict(run) for each in steps for run in growth.apart(folder, model, sizes, each, rounds, tick)]}
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    return {
+        "machine": {"cores": CORES, "processor": platform.machine(), "python": platform.python_version()},
+        "load_average": os.getloadavg(),
+        "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def keep(folder: Path, name: str, report: Report) -> None:
+    """One JSON file a scenario."""
+    (folder / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def working(console: Console) -> Iterator[Tick]:
+    """A line that tells what is being measured."""
+    with Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console) as progress:
+        line = progress.add_task("starting")
+        yield lambda what: progress.update(line, description=what)

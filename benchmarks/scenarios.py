@@ -1,0 +1,174 @@
+"""What is asked of the contenders, in turns, so that a busy machine is equally busy for all; and what the answers come to."""
+
+import math
+import os
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contenders import Bare, Burst, Contender, Field, Served, Wish
+
+CORES = len(os.sched_getaffinity(0))
+BATCHES = (1, 2, 4, 8)
+BROKEN = 5.0  # times the lone median: the p95 over which a service counts as overrun
+Report = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all scenarios share. tick is called after each burst with what was run."""
+
+    small: Path
+    large: Path
+    steps: int
+    most_steps: int
+    rounds: int
+    tick: Callable[[str], None]
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value that a share of them does not exceed; NaN of none."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, math.ceil(share * len(ordered)) - 1)] if ordered else math.nan
+
+
+def summary(bursts: Iterable[Burst]) -> Report:
+    """Of all rounds of one contender."""
+    bursts = list(bursts)
+    latencies = [seconds for burst in bursts for seconds in burst.latencies]
+    return {
+        "pictures": len(latencies),
+        "refused": sum(burst.refused for burst in bursts),
+        "median_ms": 1000 * statistics.median(latencies) if latencies else None,
+        "p95_ms": 1000 * percentile(latencies, 0.95) if latencies else None,
+        "per_second": statistics.median(burst.per_second(CORES) for burst in bursts),
+        "cpu_ms": 1000 * statistics.median(burst.cpu / burst.count for burst in bursts),
+        "seconds": [burst.seconds for burst in bursts],
+    }
+
+
+def in_turns(bench: Bench, contenders: Sequence[Contender], wish: Wish) -> dict[str, list[Burst]]:
+    """Every contender in every round; who begins changes from round to round. One unmeasured burst each comes first."""
+    bursts: dict[str, list[Burst]] = {contender.name: [] for contender in contenders}
+    for contender in contenders:
+        contender.run(replace(wish, count=wish.callers))
+    for turn in range(bench.rounds):
+        shift = turn % len(contenders)
+        for contender in [*contenders[shift:], *contenders[:shift]]:
+            bursts[contender.name].append(contender.run(wish))
+            bench.tick(f"round {turn + 1}: {contender.name}")
+    return bursts
+
+
+def compared(bursts: dict[str, list[Burst]], measure: Callable[[Burst], float], to: str = "bare loop") -> dict[str, float]:
+    """Each contender's measure over the bare loop's of the same round: the median of the rounds."""
+    return {
+        name: statistics.median(measure(one) / measure(other) for one, other in zip(found, bursts[to], strict=True))
+        for name, found in bursts.items()
+    }
+
+
+def one_caller(field: Field, bench: Bench) -> Report:
+    """256x256, default steps, one caller: seconds and CPU seconds relative to the bare loop."""
+    bursts = in_turns(bench, field.all, Wish(12, (bench.steps,), 1, file=bench.small))
+    return {
+        "contenders": {name: summary(found) for name, found in bursts.items()},
+        "wall_over_bare": compared(bursts, lambda burst: statistics.median(burst.latencies)),
+        "fastest_over_bare": compared(bursts, lambda burst: min(burst.latencies)),
+        "cpu_over_bare": compared(bursts, lambda burst: burst.cpu),
+    }
+
+
+def many_callers(field: Field, bench: Bench) -> Report:
+    """256x256, default steps, 16 callers: pictures a second relative to the bare loop at its best batch size."""
+    wish = Wish(48, (bench.steps,), 16, file=bench.small)
+    batches = {}
+    for batch in BATCHES:
+        field.bare.batch = batch
+        batches[batch] = statistics.median(field.bare.run(replace(wish, count=32)).per_second(CORES) for _ in range(3))
+        bench.tick(f"bare loop in batches of {batch}")
+    field.bare.batch = max(batches, key=lambda batch: batches[batch])
+    bursts = in_turns(bench, field.all, wish)
+    report = {
+        "contenders": {name: summary(found) for name, found in bursts.items()},
+        "bare_batches": batches,
+        "throughput_over_bare": compared(bursts, lambda burst: burst.per_second(CORES)),
+        "cpu_over_bare": compared(bursts, lambda burst: burst.cpu),
+    }
+    field.bare.batch = 1
+    return report
+
+
+def mixed_steps(field: Field, bench: Bench) -> Report:
+    """16 callers who ask for different numbers of steps: nobody's batch is the other's."""
+    steps = tuple(sorted({min(asked, bench.most_steps) for asked in (2, 5, 10)}))
+    bursts = in_turns(bench, field.all, Wish(48, steps, 16, file=bench.small))
+    return {
+        "steps": steps,
+        "contenders": {name: summary(found) for name, found in bursts.items()},
+        "throughput_over_bare": compared(bursts, lambda burst: burst.per_second(CORES)),
+    }
+
+
+def mixed_sizes(field: Field, bench: Bench) -> Report:
+    """One caller's 256x256 pictures alone and while the gateway restores a 3840x2160 one for another caller."""
+    wish, large = Wish(16, (bench.steps,), 1, file=bench.small), Wish(1, (bench.steps,), 1, file=bench.large)
+    beside_of = replace_lines(field.gateway, field)
+    alone, beside, seconds = [], [], []
+    with ThreadPoolExecutor(1) as background:
+        for turn in range(bench.rounds):
+            alone.append(field.gateway.run(wish))
+            running = background.submit(beside_of.run, large)
+            while not running.done():
+                burst = field.gateway.run(replace(wish, count=1))
+                if not running.done():
+                    beside.append(burst)
+            seconds.append(running.result().seconds)
+            bench.tick(f"round {turn + 1}")
+    lone = summary(alone)
+    busy = summary(beside)
+    return {
+        "alone": lone,
+        "beside_4k": busy,
+        "large_seconds": seconds,
+        "p95_over_alone": busy["p95_ms"] / lone["p95_ms"],
+        "median_over_alone": busy["median_ms"] / lone["median_ms"],
+    }
+
+
+def replace_lines(served: Served, field: Field) -> Served:
+    """The same server asked by the second group of callers, with seeds of its own."""
+    return Served(served.name, served.style, served.url, served.process, field.beside, seed=2**40)
+
+
+def offered_load(field: Field, bench: Bench) -> Report:
+    """Requests that arrive evenly, more and more a second, until the p95 breaks: the share of the bare loop's throughput served."""
+    full = Wish(32, (bench.steps,), 16, file=bench.small)
+    bare = statistics.median(field.bare.run(full).per_second(CORES) for _ in range(3))
+    found: dict[str, list[Report]] = {}
+    for served in [field.gateway, *field.peers]:
+        lone = statistics.median(served.run(Wish(8, (bench.steps,), 1, file=bench.small)).latencies)
+        found[served.name] = []
+        for share in (0.3, 0.5, 0.7, 0.8, 0.9, 1.0, 1.1):
+            rate = share * bare
+            burst = served.run(Wish(max(12, int(rate * 8)), (bench.steps,), 1, rate, bench.small))
+            p95 = percentile(burst.latencies, 0.95)
+            found[served.name].append({"share": share, "rate": rate, "p95_over_lone": p95 / lone, "refused": burst.refused})
+            bench.tick(f"{served.name} at {share:.0%}")
+            if p95 > 2 * BROKEN * lone:
+                break
+    held = {name: max((x["share"] for x in runs if x["p95_over_lone"] <= BROKEN), default=0.0) for name, runs in found.items()}
+    return {"bare_per_second": bare, "runs": found, "share_held": held}
+
+
+SCENARIOS: dict[str, Callable[[Field, Bench], Report]] = {
+    "one-caller": one_caller,
+    "many-callers": many_callers,
+    "mixed-steps": mixed_steps,
+    "mixed-sizes": mixed_sizes,
+    "offered-load": offered_load,
+}
+__all__ = ["CORES", "SCENARIOS", "Bare", "Bench", "Report", "summary"]
