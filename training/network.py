@@ -185,10 +185,18 @@ class Exposure(nn.Module):
         return encoded(bright).clamp(min=1e-4) ** torch.exp(gamma), embedding
 
     def stops(self, light: Tensor) -> Tensor:
-        """log2 of the gain that brings the mean of encoded(light) to TARGET, (b, 1), by interpolation on a grid of gains."""
-        means = torch.stack([encoded(light * gain).mean((1, 2, 3)) for gain in self.gains.unbind()], 1)
+        """log2 of the gain that brings the mean of encoded(light) to TARGET, (b, 1), by interpolation on a grid of gains.
+
+        What would clip counts twice, so that a night scene's lights hold the gain down.
+        """
+        means = torch.stack([self.brightness(light * gain) for gain in self.gains.unbind()], 1)
         reached = (self.TARGET - means[:, :-1]) / (means[:, 1:] - means[:, :-1]).clamp(min=1e-5)
         return self.STEP * reached.clamp(0, 1).sum(1, keepdim=True)
+
+    @staticmethod
+    def brightness(light: Tensor) -> Tensor:
+        """Mean of the encoded picture plus mean of what is lost above white, (b,)."""
+        return (encoded(light) + (light - 1).clamp(0, 1)).mean((1, 2, 3))
 
     def describe(self, picture: Tensor) -> Tensor:
         """Per channel: mean, root mean square and a soft cumulative histogram, (b, 3 (levels + 2))."""

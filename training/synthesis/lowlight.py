@@ -21,6 +21,7 @@ DARK, MILD, FINE = 0.72, 0.1, 0.18  # shares of the mix; they sum to 1
 STOPS = (2.0, 7.5)
 DEEPEST = 8.0
 MEAN, SPREAD = 0.43, 0.03
+LAMPLIT = 0.25  # share of pictures with light sources in them
 
 
 def exposures(batch: int, dice: Dice) -> tuple[Tensor, Tensor]:
@@ -48,26 +49,41 @@ def falloff(picture: Tensor, dice: Dice) -> Tensor:
     return torch.exp2(-depth * field)
 
 
+def lamps(batch: int, size: tuple[int, int], dice: Dice) -> Tensor:
+    """Light sources in linear light, (b, 3, h, w), 1 being white: in a quarter of the pictures three, seen or not, far brighter than white.
+
+    They stay bright however dark the rest becomes, as street lamps and windows do at night.
+    """
+    y, x = torch.arange(size[0], device=dice.device)[:, None], torch.arange(size[1], device=dice.device)[None]
+    shape = (batch, 3, 1, 1)
+    distance = ((y - dice.uniform(0, size[0], *shape)) ** 2 + (x - dice.uniform(0, size[1], *shape)) ** 2).sqrt()
+    radius, edge = torch.exp(dice.uniform(0.3, 3, *shape)), dice.uniform(0.4, 2, *shape)
+    disc = torch.sigmoid((radius - distance) / edge) + 0.003 / (1 + (distance / (3 * radius)) ** 2)
+    strength = torch.exp2(dice.uniform(0, 7, *shape)) * dice.chance(LAMPLIT, batch)
+    tint = torch.exp(0.15 * dice.normal(batch, 3, 1, 1))
+    return (disc * strength).sum(1, keepdim=True) * tint
+
+
 def sensor(light: Tensor, dice: Dice) -> Tensor:
-    """Shot and read noise on linear light 0..1, clipped at black; some of it smoothed, as cameras' own denoisers leave it."""
+    """Shot and read noise on linear light 0..1, clipped at black; some of it smeared, as demosaicing and denoisers leave it."""
     batch = len(light)
-    full_well = torch.exp(dice.uniform(7.2, 11, batch, 1, 1, 1))  # electrons at white: 1,300 .. 60,000
+    full_well = torch.exp(dice.uniform(6, 10.5, batch, 1, 1, 1))  # electrons at white: 400 .. 36,000
     read = dice.uniform(0.3, 3, batch, 1, 1, 1) * full_well**0.25 / 6
     deviation = (light / full_well + (read / full_well) ** 2).sqrt()
     noise = dice.normal(*light.shape)
-    smooth = functional.avg_pool2d(noise, 3, stride=1, padding=1, count_include_pad=False) * 2
-    noise = torch.where(dice.chance(0.35, batch) > 0, smooth, noise)
-    return (light + deviation * noise).clamp(min=0)
+    smeared = functional.avg_pool2d(noise, 3, stride=1, padding=1, count_include_pad=False) * 3
+    share = dice.uniform(0, 1, batch, 1, 1, 1) * dice.chance(0.7, batch)
+    return (light + deviation * (noise + share * (smeared - noise))).clamp(min=0)
 
 
-def darkened(target: Tensor, stops: Tensor, dice: Dice) -> Tensor:
-    """The target (sRGB 0..1) as a dark 8-bit file; stops (b, 1, 1, 1)."""
-    batch = len(target)
-    cast = torch.exp(0.16 * dice.normal(batch, 3, 1, 1) * dice.uniform(0, 1, batch, 1, 1, 1))
-    light = to_linear(target) * torch.exp2(-stops) * falloff(target, dice) * cast
+def darkened(scene: Tensor, stops: Tensor, dice: Dice) -> Tensor:
+    """The scene (linear light, may exceed 1) as a dark 8-bit file; stops (b, 1, 1, 1)."""
+    batch = len(scene)
+    cast = torch.exp(0.3 * dice.normal(batch, 3, 1, 1) * dice.uniform(0, 1, batch, 1, 1, 1))
+    light = scene * torch.exp2(-stops) * falloff(scene, dice) * cast
     gamma = dice.uniform(0.92, 1.12, batch, 1, 1, 1)
-    dark = to_srgb(sensor(light, dice)).clamp(min=1e-5) ** gamma
-    black = dice.chance(0.4, batch) * dice.uniform(0, 0.012, batch, 3, 1, 1)
+    dark = to_srgb(sensor(light.clamp(max=1), dice)).clamp(min=1e-5) ** gamma
+    black = dice.chance(0.4, batch) * dice.uniform(0, 0.014, batch, 3, 1, 1)
     return quantise(some_compressed(quantise(dark - black), 0.2, (60, 97), dice))
 
 
@@ -86,8 +102,9 @@ class LowLight:
         """`batch` pairs with context, each of a picture of its own."""
         clean = windows(self.pool, batch, self.whole, dice)
         stops, fine = exposures(batch, dice)
-        target = exposed(clean, fine, dice)
-        dark = torch.where(fine > 0, quantise(target), darkened(target, stops, dice))
+        scene = to_linear(exposed(clean, fine, dice)) + lamps(batch, (self.whole, self.whole), dice)
+        target = to_srgb(scene)
+        dark = torch.where(fine > 0, quantise(target), darkened(scene, stops, dice))
         context = functional.interpolate(dark, size=(self.crop, self.crop), mode="area")
         rows, columns = dice.integers(0, self.whole - self.crop + 1, 2, batch).tolist()
         places = enumerate(zip(rows, columns, strict=True))

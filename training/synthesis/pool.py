@@ -18,11 +18,11 @@ from training.synthesis import drops, photographs, scenes, streaks
 
 Renderer = Callable[[int, int], NDArray[np.uint8]]
 
-PHOTOGRAPH_EVERY = 4
+PHOTOGRAPH_EVERY = 3
 
 
 def scene_or_photograph(seed: int, side: int) -> NDArray[np.uint8]:
-    """A procedural scene; every fourth is a crop of a public-domain photograph."""
+    """A procedural scene; every third is a crop of a public-domain photograph."""
     maker = photographs if seed % PHOTOGRAPH_EVERY == PHOTOGRAPH_EVERY - 1 else scenes
     return maker.render(seed, side)
 
