@@ -85,8 +85,8 @@ def test_dark_pictures_have_targets_of_the_stated_brightness(clean: torch.Tensor
     pairs = LowLight(clean, crop=64, whole=64).draw(256, dice(6))
     dark = (pairs.given - pairs.target).abs().amax((1, 2, 3)) > 0.1
     means = (pairs.target[dark].mean((1, 2, 3)) + 1) / 2
-    assert abs(float(means.mean()) - 0.43) < 0.04  # lamps brighten some
-    assert float(means.std()) < 0.08
+    assert abs(float(means.median()) - 0.43) < 0.025  # lamps make some brighter
+    assert float((means - 0.43).abs().quantile(0.6)) < 0.06
 
 
 def test_more_stops_are_darker(clean: torch.Tensor) -> None:

@@ -50,7 +50,7 @@ def falloff(picture: Tensor, dice: Dice) -> Tensor:
 
 
 def lamps(batch: int, size: tuple[int, int], dice: Dice) -> Tensor:
-    """Light sources in linear light, (b, 3, h, w), 1 being white: in a quarter of the pictures three, seen or not, far brighter than white.
+    """Light sources in linear light, (b, 3, h, w), 1 being white; three, some far brighter than that, in a quarter of the pictures.
 
     They stay bright however dark the rest becomes, as street lamps and windows do at night.
     """
