@@ -28,7 +28,7 @@ from training.checkpoint import SPEC, build, load_checkpoint
 from training.listing import matched, to_listing
 from training.metrics import MEASURES, frechet_distance, imresize, inception_score, mae_lab
 from training.pairs import Fit, read
-from training.perceptual import Inception, Lpips, weights_folder
+from training.perceptual import INCEPTION, Inception, Lpips, find_weights, weights_folder
 from training.restoring import Network, restore_picture, sample_with
 
 Picture = NDArray[np.uint8]
@@ -285,6 +285,8 @@ def main(argv: list[str]) -> int:
 
 
 def _evaluate(args: argparse.Namespace) -> dict[str, object]:
+    if args.fid:
+        find_weights(INCEPTION, args.weights)  # before hours of sampling
     model = load_model(args.model)
     model = Model(adjusted(model.spec, args), model.network)
     facts: dict[str, object] = {"model": model.spec.name, "size": args.size, "steps": args.steps or model.spec.default_steps}
