@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from service import reply
+from service.arrays import HOST, Arrays
 from service.door import BodyLimits
 from service.engines.contract import Engine, Repository
 from service.errors import EngineUnavailable, ServiceError, ShuttingDown
@@ -22,7 +23,7 @@ from service.pipeline import Pipeline
 from service.results import Answers, Results
 from service.scheduler import Call, Limits, Scheduler
 from service.settings import Settings
-from service.studio import Made, Studio
+from service.studio import Made, Studio, aside
 from service.tracing import Questions, TracedBatches, TracedQuestions
 from service.workshop import Workshop
 
@@ -124,10 +125,13 @@ class House:
             ],
         )
 
-    def finish(self, caller: str, made: Made, *, as_json: bool, several: bool) -> Finished:
+    async def finish(self, caller: str, made: Made, *, as_json: bool, several: bool) -> Finished:
         """What came of an order as an answer, counted and kept."""
         self.metrics.made(made.model.spec.name, made.timings)
-        return reply.finished(self.answers, caller, made, as_json=as_json, several=several)
+        size = sum(len(shot.body) for shot in made.shots)
+        answers = await aside(size, reply.answers_of, made)
+        locations = [f"/results/{self.answers.put(caller, answer)}" for answer in answers]
+        return await aside(size, reply.finished, made, answers, locations, as_json=as_json, several=several)
 
 
 def keyring_of(settings: Settings) -> Keyring:
@@ -141,32 +145,52 @@ def body_limits(settings: Settings) -> BodyLimits:
     return BodyLimits(settings.max_body_bytes, settings.body_timeout_seconds, settings.idle_timeout_seconds)
 
 
-def open_engine(settings: Settings) -> Window:
-    """The engine that the settings name, not started yet. Each is imported only where it is used."""
+def open_engine(settings: Settings) -> tuple[Window, Arrays]:
+    """The engine that the settings name, not started yet, and the arrays that it takes. What is not used is not imported."""
+    if settings.device != "cpu":
+        return _open_on_device(settings)
     if settings.engine == "triton":
         from service.engines.triton import TritonEngine  # noqa: PLC0415
 
-        return TritonEngine(settings.triton_urls)
+        return TritonEngine(settings.triton_urls), HOST
     from service.engines.embedded import EmbeddedEngine, Threads, one_per_core  # noqa: PLC0415
 
     threads = Threads(settings.instances or max(1, one_per_core().instances // settings.threads), settings.threads)
-    return EmbeddedEngine(Path(settings.model_repository), threads)
+    return EmbeddedEngine(Path(settings.model_repository), threads), HOST
+
+
+def _open_on_device(settings: Settings) -> tuple[Window, Arrays]:
+    """Sampler state stays on the GPU. Raises ModuleNotFoundError where the extra `gpu` is not installed."""
+    from service import gpu  # noqa: PLC0415
+
+    device = gpu.find_device(settings.device)
+    if settings.engine == "triton":
+        from service.engines.triton import TritonEngine  # noqa: PLC0415
+
+        return TritonEngine(settings.triton_urls, make_region=gpu.make_region(device)), gpu.TorchArrays(device)
+    from service.engines.embedded import EmbeddedEngine, Threads  # noqa: PLC0415
+
+    threads = Threads(settings.instances or 1, settings.threads)
+    return EmbeddedEngine(Path(settings.model_repository), threads, gpu.Bound(device)), gpu.TorchArrays(device)
 
 
 @asynccontextmanager
-async def open_house(settings: Settings, engine: Window | None = None, metrics: Metrics | None = None) -> AsyncIterator[House]:
+async def open_house(
+    settings: Settings, engine: Window | None = None, metrics: Metrics | None = None, workshop: Workshop | None = None
+) -> AsyncIterator[House]:
     """Start the engine, the waiting room and the workshop; end them in the other order."""
-    window, metrics = engine or open_engine(settings), metrics or Metrics()
+    window, arrays = (engine, HOST) if engine is not None else open_engine(settings)
+    metrics = metrics or Metrics()
     bounds = Bounds(settings.max_pixels, settings.max_side)
-    workshop = Workshop(bounds, settings.codec_workers, settings.codec_seconds, settings.codec_memory_bytes)
+    workshop = workshop or Workshop(bounds, settings.codec_workers, settings.codec_seconds, settings.codec_memory_bytes)
     keyring = keyring_of(settings)
     await window.start()
     questions = Questions()
     limits = Limits(settings.queue_megapixel_steps)
     scheduler = Scheduler(
-        TracedBatches(window, questions), getattr(window, "instances", 1), limits, on_call=partial(_note, metrics)
+        TracedBatches(window, questions), getattr(window, "instances", 1), limits, arrays, on_call=partial(_note, metrics)
     )
-    pipeline = Pipeline(TracedQuestions(scheduler, questions), scheduler)
+    pipeline = Pipeline(TracedQuestions(scheduler, questions), scheduler, arrays)
     results = Results(pipeline, settings.results_bytes)
     studio = Studio(settings, window, results, scheduler, workshop)
     try:

@@ -1,5 +1,6 @@
 """Requests -> orders and picture bytes: multipart, a raw picture, or JSON. Nothing of a body ever touches the disk."""
 
+import asyncio
 import base64
 import binascii
 import json
@@ -21,6 +22,7 @@ O = TypeVar("O", bound=BaseModel)  # noqa: E741
 MOST_FIELDS = 32
 MOST_FIELD_BYTES = 64 * 1024
 MOST_FILES = 4
+LARGE_BODY = 256 * 1024
 DATA_URL = re.compile(r"data:image/[a-z0-9.+-]{1,40};base64,", re.IGNORECASE)
 
 
@@ -138,13 +140,18 @@ async def json_body(request: Request) -> dict[str, Any]:
     if media_type(request) != "application/json":
         raise UnsupportedMedia(f"a body of {media_type(request)[:80]!r} is not read here; expected application/json")
     try:
-        found = json.loads(await request.body(), object_pairs_hook=_once, parse_constant=_no_constant)
+        body = await request.body()
+        found = await asyncio.to_thread(_parse, body) if len(body) > LARGE_BODY else _parse(body)
     except (ValueError, RecursionError) as broken:
         told = str(broken) if isinstance(broken, _Refused) else "not JSON, or too deep"
         raise Malformed(f"the body cannot be read: {told}") from broken
     if not isinstance(found, dict):
         raise Malformed("the body is JSON but no object")
     return found
+
+
+def _parse(body: bytes) -> Any:
+    return json.loads(body, object_pairs_hook=_once, parse_constant=_no_constant)
 
 
 class _Refused(ValueError):

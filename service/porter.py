@@ -38,9 +38,9 @@ class Porter:
             if sources is None:
                 order = GenerateOrder.model_validate_json(job.order)
                 made = await self._house.studio.generate(order, kind, asked, on_step)
-                return self._house.finish(job.caller, made, as_json=job.as_json, several=order.n > 1 and not order.grid)
+                return await self._house.finish(job.caller, made, as_json=job.as_json, several=order.n > 1 and not order.grid)
             made = await self._house.studio.restore(RestoreOrder.model_validate_json(job.order), sources, kind, asked, on_step)
-            return self._house.finish(job.caller, made, as_json=job.as_json, several=False)
+            return await self._house.finish(job.caller, made, as_json=job.as_json, several=False)
 
     async def ended(self, job: Job) -> None:
         """The job's webhook, where it has one."""

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from fastapi.responses import JSONResponse, Response, StreamingResponse
@@ -16,8 +16,8 @@ from service.errors import ServiceError
 from service.ledger import Finished
 from service.pipeline import Listener, Step
 from service.problems import of_error, request_id_of
-from service.results import Answer, Answers
-from service.studio import Made, Shot
+from service.results import Answer
+from service.studio import Made
 
 T = TypeVar("T")
 PING_SECONDS = 10.0
@@ -42,10 +42,13 @@ def base64_of(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
-def kept_at(answers: Answers, caller: str, shot: Shot, made: Made) -> str:
-    """Keep a picture for GET /results/{id}; its address."""
+def answers_of(made: Made) -> list[Answer]:
+    """The pictures as GET /results/{id} gives them; their entity tags are computed."""
     headers = {name: value for name, value in headers_of(made).items() if name.startswith("X-")}
-    return f"/results/{answers.put(caller, Answer(shot.body, made.kind.media_type, headers))}"
+    answers = [Answer(shot.body, made.kind.media_type, headers) for shot in made.shots]
+    for answer in answers:
+        _ = answer.etag
+    return answers
 
 
 def facts_of(made: Made) -> dict[str, Any]:
@@ -73,14 +76,12 @@ def envelope(made: Made, locations: list[str], several: bool) -> dict[str, Any]:
     return {"images": images, **facts_of(made)}
 
 
-def finished(answers: Answers, caller: str, made: Made, *, as_json: bool, several: bool) -> Finished:
-    """The body of the answer and its headers; the pictures are kept for GET /results/{id}."""
-    locations = [kept_at(answers, caller, shot, made) for shot in made.shots]
+def finished(made: Made, answers: Sequence[Answer], locations: list[str], *, as_json: bool, several: bool) -> Finished:
+    """The body of the answer and its headers. locations: where the pictures can be got again."""
     headers = headers_of(made) if several else headers_of(made) | {"Content-Location": locations[0]}
     if as_json:
         return Finished(to_json(envelope(made, locations, several)).encode(), JSON, headers)
-    body = made.shots[0].body
-    return Finished(body, made.kind.media_type, headers | {"ETag": Answer(body, made.kind.media_type, {}).etag})
+    return Finished(answers[0].body, answers[0].media_type, headers | {"ETag": answers[0].etag})
 
 
 def response_of(made: Finished) -> Response:

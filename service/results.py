@@ -11,6 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -169,7 +170,7 @@ class Answer:
     media_type: str
     headers: Mapping[str, str]
 
-    @property
+    @cached_property
     def etag(self) -> str:
         """Strong: SHA-256 of the body."""
         return f'"{hashlib.sha256(self.body).hexdigest()}"'
@@ -183,7 +184,7 @@ class Answers:
 
     def put(self, caller: str, answer: Answer) -> str:
         """Keeps an answer; its id is the same for the same caller and body, and tells nothing of either."""
-        digest = hashlib.sha256(b"\0".join((caller.encode(), answer.media_type.encode(), answer.body))).hexdigest()[:32]
+        digest = hashlib.sha256("\0".join((caller, answer.media_type, answer.etag)).encode()).hexdigest()[:32]
         self.store.put(self._key(caller, digest), answer, len(answer.body))
         return digest
 

@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     engine: Literal["embedded", "triton"] = "embedded"
     model_repository: Path = Field(default_factory=shipped_repository)
     triton_urls: Words = ("127.0.0.1:8001",)
+    device: str = Field(
+        default="cpu", pattern=r"^(cpu|cuda(:[0-9]+)?)$", description="where pictures are kept while they are sampled"
+    )
     threads: int = Field(default=1, ge=1, le=256, description="threads of one network call")
     instances: int | None = Field(default=None, ge=1, le=256, description="network calls side by side; default: one per core")
     default_model: str = "lowlight"

@@ -139,7 +139,7 @@ class Studio:
             with watch.measure("decode"):
                 picture = await self._workshop.decode(sources.image)
                 mask = await self._mask(sources, picture, model.spec)
-                x_in = await _aside(picture.pixels.size, to_image, picture.pixels)
+                x_in = await aside(picture.pixels.size, to_image, picture.pixels)
             height, width = x_in.shape[2:]
             steps = self._in_time(order, model, (height, width), steps, asked)
             keep: frozenset[Kept] = _KEPT[order.returned]
@@ -158,7 +158,7 @@ class Studio:
                 result = await self._corridor.run(work, on_step)
             with watch.measure("encode"):
                 kind = kind or (KINDS[picture.kept.kind] if order.returned == "image" else KINDS["png"])
-                pixels, kept = await _aside(x_in.size, _shown, order, result, picture)
+                pixels, kept = await aside(x_in.size, _shown, order, result, picture)
                 body = await self._workshop.encode(pixels, kept, kind, order.metadata)
             size = (
                 (pixels.shape[0], pixels.shape[1])
@@ -261,8 +261,8 @@ class Studio:
 _KEPT: dict[str, frozenset[Kept]] = {"image": frozenset(), "residual": frozenset(["residual"]), "steps": frozenset(["trace"])}
 
 
-async def _aside(size: int, act: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-    """Array work: here for a small picture, in a thread for a large one."""
+async def aside(size: int, act: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    """Work on so many values or bytes: here if they are few, else in a thread beside the event loop."""
     if size <= INLINE_VALUES:
         return act(*arguments, **named)
     return await asyncio.to_thread(act, *arguments, **named)

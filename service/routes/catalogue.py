@@ -41,7 +41,9 @@ async def ready(house: HouseNow) -> dict[str, Any]:
         raise EngineUnavailable("this gateway is going down", models=states)
     if not states or not all(state["ready"] for state in states.values()):
         failing = sorted(name for name, state in states.items() if not state["ready"])
-        raise EngineUnavailable(f"models that do not answer: {failing}" if states else "no model is loaded", models=states)
+        broken = getattr(house.repository, "broken", {})
+        told = f"models that do not answer: {failing}" if states else "no model is loaded"
+        raise EngineUnavailable(told, models=states, broken=dict(broken))
     return {"status": "ready", "models": states}
 
 

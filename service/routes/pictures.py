@@ -125,7 +125,9 @@ async def answer(request: Request, house: House, asked: Asked, wish: Wish, haste
             request, lambda on_step: _held(house, wish, on_step), lambda made: _told(house, asked, wish, made)
         )
     made = await reply.unless_gone(request, wish.carry(None))
-    response = reply.response_of(house.finish(asked.caller.name, made, as_json=wish.want.shape == "json", several=wish.several))
+    response = reply.response_of(
+        await house.finish(asked.caller.name, made, as_json=wish.want.shape == "json", several=wish.several)
+    )
     response.headers.update(asked.caller.headers())
     return response
 
@@ -136,7 +138,7 @@ async def _held(house: House, wish: Wish, on_step: Listener) -> Made:
 
 
 async def _told(house: House, asked: Asked, wish: Wish, made: Made) -> str:
-    return house.finish(asked.caller.name, made, as_json=True, several=wish.several).body.decode()
+    return (await house.finish(asked.caller.name, made, as_json=True, several=wish.several)).body.decode()
 
 
 async def _later(request: Request, asked: Asked, wish: Wish, haste: Haste) -> Response:

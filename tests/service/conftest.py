@@ -1,5 +1,6 @@
 """A gateway with a fake engine, spoken to through ASGI, and pictures to send."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from io import BytesIO
@@ -13,7 +14,10 @@ from PIL import Image
 
 from service.app import create_app
 from service.house import House, open_house
+from service.pictures.decode import Bounds
+from service.pictures.worker import TASKS
 from service.settings import Settings
+from service.workshop import Workshop
 from tests.service.window import FakeWindow
 
 
@@ -40,11 +44,22 @@ class Gateway:
         return self.app.state.house
 
 
+class Bench(Workshop):
+    """The workshop without its processes: quick to open, and as good for pictures that mean no harm."""
+
+    async def start(self) -> None:
+        pass
+
+    async def _run(self, facts: dict[str, Any], seconds: float | None = None) -> dict[str, Any]:
+        return await asyncio.to_thread(TASKS[facts.pop("task")], facts)
+
+
 @asynccontextmanager
-async def running(settings: Settings, window: FakeWindow | None = None) -> AsyncIterator[Gateway]:
+async def running(settings: Settings, window: FakeWindow | None = None, workshop: Workshop | None = None) -> AsyncIterator[Gateway]:
     """The app between startup and shutdown."""
     window = window or FakeWindow()
-    app = create_app(settings, lambda settings, metrics: open_house(settings, window, metrics))
+    workshop = workshop or Bench(Bounds(settings.max_pixels, settings.max_side), 1, 60.0, 1 << 31)
+    app = create_app(settings, lambda settings, metrics: open_house(settings, window, metrics, workshop))
     transport = httpx.ASGITransport(app, client=("127.0.0.1", 50000))
     async with (
         app.router.lifespan_context(app),

@@ -12,9 +12,11 @@ import tifffile
 from PIL import Image, ImageCms, ImageOps
 from PIL.ExifTags import GPS, IFD, Base
 
+from service.pictures.decode import Bounds
 from service.pictures.encode import encode
 from service.pictures.kinds import KINDS
 from service.pictures.picture import UPRIGHT, Keepsake, as_stored, upright
+from service.workshop import Workshop
 from tests.service.conftest import Gateway, file_of, pixels_of, running, settings_for
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -25,7 +27,8 @@ LOSSLESS = ("PNG", "TIFF")
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def gateway(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
     """One for all: these tests leave nothing behind."""
-    async with running(settings_for(tmp_path_factory.mktemp("jobs"))) as gateway:
+    workshop = Workshop(Bounds(512 * 512, 8191), 1, 60.0, 1 << 31)
+    async with running(settings_for(tmp_path_factory.mktemp("jobs")), workshop=workshop) as gateway:
         yield gateway
 
 
