@@ -110,10 +110,11 @@ def test_javascript(gateway: Live, dark: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_pages_sample_is_this_script_s_still_life(tmp_path: Path) -> None:
-    """Rendered again, it is the committed file up to a JPEG's rounding."""
-    done = run(tmp_path, sys.executable, FOLDER / "still_life.py", "again.jpg", timeout=800)
+@pytest.mark.parametrize(("script", "shipped"), [("still_life.py", "sample-lowlight.jpg"), ("garden.py", "sample-derain.jpg")])
+def test_the_pages_samples_are_what_these_scripts_render(tmp_path: Path, script: str, shipped: str) -> None:
+    """Rendered again, each is the committed file up to a JPEG's rounding."""
+    done = run(tmp_path, sys.executable, FOLDER / script, "again.jpg", timeout=800)
     assert (done.returncode, done.stderr) == (0, "")
-    shipped = FOLDER.parent / "service" / "page" / "sample-lowlight.jpg"
-    pixels = [np.asarray(Image.open(path), int) for path in (shipped, tmp_path / "again.jpg")]
+    paths = (FOLDER.parent / "service" / "page" / shipped, tmp_path / "again.jpg")
+    pixels = [np.asarray(Image.open(path), int) for path in paths]
     assert np.abs(pixels[0] - pixels[1]).mean() < 0.5

@@ -26,6 +26,12 @@ const CAPTIONS = {
   steps: "The picture on its way: the start of the diffusion on the left, the result on the right.",
 };
 
+// Pictures to try, by task; all drawn by this project.
+const SAMPLES = {
+  lowlight: { path: "static/sample-lowlight.jpg", name: "still-life.jpg", words: "Try this one: a still life, four stops too dark." },
+  derain: { path: "static/sample-derain.jpg", name: "garden.jpg", words: "Try this one: a garden in the rain." },
+};
+
 let models = [];
 let chosen = null; // {file, url, size or null: this browser cannot show it}
 let done = null; // {url, size, query, parts, previews, residual?, steps?} of the last result
@@ -67,7 +73,21 @@ function settle() {
   find("#task-hint").textContent = taskHint(model());
   find("#limits").textContent = size?.max_pixels ? `Up to ${megapixels(size.max_pixels)}.` : "";
   find("#mask-field").hidden = !takesMask;
-  find("#sample").hidden = !models.some((entry) => entry.task === "lowlight");
+  showSample();
+}
+
+function showSample() {
+  const sample = sampleFor(model());
+  find("#sample").hidden = !sample;
+  if (!sample) return;
+  find("#sample img").src = address(sample.path).href;
+  find("#sample-words").textContent = sample.words;
+}
+
+// The chosen task's own picture; for a task without one, that of another model that is there.
+function sampleFor(wanted) {
+  const suited = [wanted, ...models].find((entry) => entry?.task in SAMPLES);
+  return suited && { ...SAMPLES[suited.task], model: suited.name };
 }
 
 function settings() {
@@ -375,16 +395,14 @@ function zoom(what) {
   if (what === "pixels") viewer.zoomTo(1);
 }
 
-const sample = async () => (await request(address("static/sample-lowlight.jpg"))).blob();
-
 async function trySample() {
-  const { task: wanted } = models.find((entry) => entry.task === "lowlight") ?? {};
-  if (wanted && model().task !== wanted) {
-    task.value = models.find((entry) => entry.task === wanted).name;
+  const sample = sampleFor(model());
+  if (sample.model !== task.value) {
+    task.value = sample.model;
     settle();
   }
-  const blob = await sample();
-  await choose(new File([blob], "still-life.jpg", { type: "image/jpeg" }));
+  const blob = await (await request(address(sample.path))).blob();
+  await choose(new File([blob], sample.name, { type: blob.type }));
   await restore();
 }
 
