@@ -13,8 +13,8 @@ from training.official import LICENCE, SCHEDULES
 from training.recipe import FolderData, Optimiser, Recipe
 
 ADAM = Optimiser(name="adam", rate=8e-5, betas=(0.9, 0.99))
-RADAM = Optimiser(name="radam", rate=2e-4, betas=(0.9, 0.999))
-RADAM_SLOW = Optimiser(name="radam", rate=8e-5, betas=(0.9, 0.999))
+RADAM = Optimiser(name="radam", rate=2e-4, betas=(0.9, 0.999), per_network=True)
+RADAM_SLOW = Optimiser(name="radam", rate=8e-5, betas=(0.9, 0.999), per_network=True)
 CELEBA_WINDOW = (57, 25, 128, 128)
 
 

@@ -71,9 +71,14 @@ Data = Annotated[ScenesData | EmojiData | FolderData, Field(discriminator="kind"
 
 
 class Optimiser(Frozen):
-    """adam or radam with the authors' betas; the rate warms up over `warmup` steps, then stays or falls along a cosine."""
+    """adam or radam with the authors' betas; the rate warms up over `warmup` steps, then stays or falls along a cosine.
+
+    per_network: a group of its own for each of two networks, as the authors' "L_res, L_eps" has an optimiser each. Both optimisers
+    treat every parameter alone and the terms share none, so that their sum, backward once, trains exactly the same.
+    """
 
     name: Literal["adam", "radam"] = "adam"
+    per_network: bool = False
     rate: float = Field(default=8e-5, gt=0)
     betas: tuple[float, float] = (0.9, 0.99)
     warmup: int = Field(default=0, ge=0)

@@ -5,24 +5,28 @@ python -m rddm train lowlight --output runs/lowlight --minutes 90
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from safetensors import safe_open
 from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
 
-from training import curve
+from training import curve, samples
 from training.checkpoint import RESUME, Checkpoint, load_checkpoint, save_checkpoint, save_tensors
 from training.ema import Ema
 from training.network import make_network
 from training.objective import Objective
+from training.presets import PRESETS, describe, to_recipe
 from training.recipe import Optimiser, Recipe, built_in_recipes, load_recipe
 from training.sources import make_sources
 from training.synthesis.draws import Dice, Pairs, PairSource
@@ -32,8 +36,10 @@ OPTIMISERS = {"adam": torch.optim.Adam, "radam": torch.optim.RAdam}
 
 
 def make_optimiser(config: Optimiser, network: nn.Module) -> torch.optim.Optimizer:
-    """One optimiser over all parameters, no weight decay."""
-    return OPTIMISERS[config.name](network.parameters(), lr=config.rate, betas=config.betas)
+    """Over all parameters, or with a group for each network that the network consists of; no weight decay."""
+    parts = list(network.children()) if config.per_network else [network]
+    groups = [{"params": list(part.parameters())} for part in parts]
+    return OPTIMISERS[config.name](groups, lr=config.rate, betas=config.betas)
 
 
 def rate_share(config: Optimiser, step: int, progress: float) -> float:
@@ -73,6 +79,10 @@ class Trainer:
         self.optimiser = make_optimiser(recipe.optimiser, self.network)
         self.objective = Objective(recipe, device)
         self.forward: nn.Module = torch.compile(self.network) if recipe.compile else self.network  # type: ignore[assignment]
+
+    def distribute(self, accelerator: Accelerator) -> None:
+        """Share each step with the accelerator's other processes: everybody's own micro-batches, the mean of their gradients."""
+        self.forward = accelerator.prepare_model(self.forward)
 
     def step(self, batches: Iterator[MicroBatch], progress: float = 0.0) -> float:
         """One optimiser step over `accumulate` micro-batches, each loss divided by their number; the summed loss."""
@@ -155,7 +165,10 @@ def train(trainer: Trainer, batches: Iterator[MicroBatch], budget: Budget, after
 
 
 class Diary:
-    """What a run leaves in its folder as it goes: log.jsonl, curve.png, the checkpoint; and a bar on the terminal."""
+    """What a run leaves in its folder as it goes: log.jsonl, curve.png, the checkpoint; and a bar on the terminal.
+
+    sample_every: steps between grids of pictures (samples/STEP.png); tensorboard: also write events for it.
+    """
 
     def __init__(self, trainer: Trainer, folder: Path, dice: Dice, validation: Validation, bar: Progress, budget: Budget) -> None:
         self.trainer, self.folder, self.dice, self.validation, self.bar, self.budget = (
@@ -168,6 +181,7 @@ class Diary:
         )
         self.losses: list[float] = []
         self.figures: dict[str, float] = {}
+        self.sample_every, self.events, self.facts = 0, None, {}
         self.task = bar.add_task(trainer.recipe.spec.name, total=1.0, loss="", psnr="")
 
     def after_step(self, loss: float) -> None:
@@ -177,10 +191,26 @@ class Diary:
         if steps % 20 == 0:
             mean = sum(self.losses[-100:]) / len(self.losses[-100:])
             self.bar.update(self.task, completed=self.budget.spent(steps, self.trainer.seconds), loss=f"{mean:.4f}")
+        if self.events is not None:
+            self.events.add_scalar("loss", loss, steps)
+        if self.sample_every and steps % self.sample_every == 0:
+            self.sample()
         if steps % recipe.validate_every == 0:
             self.validate()
         if steps % recipe.save_every == 0:
             self.save()
+
+    sample_every: int
+    events: SummaryWriter | None
+    facts: dict[str, Any]
+
+    def sample(self) -> None:
+        """Leave a grid of what the averaged network makes."""
+        trainer = self.trainer
+        picture = samples.grid(trainer.ema.average, trainer.recipe.spec, self.validation.synthetic)
+        samples.save_grid(self.folder / "samples" / f"{trainer.steps:07d}.png", picture)
+        if self.events is not None:
+            self.events.add_image("samples", picture, trainer.steps, dataformats="HWC")
 
     def validate(self) -> None:
         """Measure the averaged network and append a line to the log."""
@@ -195,12 +225,14 @@ class Diary:
         with (self.folder / "log.jsonl").open("a") as log:
             log.write(json.dumps(line) + "\n")
         curve.plot(self.folder / "log.jsonl", self.folder / "curve.png", self.trainer.recipe.spec.name)
+        for name, value in self.figures.items() if self.events is not None else ():
+            self.events.add_scalar(name, value, self.trainer.steps)
         self.bar.update(self.task, psnr=" ".join(f"{name} {value:.2f}" for name, value in self.figures.items()))
         self.bar.console.print_json(json.dumps(line), indent=None)
 
     def save(self) -> None:
         """Write the checkpoint."""
-        self.trainer.save(self.folder, {"figures": self.figures}, self.dice)
+        self.trainer.save(self.folder, {"figures": self.figures, **self.facts}, self.dice)
 
 
 def progress_bar(console: Console) -> Progress:
@@ -213,9 +245,17 @@ def progress_bar(console: Console) -> Progress:
 def parser() -> argparse.ArgumentParser:
     """The verb's arguments."""
     p = argparse.ArgumentParser(
-        prog="rddm train", description="Train a model from a recipe: a TOML file, or the name of a built-in one."
+        prog="rddm train",
+        description="Train a model from a recipe, or from the authors' settings for a data set. "
+        "On several GPUs: accelerate launch -m training.train RECIPE ...",
+        epilog="The authors' settings (? has no source): " + "; ".join(describe(preset) for preset in PRESETS.values()),
     )
-    p.add_argument("recipe", help=f"a TOML file, or one of {', '.join(built_in_recipes()) or 'none built in'}")
+    recipes = f"one of {', '.join(built_in_recipes())}, or of the presets {', '.join(PRESETS)}"
+    p.add_argument("recipe", help=f"a TOML file, {recipes}")
+    files = p.add_argument_group("files of a preset: a folder, a list file or a glob pattern each, matched by name")
+    for part in PARTS:
+        files.add_argument(f"--{part.replace('_', '-')}", metavar="FILES")
+    files.add_argument("--crop", action="store_true", help="windows at full resolution instead of squashed pictures")
     p.add_argument("-o", "--output", type=Path, required=True, help="folder for the checkpoint, log.jsonl and curve.png")
     p.add_argument("--resume", action="store_true", help="continue the run in the output folder")
     p.add_argument(
@@ -230,17 +270,27 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--cache", type=Path, help="where rendered pictures are kept (default: ~/.cache/rddm)")
     p.add_argument("--val-pairs", type=Path, metavar="DIR", help="also validate on DIR/input and DIR/target, at full size")
     p.add_argument("--val-glob", default="*", help="which of those files (default: %(default)s)")
+    p.add_argument("--sample-every", type=int, default=0, metavar="N", help="a grid of pictures every N steps (default: none)")
+    p.add_argument("--tensorboard", action="store_true", help="write events for TensorBoard")
+    p.add_argument(
+        "--select", action="store_true", help="first find out whether to predict residual or noise (AOSA), then train that"
+    )
     p.add_argument("--from", dest="start_from", type=Path, metavar="CHECKPOINT", help="begin with the weights of a checkpoint")
     return p
 
 
-def chosen_recipe(name: str) -> Recipe:
-    """A built-in recipe by name, or one from a file. Raises ValueError, with the list, for neither."""
+PARTS = ("target", "given", "mask", "val_target", "val_given", "val_mask")
+
+
+def chosen_recipe(name: str, files: dict[str, str] | None = None, crop: bool = False) -> Recipe:
+    """A built-in recipe or a preset by name, or one from a file. Raises ValueError, with the list, for neither."""
     built_in = built_in_recipes()
+    if name in PRESETS:
+        return to_recipe(PRESETS[name], files or {}, crop)
     if name in built_in:
         return load_recipe(built_in[name])
     if not Path(name).is_file():
-        raise ValueError(f"unknown recipe {name!r}; expected a TOML file or one of {sorted(built_in)}")
+        raise ValueError(f"unknown recipe {name!r}; expected a TOML file or one of {sorted([*built_in, *PRESETS])}")
     return load_recipe(Path(name))
 
 
@@ -249,39 +299,82 @@ def main(argv: list[str]) -> int:
     args = parser().parse_args(argv)
     console = Console()
     try:
-        recipe = chosen_recipe(args.recipe)
+        files = {part: value for part in PARTS if (value := getattr(args, part)) is not None}
+        recipe = chosen_recipe(args.recipe, files, args.crop)
     except ValueError as error:
         console.print(f"rddm train: {error}", markup=False)
         return 2
     if args.threads:
         torch.set_num_threads(args.threads)
     chosen = {name: value for name in ("seed", "steps", "batch", "compile") if (value := getattr(args, name)) is not None}
-    return run(recipe.model_copy(update=chosen), args, console)
+    try:
+        return run(recipe.model_copy(update=chosen), args, console)
+    except (ValueError, FileNotFoundError) as error:
+        console.print(f"rddm train: {error}", markup=False)
+        return 2
+
+
+def team_of(args: argparse.Namespace) -> Accelerator | None:
+    """The processes that `accelerate launch` started this run with; None for one process. Raises ValueError for a time limit."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return None
+    if args.minutes:
+        raise ValueError("--minutes could end processes at different steps; several of them take --steps")
+    return Accelerator(cpu=args.device == "cpu")
+
+
+def selected(recipe: Recipe, source: PairSource, dice: Dice, console: Console) -> tuple[Recipe, dict[str, Any]]:
+    """The recipe with the objective that AOSA finds for its data, and what is noted of it."""
+    from training.selection import select, with_objective  # noqa: PLC0415 (imports this module)
+
+    found = select(recipe, drawn_batches(recipe, Objective(recipe, dice.device), source, dice), dice.device)
+    console.print(f"after {found.steps} steps alpha is {found.alpha:.4f}: training {found.objective}", markup=False)
+    return with_objective(recipe, found.objective), asdict(found)
 
 
 def run(recipe: Recipe, args: argparse.Namespace, console: Console) -> int:
     """Train as the arguments say."""
-    device, started = torch.device(args.device), time.monotonic()
-    trainer, dice = Trainer(recipe, device), Dice(torch.Generator(device).manual_seed(recipe.seed))
+    started, team = time.monotonic(), team_of(args)
+    device, process = (team.device, team.process_index) if team else (torch.device(args.device), 0)
+    dice = Dice(torch.Generator(device).manual_seed(recipe.seed + process))
+    training_pairs, held_out = make_sources(recipe.data, args.cache, device)
+    selection: dict[str, Any] = {}
+    if args.select:
+        recipe, selection = selected(recipe, training_pairs, Dice(torch.Generator(device).manual_seed(recipe.seed)), console)
+    trainer = Trainer(recipe, device)
     if args.start_from:
         trainer.start_from(args.start_from)
     if args.resume:
         trainer.resume(args.output, dice)
-    args.output.mkdir(parents=True, exist_ok=True)
-    training_pairs, held_out = make_sources(recipe.data, args.cache, device)
-    validation = Validation.of(recipe, held_out, device, args.val_pairs, args.val_glob)
+    if team:
+        trainer.distribute(team)
     rendering = 0.0 if args.resume else time.monotonic() - started
     budget = Budget(recipe.steps, args.minutes and max(args.minutes - rendering / 60, 0.1))
+    batches = drawn_batches(recipe, trainer.objective, training_pairs, dice)
+    if process:
+        train(trainer, batches, budget, lambda _: None)
+        return 0
+    args.output.mkdir(parents=True, exist_ok=True)
+    validation = Validation.of(recipe, held_out, device, args.val_pairs, args.val_glob)
     with progress_bar(console) as bar:
         diary = Diary(trainer, args.output, dice, validation, bar, budget)
-        try:
-            train(trainer, drawn_batches(recipe, trainer.objective, training_pairs, dice), budget, diary.after_step)
-        except KeyboardInterrupt:
-            diary.save()
-            console.print(f"interrupted after {trainer.steps} steps; saved, continue with --resume", markup=False)
-            return 130
-        diary.validate()
+        diary.sample_every, diary.facts = args.sample_every, {"selection": selection} if selection else {}
+        diary.events = SummaryWriter(str(args.output / "tensorboard")) if args.tensorboard else None
+        return keep(diary, batches, console)
+
+
+def keep(diary: Diary, batches: Iterator[MicroBatch], console: Console) -> int:
+    """Train with the diary open; what was reached is saved in any case."""
+    try:
+        train(diary.trainer, batches, diary.budget, diary.after_step)
+    except KeyboardInterrupt:
         diary.save()
+        console.print(f"interrupted after {diary.trainer.steps} steps; saved, continue with --resume", markup=False)
+        return 130
+    diary.validate()
+    diary.save()
+    if diary.events is not None:
+        diary.events.close()
     return 0
 
 
