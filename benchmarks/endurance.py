@@ -34,9 +34,9 @@ from rddm.image import encode
 
 CALLERS = 16
 HUNG_SECONDS = 60.0
+NOTICE_SECONDS = 5.0  # in which a gateway notices that a server is there again, and proves it
 SIDES = (16, 33, 64, 96, 130)
 FORMATS = ("png", "jpeg", "webp")
-KILL_EVERY = 2000  # requests
 BAD = (b"", b"words", encode(np.zeros((8, 8, 3), np.uint8))[:40])
 
 
@@ -51,12 +51,21 @@ class Tally:
     without_problem: int = 0
     seconds: list[float] = field(default_factory=list)
     memory: list[tuple[int, float]] = field(default_factory=list)
-    kills: int = 0
+    down: list[tuple[float, float]] = field(default_factory=list)
+    unexcused: int = 0
 
     @property
     def done(self) -> int:
         """Requests that have ended."""
         return self.lost + self.hung + self.gone + sum(self.statuses.values())
+
+    def note(self, answer: httpx.Response, begun: float, ended: float) -> None:
+        """An answer, and when it was asked for and came."""
+        self.seconds.append(ended - begun)
+        self.statuses[str(answer.status_code)] += 1
+        if answer.status_code >= 500:
+            self.without_problem += answer.headers.get("content-type") != "application/problem+json"
+            self.unexcused += not any(begun < end + NOTICE_SECONDS and ended > start for start, end in self.down)
 
     def slope(self) -> float:
         """How much memory grew over the second half, in per cent of its mean there."""
@@ -73,7 +82,8 @@ class Tally:
             "hung": self.hung,
             "hung_up_on_purpose": self.gone,
             "5xx_without_problem": self.without_problem,
-            "servers_killed": self.kills,
+            "servers_killed": len(self.down),
+            "5xx_while_an_engine_lived": self.unexcused,
             "p50_seconds": round(float(np.percentile(self.seconds, 50)), 4),
             "p95_seconds": round(float(np.percentile(self.seconds, 95)), 4),
             "memory_mib": [round(self.memory[0][1], 1), round(self.memory[-1][1], 1)],
@@ -120,10 +130,7 @@ class Load:
         except httpx.TransportError:
             self._tally.lost += 1
         else:
-            self._tally.seconds.append(time.perf_counter() - begun)
-            self._tally.statuses[str(answer.status_code)] += 1
-            problem = answer.headers.get("content-type") == "application/problem+json"
-            self._tally.without_problem += answer.status_code >= 500 and not problem
+            self._tally.note(answer, begun, time.perf_counter())
 
     async def _ask(self, client: httpx.AsyncClient, draw: random.Random, share: float) -> httpx.Response:
         picture, seed, steps = draw.choice(self._pictures), draw.randrange(200), draw.randint(1, 3)
@@ -185,8 +192,8 @@ async def _ticks(seconds: float) -> AsyncIterator[float]:
         await asyncio.sleep(0.2)
 
 
-async def endure(repository: Path, requests: int, triton: Server | None, progress: Progress) -> Tally:
-    """All requests, CALLERS at once; a Triton server is killed and started again every KILL_EVERY of them."""
+async def endure(repository: Path, requests: int, triton: Server | None, kill_every: int, progress: Progress) -> Tally:
+    """All requests, CALLERS at once; a Triton server is killed and started again every kill_every of them."""
     [port], tally = free_ports(1), Tally()
     bar = progress.add_task("requests", total=requests)
     numbers = iter(range(requests))
@@ -202,7 +209,7 @@ async def endure(repository: Path, requests: int, triton: Server | None, progres
                     progress.advance(bar)
                     if number % 50 == 0:
                         tally.memory.append((number, resident(process.pid)))
-                    if triton is not None and number % KILL_EVERY == KILL_EVERY // 2:
+                    if triton is not None and number % kill_every == kill_every // 2:
                         await asyncio.to_thread(_kill, triton, tally)
 
             await asyncio.gather(*(caller() for _ in range(CALLERS)))
@@ -210,9 +217,11 @@ async def endure(repository: Path, requests: int, triton: Server | None, progres
 
 
 def _kill(triton: Server, tally: Tally) -> None:
+    begun = time.perf_counter()
+    tally.down.append((begun, float("inf")))
     triton.kill()
-    tally.kills += 1
     triton.start()
+    tally.down[-1] = begun, time.perf_counter()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -221,15 +230,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("repository", type=Path, help="a model repository with a model `lowlight`")
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--triton", action="store_true", help="serve by a real tritonserver, killed now and then")
+    parser.add_argument("--kill-every", type=int, default=2000, metavar="N", help="requests between two kills of it (2000)")
     parser.add_argument("-o", "--output", type=Path, help="write the figures there as JSON")
     given = parser.parse_args(argv)
     with Progress() as progress, running(given.repository) if given.triton else contextlib.nullcontext() as triton:
-        tally = asyncio.run(endure(given.repository.resolve(), given.requests, triton, progress))
+        tally = asyncio.run(endure(given.repository.resolve(), given.requests, triton, given.kill_every, progress))
     told = json.dumps(tally.report(), indent=2)
     print(told)
     if given.output is not None:
         given.output.write_text(told + "\n")
-    return int(bool(tally.lost or tally.hung or tally.without_problem or tally.slope() >= 1))
+    return int(bool(tally.lost or tally.hung or tally.without_problem or tally.unexcused or tally.slope() >= 1))
 
 
 if __name__ == "__main__":

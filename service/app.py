@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
-from fastapi.responses import FileResponse, RedirectResponse
+from fastapi.responses import FileResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.middleware.cors import CORSMiddleware
 
@@ -20,6 +21,10 @@ from service.routes import admin, catalogue, jobs, openai, pictures
 from service.settings import Settings
 from service.tracing import is_quiet
 
+PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'",
+    "Cache-Control": "no-cache",
+}
 PAGE = Path(__file__).parent / "page"
 DESCRIPTION = "Restores and generates pictures with residual denoising diffusion models, in two to ten network calls."
 EXPOSED = [
@@ -75,15 +80,22 @@ def create_app(settings: Settings, opener: Opener = _open) -> FastAPI:
 
 
 def _show_page(app: FastAPI) -> None:
-    app.mount("/static", StaticFiles(directory=PAGE), name="static")
+    app.mount("/static", Page(directory=PAGE), name="static")
 
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
-        return FileResponse(PAGE / "index.html", headers={"Content-Security-Policy": CONTENT_POLICY, "Cache-Control": "no-cache"})
+        return FileResponse(PAGE / "index.html", headers=PAGE_HEADERS)
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> RedirectResponse:
         return RedirectResponse("static/reference.html")
 
 
-CONTENT_POLICY = "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'"
+class Page(StaticFiles):
+    """The page's files, which fetch nothing from another host and are shown in no other page's frame."""
+
+    def file_response(self, *arguments: Any, **named: Any) -> Response:
+        """As Starlette's, with our headers."""
+        response = super().file_response(*arguments, **named)
+        response.headers.update(PAGE_HEADERS)
+        return response

@@ -184,7 +184,6 @@ async def open_house(
     bounds = Bounds(settings.max_pixels, settings.max_side)
     workshop = workshop or Workshop(bounds, settings.codec_workers, settings.codec_seconds, settings.codec_memory_bytes)
     keyring = keyring_of(settings)
-    await window.start()
     questions = Questions()
     limits = Limits(settings.queue_megapixel_steps)
     scheduler = Scheduler(
@@ -194,7 +193,8 @@ async def open_house(
     results = Results(pipeline, settings.results_bytes)
     studio = Studio(settings, window, results, scheduler, workshop)
     try:
-        await workshop.start()
+        await workshop.start()  # before gRPC has threads, which it warns of when a process is started beside them
+        await window.start()
         await calibrate(window, scheduler)
         yield House(
             settings=settings,

@@ -115,6 +115,7 @@ class Keyring:
 
     def __init__(self, keys: Iterable[Key]) -> None:
         self._keys = tuple(keys)
+        self.is_open = not self._keys
         self._buckets = {key.name: Bucket(key.quota) for key in self._keys if key.quota is not None}
 
     def caller(self, presented: str | None, address: str, loopback: bool) -> Caller:

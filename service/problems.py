@@ -1,6 +1,7 @@
 """Every error as RFC 9457 problem+json with the request's id: ours, FastAPI's own validation, and what nobody foresaw."""
 
 import logging
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -55,7 +56,7 @@ def respond(request: Request, problem: dict[str, Any], headers: dict[str, str] |
 
 def retry_headers(error: ServiceError) -> dict[str, str]:
     """Retry-After in whole seconds, at least 1, where the error knows."""
-    return {} if error.retry_after is None else {"Retry-After": str(max(1, round(error.retry_after + 0.5)))}
+    return {} if error.retry_after is None else {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
 
 
 def _shown(value: object) -> str:

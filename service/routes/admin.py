@@ -8,14 +8,20 @@ from fastapi import APIRouter, Depends, Request
 from service.errors import Forbidden
 from service.keys import check_admin
 from service.routes.parts import CallerNow, HouseNow, problems
+from service.settings import is_loopback
 
 
-async def administrator(request: Request, caller: CallerNow) -> None:
-    """Raises Forbidden, also for what a page of another host makes a browser on this machine send."""
+async def administrator(request: Request, house: HouseNow, caller: CallerNow) -> None:
+    """Raises Forbidden, also for what a page of another host makes a browser on this machine send.
+
+    Where no key tells who asks, the Host must be this machine too: a page's own name can be made to point here.
+    """
     check_admin(caller)
-    origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+    host, origin = request.headers.get("host", ""), request.headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != host:
         raise Forbidden("pages of other hosts may not administer this service")
+    if house.keyring.is_open and not is_loopback(urlsplit(f"//{host}").hostname or ""):
+        raise Forbidden(f"without keys this service is administered as localhost only, not as {host[:80]!r}")
 
 
 router = APIRouter(

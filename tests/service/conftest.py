@@ -63,7 +63,7 @@ async def running(settings: Settings, window: FakeWindow | None = None, workshop
     transport = httpx.ASGITransport(app, client=("127.0.0.1", 50000))
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://gateway", timeout=30) as client,
+        httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=30) as client,
     ):
         yield Gateway(app, window, client)
 
