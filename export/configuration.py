@@ -15,6 +15,9 @@ from rddm.objective import HEADS
 from rddm.spec import ModelSpec
 
 MAX_BATCH_SIZE = 16
+# While one computes, the other's tensors are copied; and with one alone, Triton's batcher can sleep for half a second over work that
+# arrives while it is busy.
+INSTANCES = 2
 MAX_QUEUE_SIZE = 64
 QUEUE_TIMEOUT_MICROSECONDS = 30_000_000
 VERSIONS_KEPT = 2
@@ -76,7 +79,7 @@ def to_config(models: Iterable[Model], spec: ModelSpec, backend: Backend) -> pro
         max_batch_size=MAX_BATCH_SIZE,
         input=[proto.ModelInput(name=name, data_type=proto.TYPE_FP32, dims=dims) for name, dims in inputs(spec).items()],
         output=[proto.ModelOutput(name=name, data_type=proto.TYPE_FP32, dims=[3, -1, -1]) for name in outputs(spec)],
-        instance_group=[proto.ModelInstanceGroup(count=1, profile=backend.profiles)],
+        instance_group=[proto.ModelInstanceGroup(count=INSTANCES, profile=backend.profiles)],
         model_warmup=[_warm_up(spec, batch) for batch in backend.warm_up],
     )
     config.version_policy.latest.num_versions = VERSIONS_KEPT

@@ -16,4 +16,7 @@ def started(folder: Path) -> Iterator[Server]:
     except NotInstallable as missing:
         pytest.skip(f"tritonserver cannot be installed: {missing}")
     yield server
+    died = server.process is not None and server.process.poll()
+    log = server.log.read_text(errors="replace")[-3000:]
     context.__exit__(None, None, None)
+    assert not died, f"tritonserver ended by itself with {died}:\n{log}"

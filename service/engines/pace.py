@@ -3,7 +3,7 @@
 from service.engines.contract import Array
 
 FACTOR = 10.0  # a machine under load is slower than it was, and a batch may wait for another one
-FLOOR_SECONDS = 1.0
+FLOOR_SECONDS = 5.0  # a processor that others use, too, can let a call wait for seconds
 MEMORY = 0.2  # share of the newest measurement in the average
 
 

@@ -99,9 +99,9 @@ async def test_stopped(own_server: Server) -> None:
             await Asking(engine).tiny()
         own_server.signal_all(signal.SIGSTOP)
         begun = time.monotonic()
-        with pytest.raises(EngineUnavailable, match="took more than 1"):
+        with pytest.raises(EngineUnavailable, match=r"took more than 5\.\d s"):
             await Asking(engine).tiny(deadline=begun + 120)
-        assert time.monotonic() - begun < 10, "a step has its own timeout, far below the deadline"
+        assert time.monotonic() - begun < 20, "a step has its own timeout, far below the deadline"
         own_server.signal_all(signal.SIGCONT)
         await answers_again(engine)
 

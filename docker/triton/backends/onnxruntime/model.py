@@ -36,20 +36,21 @@ class TritonPythonModel:
     def execute(self, requests):
         """One response per request, in order."""
         live = [request for request in requests if not request.is_cancelled()]
-        answers = {}
+        answers, reason, code = {}, "cancelled", backend.TritonError.CANCELLED
         if live:
             try:
                 answers = dict(zip(map(id, live), self.run(live), strict=True))
             except Exception as error:  # whatever it is, the callers must be told and the process go on
-                failed = backend.InferenceResponse(error=backend.TritonError(str(error)))
-                answers = {id(request): failed for request in live}
-        gone = backend.InferenceResponse(error=backend.TritonError("cancelled", backend.TritonError.CANCELLED))
-        return [answers.get(id(request), gone) for request in requests]
+                reason, code = str(error), backend.TritonError.INTERNAL
+        # one object for each: the server crashes over a response that stands in the list twice
+        return [
+            answers.get(id(request)) or backend.InferenceResponse(error=backend.TritonError(reason, code)) for request in requests
+        ]
 
     def run(self, requests):
         """Concatenate the rows of all requests, run the graph once, and cut the outputs apart."""
         arrays = [[backend.get_input_tensor_by_name(request, name).as_numpy() for request in requests] for name in self.inputs]
-        feeds = {name: np.concatenate(parts) for name, parts in zip(self.inputs, arrays, strict=True)}
+        feeds = {name: np.concatenate(parts) if parts[1:] else parts[0] for name, parts in zip(self.inputs, arrays, strict=True)}
         outputs = self.answer(feeds, requests)
         rows = np.cumsum([len(part) for part in arrays[0]])[:-1]
         pieces = zip(*(np.split(output, rows) for output in outputs), strict=True)
