@@ -37,11 +37,12 @@ class Live:
 
 
 @contextmanager
-def live(settings: Settings, window: FakeWindow | None = None) -> Iterator[Live]:
-    """The app on a free port of the loopback address, until the block ends."""
-    window = window or FakeWindow()
+def live(settings: Settings, *, embedded: bool = False) -> Iterator[Live]:
+    """The app on a free port of the loopback address, until the block ends; embedded: with the models that ship, not the fake."""
+    window = FakeWindow()
+    engine = None if embedded else window
     settings = settings.model_copy(update={"port": 0})
-    app = create_app(settings, lambda settings, metrics: open_house(settings, window, metrics))
+    app = create_app(settings, lambda settings, metrics: open_house(settings, engine, metrics))
     server = Server(app, settings)
     thread = threading.Thread(target=server.run, name="gateway")
     thread.start()

@@ -607,6 +607,36 @@ def test_two_pages_are_served_side_by_side(page: Page, gateway: Live, dark: Path
     assert made == [42]
 
 
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """The gateway as a newcomer starts it: the embedded engine and the models that ship."""
+    with live(settings_for(tmp_path_factory.mktemp("shipped")), embedded=True) as running:
+        yield running
+
+
+def psnr_to_clean(picture: Image.Image, name: str) -> float:
+    """dB, after shrinking to the size of the clean rendering that lies beside this file (mean over boxes: noise hardly counts)."""
+    with Image.open(Path(__file__).with_name(f"clean-{name}.png")) as clean:
+        small = np.asarray(picture.convert("RGB").resize(clean.size, Image.Resampling.BOX), float)
+        return float(10 * np.log10(255**2 / np.mean((small - np.asarray(clean.convert("RGB"), float)) ** 2)))
+
+
+@pytest.mark.parametrize(("task", "name", "gain"), [("lowlight", "still-life", 8.0), ("derain", "garden", 2.0)])
+def test_the_models_that_ship_restore_the_samples(
+    driver: webdriver.Chrome, shipped: Live, task: str, name: str, gain: float
+) -> None:
+    page = Page(driver, shipped.url + "/").open()
+    page.run("arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('change'))", page.find("#task"), task)
+    page.click("#sample")
+    page.state("done")
+    assert page.text(".picked-name") == f"{name}.jpg"
+    assert facts(page)["Model"].startswith(task)
+    restored = Image.open(io.BytesIO(page.fetched("#download", "href")))
+    with Image.open(PAGE / f"sample-{task}.jpg") as sample:
+        assert psnr_to_clean(restored, name) > psnr_to_clean(sample, name) + gain
+    assert page.complaints() == []
+
+
 def test_the_sample_is_small_and_its_files_have_no_inline_code() -> None:
     assert {path.name for path in PAGE.glob("sample-*") if path.stat().st_size <= 60_000} == {
         "sample-lowlight.jpg",
