@@ -1,7 +1,7 @@
 """The gateway as an ASGI application."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,13 @@ def create_app(settings: Settings, opener: Opener = _open) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         webhooks = webhooks_of(settings)
-        async with opener(settings, metrics) as house, open_jobs(house, webhooks) as jobs:
+        async with AsyncExitStack() as stack:
+            try:
+                house = await stack.enter_async_context(opener(settings, metrics))
+                jobs = await stack.enter_async_context(open_jobs(house, webhooks))
+            except Exception as failed:
+                app.state.failure = failed
+                raise
             app.state.house, app.state.jobs, app.state.webhooks = house, jobs, webhooks
             yield
 

@@ -83,9 +83,14 @@ def _serve(argv: Sequence[str]) -> int:
     logs.configure(settings.log_level)
     for name in unknown_variables():
         print(f"rddm: the environment variable {name} is no setting of this service", file=sys.stderr)
-    server = Server(create_app(settings), settings)
-    with contextlib.suppress(KeyboardInterrupt):
-        server.run()
+    app = create_app(settings)
+    server = Server(app, settings)
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run()
+    except SystemExit:
+        reason = getattr(app.state, "failure", f"{settings.host}:{settings.port} cannot be listened on")
+        print(f"rddm: the gateway did not start: {reason}", file=sys.stderr)
     return 0 if server.started else 1
 
 

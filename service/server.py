@@ -1,6 +1,7 @@
 """The process: uvicorn around the gateway. On SIGTERM what runs is finished and new work is answered 503; a second one ends it."""
 
 import signal
+import socket
 import time
 from types import FrameType
 
@@ -40,6 +41,14 @@ class Server(uvicorn.Server):
     @property
     def _house(self) -> House | None:
         return getattr(self._gateway.state, "house", None)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """uvicorn's startup, and a line for whoever sits before the terminal."""
+        await super().startup(sockets)
+        if self.started and self._house is not None:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            models = ", ".join(sorted(self._house.repository.models())) or "none yet"
+            print(f"RDDM Serve answers at http://{f'[{host}]' if ':' in host else host}:{port}/  models: {models}", flush=True)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A first SIGTERM drains; SIGINT, or any second signal, ends what is left."""

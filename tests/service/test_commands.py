@@ -125,6 +125,13 @@ def test_a_wrong_setting_is_named(monkeypatch: Any, capsys: Any, name: str, valu
     assert repr(value) in told
 
 
+def test_a_gateway_that_cannot_start_says_why(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(commands.logs, "configure", lambda _: None)
+    monkeypatch.setenv("RDDM_JOBS_FILE", str(tmp_path / "jobs.sqlite"))
+    assert commands.serve(["--model-repository", str(tmp_path), "--port", "0"]) == 1
+    assert "no model could be loaded" in capsys.readouterr().err
+
+
 def test_a_picture_through_the_command_is_the_gateways(server: Live, tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(file_of(pixels_of(24, 40)))
     assert (
