@@ -35,7 +35,7 @@ from rddm.image import encode
 CALLERS = 16
 HUNG_SECONDS = 60.0
 NOTICE_SECONDS = 5.0  # in which a gateway notices that a server is there again, and proves it
-SIDES = (16, 33, 64, 96, 130)
+SIDES = (16, 33, 64, 96)
 FORMATS = ("png", "jpeg", "webp")
 BAD = (b"", b"words", encode(np.zeros((8, 8, 3), np.uint8))[:40])
 
