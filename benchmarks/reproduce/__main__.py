@@ -26,6 +26,8 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m benchmarks.reproduce", description=__doc__.splitlines()[0])
     p.add_argument("--data", type=Path, help="folder with lowlight and rain")
     p.add_argument("--files", action="append", default=[], metavar="TASK=GLOB", help="which files of a task (default: all)")
+    p.add_argument("--ddim", type=Path, help="a diffusers DDIM on disk for Figure 4 (default: train a small one on glyphs)")
+    p.add_argument("--reference", help="with --ddim: pictures of its kind, as a folder, list file or glob pattern")
     p.add_argument("--size", choices=sorted(SIZES), default="small", help="default: %(default)s")
     p.add_argument("--out", type=Path, default=Path("runs/reproduce"), help="default: %(default)s")
     p.add_argument("--only", choices=["table1", "figure4"], help="one of the two")
@@ -79,26 +81,31 @@ def plot(points: list[figure4.Point], path: Path) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Run what was asked for; results.json and results.md in the output folder."""
+    """Run what was asked for; table1 and figure4, as .json and .md, in the output folder."""
     args, console, started = parser().parse_args(argv), Console(), time.monotonic()
     torch.set_num_threads(args.threads)
+    if (args.ddim is None) != (args.reference is None):
+        console.print("--ddim and --reference go together")
+        return 2
     size, files = SIZES[args.size], dict(entry.split("=", 1) for entry in args.files)
     args.out.mkdir(parents=True, exist_ok=True)
-    texts, found = [], {}
     if args.only != "table1":
-        points, table = figure4.run(size, args.out, console)
+        points, table = figure4.run(size, args.out, console, args.ddim, args.reference)
         plot(points, args.out / "figure4.png")
-        texts += [points_text(points), differences_text(table)]
-        found |= {"figure4": [asdict(p) for p in points], "differences": [asdict(d) for d in table]}
+        found = {"points": [asdict(p) for p in points], "differences": [asdict(d) for d in table]}
+        write(args.out, "figure4", found, f"{points_text(points)}\n\n{differences_text(table)}\n", console)
     if args.only != "figure4":
         rows = table1.run(args.data, files, size, args.out, console)
-        texts += [table_text(rows)]
-        found["table1"] = [asdict(row) for row in rows]
-    found["minutes"] = round((time.monotonic() - started) / 60, 1)
-    (args.out / "results.json").write_text(json.dumps(found, indent=1) + "\n")
-    (args.out / "results.md").write_text("\n\n".join(texts) + "\n")
-    console.print((args.out / "results.md").read_text(), markup=False)
+        write(args.out, "table1", {"rows": [asdict(row) for row in rows]}, table_text(rows) + "\n", console)
+    console.print(f"{(time.monotonic() - started) / 60:.1f} minutes")
     return 0
+
+
+def write(out: Path, name: str, found: dict[str, object], text: str, console: Console) -> None:
+    """NAME.json and NAME.md, and the table on the terminal."""
+    (out / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
+    (out / f"{name}.md").write_text(text)
+    console.print(text, markup=False)
 
 
 if __name__ == "__main__":

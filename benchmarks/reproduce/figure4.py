@@ -20,8 +20,9 @@ from rddm.spec import Curve, ModelSpec, NamedSchedule
 from training.checkpoint import build
 from training.ddim import convert_ddim
 from training.network import DiffusersConfig
-from training.recipe import EmojiData
-from training.synthesis.draws import Dice
+from training.pairs import folder_sources
+from training.recipe import EmojiData, FolderData
+from training.synthesis.draws import Dice, PairSource
 from training.synthesis.emoji import emoji_sources
 
 STEP_COUNTS = (5, 10, 20, 50, 100)
@@ -86,10 +87,10 @@ def trained_ddim(size: Size, out: Path, console: Console) -> Path:
     return folder
 
 
-def fields(count: int, pictures: int) -> list[Tensor]:
+def fields(count: int, pictures: int, spec: ModelSpec) -> list[Tensor]:
     """The noise that both samplers use, k = 0 for the start."""
     generator = torch.Generator().manual_seed(SEED)
-    return [torch.randn(pictures, 3, SIDE, SIDE, generator=generator) for _ in range(count)]
+    return [torch.randn(pictures, 3, *(spec.image_size or (SIDE, SIDE)), generator=generator) for _ in range(count)]
 
 
 @torch.inference_mode()
@@ -128,7 +129,7 @@ def differences(network: nn.Module, spec: ModelSpec) -> list[Difference]:
     table = []
     cases = [(s, c, e, u) for s in STEP_COUNTS for c in (False, True) for e in (0.0, 1.0) for u in ("noise", "recomposed")]
     for steps, clip, eta, update in track(cases, "differences"):
-        noise = fields(steps + 1 if eta else 1, FEW)
+        noise = fields(steps + 1 if eta else 1, FEW, spec)
         theirs = ddim_states(network.unet, steps, clip, eta, noise)
         ours = rddm_states(network, variant(spec, clip, eta, update), steps, noise)
         largest = max(float((a - b).abs().max()) for a, b in zip(ours, theirs, strict=True))
@@ -136,13 +137,21 @@ def differences(network: nn.Module, spec: ModelSpec) -> list[Difference]:
     return table
 
 
-def points(network: nn.Module, spec: ModelSpec, size: Size, out: Path) -> list[Point]:
+def pictures_of(reference: str | None, side: int) -> tuple[PairSource, PairSource]:
+    """Training and held-out pictures of the DDIM's kind: the reference's files, or glyphs."""
+    if reference is None:
+        return emoji_sources(side)
+    return folder_sources(FolderData(kind="folder", target=reference, side=side, fit="resize"))
+
+
+def points(network: nn.Module, spec: ModelSpec, size: Size, out: Path, reference_files: str | None) -> list[Point]:
     """Frechet distances over the step counts, eta 0, clipped."""
-    source, held_out = emoji_sources(SIDE)
-    space = trained_autoencoder(source, SIDE, out / "runs" / "autoencoder-32.safetensors")
+    side = (spec.image_size or (SIDE, SIDE))[0]
+    source, held_out = pictures_of(reference_files, side)
+    space = trained_autoencoder(source, side, out / "runs" / f"autoencoder-32-{side}.safetensors")
     count = 2 * size.pictures
     reference = held_out.draw(8 * size.pictures, Dice(torch.Generator().manual_seed(SEED))).target
-    noise = fields(1, count)[0].split(BATCH)
+    noise = fields(1, count, spec)[0].split(BATCH)
 
     def measured(states: Callable[[list[Tensor]], list[Tensor]]) -> float:
         return distance(space, torch.cat([states([part])[-1].clamp(-1, 1) for part in noise]), reference)
@@ -160,8 +169,10 @@ def points(network: nn.Module, spec: ModelSpec, size: Size, out: Path) -> list[P
     return found
 
 
-def run(size: Size, out: Path, console: Console) -> tuple[list[Point], list[Difference]]:
-    """Both halves of the figure."""
-    checkpoint = convert_ddim(trained_ddim(size, out, console), "ddim", "experiment")
+def run(
+    size: Size, out: Path, console: Console, ddim: Path | None = None, reference: str | None = None
+) -> tuple[list[Point], list[Difference]]:
+    """Both halves of the figure, of a DDIM on disk with pictures of its kind, or of one trained here."""
+    checkpoint = convert_ddim(ddim or trained_ddim(size, out, console), "ddim", "experiment")
     network = build(checkpoint)
-    return points(network, checkpoint.spec, size, out), differences(network, checkpoint.spec)
+    return points(network, checkpoint.spec, size, out, reference), differences(network, checkpoint.spec)
