@@ -20,7 +20,7 @@ from torch.nn import functional
 from rddm.spec import Method, ModelSpec
 from training.checkpoint import build, load_checkpoint, write_text
 from training.restoring import sample_with
-from training.synthesis.emoji import render_all, split
+from training.synthesis.emoji import SETS, render_all, split
 from training.synthesis.sheet import sheet
 
 GRID = 8
@@ -75,10 +75,10 @@ def unit(glyphs: Tensor) -> Tensor:
     return glyphs.float() / 127.5 - 1
 
 
-def report(network: nn.Module, spec: ModelSpec, count: int, folder: Path, method: Method | None) -> dict[str, object]:
+def report(network: nn.Module, spec: ModelSpec, count: int, folder: Path, method: Method | None, glyphs: str) -> dict[str, object]:
     """Write the sheets; return the figures."""
     folder.mkdir(parents=True, exist_ok=True)
-    training, held_out = (unit(glyphs) for glyphs in split(render_all((spec.image_size or (64, 64))[0])))
+    training, held_out = (unit(glyphs) for glyphs in split(render_all((spec.image_size or (64, 64))[0], glyphs)))
     by_steps: dict[str, float] = {}
     generated = training[:0]
     for steps in track(STEPS, "sampling"):
@@ -108,9 +108,10 @@ def main(argv: list[str]) -> int:
     p.add_argument("-o", "--output", type=Path, required=True)
     p.add_argument("--count", type=int, default=200, help="pictures for the figures at the default steps (default: %(default)s)")
     p.add_argument("--method", choices=("SM-Res", "SM-N", "SM-Res-N"), help="sampling method (default: the spec's)")
+    p.add_argument("--glyphs", choices=SETS, default="faces", help="what it was trained on (default: %(default)s)")
     args = p.parse_args(argv)
     checkpoint = load_checkpoint(args.checkpoint)
-    figures = report(build(checkpoint), checkpoint.spec, args.count, args.output, args.method)
+    figures = report(build(checkpoint), checkpoint.spec, args.count, args.output, args.method, args.glyphs)
     write_text(args.output / "generation.json", json.dumps(figures, indent=2))
     sys.stdout.write(json.dumps(figures) + "\n")
     return 0

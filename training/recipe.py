@@ -27,9 +27,10 @@ class ScenesData(Frozen):
 
 
 class EmojiData(Frozen):
-    """Glyphs of an emoji font at `size` pixels (training.synthesis.emoji); every tenth is held out."""
+    """Glyphs of an emoji font at `size` pixels (training.synthesis.emoji), all or its faces; every tenth is held out."""
 
     kind: Literal["emoji"]
+    glyphs: Literal["all", "faces"] = "all"
     size: int = Field(default=64, ge=16)
 
 

@@ -25,7 +25,7 @@ def make_sources(
     if isinstance(data, EmojiData):
         from training.synthesis.emoji import emoji_sources  # noqa: PLC0415 (needs the emoji font)
 
-        return emoji_sources(data.size)
+        return emoji_sources(data.size, data.glyphs)
     from training.pairs import folder_sources  # noqa: PLC0415 (only runs on pairs from disk need it)
 
     return folder_sources(data)

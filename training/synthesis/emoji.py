@@ -1,4 +1,4 @@
-"""The generator's pictures: the colour glyphs of Noto Emoji (SIL Open Font License), rendered on white.
+"""The generator's pictures: colour glyphs of Noto Emoji (SIL Open Font License), all or the faces among them, on white.
 
 Debian's package fonts-noto-color-emoji holds the font. Every tenth glyph is held out: never trained on, kept for measuring.
 """
@@ -25,7 +25,14 @@ FIRST_PICTOGRAM = 0x2190  # below lie digits and signs, which the font draws as 
 REGIONAL_INDICATORS = range(0x1F1E6, 0x1F200)
 SKIN_TONES = range(0x1F3FB, 0x1F400)
 HOLD_OUT_EVERY = 10
-MARGIN, SHIFT = 4, 2
+MARGIN, SHIFT = 4, 1
+# Faces, by Unicode's blocks: moons and suns, animals' heads, emoticons, and the later additions to them.
+FACES = (
+    *range(0x1F31A, 0x1F31F), *range(0x1F42D, 0x1F43D), 0x1F47D, 0x1F47F, 0x1F480, 0x1F383, *range(0x1F600, 0x1F645),
+    *range(0x1F910, 0x1F918), *range(0x1F920, 0x1F930), *range(0x1F970, 0x1F97B), 0x1F981, 0x1F984, 0x1F98A, 0x1F9D0,
+    *range(0x1FAE0, 0x1FAE6), 0x1FAE8,
+)  # fmt: skip
+SETS = ("all", "faces")
 
 
 def find_font() -> Path:
@@ -36,11 +43,14 @@ def find_font() -> Path:
     raise FileNotFoundError(f"no NotoColorEmoji.ttf at {[str(p) for p in FONT_FILES]}; install fonts-noto-color-emoji")
 
 
-def pictograms(font: Path) -> list[str]:
-    """The font's single-character pictures, by code point."""
+def pictograms(font: Path, which: str = "all") -> list[str]:
+    """The font's single-character pictures of a set, by code point. Raises ValueError, with the list, for an unknown set."""
+    if which not in SETS:
+        raise ValueError(f"unknown set of glyphs {which!r}; expected one of {list(SETS)}")
     codes = sorted(TTFont(font).getBestCmap())
-    left_out = {*REGIONAL_INDICATORS, *SKIN_TONES}
-    return [chr(code) for code in codes if code >= FIRST_PICTOGRAM and code not in left_out and not 0xFE00 <= code <= 0xFE0F]
+    left_out = {*REGIONAL_INDICATORS, *SKIN_TONES, *range(0xFE00, 0xFE10)}
+    wanted = set(codes) if which == "all" else set(FACES)
+    return [chr(code) for code in codes if code >= FIRST_PICTOGRAM and code in wanted - left_out]
 
 
 def glyph(font: ImageFont.FreeTypeFont, character: str, size: int) -> NDArray[np.uint8] | None:
@@ -61,11 +71,11 @@ def glyph(font: ImageFont.FreeTypeFont, character: str, size: int) -> NDArray[np
     return np.asarray(framed)
 
 
-def render_all(size: int) -> Tensor:
-    """Every glyph, (n, 3, size, size) uint8, in the order of code points."""
+def render_all(size: int, which: str = "all") -> Tensor:
+    """Every glyph of a set, (n, 3, size, size) uint8, in the order of code points."""
     path = find_font()
     font = ImageFont.truetype(str(path), BITMAP_SIZE)
-    drawn = [picture for character in pictograms(path) if (picture := glyph(font, character, size)) is not None]
+    drawn = [picture for character in pictograms(path, which) if (picture := glyph(font, character, size)) is not None]
     return torch.from_numpy(np.stack(drawn).transpose(0, 3, 1, 2).copy())
 
 
@@ -92,7 +102,7 @@ def split(glyphs: Tensor) -> tuple[Tensor, Tensor]:
     return glyphs[~held_out], glyphs[held_out]
 
 
-def emoji_sources(size: int) -> tuple[Emoji, Emoji]:
+def emoji_sources(size: int, which: str = "all") -> tuple[Emoji, Emoji]:
     """(source for training, source for validation)."""
-    training, held_out = split(render_all(size))
+    training, held_out = split(render_all(size, which))
     return Emoji(training), Emoji(held_out)

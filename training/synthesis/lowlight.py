@@ -21,7 +21,6 @@ DARK, MILD, FINE = 0.72, 0.1, 0.18  # shares of the mix; they sum to 1
 STOPS = (2.0, 7.5)
 DEEPEST = 8.0
 MEAN, SPREAD = 0.43, 0.03
-LAMPLIT = 0.25  # share of pictures with light sources in them
 
 
 def exposures(batch: int, dice: Dice) -> tuple[Tensor, Tensor]:
@@ -49,21 +48,6 @@ def falloff(picture: Tensor, dice: Dice) -> Tensor:
     return torch.exp2(-depth * field)
 
 
-def lamps(batch: int, size: tuple[int, int], dice: Dice) -> Tensor:
-    """Light sources in linear light, (b, 3, h, w), 1 being white; three, some far brighter than that, in a quarter of the pictures.
-
-    They stay bright however dark the rest becomes, as street lamps and windows do at night.
-    """
-    y, x = torch.arange(size[0], device=dice.device)[:, None], torch.arange(size[1], device=dice.device)[None]
-    shape = (batch, 3, 1, 1)
-    distance = ((y - dice.uniform(0, size[0], *shape)) ** 2 + (x - dice.uniform(0, size[1], *shape)) ** 2).sqrt()
-    radius, edge = torch.exp(dice.uniform(0.3, 3, *shape)), dice.uniform(0.4, 2, *shape)
-    disc = torch.sigmoid((radius - distance) / edge) + 0.003 / (1 + (distance / (3 * radius)) ** 2)
-    strength = torch.exp2(dice.uniform(0, 7, *shape)) * dice.chance(LAMPLIT, batch)
-    tint = torch.exp(0.15 * dice.normal(batch, 3, 1, 1))
-    return (disc * strength).sum(1, keepdim=True) * tint
-
-
 def sensor(light: Tensor, dice: Dice) -> Tensor:
     """Shot and read noise on linear light 0..1, clipped at black; some of it smeared, as demosaicing and denoisers leave it."""
     batch = len(light)
@@ -77,7 +61,7 @@ def sensor(light: Tensor, dice: Dice) -> Tensor:
 
 
 def darkened(scene: Tensor, stops: Tensor, dice: Dice) -> Tensor:
-    """The scene (linear light, may exceed 1) as a dark 8-bit file; stops (b, 1, 1, 1)."""
+    """The scene (linear light) as a dark 8-bit file; stops (b, 1, 1, 1)."""
     batch = len(scene)
     cast = torch.exp(0.3 * dice.normal(batch, 3, 1, 1) * dice.uniform(0, 1, batch, 1, 1, 1))
     light = scene * torch.exp2(-stops) * falloff(scene, dice) * cast
@@ -102,7 +86,7 @@ class LowLight:
         """`batch` pairs with context, each of a picture of its own."""
         clean = windows(self.pool, batch, self.whole, dice)
         stops, fine = exposures(batch, dice)
-        scene = to_linear(exposed(clean, fine, dice)) + lamps(batch, (self.whole, self.whole), dice)
+        scene = to_linear(exposed(clean, fine, dice))
         target = to_srgb(scene)
         dark = torch.where(fine > 0, quantise(target), darkened(scene, stops, dice))
         context = functional.interpolate(dark, size=(self.crop, self.crop), mode="area")
