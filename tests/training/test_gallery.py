@@ -31,7 +31,7 @@ def test_the_nearest_neighbour_of_a_mirrored_copy_is_found() -> None:
 
 def test_picture_k_is_what_seed_k_gives_alone() -> None:
     spec = chosen_recipe("emoji").spec
-    network = make_network(SmallConfig(condition=(), outputs=2, widths=(8, 8), depths=(1, 1), time_width=8)).eval()
+    network = make_network(SmallConfig(condition=(), widths=(8, 8), depths=(1, 1), time_width=8)).eval()
     together = generate(network, spec, 22, 2)
     assert together.shape == (22, 3, 64, 64)
     assert torch.allclose(together[:3], generate(network, spec, 3, 2), atol=1e-5)
