@@ -33,7 +33,7 @@ from docker.triton.server import Server, free_ports, running
 from rddm.image import encode
 
 CALLERS = 16
-HUNG_SECONDS = 60.0
+HUNG_SECONDS, READY_SECONDS = 60.0, 300.0
 NOTICE_SECONDS = 5.0  # in which a gateway notices that a server is there again, and proves it
 SIDES = (16, 33, 64, 96)
 FORMATS = ("png", "jpeg", "webp")
@@ -176,13 +176,13 @@ def gateway(repository: Path, port: int, triton: Server | None) -> Iterator[subp
 
 async def ready(client: httpx.AsyncClient, process: subprocess.Popen[bytes]) -> None:
     """Wait until the gateway answers. Raises RuntimeError if it ends instead."""
-    async for _ in _ticks(60):
+    async for _ in _ticks(READY_SECONDS):
         if process.poll() is not None:
             raise RuntimeError("the gateway did not start")
         with contextlib.suppress(httpx.TransportError):
             if (await client.get("/readyz")).status_code == 200:
                 return
-    raise RuntimeError("the gateway is not ready after 60 s")
+    raise RuntimeError(f"the gateway is not ready after {READY_SECONDS:g} s")
 
 
 async def _ticks(seconds: float) -> AsyncIterator[float]:

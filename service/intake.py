@@ -5,7 +5,8 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -63,36 +64,20 @@ async def read_restore(request: Request, query: RestoreOrder) -> tuple[RestoreOr
     raise UnsupportedMedia(f"a body of {kind[:80]!r} is not read here; expected {expected}")
 
 
-class form_of:  # noqa: N801
-    """A multipart form, closed at the end of the block; used like a function. Raises Malformed."""
-
-    def __init__(self, request: Request) -> None:
-        self._request = request
-        self._form: FormData | None = None
-
-    async def __aenter__(self) -> FormData:
-        parser = InMemory(
-            self._request.headers,
-            self._pieces(),
-            max_files=MOST_FILES,
-            max_fields=MOST_FIELDS,
-            max_part_size=MOST_FIELD_BYTES,
-        )
-        try:
-            self._form = await parser.parse()
-        except (MultiPartException, KeyError, UnicodeDecodeError, LookupError) as broken:
-            raise Malformed(
-                "the multipart body cannot be read; expected parts between the boundary that Content-Type names"
-            ) from broken
-        return self._form
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._form is not None:
-            await self._form.close()
-
-    async def _pieces(self) -> AsyncGenerator[bytes, None]:
-        async for piece in self._request.stream():
-            yield piece
+@asynccontextmanager
+async def form_of(request: Request) -> AsyncIterator[FormData]:
+    """A multipart form, closed at the end of the block. Raises Malformed."""
+    limits = {"max_files": MOST_FILES, "max_fields": MOST_FIELDS, "max_part_size": MOST_FIELD_BYTES}
+    try:
+        form = await InMemory(request.headers, request.stream(), **limits).parse()
+    except (MultiPartException, KeyError, UnicodeDecodeError, LookupError) as broken:
+        raise Malformed(
+            "the multipart body cannot be read; expected parts between the boundary that Content-Type names"
+        ) from broken
+    try:
+        yield form
+    finally:
+        await form.close()
 
 
 async def _sources(form: FormData) -> Sources:

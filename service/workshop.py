@@ -13,7 +13,9 @@ from service.pictures.parcel import LENGTH, pack, unpack
 from service.pictures.picture import Keepsake, Picture, Policy
 
 PIPE_BYTES = 1 << 20
+BROKEN = "the picture broke the process that read it"
 START_SECONDS = 60.0
+TOLD = {kind.__name__: kind for kind in (errors.Malformed, errors.TooLarge, errors.UnsupportedMedia)}
 ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH", "SYSTEMROOT")
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
@@ -21,8 +23,9 @@ ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THRE
 class Worker:
     """One process, spoken to by parcels, one at a time."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, most_bytes: int) -> None:
         self.process = process
+        self.most_bytes = most_bytes
 
     @classmethod
     async def start(cls, memory_bytes: int) -> "Worker":
@@ -37,7 +40,7 @@ class Worker:
             limit=PIPE_BYTES,
             start_new_session=True,
         )
-        return cls(process)
+        return cls(process, memory_bytes)
 
     async def ask(self, facts: dict[str, Any]) -> dict[str, Any]:
         """Its answer. Raises asyncio.IncompleteReadError or OSError when the process dies."""
@@ -47,6 +50,8 @@ class Worker:
         stdin.writelines(pack(facts))
         await stdin.drain()
         length, told = LENGTH.unpack(await stdout.readexactly(LENGTH.size))
+        if length > self.most_bytes:
+            raise ValueError(f"a parcel of {length} bytes")
         return unpack(told, await stdout.readexactly(length))
 
     async def end(self) -> None:
@@ -84,7 +89,10 @@ class Workshop:
         answer = await self._run(
             {"task": "decode", "data": data, "max_pixels": self.bounds.max_pixels, "max_side": self.bounds.max_side}
         )
-        return Picture(answer["pixels"], Keepsake(**answer["kept"]))
+        try:
+            return Picture(answer["pixels"], Keepsake(**answer["kept"]))
+        except (KeyError, TypeError) as strange:
+            raise errors.Malformed(BROKEN) from strange
 
     async def encode(self, pixels: Pixels, kept: Keepsake, kind: Kind, policy: Policy = "keep") -> bytes:
         """Upright sRGB pixels h w 3 as a file that is like the one that came."""
@@ -104,10 +112,10 @@ class Workshop:
             if isinstance(error, TimeoutError):
                 raise errors.TooLarge(f"the picture took longer than {self.seconds:g} s to read or write") from error
             if isinstance(error, asyncio.IncompleteReadError | OSError | ValueError):
-                raise errors.Malformed("the picture broke the process that read it") from error
+                raise errors.Malformed(BROKEN) from error
             raise
         finally:
             self._idle.put_nowait(worker)
         if "error" in answer:
-            raise getattr(errors, answer["error"])(answer["detail"])
+            raise TOLD.get(answer["error"], errors.Malformed)(str(answer["detail"]))
         return answer

@@ -1,0 +1,92 @@
+"""The processes that read hostile files: what they are told and tell, and what they may not do."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service import errors
+from service.pictures.decode import Bounds
+from service.pictures.kinds import KINDS, sniff
+from service.pictures.parcel import LENGTH, pack, unpack
+from service.workshop import Workshop
+from tests.service.conftest import file_of, pixels_of
+
+
+@asynccontextmanager
+async def opened(memory_bytes: int = 1 << 31, bounds: Bounds | None = None) -> AsyncIterator[Workshop]:
+    workshop = Workshop(bounds or Bounds(10**9, 16383), 1, 60.0, memory_bytes)
+    await workshop.start()
+    try:
+        yield workshop
+    finally:
+        await workshop.close()
+
+
+def sent(facts: dict) -> tuple[int, bytes]:
+    data = b"".join(bytes(buffer) for buffer in pack(facts))
+    length, told = LENGTH.unpack(data[: LENGTH.size])
+    assert len(data) == LENGTH.size + length
+    return told, data[LENGTH.size :]
+
+
+def test_a_parcel_arrives_as_it_was_sent() -> None:
+    facts = {
+        "a": 1,
+        "deep": {"bytes": b"\0\xff", "none": None, "pixels": pixels_of(3, 5)},
+        "wide": pixels_of(2, 2, 3, 65535),
+        "last": b"",
+    }
+    found = unpack(*sent(facts))
+    assert (found["a"], found["deep"]["bytes"], found["last"]) == (1, b"\0\xff", b"")
+    assert np.array_equal(found["deep"]["pixels"], facts["deep"]["pixels"])
+    assert found["wide"].dtype == np.uint16
+
+
+def test_a_parcel_that_is_cut_short_or_holds_other_arrays_is_refused() -> None:
+    told, payload = sent({"pixels": pixels_of(8, 8)})
+    with pytest.raises(ValueError, match="ends before"):
+        unpack(told, payload[:-1])
+    told, payload = sent({"pixels": np.zeros(4)})
+    with pytest.raises(ValueError, match="expected one of"):
+        unpack(told, payload)
+    with pytest.raises(TypeError, match="set"):
+        pack({"things": {1}})
+
+
+async def test_a_picture_that_needs_more_memory_than_it_may_have_is_refused_and_the_next_is_read() -> None:
+    small = file_of(pixels_of(8, 8))
+    async with opened(700 << 20) as workshop:
+        with pytest.raises((errors.TooLarge, errors.Malformed)):
+            await workshop.decode(file_of(np.zeros((16000, 16000), np.uint8), "PNG", compress_level=1))
+        assert (await workshop.decode(small)).pixels.shape == (8, 8, 3)
+
+
+async def test_an_order_that_is_given_up_ends_its_process_and_no_other() -> None:
+    async with opened() as workshop:
+        slow = np.random.default_rng(0).integers(0, 255, (2000, 2000, 3), np.uint8)
+        kept = (await workshop.decode(file_of(pixels_of(8, 8)))).kept
+        task = asyncio.create_task(workshop.encode(slow, kept, KINDS["avif"]))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert workshop.killed == 1
+        assert sniff(await workshop.encode(pixels_of(8, 8), kept, KINDS["webp"])).name == "webp"
+
+
+async def test_a_worker_has_limits_and_knows_nothing_of_the_gateways_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RDDM_KEYS", "secret")
+    async with opened() as workshop:
+        worker = workshop._idle.get_nowait()
+        process = Path(f"/proc/{worker.process.pid}")
+        limits = process.joinpath("limits").read_text()
+        environment = process.joinpath("environ").read_bytes()
+        workshop._idle.put_nowait(worker)
+    rows = {line[:25].strip(): line[25:].split()[:2] for line in limits.splitlines()}
+    assert rows["Max address space"] == [str(1 << 31)] * 2
+    assert rows["Max file size"] == rows["Max core file size"] == ["0", "0"]
+    assert b"secret" not in environment
