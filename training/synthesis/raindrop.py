@@ -47,11 +47,12 @@ def wet(clean: Tensor, drops: Tensor, dice: Dice) -> Tensor:
     return clean + opacity * (lens - clean)
 
 
-def hazed(picture: Tensor, dice: Dice) -> Tensor:
-    """A wet window also scatters a little: slight haze and softness of the whole, in a fifth of the pictures."""
+def veiled(picture: Tensor, cover: Tensor, dice: Dice) -> Tensor:
+    """Light that the drops scatter into their surroundings: a pale veil where drops are many, in two thirds of the pictures."""
     batch = len(picture)
-    haze = dice.chance(0.2, batch) * dice.uniform(0, 0.08, batch, 1, 1, 1)
-    return picture + haze * (0.7 - picture)
+    crowd = blurred(blurred(cover, 16), 16)
+    strength = dice.chance(0.67, batch) * dice.uniform(0, 0.6, batch, 1, 1, 1)
+    return picture + strength * crowd * (dice.uniform(0.55, 0.85, batch, 1, 1, 1) - picture)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +67,7 @@ class Raindrop:
         """`batch` pairs without context."""
         clean = with_mean(windows(self.pool, batch, self.crop, dice), dice.uniform(*MEANS, batch, 1, 1, 1))
         clean = quantise(some_compressed(clean, 0.4, (75, 98), dice))
-        through = quantise(hazed(wet(clean, windows(self.drops, batch, self.crop, dice), dice), dice))
+        drops = windows(self.drops, batch, self.crop, dice)
+        through = quantise(veiled(wet(clean, drops, dice), drops[:, :1], dice))
         given = torch.where(dice.chance(DRY, batch) > 0, clean, through)
         return Pairs(clean * 2 - 1, given * 2 - 1)
