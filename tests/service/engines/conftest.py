@@ -40,9 +40,3 @@ def server(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """A server that a test leaves as it found it; its repository is `server.repository`."""
     folder = Path(shutil.copytree(exported, tmp_path_factory.mktemp("served") / "repository"))
     yield from started(folder)
-
-
-@pytest.fixture
-def own_server(repository: Path) -> Iterator[Server]:
-    """A server for one test, on `repository`."""
-    yield from started(repository)

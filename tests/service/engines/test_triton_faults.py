@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import time
+import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -49,6 +50,38 @@ async def answers_again(engine: TritonEngine, seconds: float = 20) -> None:
                 await asyncio.sleep(0.1)
             else:
                 return
+
+
+@pytest.fixture(scope="module")
+def shared_server(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    yield from started(Path(shutil.copytree(exported, tmp_path_factory.mktemp("faults") / "repository")))
+
+
+@pytest.fixture
+def own_server(shared_server: Server, exported: Path) -> Iterator[Server]:
+    """A test may break it as it likes: what it changed in the repository is undone, and the models are loaded again."""
+    yield shared_server
+    repository = shared_server.repository
+    if contents(repository) != contents(exported):
+        shutil.rmtree(repository)
+        shutil.copytree(exported, repository)
+        for verb in ("unload", "load"):
+            control(shared_server, "tiny", verb)
+
+
+@pytest.fixture
+def repository(own_server: Server) -> Path:
+    """The server's own."""
+    return own_server.repository
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def control(server: Server, model: str, verb: str) -> None:
+    url = f"http://127.0.0.1:{server.http}/v2/repository/models/{model}/{verb}"
+    urllib.request.urlopen(urllib.request.Request(url, method="POST", data=b"{}"), timeout=60).close()
 
 
 @pytest.fixture
