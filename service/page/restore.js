@@ -34,7 +34,7 @@ const SAMPLES = {
 
 let models = [];
 let chosen = null; // {file, url, size or null: this browser cannot show it}
-let done = null; // {url, size, query, parts, previews, residual?, steps?} of the last result
+let done = null; // {url, shown, size, query, files, previews, residual?, steps?} of the last result
 let running = null; // AbortController
 
 const model = () => models.find((candidate) => candidate.name === task.value);
@@ -94,15 +94,18 @@ function settings() {
   return { task: task.value, steps: steps.value, seed: seed.value.trim(), format: format.value, metadata: metadata.value };
 }
 
-// The body is made anew for every request; the mask goes along where the model takes one.
-function form() {
-  const body = new FormData();
-  body.append("image", chosen.file, chosen.file.name);
-  if (masked()) body.append("mask", mask.files[0], mask.files[0].name);
-  return body;
+// {part: file}: the picture, and the mask where the model takes one.
+function parts() {
+  const masked = model().takes_mask && mask.files.length;
+  return masked ? { image: chosen.file, mask: mask.files[0] } : { image: chosen.file };
 }
 
-const masked = () => Boolean(model()?.takes_mask && mask.files.length);
+// The body is made anew for every request.
+function form(files) {
+  const body = new FormData();
+  for (const [name, part] of Object.entries(files)) body.append(name, part, part.name);
+  return body;
+}
 
 function ready() {
   go.disabled = !chosen || models.length === 0 || running !== null;
@@ -153,8 +156,11 @@ function clear() {
 function state(name) {
   room.dataset.state = name;
   go.textContent = name === "done" ? "Restore again" : "Restore";
-  for (const segment of segments) segment.disabled = name !== "done" && segment.dataset.view !== "before";
-  if (name === "done" && !chosen.size) segments.find((segment) => segment.dataset.view === "compare").disabled = true;
+  const unseen = chosen?.size ? [] : ["compare", "before"];
+  for (const segment of segments) {
+    const { view } = segment.dataset;
+    segment.disabled = name === "done" ? unseen.includes(view) : view !== "before";
+  }
 }
 
 // The work
@@ -200,19 +206,20 @@ function failed(problem, retry) {
   showProblem(alert, problem, retry);
   if (done) return;
   mark("before");
-  state("error");
+  state(chosen ? "error" : "empty");
 }
 
 export async function restore() {
   if (!chosen || running) return;
   if (!valid() || tooLarge()) return;
-  const query = settings();
+  const [query, files] = [settings(), parts()];
   beginAnew();
   await work(async ({ signal }) => {
     const previews = [];
     const onStep = (step) => signal.aborted || arrived(step, previews);
-    const envelope = await run("restore", query, form(), { signal, onStep });
-    await settled(envelope, query, previews, signal);
+    const envelope = await run("restore", query, form(files), { signal, onStep });
+    signal.throwIfAborted();
+    await settled(envelope, { query, files, previews }, signal);
   }, restore);
   if (!done && chosen.size) viewer.show({ before: chosen.url, after: null, size: chosen.size, mode: "before" });
   if (!done) {
@@ -250,16 +257,16 @@ function arrived({ step, steps: all, preview, width, height }, previews) {
   frames(previews);
 }
 
-async function settled(envelope, query, previews, signal) {
+async function settled(envelope, asked, signal) {
   const { blob, url } = urlOf(toBlob(envelope.image, envelope.media_type));
   const seen = await sizeOf(url);
   signal.throwIfAborted();
   const size = chosen.size ?? seen ?? { width: envelope.width, height: envelope.height };
   // A browser that cannot show the format shows the last preview; the download is the whole result.
-  done = { url, shown: seen ? url : previews.at(-1)?.url, size, query, previews, parts: parts(), envelope };
+  done = { ...asked, url, shown: seen ? url : asked.previews.at(-1)?.url, size };
   const name = `${stem(chosen.file.name)}-restored.${ending(envelope.media_type)}`;
   [download.href, download.download] = [url, name];
-  frames(previews);
+  frames(asked.previews);
   report(envelope, blob, size, seen);
   state("done");
   viewer.setSplit(50);
@@ -267,7 +274,6 @@ async function settled(envelope, query, previews, signal) {
   announce(`Done in ${milliseconds(total(envelope.timings))}.`);
 }
 
-const parts = () => (masked() ? { image: chosen.file.name, mask: mask.files[0].name } : { image: chosen.file.name });
 const total = (timings) => Object.values(timings).reduce((sum, time) => sum + time, 0);
 
 function report(envelope, blob, size, seen) {
@@ -314,15 +320,17 @@ function lookAt(after, mode, label, pressed) {
 }
 
 async function lookFurther(view) {
-  if (!done[view]) {
+  const mine = done; // a picture chosen meanwhile has no part in this
+  if (!mine[view]) {
     if (running) return;
     begin(view === "residual" ? "Asking for the residual" : "Asking for the steps");
     await work(async ({ signal }) => {
-      const answer = urlOf(await picture("restore", { ...done.query, format: "", return: view }, form(), signal));
-      done[view] = { url: answer.url, size: await sizeOf(answer.url) };
+      const answer = urlOf(await picture("restore", { ...mine.query, format: "", return: view }, form(mine.files), signal));
+      mine[view] = { url: answer.url, size: await sizeOf(answer.url) };
     }, () => look(view));
   }
-  if (!done?.[view]) return look(chosen.size ? "compare" : "after");
+  if (done !== mine) return undefined;
+  if (!mine[view]) return look(chosen.size ? "compare" : "after");
   if (room.querySelector(`[data-view=${view}]`).getAttribute("aria-checked") !== "true") return undefined;
   viewer.label(view === "residual" ? "Residual" : "Steps");
   press(-1);
@@ -370,11 +378,16 @@ function listen() {
   find("form").addEventListener("submit", (event) => { event.preventDefault(); restore(); });
   cancel.addEventListener("click", () => running?.abort());
   find("#sample").addEventListener("click", trySample);
-  find("#curl").addEventListener("click", () => showCurl(command(address("restore", done.query).href, done.parts, download.download)));
+  find("#curl").addEventListener("click", curl);
   for (const button of room.querySelectorAll("[data-do=choose]")) button.addEventListener("click", () => file.click());
   for (const segment of segments) segment.addEventListener("click", () => look(segment.dataset.view));
   find(".segments").addEventListener("keydown", turn);
   find(".zoom").addEventListener("click", ({ target }) => zoom(target.closest("[data-zoom]")?.dataset.zoom));
+}
+
+function curl() {
+  const names = Object.fromEntries(Object.entries(done.files).map(([part, { name }]) => [part, name]));
+  showCurl(command(address("restore", done.query).href, names, download.download));
 }
 
 // The arrow keys move within the views, as in any group of radio buttons.
@@ -401,9 +414,13 @@ async function trySample() {
     task.value = sample.model;
     settle();
   }
-  const blob = await (await request(address(sample.path))).blob();
-  await choose(new File([blob], sample.name, { type: blob.type }));
-  await restore();
+  try {
+    const blob = await (await request(address(sample.path))).blob();
+    await choose(new File([blob], sample.name, { type: blob.type }));
+  } catch (problem) {
+    return failed(problem, trySample);
+  }
+  return restore();
 }
 
 listen();
