@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime
 import triton_python_backend_utils as backend
 
-CANCELLATION_CHECK_SECONDS = 0.02
+CANCELLATION_CHECK_SECONDS = 0.1
 
 
 class TritonPythonModel:
