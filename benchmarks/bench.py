@@ -13,12 +13,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from benchmarks import figures, growth, promises, seams
 from benchmarks.contenders import started
-from benchmarks.generation import compare_generation
 from benchmarks.pictures import darkened, scene, to_png
 from benchmarks.scenarios import CORES, SCENARIOS, Bench, Report
 from rddm.spec import ModelSpec
@@ -82,7 +82,7 @@ def prepared(folder: Path, spec: ModelSpec, rounds: int, tick: Tick) -> Bench:
     """The pictures that are sent."""
     small, large = folder / "small.png", folder / "large.png"
     small.write_bytes(to_png(darkened(scene(256, 256, 1, 60), 4.0)))
-    large.write_bytes(to_png(darkened(scene(2160, 3840, 2), 4.0)))
+    large.write_bytes(to_png(np.tile(darkened(scene(540, 640, 2, 100), 4.0), (4, 6, 1))))
     return Bench(small, large, spec.default_steps, spec.max_steps, rounds, tick)
 
 
@@ -95,6 +95,8 @@ def alone(name: str, options: argparse.Namespace, tick: Tick) -> Report:
         mixes = asyncio.run(promises.alone_and_mixed(folder, model))
         return {"mixes": asdict(mixes), "cancellations": asdict(asyncio.run(promises.cancellations(folder, model)))}
     if name == "generation":
+        from benchmarks.generation import compare_generation  # noqa: PLC0415 (torch and diffusers take long to import)
+
         return compare_generation(folder, options.generator, options.rounds, tick)
     sizes, steps = (growth.WIDTHS, (2,)) if name == "memory" else (growth.SIZES, (1, 2))
     rounds = 1 if name == "memory" else max(1, options.rounds // 2)
