@@ -39,9 +39,9 @@ def wet(clean: Tensor, drops: Tensor, dice: Dice) -> Tensor:
     cover, shift, shade = drops[:, :1], (drops[:, 1:3] - 128 / 255) * REACH, (drops[:, 3:] - 128 / 255) * 2
     soft = torch.where(dice.chance(0.5, batch) > 0, blurred(clean, 16), blurred(clean, 8))
     sharp = torch.where(dice.chance(0.5, batch) > 0, blurred(clean, 4), clean)
-    lens = refracted(torch.where(dice.chance(0.75, batch) > 0, soft, sharp), shift)
-    sky = clean.mean((2, 3), keepdim=True) * 0.5 + dice.uniform(0.3, 0.55, batch, 1, 1, 1) + 0.02 * dice.normal(batch, 3, 1, 1)
-    lens = lens + dice.uniform(0, 0.8, batch, 1, 1, 1) * (sky - lens)
+    lens = refracted(torch.where(dice.chance(0.85, batch) > 0, soft, sharp), shift)
+    sky = dice.uniform(0.55, 0.95, batch, 1, 1, 1) + 0.03 * dice.normal(batch, 3, 1, 1)
+    lens = lens + dice.uniform(0.15, 0.9, batch, 1, 1, 1) * (sky - lens)
     lens = (lens * torch.exp(dice.uniform(0, 1, batch, 1, 1, 1) * shade)).clamp(0, 1)
     opacity = cover * dice.uniform(0.6, 1, batch, 1, 1, 1)
     return clean + opacity * (lens - clean)
