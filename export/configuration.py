@@ -15,8 +15,8 @@ from rddm.objective import HEADS
 from rddm.spec import ModelSpec
 
 MAX_BATCH_SIZE = 16
-# While one computes, the other's tensors are copied; and with one alone, Triton's batcher can sleep for half a second over work that
-# arrives while it is busy.
+# While one computes, the other's tensors are copied; and with one alone, Triton's batcher can sleep for half a second over
+# work that arrives while it is busy.
 INSTANCES = 2
 MAX_QUEUE_SIZE = 64
 QUEUE_TIMEOUT_MICROSECONDS = 30_000_000

@@ -1,6 +1,7 @@
 """A DDIM and the RDDM that it becomes make the same images.
 
-Both run in float64: a random network amplifies float32's rounding errors hundredfold over 33 clipped steps, in DDIM against itself too.
+Both run in float64: a random network amplifies float32's rounding errors hundredfold over 33 clipped steps, in DDIM against
+itself too.
 """
 
 import copy
@@ -69,7 +70,11 @@ def ddim_images(folder: Path, unet: torch.nn.Module, steps: int, eta: float) -> 
 def rddm_images(folder: Path, steps: int, eta: float, **changes: object) -> list[Tensor]:
     checkpoint = convert_ddim(folder, "ddim", "test")
     network, spec = build(checkpoint).double(), checkpoint.spec.model_copy(update={"eta": eta, **changes})
-    schedule, noise, x_in = make_schedule(spec.schedule, spec.timesteps), fields(steps + 1), torch.zeros(BATCH, 3, SIDE, SIDE).double()
+    schedule, noise, x_in = (
+        make_schedule(spec.schedule, spec.timesteps),
+        fields(steps + 1),
+        torch.zeros(BATCH, 3, SIDE, SIDE).double(),
+    )
 
     def answer(question: Question) -> Prediction:
         outputs = network(question.x_t, None, torch.tensor([question.time] * BATCH))
