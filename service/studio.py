@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import ParamSpec, Protocol, TypeVar
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from rddm.image import Pixels, to_image, to_pixels
 from rddm.spec import ModelSpec
 from service.admission import megapixel_steps
+from service.drawing import thumbnail
 from service.engines.contract import Model, Repository
 from service.errors import InvalidValue, NotFound, TooLarge
 from service.intake import Sources
@@ -22,7 +24,7 @@ from service.keys import Caller
 from service.order import LARGEST_SEED, GenerateOrder, Order, RestoreOrder
 from service.pictures.kinds import KINDS, Kind, sniff
 from service.pictures.picture import PLAIN, Keepsake, Picture
-from service.pipeline import Corridor, Kept, Listener, Result, Work
+from service.pipeline import Corridor, Kept, Listener, Result, Step, Work
 from service.settings import Settings
 from service.tracing import TRACER
 from service.workshop import Workshop
@@ -168,7 +170,7 @@ class Studio:
             return Made((Shot(body, order.seed),), kind, size, model, steps, order.seed, watch.milliseconds)
 
     async def generate(self, order: GenerateOrder, kind: Kind | None, asked: Asked, on_step: Listener | None = None) -> Made:
-        """n pictures with the seeds from order.seed on; on_step hears of the first."""
+        """n pictures with the seeds from order.seed on; on_step hears of all of them together."""
         watch, kind = Watch(), kind or KINDS["png"]
         seed = chosen_seed() if order.seed is None else order.seed
         self._check_count(order.n, seed)
@@ -184,7 +186,7 @@ class Studio:
                 results = await _together(self._corridor, works, on_step)
             with watch.measure("encode"):
                 pictures = [to_pixels(result.x_0) for result in results]
-                frames = [_grid(pictures)] if order.grid else pictures
+                frames = [grid(pictures)] if order.grid else pictures
                 bodies = [await self._workshop.encode(frame, PLAIN, kind, "none") for frame in frames]
             shots = tuple(Shot(body, seed + k) for k, body in enumerate(bodies))
             return Made(shots, kind, (frames[0].shape[0], frames[0].shape[1]), model, steps, seed, watch.milliseconds)
@@ -268,11 +270,34 @@ async def aside(size: int, act: Callable[P, T], *arguments: P.args, **named: P.k
     return await asyncio.to_thread(act, *arguments, **named)
 
 
+class Sheet:
+    """Tells of several pictures as of one: a step is done when every picture has done it, and its preview shows them all."""
+
+    def __init__(self, count: int, on_step: Listener) -> None:
+        self._latest: list[Step | None] = [None] * count
+        self._on_step = on_step
+        self._told = 0
+
+    def stepped(self, index: int, step: Step) -> None:
+        """One picture has done a step."""
+        self._latest[index] = step
+        done = [one for one in self._latest if one is not None]
+        slowest = min(done, key=lambda one: one.step)
+        if len(done) == len(self._latest) and slowest.step > self._told:
+            self._told = slowest.step
+            shown = to_image(grid([to_pixels(one.preview) for one in done])) if len(done) > 1 else done[0].preview
+            self._on_step(Step(slowest.step, slowest.steps, thumbnail(shown)))
+
+
 async def _together(corridor: Corridor, works: list[Work], on_step: Listener | None) -> list[Result]:
     """All at once; one that fails ends the others, and its error is everybody's."""
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(corridor.run(work, on_step if index == 0 else None)) for index, work in enumerate(works)]
+            sheet = None if on_step is None else Sheet(len(works), on_step)
+            tasks = [
+                group.create_task(corridor.run(work, None if sheet is None else partial(sheet.stepped, index)))
+                for index, work in enumerate(works)
+            ]
     except ExceptionGroup as failed:
         raise failed.exceptions[0] from failed
     return [task.result() for task in tasks]
@@ -289,7 +314,7 @@ def _shown(order: RestoreOrder, result: Result, picture: Picture) -> tuple[Pixel
     return np.concatenate([to_pixels(image) for image in result.trace], axis=1), kept.without_look()
 
 
-def _grid(pictures: list[Pixels]) -> Pixels:
+def grid(pictures: list[Pixels]) -> Pixels:
     """All pictures in about a square, row by row, on black with a small gap."""
     columns = math.ceil(math.sqrt(len(pictures)))
     rows = math.ceil(len(pictures) / columns)

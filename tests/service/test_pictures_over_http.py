@@ -99,6 +99,21 @@ async def test_pictures_of_a_set_are_those_of_their_own_seeds_and_a_grid_holds_t
     assert np.array_equal(grid[34:, :32], np.asarray(opened(alone[2].content)))
 
 
+async def test_the_steps_of_a_set_show_all_its_pictures(gateway: Gateway) -> None:
+    await gateway.client.post("/generate?seed=6&steps=4")
+    answer = await gateway.client.post("/generate?n=3&seed=5&steps=4", headers={"Accept": "text/event-stream"})
+    told = events_of(answer.text)
+    assert [name for _, name, _ in told][-1] == "result"
+    steps = [data["step"] for _, name, data in told if name == "step"]
+    assert steps == sorted(set(steps))
+    assert steps[-1] == 4
+    preview = opened(base64.b64decode(told[-2][2]["preview"].partition(",")[2]))
+    grid = opened((await gateway.client.post("/generate?n=3&seed=5&steps=4&grid=true")).content)
+    assert preview.size == grid.size == (66, 66)
+    light = [np.asarray(picture.convert("L"), np.float64).ravel() for picture in (preview, grid)]
+    assert np.corrcoef(light)[0, 1] > 0.8  # a small JPEG of noise keeps little of its colour
+
+
 async def test_a_seed_that_is_chosen_is_told_and_gives_the_same_bytes(gateway: Gateway) -> None:
     first = await gateway.client.post("/generate")
     assert 0 <= int(first.headers["x-seed"]) < 2**32
