@@ -49,8 +49,8 @@ class Store(Generic[V]):
 
 
 def key_of(work: Work) -> str:
-    """SHA-256 over all that decides the result: x_in, mask, model digest, method, steps, seed, and what is kept."""
-    digest = hashlib.sha256()
+    """BLAKE2 over all that decides the result: x_in, mask, model digest, method, steps, seed, and what is kept."""
+    digest = hashlib.blake2b(digest_size=32)  # twice as fast as SHA-256 where the processor has no instructions for that
     facts = (work.model.digest, work.method or work.model.spec.method, work.steps, work.seed, sorted(work.keep), work.size)
     digest.update(repr(facts).encode())
     for part in (work.x_in, work.mask):
