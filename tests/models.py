@@ -1,9 +1,13 @@
 """Models for the tests: as small as a network can be, untrained, deterministic, and exported once per run."""
 
+from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
+import onnx
 import torch
 
+from export import release as released
 from export.release import Release, release
 from rddm.spec import ModelSpec
 from training.network import SmallConfig, make_network
@@ -39,4 +43,21 @@ def tiny_network(spec: ModelSpec, seed: int = 0) -> torch.nn.Module:
 def release_tiny(folder: Path, spec: ModelSpec | None = None, seed: int = 0, **options: object) -> Release:
     """Export a tiny network into the folder."""
     spec = spec or tiny_spec()
-    return release(tiny_network(spec, seed), spec, {"recipe": "untrained"}, folder, **options)  # type: ignore[arg-type]
+    with mock.patch.object(released, "to_onnx", remembering(f"{seed} {spec.model_dump_json()}")):
+        return release(tiny_network(spec, seed), spec, {"recipe": "untrained"}, folder, **options)  # type: ignore[arg-type]
+
+
+def remembering(key: str) -> Callable[..., onnx.ModelProto]:
+    """torch's exporter, which takes seconds, asked once for each network; nothing else of an export is remembered."""
+
+    def to_onnx(network: torch.nn.Module, spec: ModelSpec, *, half_weights: bool) -> onnx.ModelProto:
+        told = f"{key} {half_weights}"
+        if told not in REMEMBERED:
+            REMEMBERED[told] = EXPORTER(network, spec, half_weights=half_weights)
+        return REMEMBERED[told]
+
+    return to_onnx
+
+
+EXPORTER = released.to_onnx
+REMEMBERED: dict[str, onnx.ModelProto] = {}

@@ -67,7 +67,6 @@ class Gateway:
         Image.fromarray(pixels).save(png, "PNG")
         # a seed of its own each time, so that no answer is one that was kept
         self.seed += 1
-        kind = {"Content-Type": "image/png"}
         return self.client.post(
             "/restore", params={"seed": self.seed}, content=png.getvalue(), headers={"Content-Type": "image/png"}
         )

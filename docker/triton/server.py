@@ -23,7 +23,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 DEFAULT_ENVIRONMENT = HERE.parent.parent / ".venv-triton"
 REQUIREMENTS = ("nvidia-pytriton==0.7.0", "numpy<2", "onnxruntime==1.32.0")
-READY_SECONDS = 60
+READY_SECONDS = 180  # on a machine that has other things to do; seconds on one that has not
 FOLLOWED = "RDDM_TRITON_ENVIRONMENT"  # where the environment lies, if not beside the checkout
 
 
@@ -116,6 +116,7 @@ class Server:
             "--load-model=*",
             "--exit-on-error=false",
             "--exit-timeout-secs=10",
+            f"--backend-config=python,stub-timeout-seconds={READY_SECONDS}",
             *hosts,
             *ports,
             *self.options,

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any, Literal, Protocol
 
 from tritonclient.grpc import InferInput, InferRequestedOutput
@@ -11,7 +11,7 @@ from tritonclient.utils import InferenceServerException
 
 from service.engines.contract import Array, Feeds
 from service.engines.doorway import LostRegion, translated
-from service.engines.regions import Pool, Region, layout
+from service.engines.regions import FOLDER, PREFIX, Pool, Region, layout
 from service.errors import BadAnswer, EngineUnavailable, OutOfMemory, ServiceError
 
 log = logging.getLogger(__name__)
@@ -71,6 +71,10 @@ class Shared:
         self._pool = pool
         self._known: dict[str, Region] = {}
         self._retiring: set[asyncio.Task[None]] = set()
+
+    def tidy(self) -> None:
+        """Make the server forget, after a while, what gateways registered that were killed: it would hold that memory for ever."""
+        self._later(self._forget_abandoned())
 
     async def exchange(self, call: Call, feeds: Feeds, outputs: Sequence[str], model: str) -> tuple[Array, ...]:
         """The same kind of array out as in. A server that was started anew is told of the region again."""
@@ -152,9 +156,26 @@ class Shared:
             return
         self._pool.retire(region)
         if self._known.pop(region.name, None) is not None:
-            task = asyncio.create_task(self._forget(region))
-            self._retiring.add(task)
-            task.add_done_callback(self._retiring.discard)
+            self._later(self._forget(region))
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+
+    async def _forget_abandoned(self) -> None:
+        """Another gateway's retired region has no file either, but is forgotten by that gateway within this time."""
+        try:
+            before = await self._abandoned()
+            await asyncio.sleep(QUARANTINE_SECONDS)
+            for name in before & await self._abandoned():
+                await self._client.unregister_system_shared_memory(name)
+        except InferenceServerException as error:
+            log.info("abandoned regions could not be unregistered: %s", error.status())
+
+    async def _abandoned(self) -> set[str]:
+        known = (await self._client.get_system_shared_memory_status()).regions
+        return {name for name in known if name.startswith(PREFIX) and not (FOLDER / name).exists()}
 
     async def _forget(self, region: Region) -> None:
         await asyncio.sleep(QUARANTINE_SECONDS)

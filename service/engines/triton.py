@@ -261,7 +261,9 @@ class TritonEngine:
             return Bytes()
         finally:
             region.free()
-        return Shared(client, Pool(self._make_region or SystemRegion), "cuda" if self._make_region else "system")
+        shared = Shared(client, Pool(self._make_region or SystemRegion), "cuda" if self._make_region else "system")
+        shared.tidy()
+        return shared
 
     async def _drained(self, name: str) -> None:
         """Wait until requests hold no version of the model but the current one. Raises EngineUnavailable after DRAIN_SECONDS."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from docker.triton.server import Server
+from service.engines import pace
 from tests.graphs import put, slow_graph, slow_spec
 from tests.models import release_tiny
 from tests.servers import started
@@ -25,6 +26,12 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def repository(exported: Path, tmp_path: Path) -> Path:
     """A copy for one test."""
     return Path(shutil.copytree(exported, tmp_path / "repository"))
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`slow` takes longer than its pixels say, and so does everything on a machine that is busy."""
+    monkeypatch.setattr(pace, "FLOOR_SECONDS", 120.0)
 
 
 @pytest.fixture(scope="session")

@@ -10,13 +10,14 @@ import pytest
 from tritonclient.grpc.aio import InferenceServerClient
 
 from docker.triton.server import Server
+from service.engines import transport
 from service.engines.embedded import EmbeddedEngine
-from service.engines.regions import FOLDER, PREFIX
+from service.engines.regions import FOLDER, PREFIX, SystemRegion
 from service.engines.triton import TritonEngine
 from service.errors import DeadlineExceeded, InvalidValue, UnknownModel
 from tests.calls import Asking, picture, ticket
 
-pytestmark = pytest.mark.tritonserver
+pytestmark = [pytest.mark.tritonserver, pytest.mark.usefixtures("patient")]
 
 
 @pytest.fixture(params=["bytes", "system"])
@@ -141,6 +142,24 @@ async def test_what_a_killed_gateway_left_is_freed_by_the_next(server: Server) -
     await engine.start()
     assert not left.exists()
     await engine.close()
+
+
+async def test_what_a_killed_gateway_registered_is_forgotten_by_the_server(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "QUARANTINE_SECONDS", 0.2)
+    async with InferenceServerClient(server.url) as client:
+        killed, living = SystemRegion(4096), SystemRegion(4096)
+        for region in (killed, living):
+            await region.register(client)
+        killed.free()
+        engine = TritonEngine([server.url])
+        await engine.start()
+        await asyncio.sleep(1)
+        known = (await client.get_system_shared_memory_status()).regions
+        assert living.name in known
+        assert killed.name not in known
+        await engine.close()
+        await living.unregister(client)
+        living.free()
 
 
 async def test_a_name_stands_for_all_its_addresses(server: Server) -> None:

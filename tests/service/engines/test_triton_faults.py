@@ -139,6 +139,7 @@ async def test_stopped(own_server: Server) -> None:
         await answers_again(engine)
 
 
+@pytest.mark.usefixtures("patient")
 async def test_the_queue_is_full(own_server: Server) -> None:
     async with gateway(own_server) as engine:
         calls = [asyncio.create_task(Asking(engine).slow(0.2)) for _ in range(120)]
@@ -282,6 +283,7 @@ async def test_a_server_that_dies_mid_request_is_replaced_from_the_step_it_was_a
         await Asking(engine).tiny()
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_killed_gateways_shared_memory_does_not_stay(own_server: Server) -> None:
     async with gateway(own_server, transport="system") as engine:
         call = asyncio.create_task(Asking(engine).slow(30))
