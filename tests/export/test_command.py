@@ -1,0 +1,56 @@
+"""`rddm export` on a checkpoint, and an authors' U-Net whose weights are folded on the way."""
+
+from pathlib import Path
+
+import onnx
+import pytest
+
+from export.command import main
+from export.graph import compare, plain, to_onnx
+from export.repository import described
+from tests.models import tiny_network, tiny_spec
+from training.checkpoint import Checkpoint, save_checkpoint
+from training.network import SmallConfig, UNetConfig, make_network
+from training.unet import WeightStandardizedConv
+
+
+def test_a_checkpoint_becomes_a_model_that_is_served(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = tiny_spec()
+    weights = tiny_network(spec).state_dict()
+    config = SmallConfig(condition=spec.condition, widths=(8, 8), depths=(1, 1))
+    save_checkpoint(tmp_path / "checkpoint", Checkpoint(spec, config, weights, {"figures": {"psnr": 21.5}}))
+    arguments = [str(tmp_path / "checkpoint"), "-o", str(tmp_path / "repository")]
+    assert main(arguments) == 0
+    assert "deviation from torch" in capsys.readouterr().out
+    [model] = described(tmp_path / "repository" / "tiny").values()
+    assert (model.spec, model.version) == (spec, 1)
+    assert "Psnr: 21.5" in (tmp_path / "repository" / "tiny" / "README.md").read_text()
+    assert main([*arguments, "--version", "1"]) == 1
+    assert "has a version 1 already" in capsys.readouterr().err
+
+
+def test_what_is_no_checkpoint_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path / "nothing")]) == 1
+    assert "nothing is no checkpoint: model.safetensors is missing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1", "two"])
+def test_a_version_that_is_none_is_refused(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["checkpoint", f"--version={wrong}"])
+    assert left.value.code == 2
+    assert f"'{wrong}' must be a whole number of at least 1" in capsys.readouterr().err
+
+
+def test_the_authors_weight_standardisation_is_folded_before_export() -> None:
+    spec = tiny_spec(objective="pred_res_noise")
+    network = make_network(UNetConfig(outputs=2, dim=8, dim_mults=(1, 2))).eval()
+    folded = plain(network)
+    assert any(isinstance(layer, WeightStandardizedConv) for layer in network.modules())
+    assert not any(isinstance(layer, WeightStandardizedConv) for layer in folded.modules())
+    graph = to_onnx(folded, spec, half_weights=False)
+    assert compare(graph, network, spec)  # the graph of the folded network, against the authors' own layers
+    weights = {tensor.name for tensor in graph.graph.initializer}
+    computed = [node for node in graph.graph.node if node.op_type.startswith("Reduce") and node.input[0] in weights]
+    assert computed == []
+    assert isinstance(graph, onnx.ModelProto)
