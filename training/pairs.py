@@ -32,6 +32,12 @@ def read(path: Path) -> Picture:
     return decode(path.read_bytes())
 
 
+@lru_cache(maxsize=KEPT)
+def whole_at(path: Path, side: int) -> NDArray[np.float32]:
+    """A picture averaged by area to 1 3 side side."""
+    return context(to_image(read(path)), side, side)
+
+
 def padded(picture: Picture, side: int) -> Picture:
     """Black at the bottom and right until each side is at least `side` and a multiple of 8."""
     height, width = (-(-max(length, side) // MULTIPLE) * MULTIPLE for length in picture.shape[:2])
@@ -125,11 +131,20 @@ class FolderSource:
         down, across, chance = dice.uniform(0, 1, 3).tolist()
         pictures = self.fit(group, (down, across), chance < self.data.flip)
         given = hole(pictures[0]) if self.data.hole else pictures[min(1, len(pictures) - 1)]
-        whole = group[min(1, len(group) - 1)]
-        if chance < self.data.flip:
-            whole = whole[:, ::-1]
-        around = context(to_image(np.ascontiguousarray(whole)), *given.shape[:2]) if self.data.fit == "crop" else to_image(given)
-        return pictures[0], given, pictures[2] if len(pictures) == 3 else None, around
+        return (
+            pictures[0],
+            given,
+            pictures[2] if len(pictures) == 3 else None,
+            self._around(index, other, given, chance < self.data.flip),
+        )
+
+    def _around(self, index: int, other: int, given: Picture, mirror: bool) -> NDArray[np.float32]:
+        """The context: of a crop the whole given picture, else the given picture as it is seen."""
+        if self.data.fit != "crop":
+            return to_image(np.ascontiguousarray(given))
+        group = self.groups[other if self.data.pairing == "random" else index]
+        whole = whole_at(group[min(1, len(group) - 1)], self.data.side)
+        return np.ascontiguousarray(whole[..., ::-1]) if mirror else whole
 
 
 def groups_of(target: str, given: str | None, mask: str | None, pairing: str) -> list[tuple[Path, ...]]:

@@ -50,7 +50,7 @@ class Size:
 
 
 SIZES = {
-    "small": Size(side=64, widths=(24, 32, 48, 64), restoring_steps=900, generating_steps=700, batch=8, pictures=64),
+    "small": Size(side=64, widths=(24, 32, 48, 64), restoring_steps=400, generating_steps=700, batch=8, pictures=64),
     "paper": Size(side=256, widths=(), restoring_steps=120_000, generating_steps=100_000, batch=1, pictures=10_000),
 }
 
