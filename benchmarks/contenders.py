@@ -104,11 +104,11 @@ class Bare:
 
     def run(self, wish: Wish) -> Burst:
         """Rates do not apply to it."""
-        self.seed += wish.count
         batch = min(self.batch, wish.callers)
         order = loop.Order(
             wish.count, list(wish.steps), min(self.cores, wish.callers), batch, str(wish.file) if wish.file else None, self.seed
         )
+        self.seed += wish.count
         told = loop.Told(**self.lines.ask(**vars(order)))
         return Burst(wish.count, told.seconds, told.cpu, 0.0, [seconds for seconds in told.latencies for _ in range(batch)])
 
@@ -126,7 +126,6 @@ class Served:
 
     def run(self, wish: Wish) -> Burst:
         """Seeds never repeat, so no kept result answers."""
-        self.seed += wish.count
         order = callers.Order(
             self.url,
             self.style if wish.file else "generate",
@@ -137,6 +136,7 @@ class Served:
             str(wish.file) if wish.file else None,
             self.seed,
         )
+        self.seed += wish.count
         before = cpu_of(self.process)
         told = callers.Told(**self.lines.ask(**vars(order)))
         cpu = cpu_of(self.process) - before

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from pathlib import Path
 from benchmarks.pictures import darkened, scene, to_x_in
 from service.engines.contract import Model
 from service.engines.embedded import EmbeddedEngine
+from service.ladder import TRIALS
 from service.pipeline import Pipeline, Work
 from service.scheduler import Call, Limits, Scheduler
 
@@ -39,7 +41,7 @@ async def room(folder: Path, name: str, largest: int) -> AsyncIterator[Room]:
     scheduler = Scheduler(engine, engine.instances, Limits(queue_megapixel_steps=float("inf")), on_call=calls.append)
     pipeline = Pipeline(scheduler, scheduler)
     ladder = await scheduler.calibrate(model)
-    ladder.gains = {size: 2.0 for size in (2, 4, 8, 16) if size <= largest}
+    ladder.trials = {size: deque([2.0] * (2 * TRIALS), 2 * TRIALS) for size in (2, 4, 8, 16) if size <= largest}
     try:
         yield Room(pipeline, scheduler, model, calls)
     finally:

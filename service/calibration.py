@@ -3,6 +3,7 @@
 import asyncio
 import time
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,9 @@ from service.arrays import Arrays
 from service.batch import filled
 from service.engines.contract import Engine, Model, Ticket
 from service.errors import OutOfMemory
-from service.ladder import WORTH, Ladder
+from service.ladder import TRIALS, WORTH, Ladder
 
 Array = Any
-ROUNDS = 5
-BUDGET_SECONDS = 2.0  # per batch size; a slow network is measured once
 SLOWEST_TO_COMPARE = 2.0  # seconds of one call, over which larger batches are not tried
 AS_QUICK = 2.0  # times a lone row's seconds: more than that, no caller is made to wait for the sake of equal bytes
 
@@ -52,25 +51,24 @@ class Rig:
         ticket = Ticket(self.model.spec.name, self.model.version, "calibration", "calibration")
         return await self.engine.predict(x_t, condition, times, ticket)
 
-    async def seconds(self, count: int, calls: int) -> float:
-        """The least seconds, over some rounds, that `calls` calls at once of `count` rows take."""
+    async def seconds(self, count: int, times: int = 1) -> float:
+        """Seconds that the engine takes for calls of `count` rows, `times` as many at once as it runs side by side."""
         rows = self.rows(count)
-        taken: list[float] = []
-        while len(taken) < ROUNDS and sum(taken) < BUDGET_SECONDS:
-            start = time.perf_counter()
-            await asyncio.gather(*(self.call(*rows) for _ in range(calls)))
-            taken.append(time.perf_counter() - start)
-        return min(taken)
+        start = time.perf_counter()
+        await asyncio.gather(*(self.call(*rows) for _ in range(times * self.instances)))
+        return time.perf_counter() - start
 
 
 async def measure(rig: Rig) -> Ladder:
     """The ladder, climbed as long as the next size is worth it. Raises what the engine raises for a single row."""
     ladder = Ladder(plans=rig.plans)
     await rig.call(*rig.rows(1))
-    ladder.record(1, await rig.seconds(1, rig.instances))
-    while (size := ladder.next) not in ladder.seconds and size is not None and ladder.seconds[1] < SLOWEST_TO_COMPARE:
+    ladder.record(1, await rig.seconds(1))
+    while (size := ladder.next) is not None and size not in ladder.trials and ladder.seconds[1] < SLOWEST_TO_COMPARE:
         try:
-            ladder.record(size, await rig.seconds(size, rig.instances))
+            for _ in range(TRIALS):
+                ladder.record(size // 2, await rig.seconds(size // 2))
+                ladder.record(size, await rig.seconds(size))
         except OutOfMemory:
             ladder.shrink(size)
     if not await same_bytes(rig, ladder, max(2, ladder.best)):
@@ -96,6 +94,5 @@ async def same_bytes(rig: Rig, ladder: Ladder, count: int) -> bool:
 
 async def depth(rig: Rig, ladder: Ladder) -> int:
     """Batches per instance to keep in flight: 2 if that hides the time between them, 1 if the second would only wait its turn."""
-    one_by_one = 2 * await rig.seconds(ladder.best, rig.instances)
-    ahead = await rig.seconds(ladder.best, 2 * rig.instances)
-    return 2 if one_by_one >= WORTH * ahead else 1
+    gains = [2 * await rig.seconds(ladder.best) / await rig.seconds(ladder.best, 2) for _ in range(TRIALS)]
+    return 2 if median(gains) >= WORTH else 1

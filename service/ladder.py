@@ -1,16 +1,20 @@
 """Which batch sizes are worth using, and what a call costs: measured, never assumed.
 
 A size is used only if it yields at least 5 % more rows per second than the one below it: on a CPU that is often 1. What is kept
-is the gain itself, from calls made at about the same time, so that a machine that slows down does not look like a batch that pays.
+are the gains themselves, each from two calls made one soon after the other, and their median decides: neither a machine that
+slows down nor one lucky call looks like a batch that pays.
 """
 
 import math
+from collections import deque
 from dataclasses import dataclass, field
+from statistics import median
 
 SIZES = (1, 2, 4, 8, 16)
 WORTH = 1.05
 NEWS = 0.1  # share of a new measurement in the running mean
-FRESH = 64  # calls for which a measurement can be compared with a new one
+FRESH = 16  # calls for which a measurement can be compared with a new one
+TRIALS = 5  # gains, at least, before a size is used
 AGAIN = 16  # times longer than to the first trial until a size that did not pay is tried again
 
 
@@ -21,7 +25,7 @@ class Ladder:
     only: where the engine's arithmetic depends on the batch size, the one size that every batch is filled up to.
     plans: whether the engine runs only the ladder's sizes, so that batches are filled up to the next of them.
     exact: whether a row was seen to have the same bytes in any batch, so filled up.
-    ceiling: what memory allows. seconds: of a call, by rows. gains: rows per second, relative to the size below.
+    ceiling: what memory allows. seconds: of a call, by rows. trials: the latest gains, rows per second relative to the size below.
     """
 
     only: int | None = None
@@ -29,18 +33,26 @@ class Ladder:
     exact: bool = True
     ceiling: int = SIZES[-1]
     seconds: dict[int, float] = field(default_factory=dict)
-    gains: dict[int, float] = field(default_factory=dict)
+    trials: dict[int, deque[float]] = field(default_factory=dict)
     calls: int = 0
-    _last: dict[int, int] = field(default_factory=dict)
+    _last: dict[int, tuple[int, float]] = field(default_factory=dict)  # by rows: number and seconds of the latest call
 
     def record(self, rows: int, seconds: float) -> None:
         """A call of so many rows took so many seconds."""
         self.calls += 1
         self.seconds[rows] = _mean(self.seconds.get(rows), seconds)
-        below = rows // 2
-        if rows in SIZES[1:] and below in self._last and self.calls - self._last[below] <= FRESH:
-            self.gains[rows] = _mean(self.gains.get(rows), 2 * self.seconds[below] / seconds)
-        self._last[rows] = self.calls
+        if rows in SIZES[1:] and self._since(rows // 2) <= FRESH:
+            self.trials.setdefault(rows, deque(maxlen=2 * TRIALS - 1)).append(2 * self._last[rows // 2][1] / seconds)
+        self._last[rows] = self.calls, seconds
+
+    def _since(self, rows: int) -> float:
+        """Calls since the latest one of so many rows."""
+        return self.calls - self._last[rows][0] if rows in self._last else math.inf
+
+    def gain(self, size: int) -> float:
+        """Rows per second relative to the size below; 0 before there are enough trials."""
+        trials = self.trials.get(size, ())
+        return median(trials) if len(trials) >= TRIALS else 0.0
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -49,7 +61,7 @@ class Ladder:
             return (min(self.only, self.ceiling),)
         used = [1]
         for size in SIZES[1:]:
-            if size > self.ceiling or self.gains.get(size, 0.0) < WORTH:
+            if size > self.ceiling or self.gain(size) < WORTH:
                 break
             used.append(size)
         return tuple(used)
@@ -60,12 +72,15 @@ class Ladder:
         return self.sizes[-1]
 
     def room(self, waiting: int, probe_every: int) -> int:
-        """Rows of the next batch at most: the best size, or now and then the next one, to learn what it costs."""
-        larger = self.next
+        """Rows of the next batch at most: the best size, or now and then one beside it, to learn what they cost now."""
+        best, larger = self.best, self.next
+        if best > 1 and best <= waiting and self.only is None and self._since(best // 2) > probe_every:
+            return best // 2
         if larger is None or larger > waiting:
-            return self.best
-        since = self.calls - self._last.get(larger, 0)
-        return larger if since >= probe_every * (AGAIN if larger in self._last else 1) else self.best
+            return best
+        tried = len(self.trials.get(larger, ())) >= TRIALS
+        since = min(self._since(larger), self.calls)
+        return larger if since >= probe_every * (AGAIN if tried else 1) else best
 
     @property
     def next(self) -> int | None:
