@@ -1,7 +1,9 @@
 """Calls of an engine, with less to write."""
 
 import asyncio
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -42,3 +44,8 @@ async def until(holds: Callable[[], object], seconds: float = 10) -> None:
     async with asyncio.timeout(seconds):
         while not holds():  # noqa: ASYNC110  what is waited for happens in another process
             await asyncio.sleep(0.05)
+
+
+def own_regions() -> set[str]:
+    """Names of the shared memory regions that this very process has mapped, whatever else runs on the machine."""
+    return set(re.findall(r"/dev/shm/(rddm-[0-9a-f]+)", Path("/proc/self/maps").read_text()))

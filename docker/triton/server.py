@@ -24,6 +24,7 @@ HERE = Path(__file__).resolve().parent
 DEFAULT_ENVIRONMENT = HERE.parent.parent / ".venv-triton"
 REQUIREMENTS = ("nvidia-pytriton==0.7.0", "numpy<2", "onnxruntime==1.32.0")
 READY_SECONDS = 180  # on a machine that has other things to do; seconds on one that has not
+SHARED_MEMORY = Path("/dev/shm")
 FOLLOWED = "RDDM_TRITON_ENVIRONMENT"  # where the environment lies, if not beside the checkout
 
 
@@ -117,6 +118,7 @@ class Server:
             "--exit-on-error=false",
             "--exit-timeout-secs=10",
             f"--backend-config=python,stub-timeout-seconds={READY_SECONDS}",
+            f"--backend-config=python,shm-region-prefix-name={self.folder.name}",
             *hosts,
             *ports,
             *self.options,
@@ -168,6 +170,8 @@ class Server:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self.process = None
+        for left in SHARED_MEMORY.glob(f"{self.folder.name}*"):  # of its Python backend; a killed server leaves it behind
+            left.unlink(missing_ok=True)
 
     def signal_all(self, number: signal.Signals) -> None:
         """Send a signal to the server and the processes of its backend. Raises RuntimeError where it does not run."""
@@ -188,7 +192,7 @@ class Server:
 def running(repository: Path, *options: str, ports: Sequence[int] = ()) -> Iterator[Server]:
     """A server on a repository until the block ends. ports: http, grpc, metrics; default any that are free."""
     packages = install(environment())
-    folder = Path(tempfile.mkdtemp(prefix="rddm-triton-"))
+    folder = Path(tempfile.mkdtemp(prefix="tritonserver-"))
     http, grpc, metrics = ports or free_ports(3)
     server = Server(repository.resolve(), packages, folder, http, grpc, metrics, options)
     try:

@@ -13,12 +13,12 @@ from docker.triton.server import Server
 from service import gpu
 from service.arrays import HOST
 from service.engines.embedded import EmbeddedEngine, Threads
-from service.engines.regions import FOLDER, PREFIX
+from service.engines.regions import FOLDER
 from service.engines.triton import TritonEngine
 from service.errors import EngineUnavailable
 from service.gpu import Bound, HostRegion, TensorRegion, TorchArrays, find_device, make_region
 from service.pipeline import Pipeline, Work
-from tests.calls import picture, ticket
+from tests.calls import own_regions, picture, ticket
 
 CPU = torch.device("cpu")
 
@@ -141,4 +141,4 @@ async def test_tensors_reach_a_server_through_regions_that_are_tensors(
     await engine.start()
     await asyncio.gather(*(agree(engine, host, CPU, 1e-5) for _ in range(3)))
     await engine.close()
-    assert not list(FOLDER.glob(f"{PREFIX}*"))
+    assert own_regions() == set()

@@ -18,10 +18,10 @@ from docker.triton.server import Server
 from rddm.objective import predict
 from rddm.sampler import philox_noise, sample
 from rddm.schedule import make_schedule
-from service.engines.regions import FOLDER, PREFIX
+from service.engines.regions import FOLDER
 from service.engines.triton import TritonEngine
 from service.errors import BadAnswer, EngineUnavailable, QueueFull, ServiceError, UnknownModel
-from tests.calls import Asking, picture, ticket, until
+from tests.calls import Asking, own_regions, picture, ticket, until
 from tests.graphs import altered, put
 from tests.models import tiny_spec
 from tests.servers import started
@@ -284,11 +284,14 @@ async def test_a_server_that_dies_mid_request_is_replaced_from_the_step_it_was_a
 
 
 @pytest.mark.usefixtures("patient")
-async def test_a_killed_gateways_shared_memory_does_not_stay(own_server: Server) -> None:
+async def test_a_cancelled_calls_region_is_never_used_again(own_server: Server) -> None:
     async with gateway(own_server, transport="system") as engine:
         call = asyncio.create_task(Asking(engine).slow(30))
         await asyncio.sleep(0.3)
+        before = own_regions()
         call.cancel()
         await Asking(engine).tiny()
-        assert len(list(FOLDER.glob(f"{PREFIX}*"))) == 1, "the cancelled call's region is never used again"
-    assert not list(FOLDER.glob(f"{PREFIX}*"))
+        [kept] = own_regions()
+        assert kept not in before, "the cancelled call's region is never used again"
+    assert own_regions() == set()
+    assert not (FOLDER / kept).exists()
