@@ -75,10 +75,11 @@ def shape_of(x_t: Array, ticket: Ticket) -> Shape:
 
 @dataclass(eq=False)
 class Batch:
-    """Items that are one call, and the task that makes it."""
+    """Items that are one call, the task that makes it, and those that are to be called again."""
 
     items: list[Item]
     task: "asyncio.Task[None] | None" = field(default=None, repr=False)
+    again: list[Item] = field(default_factory=list)
 
     @property
     def rows(self) -> int:

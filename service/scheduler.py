@@ -101,6 +101,11 @@ class Scheduler:
         return len(self._running)
 
     @property
+    def batches(self) -> frozenset[Batch]:
+        """Those with the engine."""
+        return frozenset(self._running)
+
+    @property
     def idle(self) -> bool:
         """Whether nobody is admitted, waits or runs, and nothing of those who were is left."""
         return not (self._flows or self._waiting or self._running or self._queue or self._queue.callers)
@@ -295,7 +300,9 @@ class Scheduler:
 
         while (item := self._queue.take(fits)) is not None:
             self._dequeued(item)
-            if item.ticket.deadline is None or item.ticket.deadline > now:
+            if item.answer.done():  # its caller leaves in this very turn of the event loop
+                self._let_go(item.flow)
+            elif item.ticket.deadline is None or item.ticket.deadline > now:
                 items.append(item)
             else:
                 _fail([item], DeadlineExceeded("the deadline passed while the picture waited for the engine"))
@@ -311,24 +318,30 @@ class Scheduler:
             item.flow.running += 1
         self._running.add(batch)
         batch.task = asyncio.create_task(self._run(batch))
+        batch.task.add_done_callback(lambda _: self._ended(batch))
 
     async def _run(self, batch: Batch) -> None:
-        """One batch to the engine and its answers to the callers, whatever happens."""
-        again: list[Item] = []
+        """One batch to the engine and its answers to the callers, or what becomes of them otherwise."""
         try:
             for item, answer in zip(batch.items, await self._call(batch), strict=True):
                 self._deliver(item, answer)
-        except asyncio.CancelledError:
-            for item in batch.items:
-                item.answer.cancel()
         except Exception as error:  # whatever it is, those who wait must hear of it
-            again = self._reconsidered(batch, error)
-        self._running.discard(batch)
+            batch.again = self._reconsidered(batch, error)
+        finally:
+            self._ended(batch)
+
+    def _ended(self, batch: Batch) -> None:
+        """Nothing of a batch stays behind, not even of one whose task was cancelled before it began."""
+        if batch not in self._running:
+            return
+        self._running.remove(batch)
         for item in batch.items:
             item.batch = None  # or the cycle would hold the batch's arrays until the garbage collector comes by
             item.flow.running -= 1
-            if item in again:
+            if item in batch.again:
                 self._enqueue(item, again=True)
+            elif not item.answer.done():
+                item.answer.cancel()
             self._let_go(item.flow)
         self._pump()
 

@@ -201,6 +201,34 @@ async def test_cancellations_at_random_moments_leave_nothing_behind() -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
+async def test_callers_who_all_leave_in_one_turn_of_the_loop_leave_nothing_behind() -> None:
+    engine = FakeEngine(0.002, 0.0002)
+    pipeline, scheduler, _ = await room(engine)
+    draw = random.Random(3)
+    for _ in range(60):
+        tasks = [asyncio.create_task(pipeline.run(Work(model_of(), 3, i, f"r{i}", f"c{i}", picture(64, 64)))) for i in range(24)]
+        await asyncio.sleep(draw.random() * 0.01)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.sleep(0.02)
+    assert_empty(scheduler)
+
+
+async def test_a_batch_cancelled_before_its_task_begins_is_forgotten() -> None:
+    _, scheduler, _ = await room(FakeEngine(0.01))
+    scheduler.depth = 1
+    x_t, times = np.zeros((1, 3, 64, 64), np.float32), np.zeros((1, 2), np.float32)
+    first, second = (asyncio.create_task(scheduler.predict(x_t, x_t, times, Ticket("fake", v, "r", "c"))) for v in (1, 2))
+    await asyncio.sleep(0)
+    [batch] = scheduler.batches
+    batch.task.cancel()
+    second.cancel()
+    await asyncio.gather(first, second, return_exceptions=True)
+    await asyncio.sleep(0.05)
+    assert_empty(scheduler)
+
+
 async def test_nobody_else_in_the_batch_hears_of_a_cancellation() -> None:
     engine = FakeEngine(0.02, 0.0001)
     pipeline, _, _ = await room(engine)
