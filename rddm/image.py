@@ -4,6 +4,7 @@ Pixels are h w 3, uint8 or uint16, RGB; an image in the house is float32, 1 3 h 
 pixels (profile, orientation, alpha, metadata) is the service's concern.
 """
 
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from typing import Any, Literal
 
@@ -23,6 +24,35 @@ def to_image(pixels: Pixels) -> NDArray[np.float32]:
         raise ValueError(f"expected uint8 or uint16 pixels h w 3, got {pixels.dtype} {pixels.shape}")
     scale = np.float32(2 / np.iinfo(pixels.dtype).max)
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], dtype=np.float32) * scale - np.float32(1)
+
+
+def prepared(pixels: Pixels, steps: Sequence[str]) -> Pixels:
+    """Pixels after a spec's preprocessing, in its order. Raises ValueError, with the list, for an unknown step."""
+    for step in steps:
+        if step not in PREPROCESSING:
+            raise ValueError(f"unknown preprocessing {step!r}; expected one of {sorted(PREPROCESSING)}")
+        pixels = PREPROCESSING[step](pixels)
+    return pixels
+
+
+def equalized(pixels: Pixels) -> Pixels:
+    """Each channel's histogram made flat: levels stretched by their cumulative share; for bytes OpenCV's equalizeHist, exactly."""
+    return np.stack([_equalized_channel(pixels[..., c]) for c in range(pixels.shape[2])], axis=-1)
+
+
+def _equalized_channel(channel: Pixels) -> Pixels:
+    top = int(np.iinfo(channel.dtype).max)
+    counts = np.bincount(channel.ravel(), minlength=top + 1)
+    first = int(counts[np.flatnonzero(counts)[0]])
+    if channel.size == first:
+        return channel
+    above = (np.cumsum(counts) - first).clip(0).astype(np.float32)
+    table = np.rint(above * (np.float32(top) / np.float32(channel.size - first))).clip(0, top).astype(channel.dtype)
+    equal: Pixels = table[channel]
+    return equal
+
+
+PREPROCESSING: dict[str, Callable[[Pixels], Pixels]] = {"equalize_histogram": equalized}
 
 
 def to_pixels(image: NDArray[np.float32], depth: Depth = 8) -> Pixels:

@@ -74,7 +74,8 @@ class ModelSpec(Frozen):
     """What a model is, whatever file or server holds it. Images are float32, b c h w, in [-1, 1].
 
     start: `image` begins at x_in + sqrt(sum_scale) eps (restoration), `noise` at pure eps (generation).
-    condition: what is concatenated for the network beside x_t, in this order; may be empty.
+    condition: what is concatenated for the network beside x_t, in this order; may be empty. A mask lies in [0, 1].
+    preprocessing: what is done to the given pixels before all else (rddm.image.PREPROCESSING).
     residual_clip: predicted residuals are clipped to +-this: 1 for the authors' checkpoints, 2 (all that two images can
         differ by) for new models.
     image_clip: likewise for the predicted x_0; None leaves it unclipped (diffusers' clip_sample=False).

@@ -13,7 +13,7 @@ from typing import ParamSpec, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rddm.image import Pixels, to_image, to_pixels
+from rddm.image import Pixels, prepared, to_image, to_pixels
 from rddm.spec import ModelSpec
 from service.admission import megapixel_steps
 from service.drawing import thumbnail
@@ -141,7 +141,7 @@ class Studio:
             with watch.measure("decode"):
                 picture = await self._workshop.decode(sources.image)
                 mask = await self._mask(sources, picture, model.spec)
-                x_in = await aside(picture.pixels.size, to_image, picture.pixels)
+                x_in = await aside(picture.pixels.size, _x_in, picture.pixels, model.spec)
             height, width = x_in.shape[2:]
             steps = self._in_time(order, model, (height, width), steps, asked)
             keep: frozenset[Kept] = _KEPT[order.returned]
@@ -257,10 +257,15 @@ class Studio:
         if mask.shape != picture.pixels.shape:
             (rows, columns), (high, wide) = mask.shape[:2], picture.pixels.shape[:2]
             raise InvalidValue(f"the mask is {columns} x {rows} pixels and the picture {wide} x {high}; expected the same")
-        return to_image(mask)
+        return (to_image(mask) + np.float32(1)) / np.float32(2)  # networks are told masks in [0, 1]
 
 
 _KEPT: dict[str, frozenset[Kept]] = {"image": frozenset(), "residual": frozenset(["residual"]), "steps": frozenset(["trace"])}
+
+
+def _x_in(pixels: Pixels, spec: ModelSpec) -> Image:
+    """The picture as the model is given it."""
+    return to_image(prepared(pixels, spec.preprocessing))
 
 
 async def aside(size: int, act: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from rddm.image import decode, to_image
+from rddm.image import decode, equalized, to_image
 from rddm.tiling import context
-from training.equalisation import equalized
 from training.listing import Listing, check_sizes, matched, to_listing
 from training.recipe import FolderData
 from training.synthesis.draws import Dice, Pairs
@@ -76,7 +75,7 @@ class Fit:
         if self.how == "crop":
             pictures = [self._crop(picture, corner) for picture in pictures]
         if self.equalize and len(pictures) > 1:
-            pictures[1] = equalized(pictures[1])
+            pictures[1] = equalized(pictures[1]).astype(np.uint8)
         if mirror:
             pictures = [picture[:, ::-1] for picture in pictures]
         if self.how == "resize":

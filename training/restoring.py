@@ -8,12 +8,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rddm.image import to_pixels
+from rddm.image import Pixels, prepared, to_pixels
 from rddm.objective import predict
 from rddm.sampler import Question, philox_noise, run, sample
 from rddm.schedule import make_schedule
 from rddm.spec import Method, ModelSpec
-from training.equalisation import equalized
 
 Network = Callable[[Tensor, Tensor | None, Tensor], Sequence[Tensor]]
 
@@ -73,14 +72,13 @@ def restore_picture(
     mask: of the picture's size, for models that are told one; the histogram is equalised first where the spec says so.
     """
     device = next(network.parameters()).device if isinstance(network, nn.Module) else torch.device("cpu")
-    given = equalized(picture) if "equalize_histogram" in spec.preprocessing else picture
-    x_in = pad_to(_unit(given, device) * 2 - 1, spec.size_multiple)
+    x_in = pad_to(_unit(prepared(picture, spec.preprocessing), device) * 2 - 1, spec.size_multiple)
     shown = None if mask is None else pad_to(_unit(mask, device), spec.size_multiple)
     found = sample_with(network, spec, x_in, x_in, steps, [seed], method, shown)
     return to_pixels(found[:, :, : picture.shape[0], : picture.shape[1]].cpu().numpy()).astype(np.uint8)
 
 
-def _unit(picture: NDArray[np.uint8], device: torch.device) -> Tensor:
+def _unit(picture: Pixels, device: torch.device) -> Tensor:
     """h w 3 -> 1 3 h w in [0, 1]."""
     return torch.from_numpy(picture.copy()).to(device).permute(2, 0, 1)[None].float() / 255
 

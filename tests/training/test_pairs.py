@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from training.equalisation import equalized
+from rddm.image import equalized
 from training.listing import check_sizes, matched, to_listing
 from training.pairs import Fit, FolderSource, folder_sources, groups_of, read
 from training.recipe import FolderData
