@@ -295,7 +295,7 @@ def chosen_recipe(name: str, files: dict[str, str] | None = None, crop: bool = F
 
 
 def main(argv: list[str]) -> int:
-    """The verb `rddm train`. 0 when the run ended, 130 when it was interrupted (and saved), 2 for wrong arguments."""
+    """Train a model by its recipe, with validation; resumable. 130 when interrupted (and saved), 2 for wrong arguments."""
     args = parser().parse_args(argv)
     console = Console()
     try:

@@ -80,7 +80,7 @@ def sheet(pictures: Pictures, columns: int) -> Image.Image:
 
 
 def main(argv: list[str]) -> int:
-    """The verb `rddm synth`."""
+    """Draw a contact sheet of synthesised training pictures."""
     p = argparse.ArgumentParser(prog="rddm synth", description="A contact sheet of training pictures, made here; deterministic.")
     p.add_argument("kind", choices=sorted(SHEETS))
     p.add_argument("-o", "--output", type=Path, required=True, help="the picture to write")
