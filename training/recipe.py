@@ -13,11 +13,13 @@ from training.network import NetworkConfig, check_fits
 class ScenesData(Frozen):
     """Pairs made here: `pictures` clean scenes of `side` pixels, degraded afresh at every draw (training.synthesis).
 
+    scenes: the pool (training.synthesis.pool): `scenes` anywhere, or `mixed`, of which half are streets and parks.
     whole: the size of the picture that a low-light crop is cut from, and its context shrunk from. maps: how many streak or drop
     maps are rendered. holdout pictures at the pool's end are for validation alone.
     """
 
     kind: Literal["lowlight", "rain", "raindrop"]
+    scenes: Literal["scenes", "mixed"] = "scenes"
     pictures: int = Field(default=2400, ge=2)
     side: int = Field(default=320, ge=64)
     crop: int = Field(default=128, ge=16)

@@ -32,7 +32,7 @@ def make_sources(
 
 
 def _scene_sources(data: ScenesData, cache: Path | None, device: torch.device) -> tuple[PairSource, PairSource]:
-    scenes = load_pool("scenes", data.pictures, data.side, cache).to(device)
+    scenes = load_pool(data.scenes, data.pictures, data.side, cache).to(device)
     make = _degraders(data, cache, device)
     return make(scenes[: -data.holdout]), make(scenes[-data.holdout :])
 

@@ -24,7 +24,7 @@ from torch.utils.tensorboard import SummaryWriter
 from training import curve, samples
 from training.checkpoint import RESUME, Checkpoint, load_checkpoint, save_checkpoint, save_tensors
 from training.ema import Ema
-from training.network import make_network
+from training.network import Block, make_network
 from training.objective import Objective
 from training.presets import PRESETS, describe, to_recipe
 from training.recipe import Optimiser, Recipe, built_in_recipes, load_recipe
@@ -114,10 +114,17 @@ class Trainer:
         save_tensors(folder / RESUME, tensors, {"state": json.dumps(state)})
 
     def start_from(self, folder: Path) -> None:
-        """Begin with the weights of a finished checkpoint instead of random ones; step 0 of a new run."""
+        """Begin with the weights of a finished checkpoint instead of random ones; step 0 of a new run.
+
+        The network may be deeper than the checkpoint's: blocks that are new begin as the identity. Raises ValueError, naming the
+        tensors, for any other difference.
+        """
         weights = dict(load_checkpoint(folder).weights)
-        self.network.load_state_dict(weights)
-        self.ema.average.load_state_dict(weights)
+        missing, unknown = self.network.load_state_dict(weights, strict=False)
+        missing = [name for name in missing if not any(name.startswith(block) for block in _block_names(self.network))]
+        if missing or unknown:
+            raise ValueError(f"{folder} does not fit this network: it lacks {missing[:3]} and has {unknown[:3]} too much")
+        self.ema.average.load_state_dict(self.network.state_dict())
 
     def resume(self, folder: Path, dice: Dice) -> None:
         """Continue from what save wrote. Raises FileNotFoundError if it is not there."""
@@ -136,6 +143,10 @@ class Trainer:
             moments.setdefault(int(index), {})[moment] = value
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": moments})
         dice.generator.set_state(tensors["dice"])
+
+
+def _block_names(network: nn.Module) -> list[str]:
+    return [f"{name}." for name, module in network.named_modules() if isinstance(module, Block)]
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -275,7 +286,13 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--select", action="store_true", help="first find out whether to predict residual or noise (AOSA), then train that"
     )
-    p.add_argument("--from", dest="start_from", type=Path, metavar="CHECKPOINT", help="begin with the weights of a checkpoint")
+    p.add_argument(
+        "--from",
+        dest="start_from",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="begin with the weights of a checkpoint, whose network may be shallower",
+    )
     return p
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from training.synthesis import drops, jpeg, photographs, scenes, sheet, streaks
+from training.synthesis import drops, jpeg, outdoors, photographs, scenes, sheet, streaks
 from training.synthesis.draws import Dice, PairSource, quantise, to_linear, to_srgb
 from training.synthesis.emoji import Emoji, find_font, render_all, split
 from training.synthesis.lowlight import LowLight, darkened
@@ -37,7 +37,7 @@ def sources(clean: torch.Tensor) -> dict[str, PairSource]:
     }
 
 
-@pytest.mark.parametrize("maker", [scenes, photographs, streaks, drops])
+@pytest.mark.parametrize("maker", [scenes, outdoors, photographs, streaks, drops])
 def test_a_seed_is_a_picture(maker: object) -> None:
     first, again, other = (maker.render(seed, SIDE) for seed in (7, 7, 8))  # type: ignore[attr-defined]
     assert first.dtype == np.uint8
@@ -49,6 +49,11 @@ def test_a_seed_is_a_picture(maker: object) -> None:
 def test_scenes_are_as_bright_as_photographs() -> None:
     means = [scenes.render(seed, 64).mean() / 255 for seed in range(30)]
     assert 0.38 < np.mean(means) < 0.48
+
+
+def test_what_is_brightest_in_a_street_is_its_sky() -> None:
+    streets = np.stack([outdoors.render(seed, 64) for seed in range(60)]).mean(3) > 240
+    assert streets[:, :32].sum() > 1.3 * streets[:, 32:].sum() > 0
 
 
 def test_unknown_photograph_is_refused() -> None:

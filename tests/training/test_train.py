@@ -73,6 +73,20 @@ def test_the_same_seed_gives_the_same_weights() -> None:
     assert torch.equal(*found)
 
 
+def test_a_deeper_network_begins_with_the_answers_of_a_shallower_one(tmp_path: Path) -> None:
+    shallow, own = Trainer(RECIPE, torch.device("cpu")), dice(2)
+    for _ in range(3):
+        shallow.step(batches(shallow, own))
+    shallow.save(tmp_path, {}, own)
+    deep = Trainer(RECIPE.model_copy(update={"network": NETWORK.model_copy(update={"depths": (2, 3)})}), torch.device("cpu"))
+    deep.start_from(tmp_path)
+    x, time = torch.rand(1, 3, 16, 16), torch.zeros(1, 2)
+    assert torch.equal(deep.network(x, x, time)[0], shallow.ema.average(x, x, time)[0])
+    wider = Trainer(RECIPE.model_copy(update={"network": NETWORK.model_copy(update={"outputs": 2})}), torch.device("cpu"))
+    with pytest.raises((ValueError, RuntimeError), match=r"fit|size mismatch"):
+        wider.start_from(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["adam", "radam"])
 def test_a_resumed_run_is_the_uninterrupted_run(tmp_path: Path, name: str) -> None:
     recipe = RECIPE.model_copy(update={"optimiser": Optimiser(name=name, rate=1e-3, warmup=4)})

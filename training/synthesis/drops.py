@@ -18,7 +18,7 @@ def render(seed: int, side: int) -> NDArray[np.uint8]:
     cover = np.zeros((side, side), np.float32)
     shift = np.zeros((2, side, side), np.float32)
     shade = np.zeros((side, side), np.float32)
-    focus, largest = 0.6 * 22 ** rng.beta(1.5, 1), rng.choice([12, 24, 44], p=[0.2, 0.3, 0.5])
+    focus, largest = 0.6 * 26 ** rng.beta(1.8, 1), rng.choice([12, 24, 48], p=[0.2, 0.3, 0.5])
     count = int(np.exp(rng.uniform(np.log(50), np.log(900))) * (side / 384) ** 2 * (20 / largest) ** 1.2)
     tall = rng.uniform(0.8, 1.5)
     for _ in range(count):
@@ -33,11 +33,11 @@ def render(seed: int, side: int) -> NDArray[np.uint8]:
         distance = np.hypot(u, v) * (1 + 0.12 * np.sin(2 * theta + phase[0]) + 0.08 * np.sin(3 * theta + phase[1]))
         inside = np.clip((1 - distance) * radius + 0.5, 0, 1).astype(np.float32)
         box = rows, columns
-        cover[box] += rng.uniform(0.4, 1) * inside * (1 - cover[box])
+        cover[box] += rng.uniform(0.5, 1) * inside * (1 - cover[box])
         lens = inside * rng.uniform(0.6, 1.8) * radius
         shift[0][box] += (-2 * v * lens - shift[0][box]) * inside
         shift[1][box] += (-2 * u * lens - shift[1][box]) * inside
-        rim, glow = rng.normal(-0.1, 0.5), rng.normal(0.1, 0.3)
+        rim, glow = rng.normal(-0.1, 0.4), rng.normal(0.1, 0.25)
         light = glow + rim * distance**4 + rng.normal(0, 0.25) * v
         shade[box] += (light - shade[box]) * inside
     cover = gaussian_filter(cover, focus) ** rng.uniform(0.6, 1.1)

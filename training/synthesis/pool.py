@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from rich.progress import track
 
-from training.synthesis import drops, photographs, scenes, streaks
+from training.synthesis import drops, outdoors, photographs, scenes, streaks
 
 Renderer = Callable[[int, int], NDArray[np.uint8]]
 
@@ -27,9 +27,16 @@ def scene_or_photograph(seed: int, side: int) -> NDArray[np.uint8]:
     return maker.render(seed, side)
 
 
+def mixed(seed: int, side: int) -> NDArray[np.uint8]:
+    """In turns a procedural scene, two streets, and a crop of a public-domain photograph."""
+    return (scenes, outdoors, outdoors, photographs)[seed % 4].render(seed, side)
+
+
 RENDERERS: dict[str, Renderer] = {
     "scenes": scene_or_photograph,
+    "mixed": mixed,
     "procedural": scenes.render,
+    "outdoors": outdoors.render,
     "streaks": streaks.render,
     "drops": drops.render,
 }

@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 
-from training.synthesis import drops, photographs, scenes, streaks
+from training.synthesis import drops, outdoors, photographs, scenes, streaks
 from training.synthesis.draws import Dice, Pairs, PairSource
 from training.synthesis.lowlight import LowLight
+from training.synthesis.pool import mixed, scene_or_photograph
 from training.synthesis.rain import Rain
 from training.synthesis.raindrop import Raindrop
 
 Pictures = list[NDArray[np.uint8]]
-SIDE, CROP = 256, 128
+SIDE, CROP = 256, 192
 
 
 def pool_of(render: Callable[[int, int], NDArray[np.uint8]], first: int, count: int, side: int = SIDE) -> torch.Tensor:
@@ -35,10 +36,14 @@ def paired(pairs: Pairs) -> Pictures:
     return list(((both + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy())
 
 
-def drawn(make: Callable[[torch.Tensor, int, int], PairSource], count: int, seed: int) -> Pictures:
-    """`count` pairs of a source over `count` scenes, a quarter of them photographs."""
-    photographed = pool_of(photographs.render, seed, max(count // 4, 1))
-    clean = torch.cat([pool_of(scenes.render, seed, count - len(photographed)), photographed])
+def drawn(
+    render: Callable[[int, int], NDArray[np.uint8]],
+    make: Callable[[torch.Tensor, int, int], PairSource],
+    count: int,
+    seed: int,
+) -> Pictures:
+    """`count` pairs of a source over `count` clean pictures of a pool."""
+    clean = pool_of(render, seed, count)
     return paired(make(clean, count, seed).draw(count, Dice(torch.Generator().manual_seed(seed))))
 
 
@@ -61,12 +66,13 @@ def scene_pictures(render: Callable[[int, int], NDArray[np.uint8]], count: int, 
 
 SHEETS: dict[str, Callable[[int, int], Pictures]] = {
     "scenes": partial(scene_pictures, scenes.render),
+    "outdoors": partial(scene_pictures, outdoors.render),
     "photographs": partial(scene_pictures, photographs.render),
     "streaks": partial(scene_pictures, streaks.render),
     "drops": partial(scene_pictures, drops.render),
-    "lowlight": partial(drawn, lambda clean, _count, _seed: LowLight(clean, CROP, SIDE)),
-    "rain": partial(drawn, lambda clean, count, seed: Rain(clean, pool_of(streaks.render, seed, count), CROP)),
-    "raindrop": partial(drawn, lambda clean, count, seed: Raindrop(clean, pool_of(drops.render, seed, count), CROP)),
+    "lowlight": partial(drawn, scene_or_photograph, lambda clean, _count, _seed: LowLight(clean, CROP, SIDE)),
+    "rain": partial(drawn, mixed, lambda clean, count, seed: Rain(clean, pool_of(streaks.render, seed, count), CROP)),
+    "raindrop": partial(drawn, mixed, lambda clean, count, seed: Raindrop(clean, pool_of(drops.render, seed, count), CROP)),
     "emoji": emoji,
 }
 

@@ -55,10 +55,10 @@ def blurred_layer(rng: Rng, side: int, angle: float) -> Floats:
 
 
 def render(seed: int, side: int) -> NDArray[np.uint8]:
-    """Map number `seed`, (side, side, 1) uint8: 0 no rain, 255 the brightest. Of four, two are light, one is heavy."""
+    """Map number `seed`, (side, side, 1) uint8: 0 no rain, 255 the brightest. Of four, one is light, two are heavy."""
     rng = np.random.Generator(np.random.Philox(key=[seed, 2]))
     angle = rng.normal(0, 22)
-    kind = ("light", "light", "medium", "heavy")[seed % 4]
+    kind = ("light", "medium", "heavy", "heavy")[seed % 4]
     layers = [drawn_layer(rng, side, angle, depth) for depth in rng.uniform(0, 1, (1 if kind == "light" else rng.integers(1, 4)))]
     if kind == "heavy":
         layers += [blurred_layer(rng, side, angle + rng.normal(0, 4)) for _ in range(rng.integers(1, 4))]
