@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import HeadTooLarge, ServiceError, SlowSender, TooLarge, UnsupportedMedia
 from service.problems import of_error, respond
+from service.tracing import within
 
 REQUEST_ID = ContextVar("request_id", default="-")
 GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -126,12 +127,13 @@ class _Passage:
         self._scope.setdefault("state", {})["request_id"] = self._id
         REQUEST_ID.set(self._id)
         begun = time.perf_counter()
-        try:
-            await self._enter()
-        except ClientDisconnect:
-            self._status = CLIENT_GONE
-        finally:
-            self._record(time.perf_counter() - begun)
+        with within(Headers(scope=self._scope)):
+            try:
+                await self._enter()
+            except ClientDisconnect:
+                self._status = CLIENT_GONE
+            finally:
+                self._record(time.perf_counter() - begun)
 
     async def _enter(self) -> None:
         try:

@@ -1,24 +1,47 @@
 """OpenTelemetry spans from the door to each batch. Without an SDK in the process they cost next to nothing and go nowhere.
 
 The door's span is FastAPI's. Beneath it lie the parts of an order (decode, sample, encode), each question to the network
-(`rddm.step`), and the batch that it went out with (`rddm.batch`), which is linked to every question that shared it.
+(`rddm.step`), and the batch that it went out with (`rddm.batch`), which is linked to every question that shared it. A server that
+the batch is sent to is told of that span, and its own lie beneath.
 """
 
 from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from opentelemetry import trace
+from opentelemetry import context, trace
 from opentelemetry.trace import Link, SpanContext
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from service.engines.contract import Array, Engine, Ticket
 
 TRACER = trace.get_tracer("rddm")
+W3C = TraceContextTextMapPropagator()
 QUIET_PATHS = {"/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"}
 
 
 def is_quiet(scope: Any) -> bool:
     """Requests that come every few seconds and tell nothing."""
     return scope.get("path") in QUIET_PATHS
+
+
+@contextmanager
+def within(headers: Mapping[str, str]) -> Iterator[None]:
+    """The block belongs to the trace that the headers name: logged and passed on also where no SDK has begun a span for it."""
+    begun = trace.get_current_span().get_span_context().is_valid
+    token = context.attach(context.get_current() if begun else W3C.extract(headers))
+    try:
+        yield
+    finally:
+        context.detach(token)
+
+
+def onward() -> dict[str, str]:
+    """The W3C headers (traceparent, tracestate) that tell a server of the span in which it is asked; none outside of a trace."""
+    headers: dict[str, str] = {}
+    W3C.inject(headers)
+    return headers
 
 
 class Questions:

@@ -8,10 +8,10 @@ import pytest
 from docker.triton.server import NotInstallable, Server, running
 
 
-def started(folder: Path) -> Iterator[Server]:
-    """One, on a repository; skips where it cannot be installed."""
+def started(folder: Path, *options: str) -> Iterator[Server]:
+    """One, on a repository, with further options of its command line; skips where it cannot be installed."""
     try:
-        context = running(folder)
+        context = running(folder, *options)
         server = context.__enter__()
     except NotInstallable as missing:
         pytest.skip(f"tritonserver cannot be installed: {missing}")

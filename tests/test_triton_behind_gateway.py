@@ -1,17 +1,24 @@
 """The gateway with a real tritonserver behind it, as processes: started in one command, and broken while it serves."""
 
+import base64
 import io
+import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+import uuid
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
+from google.protobuf.json_format import MessageToDict
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from PIL import Image
 
 from docker.triton.server import NotInstallable, Server, environment, free_ports, install
@@ -28,9 +35,48 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+class Collector:
+    """Where a server sends its traces: OpenTelemetry's protocol over HTTP, of which the bodies are kept."""
+
+    def __init__(self) -> None:
+        self.bodies: list[bytes] = []
+        bodies = self.bodies
+
+        class Answer(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Nothing is printed."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_port}/v1/traces"
+
+
 @pytest.fixture(scope="module")
-def server(repository: Path) -> Iterator[Server]:
-    yield from started(repository)
+def collector() -> Iterator[Collector]:
+    one = Collector()
+    yield one
+    one.server.shutdown()
+    one.server.server_close()
+
+
+@pytest.fixture(scope="module")
+def server(repository: Path, collector: Collector) -> Iterator[Server]:
+    told = (
+        "mode=opentelemetry",
+        "rate=1",
+        "level=TIMESTAMPS",
+        f"opentelemetry,url={collector.url}",
+        "opentelemetry,bsp_schedule_delay=100",
+    )
+    yield from started(repository, *(f"--trace-config={setting}" for setting in told))
 
 
 class Gateway:
@@ -96,6 +142,55 @@ def test_the_gateway_tells_what_is_wrong_and_heals(root: Path, tmp_path: Path, s
         assert gateway.restore().status_code == 200
         lost = [line for line in gateway.client.get("/metrics").text.splitlines() if line.startswith("rddm_engine_lost_steps")]
         assert float(lost[0].split()[-1]) >= 1
+    finally:
+        assert gateway.stop() == 0
+
+
+def spans_of(bodies: list[bytes], trace: str) -> dict[str, tuple[str, str]]:
+    """(id, parent's id) by name of the spans of a trace; the gateway's exporter sends protobuf, the server's JSON."""
+    spans: dict[str, tuple[str, str]] = {}
+    for body in bodies:
+        told = ExportTraceServiceRequest()
+        if body.startswith(b"{"):
+            found = json.loads(body)["resourceSpans"]
+        else:
+            told.ParseFromString(body)
+            found = MessageToDict(told)["resourceSpans"]
+        for span in [span for resource in found for scope in resource["scopeSpans"] for span in scope["spans"]]:
+            ids = [span.get(name, "") for name in ("traceId", "spanId", "parentSpanId")]
+            if not body.startswith(b"{"):
+                ids = [base64.b64decode(one).hex() for one in ids]
+            if ids[0] == trace:
+                spans[span["name"]] = (ids[1], ids[2])
+    return spans
+
+
+@pytest.mark.parametrize("exported", [True, False])
+def test_a_callers_trace_goes_on_to_the_server(
+    root: Path, tmp_path: Path, server: Server, collector: Collector, exported: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the gateway's own spans between, where they are exported; else as it came."""
+    if exported:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url.removesuffix("/v1/traces"))
+        monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
+    gateway = Gateway(root, tmp_path, "rddm", "serve", "--engine", "triton", "--triton-urls", server.url)
+    try:
+        gateway.wait_until(200)
+        trace, span = uuid.uuid4().hex, "b7ad6b7169203331"
+        gateway.client.headers["traceparent"] = f"00-{trace}-{span}-01"
+        assert gateway.restore().status_code == 200
+        wanted = {"InferRequest", *(["rddm.batch", "rddm.step", "POST /restore"] if exported else [])}
+        end, spans = time.monotonic() + 30, {}
+        while not wanted <= spans.keys() and time.monotonic() < end:
+            time.sleep(0.1)
+            spans = spans_of(collector.bodies, trace)
+        assert wanted <= spans.keys()
+        if exported:
+            assert spans["InferRequest"][1] == spans["rddm.batch"][0]
+            assert spans["POST /restore"][1] == span
+        else:
+            assert spans["InferRequest"][1] == span
+            assert "rddm.batch" not in spans
     finally:
         assert gateway.stop() == 0
 

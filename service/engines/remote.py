@@ -17,6 +17,7 @@ from service.engines.doorway import Crashed, Dead, translated
 from service.engines.pace import Pace
 from service.engines.transport import Transport
 from service.errors import DeadlineExceeded, EngineUnavailable, ServiceError
+from service.tracing import onward
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +105,7 @@ class RemoteServer:
                 request_id=ticket.request,
                 timeout=int(seconds * 1e6),
                 client_timeout=seconds,
+                headers=onward(),
             )
 
         return call

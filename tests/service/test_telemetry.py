@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from service.logs import JsonLines
+from service.tracing import onward
 from tests.service.conftest import Gateway, running
 from tests.service.test_keys import with_keys
 from tests.service.window import FakeWindow
@@ -56,6 +57,26 @@ async def test_a_trace_goes_from_the_door_to_the_batch_of_each_step(
         path.append(batch.name)
     assert path == ["rddm.batch", "rddm.step", "rddm.sample", "POST /restore"]
     assert batch.parent.span_id == int("2" * 16, 16)
+
+
+class Told(FakeWindow):
+    """Keeps what a server would be told of the trace."""
+
+    async def predict(self, *given: Any) -> Any:
+        self.told = onward()
+        return await super().predict(*given)
+
+
+async def test_a_server_is_told_of_the_batch_that_it_is_sent(spans: InMemorySpanExporter, settings: Any, png: bytes) -> None:
+    window = Told()
+    async with running(settings, window) as gateway:
+        parent = f"00-{'3' * 32}-{'4' * 16}-01"
+        headers = {"traceparent": parent, "tracestate": "vendor=1", "baggage": "name=secret"}
+        await gateway.client.post("/restore?steps=1", content=png, headers=headers)
+    [batch] = [
+        span for span in spans.get_finished_spans() if span.name == "rddm.batch" and span.context.trace_id == int("3" * 32, 16)
+    ]
+    assert window.told == {"traceparent": f"00-{'3' * 32}-{batch.context.span_id:016x}-01", "tracestate": "vendor=1"}
 
 
 async def test_a_shared_batch_is_linked_to_every_request_in_it(spans: InMemorySpanExporter, settings: Any, png: bytes) -> None:
