@@ -1,18 +1,17 @@
 """Many requests against a real gateway process: a mixed load with bad input, callers who hang up, and servers that are killed.
 
-python -m benchmarks.endurance REPOSITORY [--requests 10000] [--triton] [-o report.json]
+python -m benchmarks.endurance [--requests 10000] [--triton [--servers 1] [--kill-every 2000]] [-o benchmarks/results]
 
-Every request must be answered: none lost, none hung; 5xx only with a problem body, and with Triton 503 only near a kill. The
-gateway's memory is read all along: its slope over the second half, in per cent of its mean, is to be under 1 %.
+Every request must be answered as it should be (`benchmarks.mixture` judges): none lost, none hung; the same request always with the
+same bytes; 5xx only with a problem body, and only while no engine lives. Memory of the gateway and its picture processes is read
+all along: over the second half it may not grow by 1 % of its mean. In the end nothing is left in work, and SIGTERM ends it.
 """
 
 import argparse
 import asyncio
-import base64
 import contextlib
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -26,152 +25,128 @@ from typing import Any
 
 import httpx
 import numpy as np
+import psutil
 from rich.progress import Progress
 
-from benchmarks.pictures import darkened, scene
+from benchmarks.bench import machine
+from benchmarks.mixture import Mixture, Outcome
 from docker.triton.server import Server, free_ports, running
-from rddm.image import encode
+from service.settings import shipped_repository
 
 CALLERS = 16
-HUNG_SECONDS, READY_SECONDS = 60.0, 300.0
+HUNG_SECONDS, READY_SECONDS, SETTLE_SECONDS = 90.0, 300.0, 10.0
 NOTICE_SECONDS = 5.0  # in which a gateway notices that a server is there again, and proves it
-SIDES = (16, 33, 64, 96)
-FORMATS = ("png", "jpeg", "webp")
-BAD = (b"", b"words", encode(np.zeros((8, 8, 3), np.uint8))[:40])
+LONGEST_WAIT = 2.0  # of a caller who was told to come again
+MEMORY_EVERY = 50
+MOST_GROWTH = 1.0
+GAUGES = ("rddm_pending_megapixel_steps", "rddm_waiting_tiles", "rddm_running_batches", "rddm_working_requests")
+MIB = 1 << 20
 
 
 @dataclass
 class Tally:
-    """What came of the requests. memory: (requests so far, MiB) of the gateway and its picture processes."""
+    """What came of the requests.
+
+    memory: (requests so far, MiB of the gateway, MiB of its picture processes); seconds: (requests so far, seconds of this one);
+    down: from when to when no engine lived, on the clock of time.perf_counter; faults: what was wrong, in words.
+    """
 
     statuses: Counter[str] = field(default_factory=Counter)
-    lost: int = 0
-    hung: int = 0
-    gone: int = 0
-    without_problem: int = 0
-    seconds: list[float] = field(default_factory=list)
-    memory: list[tuple[int, float]] = field(default_factory=list)
+    faults: Counter[str] = field(default_factory=Counter)
+    digests: dict[tuple[Any, ...], str] = field(default_factory=dict)
+    asked_again: int = 0
+    kills: list[int] = field(default_factory=list)
     down: list[tuple[float, float]] = field(default_factory=list)
-    unexcused: int = 0
+    seconds: list[tuple[int, float]] = field(default_factory=list)
+    memory: list[tuple[int, float, float]] = field(default_factory=list)
 
     @property
     def done(self) -> int:
         """Requests that have ended."""
-        return self.lost + self.hung + self.gone + sum(self.statuses.values())
+        return sum(self.statuses.values())
 
-    def note(self, answer: httpx.Response, begun: float, ended: float) -> None:
-        """An answer, and when it was asked for and came."""
-        self.seconds.append(ended - begun)
-        self.statuses[str(answer.status_code)] += 1
-        if answer.status_code >= 500:
-            self.without_problem += answer.headers.get("content-type") != "application/problem+json"
-            self.unexcused += not any(begun < end + NOTICE_SECONDS and ended > start for start, end in self.down)
+    def note(self, outcome: Outcome, begun: float, ended: float) -> None:
+        """What came of a request that was sent and answered at these times."""
+        self.statuses[f"{outcome.kind} {outcome.status or 'left'}"] += 1
+        self.seconds.append((self.done, ended - begun))
+        if outcome.fault is not None:
+            self.faults[outcome.fault] += 1
+        if outcome.status >= 500 and not any(begun < end + NOTICE_SECONDS and ended > start for start, end in self.down):
+            self.faults[f"{outcome.status} while an engine lived"] += 1
+        if outcome.picture is not None:
+            self._compare(*outcome.picture)
 
-    def slope(self) -> float:
-        """How much memory grew over the second half, in per cent of its mean there."""
-        half = self.memory[len(self.memory) // 2 :]
-        at, used = np.array(half).T
+    def _compare(self, asked: tuple[Any, ...], digest: str) -> None:
+        self.asked_again += asked in self.digests
+        self.faults["other bytes for the same request"] += self.digests.setdefault(asked, digest) != digest
+
+    def miss(self, kind: str) -> None:
+        """A request that got no answer: `lost` or `hung`."""
+        self.statuses[kind] += 1
+        self.faults[kind] += 1
+
+    def growth(self) -> float:
+        """How much memory grew over the second half, by a line through it, in per cent of its mean there."""
+        at, gateway, others = np.array(self.memory[len(self.memory) // 2 :]).T
+        used = gateway + others
         return float(np.polyfit(at, used, 1)[0] * (at[-1] - at[0]) / used.mean() * 100)
 
+    def broken(self) -> list[str]:
+        """The promises that were not kept."""
+        told = [f"{what}: {times}" for what, times in sorted(self.faults.items()) if times]
+        return [*told, f"memory grew by {self.growth():.2f} %"] if self.growth() >= MOST_GROWTH else told
+
     def report(self) -> dict[str, Any]:
-        """The figures."""
+        """The figures, and the curves for the plot."""
+        seconds = np.array([took for _, took in self.seconds])
+        refused = sum(count for status, count in self.statuses.items() if status[-3:-2] == "5")
         return {
             "requests": self.done,
             "statuses": dict(sorted(self.statuses.items())),
-            "lost": self.lost,
-            "hung": self.hung,
-            "hung_up_on_purpose": self.gone,
-            "5xx_without_problem": self.without_problem,
-            "servers_killed": len(self.down),
-            "5xx_while_an_engine_lived": self.unexcused,
-            "p50_seconds": round(float(np.percentile(self.seconds, 50)), 4),
-            "p95_seconds": round(float(np.percentile(self.seconds, 95)), 4),
-            "memory_mib": [round(self.memory[0][1], 1), round(self.memory[-1][1], 1)],
-            "memory_slope_percent": round(self.slope(), 3),
+            "broken_promises": self.broken(),
+            "5xx_while_no_engine_lived": refused,
+            "servers_killed": len(self.kills),
+            "seconds_without_an_engine": round(sum(end - start for start, end in self.down), 1),
+            "answers_compared_with_an_earlier_one": self.asked_again,
+            "p50_seconds": round(float(np.percentile(seconds, 50)), 4),
+            "p95_seconds": round(float(np.percentile(seconds, 95)), 4),
+            "slowest_seconds": round(float(seconds.max()), 2),
+            "memory_growth_percent": round(self.growth(), 3),
+            "memory_mib": [[at, round(gateway, 1), round(others, 1)] for at, gateway, others in self.memory],
+            "kills": self.kills,
         }
 
 
-def resident(process: int) -> float:
-    """MiB of a process and its children, shared pages counted once (proportional set size)."""
-    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    total = 0
-    for one in (str(process), *children):
-        with contextlib.suppress(OSError):
-            lines = Path(f"/proc/{one}/smaps_rollup").read_text().splitlines()
-            total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-    return total / 1024
-
-
-def pictures() -> list[bytes]:
-    """Dark scenes of several sizes and formats."""
-    drawn = [(np.asarray(darkened(scene(side, side + 8, side), 4.0)) * 255).astype(np.uint8) for side in SIDES]
-    return [encode(pixels, kind) for pixels in drawn for kind in FORMATS]
-
-
-class Load:
-    """Sends requests, each drawn by its number."""
-
-    def __init__(self, address: str, tally: Tally) -> None:
-        self._address, self._tally, self._pictures = address, tally, pictures()
-
-    async def send(self, client: httpx.AsyncClient, number: int) -> None:
-        """One request, and its place in the tally."""
-        draw = random.Random(number)
-        share = draw.random()
-        begun = time.perf_counter()
-        try:
-            if share < 0.01:
-                await self._hang_up(client, draw)
-                self._tally.gone += 1
-                return
-            answer = await asyncio.wait_for(self._ask(client, draw, share), HUNG_SECONDS)
-        except TimeoutError:
-            self._tally.hung += 1
-        except httpx.TransportError:
-            self._tally.lost += 1
-        else:
-            self._tally.note(answer, begun, time.perf_counter())
-
-    async def _ask(self, client: httpx.AsyncClient, draw: random.Random, share: float) -> httpx.Response:
-        picture, seed, steps = draw.choice(self._pictures), draw.randrange(200), draw.randint(1, 3)
-        if share < 0.02:
-            return await client.post("/restore", content=draw.choice(BAD))
-        if share < 0.05:
-            return await client.get(draw.choice(("/models", "/readyz", "/metrics", "/openapi.json", "/jobs")))
-        if share < 0.10:
-            return await client.post("/restore", json={"image": base64.b64encode(picture).decode(), "seed": seed, "steps": steps})
-        if share < 0.15:
-            return await client.post("/restore", content=picture, headers={"Accept": "text/event-stream"})
-        form = {"files": {"image": ("picture", picture)}} if share < 0.5 else {"content": picture}
-        query = {"seed": seed, "steps": steps} | ({"format": draw.choice(FORMATS)} if share < 0.6 else {})
-        return await client.post("/restore", params=query, **form)  # type: ignore[arg-type]
-
-    async def _hang_up(self, client: httpx.AsyncClient, draw: random.Random) -> None:
-        with contextlib.suppress(TimeoutError, httpx.TransportError):
-            seed = draw.randrange(10**6)
-            await asyncio.wait_for(client.post(f"/restore?steps=3&seed={seed}", content=self._pictures[-1]), draw.uniform(0, 0.05))
+def resident(process: int) -> tuple[float, float]:
+    """MiB of a process, and of all beneath it; what they share is counted once (proportional set size)."""
+    parent = psutil.Process(process)
+    others = 0
+    for child in parent.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            others += child.memory_full_info().pss
+    return parent.memory_full_info().pss / MIB, others / MIB
 
 
 @contextlib.contextmanager
-def gateway(repository: Path, port: int, triton: Server | None) -> Iterator[subprocess.Popen[bytes]]:
+def gateway(repository: Path, port: int, servers: Sequence[Server]) -> Iterator[subprocess.Popen[bytes]]:
     """`rddm serve` with small caches, so that memory that grows is a leak and no cache."""
     with tempfile.TemporaryDirectory() as folder:
         variables = {
             "RDDM_MODEL_REPOSITORY": str(repository),
             "RDDM_JOBS_FILE": f"{folder}/jobs.sqlite",
-            "RDDM_RESULTS_BYTES": str(4 << 20),
-            "RDDM_ANSWERS_BYTES": str(4 << 20),
+            "RDDM_RESULTS_BYTES": str(4 * MIB),
+            "RDDM_ANSWERS_BYTES": str(4 * MIB),
             "RDDM_LOG_LEVEL": "error",
         }
-        if triton is not None:
-            variables |= {"RDDM_ENGINE": "triton", "RDDM_TRITON_URLS": triton.url}
+        if servers:
+            variables |= {"RDDM_ENGINE": "triton", "RDDM_TRITON_URLS": ",".join(server.url for server in servers)}
         command = [sys.executable, "-m", "rddm", "serve", "--port", str(port)]
         process = subprocess.Popen(command, env={**os.environ, **variables})
         try:
             yield process
         finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(30)
+            process.kill()
+            process.wait()
 
 
 async def ready(client: httpx.AsyncClient, process: subprocess.Popen[bytes]) -> None:
@@ -192,54 +167,133 @@ async def _ticks(seconds: float) -> AsyncIterator[float]:
         await asyncio.sleep(0.2)
 
 
-async def endure(repository: Path, requests: int, triton: Server | None, kill_every: int, progress: Progress) -> Tally:
-    """All requests, CALLERS at once; a Triton server is killed and started again every kill_every of them."""
+class Fleet:
+    """The servers, of which one after the other is killed and started again; never two at once."""
+
+    def __init__(self, servers: Sequence[Server], tally: Tally) -> None:
+        self._servers, self._tally, self._one = servers, tally, asyncio.Lock()
+
+    async def strike(self, number: int) -> None:
+        """Kill the next one, and bring it back. Only where it is the only one, no engine lives meanwhile."""
+        async with self._one:
+            victim, alone = self._servers[len(self._tally.kills) % len(self._servers)], len(self._servers) == 1
+            self._tally.kills.append(number)
+            begun = time.perf_counter()
+            if alone:
+                self._tally.down.append((begun, float("inf")))
+            await asyncio.to_thread(victim.kill)
+            await asyncio.to_thread(victim.start)
+            if alone:
+                self._tally.down[-1] = begun, time.perf_counter()
+            await asyncio.sleep(NOTICE_SECONDS)
+
+
+async def ask(mixture: Mixture, number: int, tally: Tally) -> float:
+    """One request, and its place in the tally; the seconds after which the caller may come again."""
+    begun = time.perf_counter()
+    try:
+        outcome = await asyncio.wait_for(mixture.send(number), HUNG_SECONDS)
+    except TimeoutError:
+        tally.miss("hung")
+    except httpx.TransportError:
+        tally.miss("lost")
+    else:
+        tally.note(outcome, begun, time.perf_counter())
+        return min(outcome.wait, LONGEST_WAIT)
+    return 0.0
+
+
+async def settle(client: httpx.AsyncClient, process: subprocess.Popen[bytes], tally: Tally) -> None:
+    """In the end nothing may be in work, the gateway must be ready, and end when it is told to."""
+    left: dict[str, str] = {}
+    async for _ in _ticks(SETTLE_SECONDS):
+        text = (await client.get("/metrics")).text
+        values = dict(line.split() for line in text.splitlines() if line.startswith(GAUGES))
+        left = {name: value for name, value in values.items() if float(value)}
+        if len(values) == len(GAUGES) and not left and (await client.get("/readyz")).status_code == 200:
+            break
+    else:
+        tally.faults[f"not settled: {left}"] += 1
+    process.send_signal(signal.SIGTERM)
+    try:
+        tally.faults["SIGTERM did not end it with 0"] += await asyncio.to_thread(process.wait, 60) != 0
+    except subprocess.TimeoutExpired:
+        tally.faults["SIGTERM did not end it"] += 1
+
+
+async def endure(repository: Path, requests: int, servers: Sequence[Server], kill_every: int, progress: Progress) -> Tally:
+    """All requests, CALLERS at once; with Triton servers one is killed and started again every kill_every of them."""
     [port], tally = free_ports(1), Tally()
-    bar = progress.add_task("requests", total=requests)
-    numbers = iter(range(requests))
-    address = f"http://127.0.0.1:{port}"
-    with gateway(repository, port, triton) as process:
-        async with httpx.AsyncClient(base_url=address, timeout=HUNG_SECONDS + 30) as client:
+    bar, numbers, fleet = progress.add_task("requests", total=requests), iter(range(requests)), Fleet(servers, tally)
+    limits = httpx.Limits(max_connections=4 * CALLERS, max_keepalive_connections=CALLERS)
+    with gateway(repository, port, servers) as process:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=2 * HUNG_SECONDS, limits=limits) as client:
             await ready(client, process)
-            load = Load(address, tally)
+            mixture = Mixture(client)
 
             async def caller() -> None:
                 for number in numbers:
-                    await load.send(client, number)
+                    await asyncio.sleep(await ask(mixture, number, tally))
                     progress.advance(bar)
-                    if number % 50 == 0:
-                        tally.memory.append((number, resident(process.pid)))
-                    if triton is not None and number % kill_every == kill_every // 2:
-                        await asyncio.to_thread(_kill, triton, tally)
+                    if number % MEMORY_EVERY == 0:
+                        tally.memory.append((tally.done, *resident(process.pid)))
+                    if servers and number % kill_every == kill_every // 2:
+                        strikes.create_task(fleet.strike(number))
 
-            await asyncio.gather(*(caller() for _ in range(CALLERS)))
+            async with asyncio.TaskGroup() as strikes:
+                await asyncio.gather(*(caller() for _ in range(CALLERS)))
+            await settle(client, process, tally)
     return tally
 
 
-def _kill(triton: Server, tally: Tally) -> None:
-    begun = time.perf_counter()
-    tally.down.append((begun, float("inf")))
-    triton.kill()
-    triton.start()
-    tally.down[-1] = begun, time.perf_counter()
+def draw(report: dict[str, Any], file: Path) -> None:
+    """Memory over the requests, and where servers were killed."""
+    import matplotlib as mpl  # noqa: PLC0415 (takes a second)
+
+    mpl.use("Agg")
+    from matplotlib import pyplot  # noqa: PLC0415
+
+    at, own, others = np.array(report["memory_mib"]).T
+    figure, axes = pyplot.subplots(figsize=(8, 4), layout="constrained")
+    axes.stackplot(at, own, others, labels=["gateway", "its picture processes"], colors=["#2a6fdb", "#c9b28f"])
+    for index, kill in enumerate(report["kills"]):
+        axes.axvline(kill, color="#b3261e", linewidth=1, label=None if index else "a Triton server is killed")
+    axes.axvline(at[len(at) // 2], color="black", linewidth=0.8, linestyle=":", label="growth is measured from here")
+    axes.set(xlabel="requests", ylabel="MiB (proportional set size)", xlim=(0, at[-1]), ylim=(0, 1.35 * (own + others).max()))
+    axes.legend(loc="upper right", ncols=2)
+    figure.savefig(file, dpi=110)
+    pyplot.close(figure)
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.endurance", description=__doc__.splitlines()[0])
+    parser.add_argument("repository", type=Path, nargs="?", default=shipped_repository(), help="with `lowlight` and `emoji`")
+    parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--triton", action="store_true", help="serve by real tritonservers, killed now and then")
+    parser.add_argument("--servers", type=int, default=1, help="so many of them (1): with more, no request may fail")
+    parser.add_argument("--kill-every", type=int, default=2000, metavar="N", help="requests between two kills (2000)")
+    parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="write the report and its plot there")
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run, print the figures, and fail where a promise was broken."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.endurance", description=__doc__.splitlines()[0])
-    parser.add_argument("repository", type=Path, help="a model repository with a model `lowlight`")
-    parser.add_argument("--requests", type=int, default=10_000)
-    parser.add_argument("--triton", action="store_true", help="serve by a real tritonserver, killed now and then")
-    parser.add_argument("--kill-every", type=int, default=2000, metavar="N", help="requests between two kills of it (2000)")
-    parser.add_argument("-o", "--output", type=Path, help="write the figures there as JSON")
-    given = parser.parse_args(argv)
-    with Progress() as progress, running(given.repository) if given.triton else contextlib.nullcontext() as triton:
-        tally = asyncio.run(endure(given.repository.resolve(), given.requests, triton, given.kill_every, progress))
-    told = json.dumps(tally.report(), indent=2)
-    print(told)
+    given = arguments().parse_args(argv)
+    begun = time.perf_counter()
+    with contextlib.ExitStack() as stack:
+        progress = stack.enter_context(Progress())
+        repository = given.repository.resolve()
+        servers = [stack.enter_context(running(repository)) for _ in range(given.servers if given.triton else 0)]
+        tally = asyncio.run(endure(repository, given.requests, servers, given.kill_every, progress))
+    told = {"engine": f"{len(servers)} x triton" if servers else "embedded", "callers": CALLERS}
+    report = told | tally.report() | {"minutes": round((time.perf_counter() - begun) / 60, 1)} | machine()
+    print(json.dumps({name: value for name, value in report.items() if name != "memory_mib"}, indent=2))
     if given.output is not None:
-        given.output.write_text(told + "\n")
-    return int(bool(tally.lost or tally.hung or tally.without_problem or tally.unexcused or tally.slope() >= 1))
+        name = {0: "endurance", 1: "endurance-triton"}.get(len(servers), f"endurance-triton-{len(servers)}")
+        (given.output / f"{name}.json").write_text(json.dumps(report) + "\n", encoding="utf-8")
+        draw(report, given.output / f"{name}.png")
+    return int(bool(report["broken_promises"]))
 
 
 if __name__ == "__main__":
