@@ -7,7 +7,10 @@ from rddm.model import Model
 
 
 def to_card(model: Model, facts: Mapping[str, Any], size: int, parameters: int) -> str:
-    """Markdown. facts: the checkpoint's free-form facts (recipe, data, figures, hours); size: bytes of the model file."""
+    """Markdown. facts: the checkpoint's free-form facts (recipe, data, figures, hours); size: bytes of the model file.
+
+    Under `pictures` facts hold captions and the names of files beside the card.
+    """
     spec = model.spec
     rows = {
         "Task": spec.task,
@@ -24,7 +27,9 @@ def to_card(model: Model, facts: Mapping[str, Any], size: int, parameters: int) 
         else f"{spec.image_size[1]}x{spec.image_size[0]}",
     }
     table = [f"| {name} | {value} |" for name, value in rows.items()]
-    return "\n".join([f"# {spec.name}", "", "| | |", "|---|---|", *table, "", *_section(facts, 2)]).rstrip() + "\n"
+    told = {name: value for name, value in facts.items() if name != "pictures"}
+    shown = [line for caption, file in facts.get("pictures", {}).items() for line in (f"![{caption}]({file})", "", caption, "")]
+    return "\n".join([f"# {spec.name}", "", "| | |", "|---|---|", *table, "", *_section(told, 2), *shown]).rstrip() + "\n"
 
 
 def _section(facts: Mapping[str, Any], level: int) -> Iterator[str]:

@@ -62,6 +62,7 @@ def _to_onnx(given: argparse.Namespace) -> int:
             *(network, checkpoint.spec, checkpoint.facts, given.output, given.version),
             replace=given.replace,
             weights=given.weights,
+            pictures={name: (given.source / name).read_bytes() for name in checkpoint.facts.get("pictures", {}).values()},
         )
     table = Table("batch x height x width", "deviation from torch", title=f"{written.path}, version {written.model.version}")
     for comparison in written.comparisons:

@@ -13,7 +13,7 @@ from torch import nn
 from export.card import to_card
 from export.configuration import ONNX
 from export.graph import Comparison, compare, plain, rounded, rounding, to_onnx
-from export.repository import described, write
+from export.repository import CARD, described, write
 from rddm.model import Golden, Model, golden_input
 from rddm.spec import ModelSpec
 
@@ -46,10 +46,11 @@ def release(
     *,
     replace: bool = False,
     weights: Weights = "auto",
+    pictures: Mapping[str, bytes] | None = None,
 ) -> Release:
     """Export the network, compare it with torch, and write it as `version` (default: one more than the newest there).
 
-    Raises FileExistsError for a version that is there unless `replace`; ValueError where ONNX Runtime and torch disagree, or
+    pictures: files that the card shows, by name; facts["pictures"] maps captions to these names. Raises FileExistsError for a version that is there unless `replace`; ValueError where ONNX Runtime and torch disagree, or
     versions do.
     """
     earlier = described(folder / spec.name)
@@ -65,7 +66,7 @@ def release(
     data = graph.SerializeToString()
     model = Model(spec, version, hashlib.sha256(data).hexdigest(), golden_of(graph, spec))
     card = to_card(model, facts, len(data), sum(weight.numel() for weight in network.parameters()))
-    path = write(folder, model, earlier, data, card, ONNX)
+    path = write(folder, model, earlier, data, {CARD: card.encode(), **(pictures or {})}, ONNX)
     return Release(path, model, "fp16" if half else "fp32", moved, tuple(comparisons), len(data))
 
 

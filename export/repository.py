@@ -1,4 +1,7 @@
-"""The folder of a model: `<repository>/<name>/{config.pbtxt, <version>/<model file>, README.md}`, written whole or not at all."""
+"""The folder of a model: `<repository>/<name>/{config.pbtxt, <version>/<model file>, README.md, the card's pictures}`.
+
+Written whole or not at all.
+"""
 
 import os
 import shutil
@@ -20,8 +23,18 @@ def described(path: Path) -> dict[int, Model]:
     return {version: model for version, model in models.items() if (path / str(version)).is_dir()}
 
 
-def write(folder: Path, model: Model, earlier: Mapping[int, Model], data: bytes, card: str, backend: Backend) -> Path:
-    """Put one version into the repository. Everything is written beside its place first; then only renames remain."""
+def write(
+    folder: Path,
+    model: Model,
+    earlier: Mapping[int, Model],
+    data: bytes,
+    card: Mapping[str, bytes],
+    backend: Backend,
+) -> Path:
+    """Put one version into the repository; card: files beside the configuration, by name.
+
+    Everything is written beside its place first; then only renames remain.
+    """
     path = folder / model.spec.name
     text = to_text([*{**earlier, model.version: model}.values()], backend)
     path.mkdir(parents=True, exist_ok=True)
@@ -30,7 +43,9 @@ def write(folder: Path, model: Model, earlier: Mapping[int, Model], data: bytes,
         (staging / "version").mkdir()
         (staging / "version" / backend.file).write_bytes(data)
         (staging / CONFIG).write_text(text, encoding="utf-8")
-        (staging / CARD).write_text(card, encoding="utf-8")
+        (staging / "card").mkdir()
+        for name, content in card.items():
+            (staging / "card" / name).write_bytes(content)
         _move_in(staging, path, model.version)
     finally:
         shutil.rmtree(staging)
@@ -45,7 +60,8 @@ def _move_in(staging: Path, path: Path, version: int) -> None:
         place.rename(staging / "replaced")
     try:
         (staging / "version").rename(place)
-        (staging / CARD).replace(path / CARD)
+        for file in (staging / "card").iterdir():
+            file.replace(path / file.name)
         (staging / CONFIG).replace(path / CONFIG)
     except OSError:
         if (staging / "replaced").exists():

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from export.card import to_card
 from export.configuration import MAX_BATCH_SIZE, Backend, inputs, outputs
 from export.precision import Precision, embedded_weights, lowered
-from export.repository import described, write
+from export.repository import CARD, described, write
 from rddm.model import Golden, Model, golden_input
 from rddm.objective import predict
 from rddm.sampler import Question, philox_noise, run, sample
@@ -229,7 +229,7 @@ def build_model(graph: Path, model: Model, staging: Path, trtexec: Trtexec, prog
     facts = {"TensorRT": {one.precision: {"agreement in dB": one.agreement, "milliseconds": one.milliseconds} for one in choices}}
     parameters = sum(int(np.prod(tensor.dims)) for tensor in onnx.load(graph).graph.initializer)
     card = to_card(planned, {"built from": model.digest, "precision": chosen.precision, **facts}, len(chosen.plan), parameters)
-    write(staging, planned, {}, chosen.plan, card, PLAN)
+    write(staging, planned, {}, chosen.plan, {CARD: card.encode()}, PLAN)
     return chosen
 
 

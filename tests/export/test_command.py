@@ -18,13 +18,18 @@ def test_a_checkpoint_becomes_a_model_that_is_served(tmp_path: Path, capsys: pyt
     spec = tiny_spec()
     weights = tiny_network(spec).state_dict()
     config = SmallConfig(condition=spec.condition, widths=(8, 8), depths=(1, 1))
-    save_checkpoint(tmp_path / "checkpoint", Checkpoint(spec, config, weights, {"figures": {"psnr": 21.5}}))
+    facts = {"figures": {"psnr": 21.5}, "pictures": {"It fails here": "failures.webp"}}
+    save_checkpoint(tmp_path / "checkpoint", Checkpoint(spec, config, weights, facts))
+    (tmp_path / "checkpoint" / "failures.webp").write_bytes(b"a picture")
     arguments = [str(tmp_path / "checkpoint"), "-o", str(tmp_path / "repository")]
     assert main(arguments) == 0
     assert "deviation from torch" in capsys.readouterr().out
     [model] = described(tmp_path / "repository" / "tiny").values()
     assert (model.spec, model.version) == (spec, 1)
-    assert "Psnr: 21.5" in (tmp_path / "repository" / "tiny" / "README.md").read_text()
+    card = (tmp_path / "repository" / "tiny" / "README.md").read_text()
+    assert "Psnr: 21.5" in card
+    assert "![It fails here](failures.webp)" in card
+    assert (tmp_path / "repository" / "tiny" / "failures.webp").read_bytes() == b"a picture"
     assert main([*arguments, "--version", "1"]) == 1
     assert "has a version 1 already" in capsys.readouterr().err
 
