@@ -37,6 +37,7 @@ CALLERS = 16
 HUNG_SECONDS, READY_SECONDS, SETTLE_SECONDS = 90.0, 300.0, 10.0
 NOTICE_SECONDS = 5.0  # in which a gateway notices that a server is there again, and proves it
 LONGEST_WAIT = 2.0  # of a caller who was told to come again
+BEAT_SECONDS, PAUSE_SECONDS = 0.5, 5.0
 MEMORY_EVERY = 50
 MOST_GROWTH = 1.0
 GAUGES = ("rddm_pending_megapixel_steps", "rddm_waiting_tiles", "rddm_running_batches", "rddm_working_requests")
@@ -48,15 +49,17 @@ class Tally:
     """What came of the requests.
 
     memory: (requests so far, MiB of the gateway, MiB of its picture processes); seconds: (requests so far, seconds of this one);
-    down: from when to when no engine lived, on the clock of time.perf_counter; faults: what was wrong, in words.
+    down: from when to when no engine lived, pauses: this whole run stood still, on the clock of time.perf_counter; faults: what was
+    wrong, in words.
     """
 
     statuses: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     digests: dict[tuple[Any, ...], str] = field(default_factory=dict)
-    asked_again: int = 0
+    compared: int = 0
     kills: list[int] = field(default_factory=list)
     down: list[tuple[float, float]] = field(default_factory=list)
+    pauses: list[tuple[float, float]] = field(default_factory=list)
     seconds: list[tuple[int, float]] = field(default_factory=list)
     memory: list[tuple[int, float, float]] = field(default_factory=list)
 
@@ -67,23 +70,24 @@ class Tally:
 
     def note(self, outcome: Outcome, begun: float, ended: float) -> None:
         """What came of a request that was sent and answered at these times."""
-        self.statuses[f"{outcome.kind} {outcome.status or 'left'}"] += 1
+        self.statuses[f"{outcome.kind} {outcome.status or outcome.fault or 'left'}"] += 1
         self.seconds.append((self.done, ended - begun))
-        if outcome.fault is not None:
-            self.faults[outcome.fault] += 1
-        if outcome.status >= 500 and not any(begun < end + NOTICE_SECONDS and ended > start for start, end in self.down):
-            self.faults[f"{outcome.status} while an engine lived"] += 1
+        if fault := self.fault_of(outcome, begun, ended):
+            self.faults[fault] += 1
         if outcome.picture is not None:
-            self._compare(*outcome.picture)
+            asked, digest = outcome.picture
+            self.compared += asked in self.digests
+            self.digests.setdefault(asked, digest)
 
-    def _compare(self, asked: tuple[Any, ...], digest: str) -> None:
-        self.asked_again += asked in self.digests
-        self.faults["other bytes for the same request"] += self.digests.setdefault(asked, digest) != digest
-
-    def miss(self, kind: str) -> None:
-        """A request that got no answer: `lost` or `hung`."""
-        self.statuses[kind] += 1
-        self.faults[kind] += 1
+    def fault_of(self, outcome: Outcome, begun: float, ended: float) -> str | None:
+        """What is wrong with it."""
+        if outcome.fault is not None:
+            return outcome.fault
+        if outcome.status >= 500 and not any(begun < end + NOTICE_SECONDS and ended > start for start, end in self.down):
+            return f"{outcome.status} while an engine lived"
+        if outcome.picture is not None and self.digests.get(outcome.picture[0], outcome.picture[1]) != outcome.picture[1]:
+            return "other bytes for the same request"
+        return None
 
     def growth(self) -> float:
         """How much memory grew over the second half, by a line through it, in per cent of its mean there."""
@@ -105,9 +109,10 @@ class Tally:
             "statuses": dict(sorted(self.statuses.items())),
             "broken_promises": self.broken(),
             "5xx_while_no_engine_lived": refused,
+            "pauses_of_the_whole_run": len(self.pauses),
             "servers_killed": len(self.kills),
             "seconds_without_an_engine": round(sum(end - start for start, end in self.down), 1),
-            "answers_compared_with_an_earlier_one": self.asked_again,
+            "answers_compared_with_an_earlier_one": self.compared,
             "p50_seconds": round(float(np.percentile(seconds, 50)), 4),
             "p95_seconds": round(float(np.percentile(seconds, 95)), 4),
             "slowest_seconds": round(float(seconds.max()), 2),
@@ -188,19 +193,41 @@ class Fleet:
             await asyncio.sleep(NOTICE_SECONDS)
 
 
-async def ask(mixture: Mixture, number: int, tally: Tally) -> float:
-    """One request, and its place in the tally; the seconds after which the caller may come again."""
-    begun = time.perf_counter()
+async def answer_to(mixture: Mixture, number: int) -> Outcome:
+    """What came of a request, also where nothing came."""
     try:
-        outcome = await asyncio.wait_for(mixture.send(number), HUNG_SECONDS)
+        return await asyncio.wait_for(mixture.send(number), HUNG_SECONDS)
     except TimeoutError:
-        tally.miss("hung")
+        return Outcome("any", 0, "hung")
     except httpx.TransportError:
-        tally.miss("lost")
-    else:
-        tally.note(outcome, begun, time.perf_counter())
-        return min(outcome.wait, LONGEST_WAIT)
-    return 0.0
+        return Outcome("any", 0, "lost")
+
+
+async def ask(mixture: Mixture, number: int, tally: Tally) -> float:
+    """One request, and its place in the tally; the seconds after which the caller may come again.
+
+    What went wrong while this run itself stood still, callers and gateway alike, tells nothing and is asked again.
+    """
+    while True:
+        begun = time.perf_counter()
+        outcome = await answer_to(mixture, number)
+        ended = time.perf_counter()
+        if not tally.fault_of(outcome, begun, ended):
+            break
+        await asyncio.sleep(2 * BEAT_SECONDS)
+        if not any(begun < end and ended > start for start, end in tally.pauses):
+            break
+    tally.note(outcome, begun, ended)
+    return min(outcome.wait, LONGEST_WAIT)
+
+
+async def watch_pauses(tally: Tally) -> None:
+    """Notes when the process was stopped: a computer that sleeps, a virtual machine that is moved, SIGSTOP."""
+    while True:
+        before = time.perf_counter()
+        await asyncio.sleep(BEAT_SECONDS)
+        if (now := time.perf_counter()) - before > PAUSE_SECONDS:
+            tally.pauses.append((before, now))
 
 
 async def settle(client: httpx.AsyncClient, process: subprocess.Popen[bytes], tally: Tally) -> None:
@@ -240,8 +267,10 @@ async def endure(repository: Path, requests: int, servers: Sequence[Server], kil
                     if servers and number % kill_every == kill_every // 2:
                         strikes.create_task(fleet.strike(number))
 
+            watch = asyncio.create_task(watch_pauses(tally))
             async with asyncio.TaskGroup() as strikes:
                 await asyncio.gather(*(caller() for _ in range(CALLERS)))
+            watch.cancel()
             await settle(client, process, tally)
     return tally
 

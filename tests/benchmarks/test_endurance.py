@@ -6,7 +6,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from benchmarks.endurance import NOTICE_SECONDS, Tally
+from benchmarks.endurance import NOTICE_SECONDS, Tally, ask
 from benchmarks.mixture import KINDS, Mixture, Outcome
 from rddm.image import encode
 from tests.service.conftest import pixels_of
@@ -48,8 +48,8 @@ def test_other_bytes_lost_and_hung_requests_are_told() -> None:
     found = tally()
     found.note(Outcome("raw", 200, picture=(("asked",), "one")), 0, 1)
     found.note(Outcome("form", 200, picture=(("asked",), "other")), 0, 1)
-    found.miss("lost")
-    found.miss("hung")
+    found.note(Outcome("any", 0, "lost"), 0, 1)
+    found.note(Outcome("any", 0, "hung"), 0, 1)
     assert found.broken() == ["hung: 1", "lost: 1", "other bytes for the same request: 1"]
 
 
@@ -102,6 +102,22 @@ async def test_a_success_must_be_the_picture_that_was_asked_for(body: bytes) -> 
 )
 async def test_a_stream_must_come_to_its_end(text: str, fault: bool) -> None:
     assert ((await outcome_of("events", lambda _: httpx.Response(200, text=text))).fault is not None) is fault
+
+
+async def test_what_failed_while_the_run_stood_still_is_asked_again() -> None:
+    found, answers = tally(), iter([500, 503])
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        status = next(answers)
+        if status == 500:
+            found.pauses.append((0, float("inf")))
+        else:
+            found.pauses.clear()
+        return httpx.Response(status, text="oops")
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="http://gateway") as client:
+        await ask(Mixture(client), 2, found)
+    assert [status[-3:] for status in found.statuses] == ["503"]
 
 
 async def test_bad_input_must_be_refused_as_it_should_be() -> None:
