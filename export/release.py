@@ -50,8 +50,8 @@ def release(
 ) -> Release:
     """Export the network, compare it with torch, and write it as `version` (default: one more than the newest there).
 
-    pictures: files that the card shows, by name; facts["pictures"] maps captions to these names. Raises FileExistsError for a version that is there unless `replace`; ValueError where ONNX Runtime and torch disagree, or
-    versions do.
+    pictures: files that the card shows, by name; facts["pictures"] maps captions to these names. Raises FileExistsError for a
+    version that is there unless `replace`; ValueError where ONNX Runtime and torch disagree, or versions do.
     """
     earlier = described(folder / spec.name)
     version = version or max(earlier, default=0) + 1

@@ -133,14 +133,14 @@ def test_a_full_disk_leaves_the_repository_as_it_was(tmp_path: Path, monkeypatch
     if exists:
         release_tiny(tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    write_text = Path.write_text
+    write_bytes = Path.write_bytes
 
-    def full(path: Path, *arguments: object, **options: object) -> int:
+    def full(path: Path, data: bytes) -> int:
         if path.name == "README.md":
             raise OSError(28, "No space left on device")
-        return write_text(path, *arguments, **options)  # type: ignore[arg-type]
+        return write_bytes(path, data)
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space left"):
         release_tiny(tmp_path, seed=1)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
