@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,17 @@ class Trainer:
         self.optimiser = make_optimiser(recipe.optimiser, self.network)
         self.objective = Objective(recipe, device)
         self.forward: nn.Module = torch.compile(self.network) if recipe.compile else self.network  # type: ignore[assignment]
+
+    def freeze(self, prefixes: Sequence[str]) -> None:
+        """Keep the parameters whose names begin so as they are. Raises ValueError, with the parts' names, where none does."""
+        for prefix in prefixes:
+            frozen = [weight for name, weight in self.network.named_parameters() if name.startswith(prefix)]
+            if not frozen:
+                raise ValueError(
+                    f"no parameter begins with {prefix!r}; the network has {[name for name, _ in self.network.named_children()]}"
+                )
+            for weight in frozen:
+                weight.requires_grad_(False)
 
     def distribute(self, accelerator: Accelerator) -> None:
         """Share each step with the accelerator's other processes: everybody's own micro-batches, the mean of their gradients."""
@@ -293,6 +304,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="CHECKPOINT",
         help="begin with the weights of a checkpoint, whose network may be shallower",
     )
+    p.add_argument(
+        "--freeze", nargs="+", default=[], metavar="PART", help="parameters that stay as they are, by how their names begin"
+    )
     return p
 
 
@@ -361,6 +375,7 @@ def run(recipe: Recipe, args: argparse.Namespace, console: Console) -> int:
     trainer = Trainer(recipe, device)
     if args.start_from:
         trainer.start_from(args.start_from)
+    trainer.freeze(args.freeze)
     if args.resume:
         trainer.resume(args.output, dice)
     if team:

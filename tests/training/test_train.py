@@ -87,6 +87,19 @@ def test_a_deeper_network_begins_with_the_answers_of_a_shallower_one(tmp_path: P
         wider.start_from(tmp_path)
 
 
+def test_a_frozen_part_stays_and_the_rest_learns() -> None:
+    trainer, own = Trainer(RECIPE, torch.device("cpu")), dice(2)
+    trainer.freeze(["encode."])
+    before = {name: weight.clone() for name, weight in trainer.network.state_dict().items()}
+    for _ in range(3):
+        trainer.step(batches(trainer, own))
+    changed = {name for name, weight in trainer.network.state_dict().items() if not torch.equal(weight, before[name])}
+    assert "exit.weight" in changed
+    assert not any(name.startswith("encode.") for name in changed)
+    with pytest.raises(ValueError, match="no parameter begins with 'encoder'"):
+        trainer.freeze(["encoder"])
+
+
 @pytest.mark.parametrize("name", ["adam", "radam"])
 def test_a_resumed_run_is_the_uninterrupted_run(tmp_path: Path, name: str) -> None:
     recipe = RECIPE.model_copy(update={"optimiser": Optimiser(name=name, rate=1e-3, warmup=4)})

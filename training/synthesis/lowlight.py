@@ -55,9 +55,14 @@ def sensor(light: Tensor, dice: Dice) -> Tensor:
     read = dice.uniform(0.3, 3, batch, 1, 1, 1) * full_well**0.25 / 6
     deviation = (light / full_well + (read / full_well) ** 2).sqrt()
     noise = dice.normal(*light.shape)
-    smeared = functional.avg_pool2d(noise, 3, stride=1, padding=1, count_include_pad=False) * 3
+    blotches = torch.where(dice.chance(0.3, batch) > 0, smeared(noise, 5), smeared(noise, 3))
     share = dice.uniform(0, 1, batch, 1, 1, 1) * dice.chance(0.7, batch)
-    return (light + deviation * (noise + share * (smeared - noise))).clamp(min=0)
+    return (light + deviation * (noise + share * (blotches - noise))).clamp(min=0)
+
+
+def smeared(noise: Tensor, size: int) -> Tensor:
+    """White noise averaged over squares of an odd size, of the same deviation."""
+    return functional.avg_pool2d(noise, size, stride=1, padding=size // 2, count_include_pad=False) * size
 
 
 def darkened(scene: Tensor, stops: Tensor, dice: Dice) -> Tensor:
@@ -68,7 +73,7 @@ def darkened(scene: Tensor, stops: Tensor, dice: Dice) -> Tensor:
     gamma = dice.uniform(0.92, 1.12, batch, 1, 1, 1)
     dark = to_srgb(sensor(light.clamp(max=1), dice)).clamp(min=1e-5) ** gamma
     black = dice.chance(0.4, batch) * dice.uniform(0, 0.014, batch, 3, 1, 1)
-    return quantise(some_compressed(quantise(dark - black), 0.2, (60, 97), dice))
+    return quantise(some_compressed(quantise(dark - black), 0.3, (50, 97), dice))
 
 
 @dataclass(frozen=True, eq=False)
