@@ -10,7 +10,7 @@ from training.synthesis.draws import Dice, Pairs, quantise, windows, with_mean
 from training.synthesis.drops import REACH
 from training.synthesis.jpeg import some_compressed
 
-DRY = 0.2  # share of pictures without drops, whose target is themselves
+DRY = 0.3  # share of pictures without drops, whose target is themselves
 MEANS = (0.25, 0.7)  # of the clean pictures
 
 
