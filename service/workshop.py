@@ -1,15 +1,21 @@
-"""The worker processes in which pictures are read and written: several, each killed at the time limit and replaced."""
+"""The worker processes in which pictures are read and written: several, each killed at the time limit and replaced.
+
+What holds nothing that a sender wrote, the pixels of a PNG, is written in a thread of the gateway.
+"""
 
 import asyncio
+import mmap
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from rddm.image import Pixels
 from service import errors
 from service.pictures.decode import Bounds
+from service.pictures.encode import encode
 from service.pictures.kinds import Kind
-from service.pictures.parcel import LENGTH, pack, unpack
+from service.pictures.parcel import LENGTH, SHARED_BYTES, pack, share, unpack
 from service.pictures.picture import Keepsake, Picture, Policy
 
 PIPE_BYTES = 1 << 20
@@ -23,42 +29,49 @@ ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THRE
 class Worker:
     """One process, spoken to by parcels, one at a time."""
 
-    def __init__(self, process: asyncio.subprocess.Process, most_bytes: int) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, most_bytes: int, shared: mmap.mmap) -> None:
         self.process = process
         self.most_bytes = most_bytes
+        self.shared = shared
 
     @classmethod
     async def start(cls, memory_bytes: int) -> "Worker":
         """A process that knows nothing of the gateway's environment but where its libraries are."""
         environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ} | ONE_THREAD
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "service.pictures.worker", str(memory_bytes)),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env=environment,
-            limit=PIPE_BYTES,
-            start_new_session=True,
-        )
-        return cls(process, memory_bytes)
+        descriptor = share()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", "service.pictures.worker", str(memory_bytes), str(descriptor)),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+                env=environment,
+                limit=PIPE_BYTES,
+                start_new_session=True,
+                pass_fds=(descriptor,),
+            )
+            return cls(process, memory_bytes, mmap.mmap(descriptor, SHARED_BYTES))
+        finally:
+            os.close(descriptor)
 
     async def ask(self, facts: dict[str, Any]) -> dict[str, Any]:
         """Its answer. Raises asyncio.IncompleteReadError or OSError when the process dies."""
         stdin, stdout = self.process.stdin, self.process.stdout
         assert stdin is not None
         assert stdout is not None
-        stdin.writelines(pack(facts))
+        stdin.writelines(pack(facts, self.shared))
         await stdin.drain()
         length, told = LENGTH.unpack(await stdout.readexactly(LENGTH.size))
         if length > self.most_bytes:
             raise ValueError(f"a parcel of {length} bytes")
-        return unpack(told, await stdout.readexactly(length))
+        return unpack(told, await stdout.readexactly(length), self.shared)
 
     async def end(self) -> None:
         """Kill it and wait until it is gone."""
         if self.process.returncode is None:
             self.process.kill()
         await self.process.wait()
+        self.shared.close()
 
 
 class Workshop:
@@ -70,6 +83,7 @@ class Workshop:
         self.memory_bytes = memory_bytes
         self.workers = workers
         self._idle: asyncio.LifoQueue[Worker | None] = asyncio.LifoQueue()
+        self._threads = ThreadPoolExecutor(workers, "encode")
         self.killed = 0
 
     async def start(self) -> None:
@@ -80,6 +94,7 @@ class Workshop:
 
     async def close(self) -> None:
         """End every worker; call it when no request is left."""
+        self._threads.shutdown(cancel_futures=True)
         while not self._idle.empty():
             if (worker := self._idle.get_nowait()) is not None:
                 await worker.end()
@@ -96,6 +111,8 @@ class Workshop:
 
     async def encode(self, pixels: Pixels, kept: Keepsake, kind: Kind, policy: Policy = "keep") -> bytes:
         """Upright sRGB pixels h w 3 as a file that is like the one that came."""
+        if kind.name == "png" and kept.is_plain:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, encode, pixels, kept, kind, policy)
         answer = await self._run({"task": "encode", "pixels": pixels, "kept": kept.facts(), "kind": kind.name, "policy": policy})
         return bytes(answer["data"])
 

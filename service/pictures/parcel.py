@@ -1,6 +1,13 @@
-"""What goes between the gateway and a worker process: JSON facts and raw blobs, never pickles, as a worker reads hostile files."""
+"""What goes between the gateway and a worker process: JSON facts and raw blobs, never pickles, as a worker reads hostile files.
 
+Facts go through a pipe, and so do blobs, unless all of a parcel's fit into memory that both processes see: a pipe takes them in
+many small pieces, each of which wakes the other side.
+"""
+
+import fcntl
 import json
+import mmap
+import os
 import struct
 from collections.abc import Mapping
 from typing import Any
@@ -9,10 +16,22 @@ import numpy as np
 
 LENGTH = struct.Struct(">QI")  # length of everything that follows, and of the facts
 DTYPES = ("|u1", "<u2")
+SHARED_BYTES = 4 << 20  # of each worker: a megapixel
 
 
-def pack(facts: Mapping[str, Any]) -> list[bytes | memoryview]:
-    """Facts with bytes and uint8 or uint16 arrays in them, at any depth, as buffers to write one after the other."""
+def share() -> int:
+    """A descriptor of SHARED_BYTES that another process can map, and that it cannot shrink beneath this one."""
+    shared = os.memfd_create("parcels", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(shared, SHARED_BYTES)
+    fcntl.fcntl(shared, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+    return shared
+
+
+def pack(facts: Mapping[str, Any], shared: mmap.mmap | None = None) -> list[bytes | memoryview]:
+    """Facts with bytes and uint8 or uint16 arrays in them, at any depth, as buffers to write one after the other.
+
+    shared: where the blobs are put instead, if they fit.
+    """
     blobs: list[bytes | memoryview] = []
 
     def replaced(value: object) -> object:
@@ -25,19 +44,28 @@ def pack(facts: Mapping[str, Any]) -> list[bytes | memoryview]:
         raise TypeError(f"{type(value).__name__} cannot go into a parcel")
 
     told = json.dumps(facts, default=replaced).encode()
+    if shared is not None and sum(len(blob) for blob in blobs) <= len(shared):
+        shared.seek(0)
+        for blob in blobs:
+            shared.write(blob)
+        blobs.clear()
     return [LENGTH.pack(len(told) + sum(len(blob) for blob in blobs), len(told)), told, *blobs]
 
 
-def unpack(told_length: int, payload: bytes) -> dict[str, Any]:
-    """What pack was given. Raises ValueError where lengths, types or shapes do not fit one another."""
-    at = told_length
-    view = memoryview(payload)
+def unpack(told_length: int, payload: bytes, shared: mmap.mmap | None = None) -> dict[str, Any]:
+    """What pack was given. Raises ValueError where lengths, types or shapes do not fit one another.
+
+    shared: where the blobs are if the payload ends with the facts; they are copied, as the other side may write there again.
+    """
+    in_shared = shared is not None and len(payload) == told_length
+    at = 0 if in_shared else told_length
+    source = shared if shared is not None and in_shared else memoryview(payload)
 
     def restored(value: dict[str, Any]) -> object:
         nonlocal at
         if "$blob" not in value:
             return value
-        blob = view[at : at + value["$blob"]]
+        blob = source[at : at + value["$blob"]]
         at += value["$blob"]
         if len(blob) != value["$blob"]:
             raise ValueError("a parcel ends before its last blob")

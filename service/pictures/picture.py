@@ -30,6 +30,11 @@ class Keepsake:
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the source left nothing but its kind, depth and greyness: nothing that is parsed again to give it back."""
+        return self.orientation == 1 and (self.alpha, self.profile, self.exif, self.xmp, self.dpi) == (None,) * 5
+
     def facts(self) -> dict[str, Any]:
         """What is known, by name, to make a Keepsake of elsewhere."""
         return {name: value for name, value in vars(self).items() if value is not None}

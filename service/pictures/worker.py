@@ -1,5 +1,6 @@
 """The worker process: parcels from standard input, decoded or encoded, parcels to standard output, until the input ends."""
 
+import mmap
 import resource
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from service.pictures.colour import LARGEST_PROFILE
 from service.pictures.decode import Bounds, decode
 from service.pictures.encode import encode
 from service.pictures.kinds import kind_named
-from service.pictures.parcel import LENGTH, pack, unpack
+from service.pictures.parcel import LENGTH, SHARED_BYTES, pack, unpack
 from service.pictures.picture import Keepsake
 
 
@@ -53,17 +54,17 @@ def answer(facts: dict[str, Any]) -> dict[str, Any]:
         return {"error": errors.TooLarge.__name__, "detail": "the picture needs more memory than a picture may"}
 
 
-def serve(source: BinaryIO, sink: BinaryIO) -> None:
+def serve(source: BinaryIO, sink: BinaryIO, shared: mmap.mmap) -> None:
     """Answer one parcel after the other."""
     while len(head := source.read(LENGTH.size)) == LENGTH.size:
         length, told = LENGTH.unpack(head)
-        for buffer in pack(answer(unpack(told, source.read(length)))):
-            sink.write(buffer)
+        sink.writelines(pack(answer(unpack(told, source.read(length), shared)), shared))
         sink.flush()
 
 
 if __name__ == "__main__":
     PngImagePlugin.MAX_TEXT_CHUNK = LARGEST_PROFILE  # Pillow bounds profiles by it too
     Image.MAX_IMAGE_PIXELS = None  # the bounds of each request are checked instead
-    confine(int(sys.argv[1]))
-    serve(sys.stdin.buffer, sys.stdout.buffer)
+    memory_bytes, descriptor = (int(argument) for argument in sys.argv[1:])
+    confine(memory_bytes)
+    serve(sys.stdin.buffer, sys.stdout.buffer, mmap.mmap(descriptor, SHARED_BYTES))

@@ -1,17 +1,22 @@
 """The processes that read hostile files: what they are told and tell, and what they may not do."""
 
 import asyncio
+import mmap
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 
 from service import errors
 from service.pictures.decode import Bounds
+from service.pictures.encode import encode
 from service.pictures.kinds import KINDS, sniff
-from service.pictures.parcel import LENGTH, pack, unpack
+from service.pictures.parcel import LENGTH, SHARED_BYTES, pack, share, unpack
 from service.workshop import Workshop
 from tests.service.conftest import file_of, pixels_of
 
@@ -90,3 +95,33 @@ async def test_a_worker_has_limits_and_knows_nothing_of_the_gateways_environment
     assert rows["Max address space"] == [str(1 << 31)] * 2
     assert rows["Max file size"] == rows["Max core file size"] == ["0", "0"]
     assert b"secret" not in environment
+
+
+def test_blobs_that_fit_lie_in_shared_memory_and_larger_ones_go_with_the_parcel() -> None:
+    descriptor = share()
+    shared = mmap.mmap(descriptor, SHARED_BYTES)
+    for count in (1, SHARED_BYTES, SHARED_BYTES + 1):
+        facts = {"first": b"ab", "pixels": np.full(count - 2 if count > 2 else 0, 7, np.uint8)}
+        buffers = pack(facts, shared)
+        assert (len(buffers) > 2) == (count > SHARED_BYTES)
+        _, told = LENGTH.unpack(buffers[0])
+        found = unpack(told, b"".join(bytes(buffer) for buffer in buffers[1:]), shared)
+        shared[: len(shared)] = bytes(len(shared))  # the other side goes on writing
+        assert found["first"] == b"ab"
+        assert np.array_equal(found["pixels"], facts["pixels"])
+    with pytest.raises(PermissionError):
+        os.ftruncate(descriptor, 0)  # would end this process at its next look
+    shared.close()
+    os.close(descriptor)
+
+
+async def test_a_plain_png_needs_no_process_and_is_the_same_file() -> None:
+    async with opened() as workshop:
+        plain = (await workshop.decode(file_of(pixels_of(8, 8)))).kept
+        worker = workshop._idle.get_nowait()  # nobody could answer
+        alone = await workshop.encode(pixels_of(9, 7), plain, KINDS["png"])
+        workshop._idle.put_nowait(worker)
+        kept = replace(plain, dpi=(72.0, 72.0))
+        assert np.array_equal(imagecodecs.png_decode(alone), pixels_of(9, 7))
+        assert np.array_equal(imagecodecs.png_decode(await workshop.encode(pixels_of(9, 7), kept, KINDS["png"])), pixels_of(9, 7))
+        assert alone == encode(pixels_of(9, 7), plain, KINDS["png"])
