@@ -37,7 +37,8 @@ class Work:
 
     x_in: (1, 3, h, w) float32 in [-1, 1], or None to generate one of the spec's image_size. mask: like x_in, for models that
     take one. seed: 0..2^63-1. method: None for the model's own. keep: what the result holds beside x_0.
-    deadline: on the clock of `time.monotonic`; once it has passed, the work ends at its next step.
+    deadline: on the clock of `time.monotonic`; once it has passed, the work ends at its next step. pixels: a digest of what x_in
+    and mask were made of, where that is known.
     """
 
     model: Model
@@ -50,6 +51,7 @@ class Work:
     method: Method | None = None
     keep: frozenset[Kept] = frozenset()
     deadline: float | None = None
+    pixels: bytes | None = None
 
     @property
     def size(self) -> tuple[int, int]:

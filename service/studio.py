@@ -1,6 +1,7 @@
 """Where orders are carried out: bytes -> picture -> corridor -> x_0 -> bytes. It knows nothing of HTTP."""
 
 import asyncio
+import hashlib
 import math
 import secrets
 import time
@@ -141,8 +142,8 @@ class Studio:
             with watch.measure("decode"):
                 picture = await self._workshop.decode(sources.image)
                 mask = await self._mask(sources, picture, model.spec)
-                x_in = await aside(picture.pixels.size, _x_in, picture.pixels, model.spec)
-            height, width = x_in.shape[2:]
+                given = await aside(picture.pixels.size, given_of, picture.pixels, mask, model.spec)
+            height, width = given.x_in.shape[2:]
             steps = self._in_time(order, model, (height, width), steps, asked)
             keep: frozenset[Kept] = _KEPT[order.returned]
             work = Work(
@@ -151,16 +152,17 @@ class Studio:
                 order.seed,
                 asked.request,
                 asked.caller.name,
-                x_in,
-                mask,
+                given.x_in,
+                given.mask,
                 keep=keep,
+                pixels=given.pixels,
                 deadline=self._deadline(order, asked),
             )
             with self._paid(asked.caller, megapixel_steps(model.spec, height, width, steps)), watch.measure("sample"):
                 result = await self._corridor.run(work, on_step)
             with watch.measure("encode"):
                 kind = kind or (KINDS[picture.kept.kind] if order.returned == "image" else KINDS["png"])
-                pixels, kept = await aside(x_in.size, _shown, order, result, picture)
+                pixels, kept = await aside(given.x_in.size, _shown, order, result, picture)
                 body = await self._workshop.encode(pixels, kept, kind, order.metadata)
             size = (
                 (pixels.shape[0], pixels.shape[1])
@@ -248,7 +250,7 @@ class Studio:
             caller.bucket.give_back(cost)
             raise
 
-    async def _mask(self, sources: Sources, picture: Picture, spec: ModelSpec) -> Image | None:
+    async def _mask(self, sources: Sources, picture: Picture, spec: ModelSpec) -> Pixels | None:
         if sources.mask is None:
             return None
         if "mask" not in spec.condition:
@@ -257,15 +259,29 @@ class Studio:
         if mask.shape != picture.pixels.shape:
             (rows, columns), (high, wide) = mask.shape[:2], picture.pixels.shape[:2]
             raise InvalidValue(f"the mask is {columns} x {rows} pixels and the picture {wide} x {high}; expected the same")
-        return (to_image(mask) + np.float32(1)) / np.float32(2)  # networks are told masks in [0, 1]
+        return mask
 
 
 _KEPT: dict[str, frozenset[Kept]] = {"image": frozenset(), "residual": frozenset(["residual"]), "steps": frozenset(["trace"])}
 
 
-def _x_in(pixels: Pixels, spec: ModelSpec) -> Image:
-    """The picture as the model is given it."""
-    return to_image(prepared(pixels, spec.preprocessing))
+@dataclass(frozen=True, eq=False)
+class Given:
+    """Picture and mask as the model is given them, and BLAKE2 of the pixels that they were made of."""
+
+    x_in: Image
+    mask: Image | None
+    pixels: bytes
+
+
+def given_of(pixels: Pixels, mask: Pixels | None, spec: ModelSpec) -> Given:
+    """The digest is of pixels, since those are a fourth as many bytes."""
+    digest = hashlib.blake2b(digest_size=32)
+    for part in (pixels, mask):
+        digest.update(b"-" if part is None else f"{part.shape} {part.dtype} ".encode())
+        digest.update(b"" if part is None else np.ascontiguousarray(part).data)
+    masked = None if mask is None else (to_image(mask) + np.float32(1)) / np.float32(2)  # networks are told masks in [0, 1]
+    return Given(to_image(prepared(pixels, spec.preprocessing)), masked, digest.digest())
 
 
 async def aside(size: int, act: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
