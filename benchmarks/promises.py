@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -11,13 +10,24 @@ from pathlib import Path
 from benchmarks.pictures import darkened, scene, to_x_in
 from service.engines.contract import Model
 from service.engines.embedded import EmbeddedEngine
+from service.ladder import Ladder
 from service.pipeline import Pipeline, Work
 from service.scheduler import Call, Limits, Scheduler
 
 SIDES = ((64, 64), (64, 64), (33, 70), (120, 64), (150, 200))
-FORCED = 10_001  # gains that outvote whatever this machine measures meanwhile
 POOL = 24  # different works, of which mixes are drawn
 LONGEST = 0.3  # seconds after which, at most, a caller of the cancellation test leaves
+
+
+@dataclass(eq=False)
+class Forced(Ladder):
+    """A ladder on which every size up to `largest` pays, whatever this machine measures."""
+
+    largest: int = 1
+
+    def gain(self, size: int) -> float:
+        """Far more than is asked, or nothing."""
+        return 2.0 if size <= self.largest else 0.0
 
 
 @dataclass(eq=False)
@@ -41,7 +51,8 @@ async def room(folder: Path, name: str, largest: int) -> AsyncIterator[Room]:
     scheduler = Scheduler(engine, engine.instances, Limits(queue_megapixel_steps=float("inf")), on_call=calls.append)
     pipeline = Pipeline(scheduler, scheduler)
     ladder = await scheduler.calibrate(model)
-    ladder.trials = {size: deque([2.0] * FORCED, FORCED) for size in (2, 4, 8, 16) if size <= largest}
+    shape = (name, model.version, model.spec.tile, model.spec.tile)
+    scheduler.costs.add(shape, Forced(only=ladder.only, exact=ladder.exact, seconds=ladder.seconds, largest=largest))
     try:
         yield Room(pipeline, scheduler, model, calls)
     finally:

@@ -36,14 +36,22 @@ class Ladder:
     trials: dict[int, deque[float]] = field(default_factory=dict)
     calls: int = 0
     _last: dict[int, tuple[int, float]] = field(default_factory=dict)  # by rows: number and seconds of the latest call
+    _gains: dict[int, float] = field(
+        default_factory=dict
+    )  # the median of the trials, which is asked for far more often than it changes
 
     def record(self, rows: int, seconds: float) -> None:
         """A call of so many rows took so many seconds."""
         self.calls += 1
         self.seconds[rows] = _mean(self.seconds.get(rows), seconds)
         if rows in SIZES[1:] and self._since(rows // 2) <= FRESH:
-            self.trials.setdefault(rows, deque(maxlen=2 * TRIALS - 1)).append(2 * self._last[rows // 2][1] / seconds)
+            self._try(rows, 2 * self._last[rows // 2][1] / seconds)
         self._last[rows] = self.calls, seconds
+
+    def _try(self, rows: int, gain: float) -> None:
+        trials = self.trials.setdefault(rows, deque(maxlen=2 * TRIALS - 1))
+        trials.append(gain)
+        self._gains[rows] = median(trials) if len(trials) >= TRIALS else 0.0
 
     def _since(self, rows: int) -> float:
         """Calls since the latest one of so many rows."""
@@ -51,8 +59,7 @@ class Ladder:
 
     def gain(self, size: int) -> float:
         """Rows per second relative to the size below; 0 before there are enough trials."""
-        trials = self.trials.get(size, ())
-        return median(trials) if len(trials) >= TRIALS else 0.0
+        return self._gains.get(size, 0.0)
 
     @property
     def sizes(self) -> tuple[int, ...]:
