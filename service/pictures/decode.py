@@ -1,7 +1,7 @@
 """Hostile bytes -> a Picture. Runs in a worker process that is killed when it takes too long or too much memory."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -9,7 +9,6 @@ from typing import Any
 
 import imagecodecs
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError
 from PIL.ExifTags import Base
@@ -20,9 +19,15 @@ from service.pictures import colour
 from service.pictures.colour import Space
 from service.pictures.kinds import Kind, sniff
 from service.pictures.picture import Keepsake, Picture, upright
+from service.pictures.tiff import Sheet
 
 MOST_SCANS = 200  # a progressive JPEG has about ten; each one costs a pass over the whole picture
 MOST_METADATA = 1024 * 1024
+BASELINE_TO_PROGRESSIVE = {0xC0, 0xC1, 0xC2}
+HIGH_BITDEPTH, TWELVE_BIT = 0x40, 0x20  # of an AV1 configuration box
+OTHER_TIFF = (
+    "a TIFF of this layout is not read here; expected 1 to 8 bits, or 16 unsigned bits grey, RGB or CMYK, with or without alpha"
+)
 GREY_MODES = {"1", "L", "LA", "La"}
 COLOUR_MODES = {"RGB", "RGBA", "RGBX", "RGBa", "P", "PA", "YCbCr"}
 
@@ -47,31 +52,46 @@ class Samples:
 def decode(data: bytes, bounds: Bounds) -> Picture:
     """The picture in data, whatever its name says. Raises UnsupportedMedia, TooLarge (before decoding) and Malformed."""
     kind = sniff(data)
-    _check_scans(kind, data)
-    with _opened(data, kind) as file:
-        _check_size(file.size, bounds)
-        _check_frames(file)
-        depth = _depth(kind, data, file)
-        kept = _keepsake(kind, depth, file)
-        samples = _sixteen(kind, data, kept.orientation) if depth == 16 else _eight(file, kept.orientation)
+    if kind.name == "jpeg":
+        _check_jpeg(data)
+    with _doorway(kind):
+        sheet = Sheet.found(data) if kind.name == "tiff" else None
+        samples, kept = _by_pillow(kind, data, bounds) if sheet is None else _by_tifffile(kind, sheet, bounds)
     return _in_srgb(samples, kept)
 
 
+def _by_pillow(kind: Kind, data: bytes, bounds: Bounds) -> tuple[Samples, Keepsake]:
+    with Image.open(BytesIO(data), formats=kind.readers) as file:
+        _check_size(file.size, bounds)
+        _check_frames(file)
+        bits = _bits(kind, data, file)
+        kept = _keepsake(kind, 16 if bits > 8 else 8, file.getexif, file.info)
+        samples = _eight(file, kept.orientation) if bits <= 8 else _sixteen(kind, data, bits, kept.orientation)
+    return samples, kept
+
+
+def _by_tifffile(kind: Kind, sheet: Sheet, bounds: Bounds) -> tuple[Samples, Keepsake]:
+    _check_size(sheet.size, bounds)
+    if not sheet.alone:
+        raise TooLarge("the TIFF has more than one page; 1 is allowed")
+    kept = _keepsake(kind, sheet.depth, lambda: sheet.exif, sheet.info)
+    colour, alpha = sheet.samples()
+    turned = upright(colour, kept.orientation)
+    return Samples(turned, None if alpha is None else upright(alpha, kept.orientation), sheet.space), kept
+
+
 @contextmanager
-def _opened(data: bytes, kind: Kind) -> Iterator[Image.Image]:
-    """The doorway at which whatever a reader raises for a damaged file becomes Malformed."""
+def _doorway(kind: Kind) -> Iterator[None]:
+    """At which whatever a reader raises for a damaged file becomes Malformed."""
     try:
-        with Image.open(BytesIO(data), formats=kind.readers) as file:
-            yield file
+        yield
     except ServiceError:
         raise
     except Image.DecompressionBombError as bomb:
         raise TooLarge("the picture has far more pixels than are allowed") from bomb
     except UnidentifiedImageError as unknown:
         if kind.name == "tiff":
-            raise UnsupportedMedia(
-                "a TIFF of this layout is not read here; expected 8 bits, or 16 bits grey, RGB or RGBA"
-            ) from unknown
+            raise UnsupportedMedia(OTHER_TIFF) from unknown
         raise Malformed(f"the {kind.name} picture is damaged or cut short") from unknown
     except MemoryError as full:
         raise TooLarge("the picture needs more memory than a picture may") from full
@@ -79,10 +99,27 @@ def _opened(data: bytes, kind: Kind) -> Iterator[Image.Image]:
         raise Malformed(f"the {kind.name} picture is damaged or cut short") from broken
 
 
-def _check_scans(kind: Kind, data: bytes) -> None:
-    scans = data.count(b"\xff\xda") if kind.name == "jpeg" else 0
+def _check_jpeg(data: bytes) -> None:
+    """Raises UnsupportedMedia for what only medicine and printing write, and TooLarge for a bomb of scans."""
+    coding, bits = _frame_header(data)
+    if coding not in BASELINE_TO_PROGRESSIVE or bits != 8:
+        raise UnsupportedMedia(
+            f"a JPEG of coding process {coding & 15} with {bits} bits is not read here; expected process 0, 1 or 2 with 8 bits"
+        )
+    scans = data.count(b"\xff\xda")
     if scans > MOST_SCANS:
         raise TooLarge(f"the JPEG has {scans} scans; at most {MOST_SCANS} are allowed")
+
+
+def _frame_header(data: bytes) -> tuple[int, int]:
+    """The marker of a JPEG's frame, and its bits; of a usual one where none is found, which the reader then complains of."""
+    at = 2
+    while at + 5 <= len(data) and data[at] == 0xFF:
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4])
+        if 0xC0 <= marker <= 0xCF and marker not in {0xC4, 0xC8, 0xCC}:
+            return marker, data[at + 4]
+        at += 1 if marker == 0xFF else 2 + max(length, 2)
+    return 0xC0, 8
 
 
 def _check_size(size: tuple[int, int], bounds: Bounds) -> None:
@@ -110,35 +147,39 @@ def _check_frames(file: Image.Image) -> None:
         raise TooLarge(f"the picture has {frames} frames; 1 is allowed")
 
 
-def _depth(kind: Kind, data: bytes, file: Image.Image) -> Depth:
+def _bits(kind: Kind, data: bytes, file: Image.Image) -> int:
+    """Of a sample, as far as more than 8 are read; a TIFF with more has been read elsewhere, or is not."""
     if kind.name == "png":
         return 16 if data[24] == 16 else 8
-    if kind.name != "tiff":
-        return 8
+    if kind.name == "avif" and (box := data.find(b"av1C")) >= 0:
+        flags = data[box + 6]
+        return 8 if not flags & HIGH_BITDEPTH else 12 if flags & TWELVE_BIT else 10
     tags: Any = getattr(file, "tag_v2", {})
-    return 16 if set(tags.get(Base.BitsPerSample, (1,))) == {16} and set(tags.get(Base.SampleFormat, (1,))) == {1} else 8
+    if max(tags.get(Base.BitsPerSample, (1,))) > 8:
+        raise UnsupportedMedia(OTHER_TIFF)
+    return 8
 
 
-def _keepsake(kind: Kind, depth: Depth, file: Image.Image) -> Keepsake:
-    exif, orientation = _exif(kind, file)
+def _keepsake(kind: Kind, depth: Depth, read_exif: Callable[[], Image.Exif], info: Mapping[Any, Any]) -> Keepsake:
+    exif, orientation = _exif(kind, read_exif, info)
     return Keepsake(
         kind=kind.name,
         depth=depth,
         orientation=orientation,
-        profile=_bounded(file.info.get("icc_profile")),
+        profile=_bounded(info.get("icc_profile")),
         exif=exif,
-        xmp=_bounded(file.info.get("xmp")),
-        dpi=_dpi(file.info.get("dpi")),
+        xmp=_bounded(info.get("xmp")),
+        dpi=_dpi(info.get("dpi")),
     )
 
 
-def _exif(kind: Kind, file: Image.Image) -> tuple[bytes | None, int]:
+def _exif(kind: Kind, read_exif: Callable[[], Image.Exif], info: Mapping[Any, Any]) -> tuple[bytes | None, int]:
     """EXIF as bytes, and the orientation in it; (None, 1) where a camera or an editor left something unreadable."""
     try:
-        exif = file.getexif()
+        exif = read_exif()
         found = exif.get(Base.Orientation, 1)
         orientation = found if isinstance(found, int) and 1 <= found <= 8 else 1
-        raw = exif.tobytes() if kind.name == "tiff" else file.info.get("exif")
+        raw = exif.tobytes() if kind.name == "tiff" else info.get("exif")
     except (SyntaxError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, OSError, struct.error):
         return None, 1
     return _bounded(raw), orientation
@@ -186,25 +227,14 @@ def _from_lab(file: Image.Image) -> Image.Image:
     return shown
 
 
-def _sixteen(kind: Kind, data: bytes, orientation: int) -> Samples:
-    """16-bit samples, which Pillow would cut to 8 bits unless they are grey."""
-    array = np.asarray(imagecodecs.png_decode(data)) if kind.name == "png" else _sixteen_tiff(data)
+def _sixteen(kind: Kind, data: bytes, bits: int, orientation: int) -> Samples:
+    """More than 8 bits, which Pillow would cut to 8; 10 and 12 are stretched to 16."""
+    array = np.asarray(imagecodecs.png_decode(data) if kind.name == "png" else imagecodecs.avif_decode(data))
+    if bits < 16:
+        levels = np.rint(np.linspace(0, 65535, 2**bits)).astype(np.uint16)
+        array = levels[array]
     channels = 1 if array.ndim == 2 else array.shape[2]
-    if channels > 4:
-        raise UnsupportedMedia(f"the picture has {channels} channels; expected 1 to 4")
     return _split(upright(array, orientation), channels in {2, 4}, "gray" if channels < 3 else "rgb")
-
-
-def _sixteen_tiff(data: bytes) -> NDArray[np.uint16]:
-    with tifffile.TiffFile(BytesIO(data)) as file:
-        page: Any = file.pages[0]
-        photometric = tifffile.PHOTOMETRIC(page.photometric).name
-        if photometric not in {"MINISBLACK", "MINISWHITE", "RGB"}:
-            raise UnsupportedMedia(f"a 16-bit TIFF of {photometric} samples is not read here; expected grey or RGB")
-        array = np.asarray(page.asarray(), dtype=np.uint16)
-        if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and array.ndim == 3:
-            array = np.moveaxis(array, 0, -1)
-    return 65535 - array if photometric == "MINISWHITE" else array
 
 
 def _split(array: NDArray[Any], transparent: bool, space: Space) -> Samples:
@@ -212,6 +242,13 @@ def _split(array: NDArray[Any], transparent: bool, space: Space) -> Samples:
         array = array[..., None] if array.ndim == 2 else array
         return Samples(array[..., 0], array[..., 1] if transparent else None, space)
     return Samples(array[..., :3] if space == "rgb" else array, array[..., 3] if transparent else None, space)
+
+
+def _from_inks(inks: Pixels) -> Pixels:
+    """CMYK of no known press, h w 4 -> h w 3: each ink takes its share of what black leaves."""
+    top = np.float32(np.iinfo(inks.dtype).max)
+    white = (top - inks[..., 3]) / top
+    return np.stack([np.rint((top - inks[..., ink]) * white).astype(inks.dtype) for ink in range(3)], axis=-1)
 
 
 def _in_srgb(samples: Samples, kept: Keepsake) -> Picture:
@@ -222,7 +259,7 @@ def _in_srgb(samples: Samples, kept: Keepsake) -> Picture:
     elif grey:
         pixels = np.repeat(samples.colour[..., None], 3, axis=2)
     elif samples.space == "cmyk":
-        pixels = np.asarray(Image.fromarray(np.asarray(samples.colour, np.uint8), "CMYK").convert("RGB"))
+        pixels = _from_inks(samples.colour)
     else:
         pixels = samples.colour
     return Picture(

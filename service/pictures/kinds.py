@@ -27,6 +27,8 @@ KINDS = {
     )
 }
 BY_MEDIA_TYPE = {kind.media_type: kind for kind in KINDS.values()} | {"image/jpg": KINDS["jpeg"]}
+BIG_TIFF = b"II+\0"  # Pillow does not know the other byte order of it, which next to nothing writes
+TIFF_MAGIC = (b"II*\0", b"MM\0*", BIG_TIFF)
 AVIF_BRANDS = (b"avif", b"avis")
 
 
@@ -45,7 +47,7 @@ def sniff(data: bytes) -> Kind:
         return KINDS["jpeg"]
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return KINDS["webp"]
-    if data[:4] in (b"II*\0", b"MM\0*"):
+    if data[:4] in TIFF_MAGIC:
         return KINDS["tiff"]
     if data[4:8] == b"ftyp" and any(data[at : at + 4] in AVIF_BRANDS for at in range(8, min(64, len(data)), 4)):
         return KINDS["avif"]

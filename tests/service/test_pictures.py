@@ -12,7 +12,7 @@ import tifffile
 from PIL import Image, ImageCms, ImageOps
 from PIL.ExifTags import GPS, IFD, Base
 
-from service.pictures.decode import Bounds
+from service.pictures.decode import Bounds, decode
 from service.pictures.encode import encode
 from service.pictures.kinds import KINDS
 from service.pictures.picture import UPRIGHT, Keepsake, as_stored, upright
@@ -21,13 +21,14 @@ from tests.service.conftest import Gateway, file_of, pixels_of, running, setting
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 KEEP = "/restore?task=keeper"
+BOUNDS = Bounds(512 * 512, 8191)
 LOSSLESS = ("PNG", "TIFF")
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def gateway(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
     """One for all: these tests leave nothing behind."""
-    workshop = Workshop(Bounds(512 * 512, 8191), 1, 60.0, 1 << 31)
+    workshop = Workshop(BOUNDS, 1, 60.0, 1 << 31)
     async with running(settings_for(tmp_path_factory.mktemp("jobs")), workshop=workshop) as gateway:
         yield gateway
 
@@ -174,20 +175,142 @@ async def test_a_grey_profile_stays_with_a_grey_picture(gateway: Gateway) -> Non
     assert np.abs(np.asarray(result).astype(int) - pixels).max() <= 1
 
 
-@pytest.mark.parametrize(
-    ("kind", "channels"), [("png", 1), ("png", 2), ("png", 3), ("png", 4), ("tiff", 1), ("tiff", 3), ("tiff", 4)]
-)
-async def test_sixteen_bits_in_are_sixteen_bits_out(gateway: Gateway, kind: str, channels: int) -> None:
-    pixels = pixels_of(24, 40, channels, 65535)
+@pytest.mark.parametrize("kind", ["png", "tiff"])
+@pytest.mark.parametrize("top", [255, 65535])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+async def test_every_depth_and_number_of_channels_comes_back_exactly(gateway: Gateway, kind: str, top: int, channels: int) -> None:
+    pixels = pixels_of(24, 40, channels, top)
     result = await kept(gateway, sixteen(pixels, kind))
     found = imagecodecs.png_decode(result) if kind == "png" else tifffile.imread(BytesIO(result))
+    assert found.dtype == pixels.dtype
+    assert np.array_equal(found, pixels)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize(("kind", "other"), [("png", "tiff"), ("tiff", "png")])
+async def test_sixteen_bits_go_from_one_format_to_the_other(gateway: Gateway, kind: str, other: str, channels: int) -> None:
+    pixels = pixels_of(24, 40, channels, 65535)
+    result = await kept(gateway, sixteen(pixels, kind), f"&format={other}")
+    found = imagecodecs.png_decode(result) if other == "png" else tifffile.imread(BytesIO(result))
     assert found.dtype == np.uint16
     assert np.array_equal(found, pixels)
 
 
-async def test_a_tiff_layout_that_is_not_read_is_refused(gateway: Gateway) -> None:
-    answer = await gateway.client.post(KEEP, content=sixteen(pixels_of(24, 40, 2, 65535), "tiff"))
+def tiff_of(pixels: np.ndarray, photometric: str, extra: list[str] | None = None, **options: Any) -> bytes:
+    """Pixels h w c."""
+    file = BytesIO()
+    layout = options.pop("planarconfig", "contig")
+    pixels = np.moveaxis(pixels, -1, 0) if layout == "separate" and pixels.ndim == 3 else pixels
+    tifffile.imwrite(
+        file, pixels, photometric=photometric, extrasamples=extra, planarconfig=layout if pixels.ndim == 3 else None, **options
+    )
+    return file.getvalue()
+
+
+def opaque(colour: np.ndarray, _: np.ndarray) -> np.ndarray:
+    return colour
+
+
+def with_alpha(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    return np.concatenate([colour, alpha[..., None]], axis=-1)
+
+
+ALPHA = {
+    "straight": (["unassalpha"], with_alpha),
+    "multiplied": (["assocalpha"], with_alpha),
+    "padding": (["unspecified"], opaque),
+    "more": (["unspecified", "unassalpha"], with_alpha),
+    "none": (None, opaque),
+}
+
+
+@pytest.mark.parametrize("layout", ["contig", "separate"])
+@pytest.mark.parametrize("top", [255, 65535])
+@pytest.mark.parametrize("alpha", ALPHA)
+@pytest.mark.parametrize("photometric", ["minisblack", "miniswhite", "rgb", "separated"])
+async def test_every_tiff_of_whole_samples_shows_the_same_picture(photometric: str, alpha: str, top: int, layout: str) -> None:
+    """Grey, RGB and CMYK; alpha of each kind; both depths and layouts: nothing is refused, cut, or taken for something else."""
+    count = {"rgb": 3, "separated": 4}.get(photometric, 1)
+    colour = pixels_of(24, 40, 4, top)[..., :count]
+    shade = pixels_of(24, 40, 1, top, seed=1) + colour.dtype.type(top // 5)
+    extra, shown = ALPHA[alpha]
+    stored = top - colour if photometric == "miniswhite" else colour
+    if alpha == "multiplied":
+        stored = np.rint(colour * (shade[..., None] / top)).astype(colour.dtype)
+        stored = top - stored if photometric == "miniswhite" else stored
+    parts = [stored, *([np.zeros_like(shade)[..., None]] if alpha == "more" else []), *([shade[..., None]] if extra else [])]
+    data = tiff_of(np.concatenate(parts, axis=-1).squeeze(), photometric, extra, planarconfig=layout)
+    picture = decode(data, BOUNDS)
+    if photometric == "separated":
+        colour = np.rint((top - colour[..., :3].astype(float)) * (top - colour[..., 3:].astype(float)) / top)
+    expected = shown(np.repeat(colour, 3, axis=-1) if count == 1 else colour, shade)
+    found = shown(picture.pixels, picture.kept.alpha) if shown is with_alpha else picture.pixels  # type: ignore[arg-type]
+    assert (picture.kept.alpha is not None, picture.kept.grey) == (shown is with_alpha, count == 1)
+    assert picture.kept.depth == (8 if top == 255 else 16)
+    inexact = 3 if alpha == "multiplied" or photometric == "separated" else 0
+    assert found.shape == expected.shape
+    assert np.abs(found.astype(int) - expected.astype(int)).max() <= inexact
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"compression": "lzw"},
+        {"compression": "zlib", "predictor": True},
+        {"compression": "zstd"},
+        {"compression": "packbits"},
+        {"byteorder": ">"},
+        {"bigtiff": True},
+        {"tile": (16, 16)},
+        {"rowsperstrip": 5},
+    ],
+)
+@pytest.mark.parametrize("top", [255, 65535])
+async def test_tiffs_are_read_however_they_are_packed(gateway: Gateway, options: dict[str, Any], top: int) -> None:
+    pixels = pixels_of(24, 40, 3, top)
+    found = tifffile.imread(BytesIO(await kept(gateway, tiff_of(pixels, "rgb", **options))))
+    assert found.dtype == pixels.dtype
+    assert np.array_equal(found, pixels)
+
+
+async def test_a_tiffs_resolution_may_be_in_centimetres(gateway: Gateway) -> None:
+    sent = tiff_of(pixels_of(8, 8, 3, 65535), "rgb", resolution=(100, 100), resolutionunit="CENTIMETER")
+    assert opened(await kept(gateway, sent, "&format=png")).info["dpi"] == pytest.approx((254, 254), abs=0.1)
+
+
+@pytest.mark.parametrize("bits", [10, 12])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+async def test_the_further_bits_of_an_avif_are_worked_on(gateway: Gateway, bits: int, channels: int) -> None:
+    pixels = pixels_of(24, 40, channels, 65535) >> (16 - bits)
+    sent = imagecodecs.avif_encode(pixels, level=100, bitspersample=bits)
+    found = imagecodecs.png_decode(await kept(gateway, sent, "&format=png"))
+    assert found.dtype == np.uint16
+    assert found.shape == pixels.shape
+    assert np.abs(found / 65535 - pixels / (2**bits - 1)).max() < 2.5 / 2**bits
+    assert opened(await kept(gateway, sent)).format == "AVIF"
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (tiff_of(pixels_of(24, 40).astype(np.float32), "rgb"), "expected 1 to 8 bits, or 16 unsigned bits"),
+        (tiff_of(pixels_of(24, 40, 1).astype(np.float32), "minisblack"), "expected 1 to 8 bits, or 16 unsigned bits"),
+        (tiff_of(pixels_of(24, 40).astype(np.float16), "rgb"), "expected 1 to 8 bits, or 16 unsigned bits"),
+        (tiff_of(pixels_of(24, 40, 1).astype(np.uint32), "minisblack"), "expected 1 to 8 bits, or 16 unsigned bits"),
+        (tiff_of(pixels_of(24, 40, 1).astype(np.int16), "minisblack"), "expected 1 to 8 bits, or 16 unsigned bits"),
+        (tiff_of(pixels_of(24, 40, 1, 65535) >> 4, "minisblack", bitspersample=12), "expected 1 to 8 bits, or 16 unsigned bits"),
+        (tiff_of(pixels_of(24, 40, 3, 65535), "cielab"), "expected 1 to 8 bits, or 16 unsigned bits"),
+        (
+            imagecodecs.jpeg8_encode(pixels_of(24, 40, 3, 65535) >> 4, bitspersample=12),
+            "12 bits is not read here; expected process",
+        ),
+        (imagecodecs.ljpeg_encode(pixels_of(24, 40, 1, 65535)), "coding process 3"),
+    ],
+)
+async def test_what_would_be_cut_is_refused_in_words(gateway: Gateway, data: bytes, words: str) -> None:
+    answer = await gateway.client.post(KEEP, content=data)
     assert answer.status_code == 415
+    assert words in answer.json()["detail"]
 
 
 def sixteen(pixels: np.ndarray, kind: str) -> bytes:
