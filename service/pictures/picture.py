@@ -33,7 +33,7 @@ class Keepsake:
     @property
     def is_plain(self) -> bool:
         """Whether the source left nothing but its kind, depth and greyness: nothing that is parsed again to give it back."""
-        return self.orientation == 1 and (self.alpha, self.profile, self.exif, self.xmp, self.dpi) == (None,) * 5
+        return self.orientation == 1 and all(one is None for one in (self.alpha, self.profile, self.exif, self.xmp, self.dpi))
 
     def facts(self) -> dict[str, Any]:
         """What is known, by name, to make a Keepsake of elsewhere."""

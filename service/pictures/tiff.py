@@ -34,27 +34,24 @@ class Sheet:
     data: bytes
     tags: ImageFileDirectory_v2
     depth: Depth
+    alone: bool
 
     @classmethod
     def found(cls, data: bytes) -> "Sheet | None":
         """None where Pillow is to read it. Raises whatever Pillow's reader of directories raises for damage."""
         tags = ImageFileDirectory_v2(data[: 16 if data[:4] == BIG_TIFF else 8])
-        file = BytesIO(data)
-        file.seek(tags.next)
+        file, first = BytesIO(data), tags.next
+        file.seek(first)
         tags.load(file)
         bits, signs = set(tags.get(Base.BitsPerSample, (1,))), set(tags.get(Base.SampleFormat, (1,)))
         plain = tags.get(Base.Compression, 1) in PLAIN_CODES and tags.get(INK_SET, 1) == 1
         if not plain or tags.get(Base.PhotometricInterpretation) not in SPACES or signs != {1} or bits not in ({8}, {16}):
             return None
-        return cls(data, tags, 16 if bits == {16} else 8)
+        return cls(data, tags, 16 if bits == {16} else 8, tags.next in {0, first})
 
     @property
     def size(self) -> tuple[int, int]:
         return int(self.tags[Base.ImageWidth]), int(self.tags[Base.ImageLength])
-
-    @property
-    def alone(self) -> bool:
-        return bool(self.tags.next == 0)
 
     @property
     def space(self) -> Space:
