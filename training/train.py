@@ -6,6 +6,7 @@ python -m rddm train lowlight --output runs/lowlight --minutes 90
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -338,11 +339,14 @@ def main(argv: list[str]) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     chosen = {name: value for name in ("seed", "steps", "batch", "compile") if (value := getattr(args, name)) is not None}
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # what stops a container saves too, as Ctrl-C does
     try:
         return run(recipe.model_copy(update=chosen), args, console)
     except (ValueError, FileNotFoundError) as error:
         console.print(f"rddm train: {error}", markup=False)
         return 2
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def team_of(args: argparse.Namespace) -> Accelerator | None:

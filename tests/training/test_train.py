@@ -1,6 +1,7 @@
 """Training: it learns, it resumes exactly, it stops when told, and what it leaves can be loaded."""
 
 import json
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -279,10 +280,13 @@ def test_the_command_leaves_checkpoint_log_and_curve(recipe_file: Path, tmp_path
     assert load_checkpoint(out).facts["steps"] == 8
 
 
-def test_ctrl_c_saves(recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_what_stops_a_run_saves_it(
+    recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: signal.Signals
+) -> None:
     def interrupted(trainer: Trainer, stream: Iterator[MicroBatch], *_: object) -> None:
         trainer.step(stream)
-        raise KeyboardInterrupt
+        signal.raise_signal(sent)
 
     monkeypatch.setattr(training_run, "train", interrupted)
     assert main([str(recipe_file), "-o", str(tmp_path / "run"), "--device", "cpu"]) == 130
