@@ -25,7 +25,7 @@ DEFAULT_ENVIRONMENT = HERE.parent.parent / ".venv-triton"
 REQUIREMENTS = ("nvidia-pytriton==0.7.0", "numpy<2", "onnxruntime==1.32.0")
 READY_SECONDS = 180  # on a machine that has other things to do; seconds on one that has not
 SHARED_MEMORY = Path("/dev/shm")
-FOLLOWED = "RDDM_TRITON_ENVIRONMENT"  # where the environment lies, if not beside the checkout
+FOLLOWED = "TRITONSERVER_ENVIRONMENT"  # where it lies, if not beside the checkout; RDDM_ is for settings of the gateway
 
 
 class NotInstallable(RuntimeError):
