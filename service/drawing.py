@@ -127,6 +127,8 @@ class Drawing:
 
     def cut(self, tile: Tile) -> tuple[Array, Array | None]:
         """x_t (1 3 h w) and condition (1 c h w) of a tile, as the network takes them."""
+        if self.whole and len(self.bands) == 1 and self.question is not None:
+            return self.question.x_t, self._condition(tile)
         bottom = tile.top + tile.height
         across = slice(tile.left, tile.left + tile.width)
         rows = [
@@ -183,7 +185,9 @@ class Drawing:
             self._x_0 = self._written(self._x_0, band, x_0)
 
     def _written(self, whole: Array | None, band: Band, values: Array) -> Array:
-        """The band's rows of a whole-size array, which is made when first needed."""
+        """The band's rows of a whole-size array, which is made when first needed; the values themselves where one band is all."""
+        if len(self.bands) == 1:
+            return values
         if whole is None:
             whole = self.arrays.zeros((1, 3, self.plan.height, self.plan.width))
         whole[..., band.rows, :] = values

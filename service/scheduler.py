@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -205,8 +206,10 @@ class Scheduler:
         item = Item((x_t, condition, time), ticket, flow, asyncio.get_running_loop().create_future(), monotonic())
         flow.asked, flow.heard = flow.asked + item.rows, item.asked
         self._enqueue(item)
-        self._pump()
+        alone = self._pump(item)
         try:
+            if alone is not None:
+                await self._run(alone)
             return await item.answer
         except asyncio.CancelledError:
             self._leave(item)
@@ -253,18 +256,27 @@ class Scheduler:
 
     # The way to the engine
 
-    def _pump(self) -> None:
-        """Hands batches to the engine as long as it takes any, then sets the clock for the item whose time is up next."""
-        now = monotonic()
+    def _pump(self, asking: Item | None = None) -> Batch | None:
+        """Hands batches to the engine as long as it takes any, then sets the clock for the item whose time is up next.
+
+        A batch of nothing but the item that is `asking` now is returned instead: its caller waits for it without a task between.
+        """
+        now, alone = monotonic(), None
         most = self._instances * self.depth
         while len(self._running) < most and (shape := self._ripe(now)) is not None:
-            self._send(self._gather(shape, now))
+            batch = self._departing(self._gather(shape, now))
+            if batch is not None and batch.items == [asking]:
+                alone, batch.task = batch, asyncio.current_task()
+            elif batch is not None:
+                batch.task = asyncio.create_task(self._run(batch))
+                batch.task.add_done_callback(partial(self._ended, batch))
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if self._waiting and len(self._running) < most:
             soonest = max(self._closed_until, min(self._time_up(shape) for shape in self._waiting))
             self._timer = asyncio.get_running_loop().call_later(max(0.0, soonest - now), self._pump)
+        return alone
 
     def _patience(self, shape: Shape) -> float:
         """Seconds that an item may wait for company: a share of what its call takes; 0 while that is unknown."""
@@ -309,16 +321,16 @@ class Scheduler:
                 self._let_go(item.flow)
         return items
 
-    def _send(self, items: list[Item]) -> None:
+    def _departing(self, items: list[Item]) -> Batch | None:
+        """The items as a batch that counts as running; None of none."""
         if not items:
-            return
+            return None
         batch = Batch(items)
         for item in items:
             item.batch, item.tries = batch, item.tries + 1
             item.flow.running += 1
         self._running.add(batch)
-        batch.task = asyncio.create_task(self._run(batch))
-        batch.task.add_done_callback(lambda _: self._ended(batch))
+        return batch
 
     async def _run(self, batch: Batch) -> None:
         """One batch to the engine and its answers to the callers, or what becomes of them otherwise."""
@@ -330,7 +342,7 @@ class Scheduler:
         finally:
             self._ended(batch)
 
-    def _ended(self, batch: Batch) -> None:
+    def _ended(self, batch: Batch, _task: object = None) -> None:
         """Nothing of a batch stays behind, not even of one whose task was cancelled before it began."""
         if batch not in self._running:
             return
