@@ -1,18 +1,26 @@
-"""Callers in a process of their own: `python -m benchmarks.callers` answers orders, one JSON object a line."""
+"""Callers in a process of their own: `python -m benchmarks.callers` answers orders, one JSON object a line.
+
+They speak plain HTTP over connections that stay open, with requests that were written before the clock starts: what a client
+library costs its caller is no server's.
+"""
 
 import asyncio
 import base64
 import json
+import re
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import httpx
 
-One = Callable[[int, float], Awaitable[None]]
+One = Callable[[int, float | None], Coroutine[Any, Any, None]]
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+LIMIT = 1 << 20  # bytes that a connection holds before it is read
 Style = Literal["gateway", "form", "json", "generate"]
 
 
@@ -55,26 +63,60 @@ def request_of(order: Order, body: bytes, index: int) -> httpx.Request:
     return httpx.Request("POST", f"{order.url}/restore", params=facts, content=body, headers={"Content-Type": "image/png"})
 
 
+def on_wire(request: httpx.Request) -> bytes:
+    """The request as it is sent."""
+    request.read()
+    head = [
+        f"{request.method} {request.url.raw_path.decode()} HTTP/1.1".encode(),
+        *(b": ".join(line) for line in request.headers.raw),
+    ]
+    return b"\r\n".join([*head, b"", request.content])
+
+
+class Lines:
+    """Connections to one server, as many as there are requests at once."""
+
+    def __init__(self, url: str) -> None:
+        self._host, self._port = urlsplit(url).hostname, urlsplit(url).port
+        self._free: list[Connection] = []
+
+    async def status(self, request: bytes) -> int:
+        """Sends a request and reads the whole answer. Raises OSError and asyncio.IncompleteReadError where there is none."""
+        reader, writer = self._free.pop() if self._free else await asyncio.open_connection(self._host, self._port, limit=LIMIT)
+        writer.write(request)
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        length = re.search(rb"\ncontent-length: *([0-9]+)", head)
+        assert length is not None, head
+        await reader.readexactly(int(length[1]))
+        self._free.append((reader, writer))
+        return int(head.split(b" ", 2)[1])
+
+    def close(self) -> None:
+        """Ends every connection."""
+        for _, writer in self._free:
+            writer.close()
+
+
 async def carry_out(order: Order, body: bytes) -> Told:
     """Runs an order and measures it."""
     latencies: list[float] = []
     refused: list[int] = []
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
-    async with httpx.AsyncClient(timeout=600, limits=limits) as client:
+    requests = [on_wire(request_of(order, body, index)) for index in range(order.count)]
+    lines = Lines(order.url)
 
-        async def one(index: int, begun: float) -> None:
-            answer = await client.send(request_of(order, body, index))
-            if answer.status_code == 200:
-                latencies.append(time.perf_counter() - begun)
-            else:
-                refused.append(answer.status_code)
-
-        begun, cpu = time.perf_counter(), time.process_time()
-        if order.rate is None:
-            await _by_callers(one, order)
+    async def one(index: int, due: float | None) -> None:
+        begun = time.perf_counter() if due is None else due
+        status = await lines.status(requests[index])
+        if status == 200:
+            latencies.append(time.perf_counter() - begun)
         else:
-            await _by_rate(one, order)
-        return Told(time.perf_counter() - begun, time.process_time() - cpu, latencies, refused)
+            refused.append(status)
+
+    begun, cpu = time.perf_counter(), time.process_time()
+    await (_by_callers(one, order) if order.rate is None else _by_rate(one, order))
+    told = Told(time.perf_counter() - begun, time.process_time() - cpu, latencies, refused)
+    lines.close()
+    return told
 
 
 async def _by_callers(one: One, order: Order) -> None:
@@ -83,7 +125,7 @@ async def _by_callers(one: One, order: Order) -> None:
 
     async def caller() -> None:
         for index in indices:
-            await one(index, time.perf_counter())
+            await one(index, None)
 
     await asyncio.gather(*(caller() for _ in range(order.callers)))
 
