@@ -2,8 +2,8 @@
 
     python -m benchmarks.reproduce --data PACK --files lowlight='lol*' --out runs/reproduce
 
-PACK holds lowlight and rain, each with train and val, each with target and input; without --data only generation runs. Pictures are
-written to the output folder and stay there: only numbers and plots of numbers are committed.
+PACK holds the data as benchmarks.reproduce.sources lays it out; without --data only generation runs. An interrupted run goes on
+when it is started again. Pictures are written to the output folder and stay there: only numbers and plots of numbers are committed.
 """
 
 import argparse
@@ -12,72 +12,31 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import get_args
 
 import torch
-from matplotlib.figure import Figure
 from rich.console import Console
 
-from benchmarks.reproduce import figure4, table1
-from benchmarks.reproduce.arms import SIZES
+from benchmarks.reproduce import figure4, table1, tables
+from benchmarks.reproduce.arms import ONE_NETWORK, SIZES, WAYS, Size, Task
 
 
 def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
-    p = argparse.ArgumentParser(prog="python -m benchmarks.reproduce", description=__doc__.splitlines()[0])
-    p.add_argument("--data", type=Path, help="folder with lowlight and rain")
+    p = argparse.ArgumentParser(prog="python -m benchmarks.reproduce", description=(__doc__ or "").splitlines()[0])
+    p.add_argument("--data", type=Path, help="folder with the data sets")
     p.add_argument("--files", action="append", default=[], metavar="TASK=GLOB", help="which files of a task (default: all)")
+    p.add_argument("--tasks", nargs="+", choices=get_args(Task), help="of Table 1 (default: all that --data allows)")
     p.add_argument("--ddim", type=Path, help="a diffusers DDIM on disk for Figure 4 (default: train a small one on glyphs)")
     p.add_argument("--reference", help="with --ddim: pictures of its kind, as a folder, list file or glob pattern")
     p.add_argument("--size", choices=sorted(SIZES), default="small", help="default: %(default)s")
+    p.add_argument("--steps", type=int, help="train every network for so many steps instead of the size's")
+    p.add_argument("--seeds", type=int, default=1, help="how often Table 1 is trained anew (default: %(default)s)")
+    p.add_argument("--one-network", action="store_true", help="SM-Res-N-1Net too: one network of six channels")
     p.add_argument("--out", type=Path, default=Path("runs/reproduce"), help="default: %(default)s")
     p.add_argument("--only", choices=["table1", "figure4"], help="one of the two")
     p.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     return p
-
-
-def table_text(rows: list[table1.Row]) -> str:
-    """The rows as Markdown."""
-    lines = [
-        "| task | method | steps | PSNR dB | SSIM | PSNR dB, mean matched | Frechet, autoencoder-32 |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        cells = [f"{row.figures[key]:.{places}f}" if key in row.figures else "" for key, places in _COLUMNS]
-        lines.append(f"| {row.task} | {row.method} | {row.steps or ''} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-_COLUMNS = (("psnr", 2), ("ssim", 3), ("psnr_mean_matched", 2), ("frechet", 3))
-
-
-def differences_text(table: list[figure4.Difference]) -> str:
-    """Steps down, cases across."""
-    cases = sorted({(d.clip, d.eta, d.update) for d in table})
-    names = [f"{'clip' if clip else 'no clip'}, eta {eta:g}, {update}" for clip, eta, update in cases]
-    lines = [f"| steps | {' | '.join(names)} |", "|---" * (len(cases) + 1) + "|"]
-    for steps in sorted({d.steps for d in table}):
-        of = {(d.clip, d.eta, d.update): d.largest for d in table if d.steps == steps}
-        lines.append(f"| {steps} | {' | '.join(f'{of[case]:.1e}' for case in cases)} |")
-    return "\n".join(lines)
-
-
-def points_text(points: list[figure4.Point]) -> str:
-    """Frechet distances over steps as Markdown."""
-    lines = ["| steps | DDIM | RDDM, recomposed | RDDM, subtracting |", "|---|---|---|---|"]
-    return "\n".join([*lines, *(f"| {p.steps} | {p.ddim:.3f} | {p.recomposed:.3f} | {p.subtracting:.3f} |" for p in points)])
-
-
-def plot(points: list[figure4.Point], path: Path) -> None:
-    """Figure 4: Frechet distance over steps."""
-    sheet = Figure(figsize=(5.5, 3.4), layout="constrained")
-    axes = sheet.subplots()
-    steps = [p.steps for p in points]
-    axes.plot(steps, [p.ddim for p in points], "o-", label="DDIM")
-    axes.plot(steps, [p.recomposed for p in points], "x--", label="RDDM, recomposed")
-    axes.plot(steps, [p.subtracting for p in points], "s:", label="RDDM, subtracting")
-    axes.set(xlabel="steps", ylabel="Frechet distance (autoencoder-32)", xscale="log", title="DDIM and the RDDM it converts to")
-    axes.legend()
-    sheet.savefig(path, dpi=100)
 
 
 def main(argv: list[str]) -> int:
@@ -87,18 +46,32 @@ def main(argv: list[str]) -> int:
     if (args.ddim is None) != (args.reference is None):
         console.print("--ddim and --reference go together")
         return 2
-    size, files = SIZES[args.size], dict(entry.split("=", 1) for entry in args.files)
+    size = SIZES[args.size].shortened(args.steps) if args.steps else SIZES[args.size]
     args.out.mkdir(parents=True, exist_ok=True)
     if args.only != "table1":
-        points, table = figure4.run(size, args.out, console, args.ddim, args.reference)
-        plot(points, args.out / "figure4.png")
-        found = {"points": [asdict(p) for p in points], "differences": [asdict(d) for d in table]}
-        write(args.out, "figure4", found, f"{points_text(points)}\n\n{differences_text(table)}\n", console)
+        run_figure4(size, args, console)
     if args.only != "figure4":
-        rows = table1.run(args.data, files, size, args.out, console)
-        write(args.out, "table1", {"rows": [asdict(row) for row in rows]}, table_text(rows) + "\n", console)
+        run_table1(size, args, console)
     console.print(f"{(time.monotonic() - started) / 60:.1f} minutes")
     return 0
+
+
+def run_figure4(size: Size, args: argparse.Namespace, console: Console) -> None:
+    """The DDIM and its RDDM."""
+    points, table = figure4.run(size, args.out, console, args.ddim, args.reference)
+    tables.plot(points, args.out / "figure4.png")
+    found = {"points": [asdict(p) for p in points], "differences": [asdict(d) for d in table]}
+    write(args.out, "figure4", found, f"{tables.points_text(points)}\n\n{tables.differences_text(table)}\n", console)
+
+
+def run_table1(size: Size, args: argparse.Namespace, console: Console) -> None:
+    """The ways of sampling."""
+    files = dict(entry.split("=", 1) for entry in args.files)
+    tasks = args.tasks or (get_args(Task) if args.data else ("generation",))
+    bench = table1.Bench(size, (*WAYS, ONE_NETWORK) if args.one_network else WAYS, args.out, console)
+    results = table1.run(args.data, files, tasks, bench, args.seeds)
+    text = f"{tables.table1_text(results)}\n\n{tables.gains_text(results)}".strip() + "\n"
+    write(args.out, "table1", {"results": [asdict(result) for result in results]}, text, console)
 
 
 def write(out: Path, name: str, found: dict[str, object], text: str, console: Console) -> None:

@@ -26,8 +26,7 @@ from training.synthesis.draws import Dice, PairSource
 from training.synthesis.emoji import emoji_sources
 
 STEP_COUNTS = (5, 10, 20, 50, 100)
-SIDE, BATCH, SEED = 32, 64, 11
-FEW = 8
+BATCH, SEED, FEW = 64, 11, 8
 DDIM_SCHEDULE = NamedSchedule(alpha=Curve(name="ddim_linear"), beta2=Curve(name="ddim_linear"))
 
 
@@ -57,13 +56,13 @@ def trained_ddim(size: Size, out: Path, console: Console) -> Path:
     folder = out / "runs" / "ddim"
     if (folder / "unet" / "config.json").is_file():
         return folder
-    widths = (8, 16, 32) if size.widths else (128, 128, 256, 256)
+    widths = (128, 128, 256, 256) if size.authors else (16, 32, 64)
     model = UNet2DModel(
-        sample_size=SIDE,
+        sample_size=size.glyphs,
         block_out_channels=widths,
         down_block_types=("DownBlock2D",) * len(widths),
         up_block_types=("UpBlock2D",) * len(widths),
-        layers_per_block=1 if size.widths else 2,
+        layers_per_block=2 if size.authors else 1,
         norm_num_groups=8,
     )
     config = {key: value for key, value in dict(model.config).items() if not key.startswith("_")}
@@ -76,12 +75,11 @@ def trained_ddim(size: Size, out: Path, console: Console) -> Path:
         condition=(),
         objective="pred_noise",
         schedule=DDIM_SCHEDULE,
-        image_size=(SIDE, SIDE),
+        image_size=(size.glyphs, size.glyphs),
     )
-    source = emoji_sources(SIDE)[0]
-    found, _ = trained(
-        recipe_of(spec, network, EmojiData(kind="emoji", size=SIDE), size), source, out / "runs" / "ddim-run", console
-    )
+    data, source = EmojiData(kind="emoji", size=size.glyphs), emoji_sources(size.glyphs)[0]
+    recipe = recipe_of(spec, network, data, size.courses["generation"], SEED)
+    found = trained(recipe, source, out / "runs" / "ddim-run", console)
     found.unet.save_pretrained(folder / "unet")
     DDIMScheduler().save_pretrained(folder / "scheduler")
     return folder
@@ -90,7 +88,7 @@ def trained_ddim(size: Size, out: Path, console: Console) -> Path:
 def fields(count: int, pictures: int, spec: ModelSpec) -> list[Tensor]:
     """The noise that both samplers use, k = 0 for the start."""
     generator = torch.Generator().manual_seed(SEED)
-    return [torch.randn(pictures, 3, *(spec.image_size or (SIDE, SIDE)), generator=generator) for _ in range(count)]
+    return [torch.randn(pictures, 3, *(spec.image_size or (0, 0)), generator=generator) for _ in range(count)]
 
 
 @torch.inference_mode()
@@ -146,11 +144,11 @@ def pictures_of(reference: str | None, side: int) -> tuple[PairSource, PairSourc
 
 def points(network: nn.Module, spec: ModelSpec, size: Size, out: Path, reference_files: str | None) -> list[Point]:
     """Frechet distances over the step counts, eta 0, clipped."""
-    side = (spec.image_size or (SIDE, SIDE))[0]
+    side = (spec.image_size or (0, 0))[0]
     source, held_out = pictures_of(reference_files, side)
     space = trained_autoencoder(source, side, out / "runs" / f"autoencoder-32-{side}.safetensors")
-    count = 2 * size.pictures
-    reference = held_out.draw(8 * size.pictures, Dice(torch.Generator().manual_seed(SEED))).target
+    count = size.samples if size.authors else size.samples // 4
+    reference = held_out.draw(size.samples, Dice(torch.Generator().manual_seed(SEED))).target
     noise = fields(1, count, spec)[0].split(BATCH)
 
     def measured(states: Callable[[list[Tensor]], list[Tensor]]) -> float:

@@ -1,4 +1,4 @@
-"""Table 1: SM-Res, SM-N and SM-Res-N on low light (2 steps), rain (5 steps) and generation (10 steps)."""
+"""Table 1: the ways of sampling on low light (2 steps), rain (5 steps) and generation (10 steps)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,134 +6,144 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 from torch import Tensor, nn
 
-from benchmarks.reproduce.arms import OBJECTIVES, Size, folder_data, generating_spec, recipe_of, restoring_spec, trained
+from benchmarks.reproduce.arms import PARTS, Part, Size, Task, Together, Way, recipe_of, spec_of, trained
 from benchmarks.reproduce.features import distance, trained_autoencoder
-from rddm.spec import Method, ModelSpec
+from benchmarks.reproduce.sources import RESTORATIONS, Source, source_of
+from rddm.image import to_pixels
+from rddm.spec import ModelSpec
+from training.evaluate import Example, examples, read_example, shrunk
 from training.metrics import mean_matched, psnr, ssim_rgb
-from training.pairs import folder_sources
-from training.presets import CELEBA_WINDOW
-from training.recipe import EmojiData, FolderData
-from training.restoring import sample_with
-from training.synthesis.draws import Dice, PairSource
-from training.synthesis.emoji import emoji_sources
+from training.recipe import FolderData
+from training.restoring import restore_picture, sample_with
+from training.synthesis.draws import Dice
 
-RESTORATIONS = {"lowlight": 2, "rain": 5}
-GENERATION_STEPS, GLYPH_SIDE = 10, 32
-SEED = 7
+FIRST_SEED, NOISE_SEED, BATCH = 10, 7, 64
+Picture = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Row:
-    """One method on one task, and what was measured."""
+class Result:
+    """What one way of sampling reached: on one picture, or in generation on all (picture is then empty)."""
 
     task: str
-    method: str
+    way: str
     steps: int
+    seed: int
+    picture: str
     figures: Mapping[str, float]
 
 
-def to_bytes(pictures: Tensor) -> list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
-    """b 3 h w in [-1, 1] -> uint8 pictures h w 3."""
-    levels = ((pictures + 1) * 127.5).round().clamp(0, 255).byte()
-    return list(levels.permute(0, 2, 3, 1).cpu().numpy())
+@dataclass(frozen=True)
+class Bench:
+    """What is compared, how its networks are trained, and where they lie."""
+
+    size: Size
+    ways: tuple[Way, ...]
+    out: Path
+    console: Console
+
+    def network(self, task: Task, part: Part, source: Source, seed: int) -> nn.Module:
+        """The task's network for a part, trained now unless it was before."""
+        restores = task != "generation"
+        spec = spec_of(task, PARTS[part], self.size, source.side)
+        network = self.size.network(spec.objective, restores=restores)
+        recipe = recipe_of(spec, network, source.data, self.size.courses[task], seed)
+        return trained(recipe, source.training, self.out / "runs" / f"{task}-{part}-{seed}", self.console)
+
+    def networks(self, task: Task, source: Source, seed: int) -> dict[Part, nn.Module]:
+        """All that the ways ask, in their order."""
+        parts = dict.fromkeys(part for way in self.ways for part in way.parts)
+        return {part: self.network(task, part, source, seed) for part in parts}
 
 
-def figures_of(found: Tensor, target: Tensor) -> dict[str, float]:
-    """Means over pictures."""
-    pairs = list(zip(to_bytes(found), to_bytes(target), strict=True))
+def asked(way: Way, task: Task, size: Size, side: int) -> ModelSpec:
+    """The spec that a way samples with: the objective whose outputs its networks give together."""
+    objective = "pred_res_noise" if len(way.parts) == 2 else PARTS[way.parts[0]]
+    return spec_of(task, objective, size, side).model_copy(update={"sm_n_inversion": way.inversion})
+
+
+def figures_of(found: Picture, target: Picture) -> dict[str, float]:
+    """What is measured of one picture."""
     return {
-        "psnr": float(np.mean([psnr(a, b) for a, b in pairs])),
-        "ssim": float(np.mean([ssim_rgb(a, b) for a, b in pairs])),
-        "psnr_mean_matched": float(np.mean([psnr(mean_matched(a, b), b) for a, b in pairs])),
+        "psnr": psnr(found, target),
+        "ssim": ssim_rgb(found, target),
+        "psnr_mean_matched": psnr(mean_matched(found, target), target),
     }
 
 
-def restored(network: nn.Module, spec: ModelSpec, given: Tensor, steps: int) -> Tensor:
-    """x_0 of all pictures, a batch at a time."""
-    parts = given.split(32)
-    return torch.cat([sample_with(network, spec, part, part, steps) for part in parts])
+def held_out(data: FolderData, spec: ModelSpec, size: Size) -> list[Example]:
+    """The pictures kept for measuring: whole, or by the authors' 256 x 256 protocol."""
+    read = [read_example(group) for group in examples(str(data.val_target), str(data.val_given), None)]
+    return [shrunk(example, spec.preprocessing) for example in read] if size.authors else read
 
 
-def restoration(task: str, data: FolderData, size: Size, out: Path, console: Console) -> list[Row]:
-    """The three methods on one task; SM-N once more with the damped inversion, on the same weights."""
-    steps, (source, held_out) = RESTORATIONS[task], folder_sources(data)
-    pairs = held_out.draw(size.pictures, Dice(torch.Generator().manual_seed(SEED)))
-    rows, shown = [Row(task, "input", 0, figures_of(pairs.given, pairs.target))], [pairs.given]
-    for method, objective in OBJECTIVES.items():
-        network, spec = _arm(task, method, data, source, size, out, console)
-        variants = {method: spec}
-        if objective == "pred_noise":
-            variants["SM-N damped"] = spec.model_copy(update={"sm_n_inversion": "damped"})
-        for name, variant in variants.items():
-            found = restored(network, variant, pairs.given, steps)
-            rows.append(Row(task, name, steps, figures_of(found, pairs.target)))
-            shown.append(found)
-            console.print(rows[-1], markup=False)
-    _sheet([*shown, pairs.target], out / f"{task}.png")
-    return rows
+def restoration(task: Task, source: Source, bench: Bench, seed: int) -> list[Result]:
+    """Every way on every held-out picture."""
+    size, networks = bench.size, bench.networks(task, source, seed)
+    pictures = held_out(source.data, spec_of(task, "pred_res", size, source.side), size)  # type: ignore[arg-type]
+    results = [Result(task, "input", 0, seed, example.name, figures_of(example.given, example.target)) for example in pictures]
+    strips = [[example.given] for example in pictures]
+    for way in bench.ways:
+        spec = asked(way, task, size, source.side).model_copy(update={"preprocessing": ()})
+        network = Together([networks[part] for part in way.parts])
+        for example, strip in zip(pictures, strips, strict=True):
+            found = restore_picture(network, spec, example.given, seed=NOISE_SEED)
+            strip.append(found)
+            results.append(Result(task, way.name, spec.default_steps, seed, example.name, figures_of(found, example.target)))
+    for example, strip in zip(pictures, strips, strict=True):
+        _sheet([[*strip, example.target]], bench.out / "pictures" / f"{task}-{seed}-{example.name}.png")
+    return results
 
 
-def _arm(
-    task: str, method: Method, data: FolderData, source: PairSource, size: Size, out: Path, console: Console
-) -> tuple[nn.Module, ModelSpec]:
-    objective = OBJECTIVES[method]
-    name = f"{task}-{method.lower()}"
-    spec = restoring_spec(name, objective, RESTORATIONS[task])
-    recipe = recipe_of(spec, size.network(objective, restores=True), data, size)
-    return trained(recipe, source, out / "runs" / name, console)
+def generation(source: Source, bench: Bench, seed: int) -> list[Result]:
+    """Frechet distance to pictures held out; and of training pictures to them, the floor of the measure."""
+    size, dice = bench.size, Dice(torch.Generator().manual_seed(NOISE_SEED))
+    reference, again = (pairs.draw(size.samples, dice).target for pairs in (source.held_out, source.training))
+    space = trained_autoencoder(source.training, source.side, bench.out / "runs" / f"autoencoder-32-{source.side}.safetensors")
+    results = [Result("generation", f"training {source.kind}", 0, seed, "", {"frechet": distance(space, again, reference)})]
+    networks = bench.networks("generation", source, seed)
+    for way in bench.ways:
+        spec = asked(way, "generation", size, source.side)
+        found = generated(Together([networks[part] for part in way.parts]), spec, size.samples, seed)
+        results.append(Result("generation", way.name, spec.default_steps, seed, "", {"frechet": distance(space, found, reference)}))
+        rows = [found[i : i + 8] for i in range(0, min(64, size.samples), 8)]
+        _sheet([[_bytes(x) for x in row] for row in rows], bench.out / "pictures" / f"generation-{seed}-{way.name}.png")
+    return results
 
 
-def generation_data(data: Path | None) -> tuple[FolderData | EmojiData, PairSource, PairSource, str]:
-    """DATA/celeba/{train,val} at 64 x 64, cut as the authors do, or else glyphs at 32 x 32: (data, training, held out, name)."""
-    if data is not None and (data / "celeba").is_dir():
-        faces = FolderData(
-            kind="folder",
-            target=str(data / "celeba" / "train"),
-            val_target=str(data / "celeba" / "val"),
-            side=64,
-            fit="resize",
-            window=CELEBA_WINDOW,
-        )
-        return faces, *folder_sources(faces), "faces"
-    return EmojiData(kind="emoji", size=GLYPH_SIDE), *emoji_sources(GLYPH_SIDE), "glyphs"
+def generated(network: nn.Module, spec: ModelSpec, count: int, seed: int) -> Tensor:
+    """`count` pictures on the CPU; every way of a run begins with the same noise."""
+    device = next(network.parameters()).device
+    height, width = spec.image_size or (0, 0)
+    seeds = [1000 * seed + k for k in range(count)]
+    parts = [seeds[i : i + BATCH] for i in range(0, count, BATCH)]
+    black = [torch.zeros(len(part), 3, height, width, device=device) for part in parts]
+    return torch.cat([sample_with(network, spec, x, seeds=part).cpu() for x, part in zip(black, parts, strict=True)])
 
 
-def generation(data: Path | None, size: Size, out: Path, console: Console) -> list[Row]:
-    """The three methods: Frechet distance to pictures held out, and of training pictures to them (the floor of the measure)."""
-    chosen, source, held_out, name_of_data = generation_data(data)
-    dice = Dice(torch.Generator().manual_seed(SEED))
-    count = 8 * size.pictures if size.widths else size.pictures
-    reference, again = held_out.draw(count, dice).target, source.draw(count, dice).target
-    side = reference.shape[-1]
-    space = trained_autoencoder(source, side, out / "runs" / f"autoencoder-32-{side}.safetensors")
-    rows = [Row("generation", f"training {name_of_data}", 0, {"frechet": distance(space, again, reference)})]
-    for method, objective in OBJECTIVES.items():
-        name = f"generation-{method.lower()}"
-        spec = generating_spec(name, objective, GENERATION_STEPS, side)
-        recipe = recipe_of(spec, size.network(objective, restores=False), chosen, size)
-        network, spec = trained(recipe, source, out / "runs" / name, console)
-        found = restored(network, spec, torch.zeros_like(reference), GENERATION_STEPS)
-        rows.append(Row("generation", method, GENERATION_STEPS, {"frechet": distance(space, found, reference)}))
-        console.print(rows[-1], markup=False)
-        _sheet([found[i : i + 8] for i in range(0, 64, 8)], out / f"{name}.png")
-    return rows
+def _bytes(picture: Tensor) -> Picture:
+    return to_pixels(picture[None].numpy()).astype(np.uint8)
 
 
-def _sheet(rows: Sequence[Tensor], path: Path, across: int = 8) -> None:
-    """One row of pictures per tensor."""
-    lines = [np.concatenate(to_bytes(row[:across]), axis=1) for row in rows]
+def _sheet(rows: Sequence[Sequence[Picture]], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate(lines, axis=0)).save(path)
+    Image.fromarray(np.concatenate([np.concatenate(row, axis=1) for row in rows], axis=0)).save(path)
 
 
-def run(data: Path | None, files: Mapping[str, str], size: Size, out: Path, console: Console) -> list[Row]:
-    """All of Table 1. Without data, restoration is left out and generation is of glyphs."""
-    rows = generation(data, size, out, console)
-    for task in RESTORATIONS if data is not None else ():
-        fit = "crop" if size.widths else "resize"
-        rows += restoration(task, folder_data(data, task, files.get(task, "*"), size.side, fit), size, out, console)
-    return rows
+def run(data: Path | None, files: Mapping[str, str], tasks: Sequence[Task], bench: Bench, seeds: int) -> list[Result]:
+    """All of Table 1, seed by seed, so that an interrupted run has whole seeds to show."""
+    results = []
+    for seed in range(FIRST_SEED, FIRST_SEED + seeds):
+        for task in tasks:
+            source = source_of(data, task, bench.size, files.get(task, ""))
+            restores = task in RESTORATIONS
+            found = restoration(task, source, bench, seed) if restores else generation(source, bench, seed)
+            for line in {result.way: result for result in found}.values():
+                bench.console.print(line, markup=False)
+            results += found
+    return results

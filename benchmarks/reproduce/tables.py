@@ -1,0 +1,90 @@
+"""What was found, as Markdown tables and as Figure 4."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from benchmarks.reproduce.figure4 import Difference, Point
+from benchmarks.reproduce.table1 import Result
+
+COLUMNS = (("psnr", 2), ("ssim", 3), ("psnr_mean_matched", 2), ("frechet", 2))
+BASE = "SM-Res"
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table."""
+    lines = [" | ".join(row) for row in (head, ["---"] * len(head), *rows)]
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def by_seed(results: Sequence[Result], task: str, way: str, figure: str) -> list[float]:
+    """The figure's mean over pictures, one for each seed."""
+    of_way = [r for r in results if (r.task, r.way) == (task, way) and figure in r.figures]
+    return [float(np.mean([r.figures[figure] for r in of_way if r.seed == seed])) for seed in sorted({r.seed for r in of_way})]
+
+
+def spread(values: Sequence[float], places: int) -> str:
+    """The mean over seeds, and in brackets the smallest and largest where there are several."""
+    if not values:
+        return ""
+    around = f" ({min(values):.{places}f}..{max(values):.{places}f})" if len(values) > 1 else ""
+    return f"{np.mean(values):.{places}f}{around}"
+
+
+def table1_text(results: Sequence[Result]) -> str:
+    """Every way on every task: means over pictures and seeds, and the range over seeds."""
+    known = list(dict.fromkeys((r.task, r.way, r.steps) for r in results))
+    rows = [
+        [task, way, str(steps or ""), *(spread(by_seed(results, task, way, figure), places) for figure, places in COLUMNS)]
+        for task, way, steps in known
+    ]
+    return markdown(["task", "method", "steps", "PSNR dB", "SSIM", "PSNR dB, mean matched", "Frechet, autoencoder-32"], rows)
+
+
+def gains(results: Sequence[Result], task: str, way: str, figure: str) -> list[float]:
+    """What the way gains over SM-Res, one number for each picture and seed."""
+    base = {(r.seed, r.picture): r.figures[figure] for r in results if (r.task, r.way) == (task, BASE)}
+    return [r.figures[figure] - base[r.seed, r.picture] for r in results if (r.task, r.way) == (task, way)]
+
+
+def gains_text(results: Sequence[Result]) -> str:
+    """Gains in PSNR over SM-Res: mean, range over pictures and seeds, and how often above 0."""
+    rows = []
+    for task in dict.fromkeys(r.task for r in results if "psnr" in r.figures):
+        for way in dict.fromkeys(r.way for r in results if r.task == task and r.way not in ("input", BASE)):
+            found = gains(results, task, way, "psnr")
+            better = f"{sum(gain > 0 for gain in found)} of {len(found)}"
+            rows.append([task, way, f"{np.mean(found):+.2f}", f"{min(found):+.2f}..{max(found):+.2f}", better])
+    return markdown(["task", "method", "PSNR over SM-Res, dB", "range", "better"], rows) if rows else ""
+
+
+def points_text(points: Sequence[Point]) -> str:
+    """Frechet distances over steps."""
+    rows = [[str(p.steps), f"{p.ddim:.3f}", f"{p.recomposed:.3f}", f"{p.subtracting:.3f}"] for p in points]
+    return markdown(["steps", "DDIM", "RDDM, recomposed", "RDDM, subtracting"], rows)
+
+
+def differences_text(table: Sequence[Difference]) -> str:
+    """Steps down, cases across."""
+    cases = sorted({(d.clip, d.eta, d.update) for d in table})
+    names = [f"{'clip' if clip else 'no clip'}, eta {eta:g}, {update}" for clip, eta, update in cases]
+    rows = []
+    for steps in sorted({d.steps for d in table}):
+        of = {(d.clip, d.eta, d.update): d.largest for d in table if d.steps == steps}
+        rows.append([str(steps), *(f"{of[case]:.1e}" for case in cases)])
+    return markdown(["steps", *names], rows)
+
+
+def plot(points: Sequence[Point], path: Path) -> None:
+    """Figure 4: Frechet distance over steps."""
+    sheet = Figure(figsize=(5.5, 3.4), layout="constrained")
+    axes = sheet.subplots()
+    steps = [p.steps for p in points]
+    axes.plot(steps, [p.ddim for p in points], "o-", label="DDIM")
+    axes.plot(steps, [p.recomposed for p in points], "x--", label="RDDM, recomposed")
+    axes.plot(steps, [p.subtracting for p in points], "s:", label="RDDM, subtracting")
+    axes.set(xlabel="steps", ylabel="Frechet distance (autoencoder-32)", xscale="log", title="DDIM and the RDDM it converts to")
+    axes.legend()
+    sheet.savefig(path, dpi=100)
