@@ -19,5 +19,6 @@ def plot(log: Path, picture: Path, title: str) -> None:
         known = [(line["step"], line[name]) for line in lines if name in line]
         right.plot(*zip(*known, strict=True), label=name)
     right.set(title=f"validation ({lines[-1]['minutes']:.0f} minutes)", xlabel="step")
-    right.legend(fontsize=7)
+    if figures:
+        right.legend(fontsize=7)
     sheet.savefig(picture, dpi=90)

@@ -10,7 +10,7 @@ import csv
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
@@ -27,7 +27,7 @@ from rddm.spec import Curve, Method, ModelSpec, TableSchedule
 from training.checkpoint import SPEC, build, load_checkpoint
 from training.listing import matched, to_listing
 from training.metrics import MEASURES, frechet_distance, imresize, inception_score, mae_lab
-from training.pairs import Fit, read
+from training.pairs import Fit, read, resized
 from training.perceptual import INCEPTION, Inception, Lpips, find_weights, weights_folder
 from training.restoring import Network, restore_picture, sample_with
 
@@ -83,12 +83,22 @@ def _load_graph(path: Path) -> Model:
 
 @dataclass(frozen=True)
 class Example:
-    """What the model is given and should find; mask: h w 3, of the given's size."""
+    """What the model is given and should find; mask: h w 3, of the given's size.
+
+    region: the mask as figures are measured with, perceived: the target as LPIPS sees it, where a protocol shrinks them otherwise.
+    """
 
     name: str
     given: Picture
     target: Picture
     mask: Picture | None = None
+    region: Picture | None = None
+    perceived: Picture | None = None
+
+    def inside(self) -> NDArray[np.bool_] | None:
+        """Which pixels the mask selects, h w; None without a mask."""
+        region = self.mask if self.region is None else self.region
+        return None if region is None else region.max(axis=-1) > 0
 
 
 def restored(model: Model, example: Example, steps: int | None, seed: int, method: Method | None = None) -> Picture:
@@ -96,19 +106,29 @@ def restored(model: Model, example: Example, steps: int | None, seed: int, metho
     return restore_picture(model.network, model.spec, example.given, steps, seed, method, example.mask)
 
 
-def shrunk(example: Example) -> Example:
-    """The authors' 256 x 256 protocol: what is given is padded and squashed as in training, the target by MATLAB's imresize."""
-    fit = Fit("resize", PROTOCOL_SIDE)
-    given, *mask = fit([example.given] if example.mask is None else [example.given, example.mask])
-    target = imresize(example.target, PROTOCOL_SIDE, PROTOCOL_SIDE)
-    return Example(example.name, given, target, mask[0] if mask else None)
+def shrunk(example: Example, preprocessing: Sequence[str] = ()) -> Example:
+    """The authors' 256 x 256 protocol: what is given is padded, equalised where the model's spec says so, and squashed, as in
+    training; the target and what is measured of the mask are shrunk by MATLAB's imresize, for LPIPS by Pillow. What was given is
+    then prepared: no model may equalise it again.
+    """
+    fit = Fit("resize", PROTOCOL_SIDE, equalize="equalize_histogram" in preprocessing)
+    group = [example.target, example.given] + ([] if example.mask is None else [example.mask])
+    _, given, *mask = fit(group)
+    region = None if example.mask is None else imresize(example.mask, PROTOCOL_SIDE, PROTOCOL_SIDE)
+    return Example(
+        example.name,
+        given,
+        target=imresize(example.target, PROTOCOL_SIDE, PROTOCOL_SIDE),
+        mask=mask[0] if mask else None,
+        region=region,
+        perceived=resized(example.target, PROTOCOL_SIDE, PROTOCOL_SIDE),
+    )
 
 
 def measured(found: Picture, example: Example, measures: Mapping[str, Callable[[Picture, Picture], float]]) -> dict[str, float]:
     """All figures of one picture; with a mask, the Lab error inside and outside it too."""
     figures = {name: measure(found, example.target) for name, measure in measures.items()}
-    if example.mask is not None:
-        inside = example.mask.max(axis=-1) > 0
+    if (inside := example.inside()) is not None:
         for name, region in (("mae_lab_inside", inside), ("mae_lab_outside", ~inside)):
             figures[name] = mae_lab(found, example.target, region) if region.any() else float("nan")
     return figures
@@ -117,6 +137,15 @@ def measured(found: Picture, example: Example, measures: Mapping[str, Callable[[
 def means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """The mean of each figure over pictures; where a picture has none (nan), over the others."""
     return {name: float(np.nanmean([row[name] for row in rows])) for name in rows[0]}
+
+
+def pooled(rows: Sequence[Mapping[str, float]], masks: Sequence[NDArray[np.bool_]]) -> dict[str, float]:
+    """The Lab error inside and outside the masks over the pixels of all pictures, ISTD's other mean: large shadows weigh more."""
+    counts = {"mae_lab_inside": [mask.sum() for mask in masks], "mae_lab_outside": [(~mask).sum() for mask in masks]}
+    return {
+        name: float(np.nansum([row[name] * n for row, n in zip(rows, pixels, strict=True)]) / max(sum(pixels), 1))
+        for name, pixels in counts.items()
+    }
 
 
 def examples(target: str, given: str, mask: str | None) -> list[tuple[Path, ...]]:
@@ -197,21 +226,27 @@ def evaluate_restoration(
     model: Model, groups: Sequence[tuple[Path, ...]], args: argparse.Namespace, report: Report
 ) -> dict[str, object]:
     """Every group restored and measured; the sheet shows given, found and target."""
-    measures = dict(MEASURES)
-    if args.lpips:
-        measures["lpips"] = Lpips(args.weights).measure
-    rows, before, found_all, targets = [], [], [], []
+    lpips = Lpips(args.weights) if args.lpips else None
+    rows, before, masks, found_all, targets = [], [], [], [], []
+    preprocessing = model.spec.preprocessing
+    if args.size == "256":
+        model = replace(model, spec=model.spec.model_copy(update={"preprocessing": ()}))
     for group in track(groups, model.spec.name):
         example = read_example(group)
-        example = shrunk(example) if args.size == "256" else example
+        example = shrunk(example, preprocessing) if args.size == "256" else example
         found = restored(model, example, args.steps, args.seed, args.method)
-        rows.append(measured(found, example, measures))
+        rows.append(measured(found, example, MEASURES))
+        if lpips is not None:
+            rows[-1]["lpips"] = lpips.measure(found, example.target if example.perceived is None else example.perceived)
+        if (inside := example.inside()) is not None:
+            masks.append(inside)
         before.append(measured(example.given, example, {"psnr_rgb": MEASURES["psnr_rgb"]}))
         report.add(example.name, rows[-1], (example.given, found, example.target))
         if args.fid:
             found_all.append(found)
             targets.append(example.target)
     summary: dict[str, object] = {"pictures": len(rows), "mean": means(rows), "given_psnr_rgb": means(before)["psnr_rgb"]}
+    summary |= {"pooled": pooled(rows, masks)} if masks else {}
     return summary | (_distribution(found_all, targets, args.weights) if args.fid else {})
 
 

@@ -32,9 +32,9 @@ def read(path: Path) -> Picture:
 
 
 @lru_cache(maxsize=KEPT)
-def whole_at(path: Path, side: int) -> NDArray[np.float32]:
-    """A picture averaged by area to 1 3 side side."""
-    return context(to_image(read(path)), side, side)
+def whole_at(path: Path, side: int, equalize: bool) -> NDArray[np.float32]:
+    """A picture, its histogram equalised if asked for, averaged by area to 1 3 side side."""
+    return context(to_image(equalized(read(path)) if equalize else read(path)), side, side)
 
 
 def padded(picture: Picture, side: int) -> Picture:
@@ -43,16 +43,19 @@ def padded(picture: Picture, side: int) -> Picture:
     return np.pad(picture, ((0, height - picture.shape[0]), (0, width - picture.shape[1]), (0, 0)))
 
 
-def resized(picture: Picture, height: int, width: int) -> Picture:
-    """Pillow's bicubic filter on bytes; the aspect ratio is not kept."""
-    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC))
+FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 
-def hole(picture: Picture) -> Picture:
-    """The centre (half of each side) in mid grey, which is 0 in the house: what inpainting is given."""
-    height, width = picture.shape[:2]
-    filled = picture.copy()
-    filled[height // 4 : height // 4 + height // 2, width // 4 : width // 4 + width // 2] = 128
+def resized(picture: Picture, height: int, width: int, filter: str = "bicubic") -> Picture:
+    """By one of Pillow's filters on bytes; the aspect ratio is not kept."""
+    return np.asarray(Image.fromarray(picture).resize((width, height), FILTERS[filter]))
+
+
+def hole(pictures: Tensor) -> Tensor:
+    """b 3 h w in [-1, 1] with the centre (half of each side) at 0, mid grey: what inpainting is given."""
+    height, width = pictures.shape[2:]
+    filled = pictures.clone()
+    filled[:, :, height // 4 : height // 4 + height // 2, width // 4 : width // 4 + width // 2] = 0
     return filled
 
 
@@ -61,13 +64,14 @@ class Fit:
     """How a group of equal pictures (target, given[, mask]) becomes what the network sees.
 
     how: `crop` one window of side x side from the padded pictures; `resize` to side x side; `pad` whole pictures to multiples of 8.
-    window: (top, left, height, width) cut out before anything else. equalize: the given picture alone.
+    window: (top, left, height, width) cut out before anything else. equalize: the given picture alone. filter: see FILTERS.
     """
 
     how: str
     side: int
     equalize: bool = False
     window: tuple[int, int, int, int] | None = None
+    filter: str = "bicubic"
 
     def __call__(self, group: Sequence[Picture], corner: tuple[float, float] = (0.0, 0.0), mirror: bool = False) -> list[Picture]:
         """corner: where the crop lies, each 0..1 of the room there is. The same for every picture of the group."""
@@ -79,7 +83,7 @@ class Fit:
         if mirror:
             pictures = [picture[:, ::-1] for picture in pictures]
         if self.how == "resize":
-            pictures = [resized(np.ascontiguousarray(picture), self.side, self.side) for picture in pictures]
+            pictures = [resized(np.ascontiguousarray(picture), self.side, self.side, self.filter) for picture in pictures]
         return pictures
 
     def _cut(self, picture: Picture) -> Picture:
@@ -103,15 +107,18 @@ class FolderSource:
 
     def __init__(self, data: FolderData, groups: Sequence[tuple[Path, ...]]) -> None:
         self.data, self.groups = data, groups
-        self.fit = Fit(data.fit, data.side, data.equalize, data.window)
+        self.fit = Fit(data.fit, data.side, data.equalize, data.window, data.filter)
 
     def draw(self, batch: int, dice: Dice) -> Pairs:
         """`batch` pairs, drawn with replacement; each mirrored with the recipe's chance."""
         rows = [self._one(dice) for _ in range(batch)]
         targets, givens, masks, contexts = zip(*rows, strict=True)
-        target, given = to_tensor(targets).to(dice.device), to_tensor(givens).to(dice.device)
+        target = to_tensor(targets).to(dice.device)
+        if self.data.hole:
+            return Pairs(target, hole(target), hole(target))
         if self.generates:
             return Pairs(target, torch.zeros_like(target))
+        given = to_tensor(givens).to(dice.device)
         around = torch.cat([torch.from_numpy(whole) for whole in contexts]).to(dice.device)
         mask = None if masks[0] is None else (to_tensor(masks).to(dice.device) + 1) / 2
         return Pairs(target, given, around, mask)
@@ -129,7 +136,7 @@ class FolderSource:
             group[1] = read(self.groups[other][1])
         down, across, chance = dice.uniform(0, 1, 3).tolist()
         pictures = self.fit(group, (down, across), chance < self.data.flip)
-        given = hole(pictures[0]) if self.data.hole else pictures[min(1, len(pictures) - 1)]
+        given = pictures[min(1, len(pictures) - 1)]
         return (
             pictures[0],
             given,
@@ -142,7 +149,7 @@ class FolderSource:
         if self.data.fit != "crop":
             return to_image(np.ascontiguousarray(given))
         group = self.groups[other if self.data.pairing == "random" else index]
-        whole = whole_at(group[min(1, len(group) - 1)], self.data.side)
+        whole = whole_at(group[min(1, len(group) - 1)], self.data.side, self.data.equalize)
         return np.ascontiguousarray(whole[..., ::-1]) if mirror else whole
 
 

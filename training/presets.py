@@ -37,6 +37,7 @@ class Preset:
     needs: tuple[str, ...] = ("target", "given")
     equalize: bool = False
     window: tuple[int, int, int, int] | None = None
+    filter: str = "bicubic"
     hole: bool = False
     pairing: str = "name"
     time_input: str = "t"
@@ -55,6 +56,7 @@ PRESETS: dict[str, Preset] = {
             schedule="linspace",
             needs=("target",),
             window=CELEBA_WINDOW,
+            filter="bilinear",
         ),
         Preset(
             "celebahq256",
@@ -114,6 +116,7 @@ PRESETS: dict[str, Preset] = {
             schedule="linspace",
             needs=("target",),
             hole=True,
+            filter="bilinear",
             time_input="abar_bbar",
         ),
         Preset(
@@ -144,7 +147,7 @@ def network_of(preset: Preset, dim: int = 64, dim_mults: tuple[int, ...] = (1, 2
 
 
 def spec_of(preset: Preset) -> ModelSpec:
-    """What a model of this preset is. Residuals within 2, as new models have them; the authors' grid."""
+    """What a model of this preset is. Residuals within 2, as new models have them."""
     schedule: NamedSchedule | TableSchedule = SCHEDULES[preset.schedule].model_copy(update={"sum_scale": preset.sum_scale})
     return ModelSpec.model_validate(
         {
@@ -180,6 +183,7 @@ def to_recipe(preset: Preset, files: dict[str, str], crop: bool = False) -> Reci
             "side": preset.side,
             "fit": "crop" if crop else "resize",
             "window": preset.window,
+            "filter": preset.filter,
             "hole": preset.hole,
             "pairing": preset.pairing,
             "equalize": preset.equalize,

@@ -42,7 +42,9 @@ class FolderData(Frozen):
     target alone trains a generator; given is what is restored; mask lies in [0, 1] and is told to the network. pairing `random`
     draws given and target independently (translation). hole: given is the target with a grey centre (inpainting). side: pixels of
     what the network sees, a `crop` of it or the whole `resize`d. window: (top, left, height, width) cut out first. flip: the chance
-    of mirroring. equalize: flatten the given picture's histogram. val_*: held-out files, or else every tenth group.
+    of mirroring. equalize: flatten the given picture's histogram, as a spec with that preprocessing has it. filter: that resizes;
+    the authors' own loader is bicubic, those that they took over for CelebA and inpainting bilinear. val_*: held-out files, or else
+    every tenth group.
     """
 
     kind: Literal["folder"]
@@ -59,6 +61,7 @@ class FolderData(Frozen):
     hole: bool = False
     flip: float = Field(default=0.5, ge=0, le=1)
     equalize: bool = False
+    filter: Literal["bicubic", "bilinear"] = "bicubic"
 
     def model_post_init(self, _context: object) -> None:
         """Refuse combinations that name no pair."""
@@ -126,8 +129,11 @@ class Recipe(Frozen):
     save_every: int = Field(default=1000, ge=1)
 
     def model_post_init(self, _context: object) -> None:
-        """Refuse a network that cannot serve the spec."""
+        """Refuse a network that cannot serve the spec, and pictures prepared otherwise than the spec says."""
         check_fits(self.network, self.spec)
+        equalizes = "equalize_histogram" in self.spec.preprocessing
+        if isinstance(self.data, FolderData) and self.data.equalize != equalizes:
+            raise ValueError(f"data.equalize is {self.data.equalize}, but the spec's preprocessing is {self.spec.preprocessing}")
 
 
 def load_recipe(path: Path) -> Recipe:

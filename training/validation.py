@@ -48,7 +48,7 @@ class Validation:
         given, target = self.synthetic.given, self.synthetic.target
         figures: dict[str, float] = {}
         if self.spec.start == "image":
-            found = sample_with(network, self.spec, given, self.synthetic.context)
+            found = sample_with(network, self.spec, given, self.synthetic.context, mask=self.synthetic.mask)
             figures["synthetic_psnr"] = psnr(found, target)
         if self.folder:
             figures |= self.measure_folder(network)

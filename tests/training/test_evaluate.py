@@ -10,11 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
+from rddm.image import equalized
 from rddm.spec import ModelSpec
 from training.checkpoint import Checkpoint, save_checkpoint
-from training.evaluate import load_model, main
+from training.evaluate import Example, load_model, main, shrunk
 from training.metrics import imresize, psnr
 from training.network import SmallConfig, make_network
+from training.pairs import resized
 from training.perceptual import ALEXNET, CONVOLUTIONS, LPIPS_HEADS, Lpips
 
 SPEC = ModelSpec(name="tiny", task="restore", licence="test", size_multiple=16, max_steps=100)
@@ -79,6 +81,40 @@ def test_authors_protocol_squashes_to_256_and_shrinks_the_target_as_matlab_does(
     padded = np.pad(picture, ((0, 4), (0, 0), (0, 0)))
     given = np.asarray(Image.fromarray(padded).resize((256, 256), Image.Resampling.BICUBIC))
     assert mean["psnr_rgb"] == pytest.approx(psnr(given, imresize(picture, 256, 256)), abs=0.01)
+
+
+def test_authors_protocol_equalises_before_it_squashes_and_not_again() -> None:
+    dark = np.random.default_rng(2).integers(0, 30, (260, 300, 3)).astype(np.uint8)
+    found = shrunk(Example("a", dark, dark), ("equalize_histogram",))
+    padded = np.pad(dark, ((0, 4), (0, 4), (0, 0)))
+    np.testing.assert_array_equal(found.given, resized(equalized(padded), 256, 256))
+    np.testing.assert_array_equal(found.target, imresize(dark, 256, 256))
+
+
+def test_model_that_equalises_is_given_the_equalised_picture_once(tmp_path: Path) -> None:
+    """The untrained network returns what it is given: that is what the protocol prepared, not an equalised copy of it."""
+    dark = np.random.default_rng(3).integers(0, 30, (256, 256, 3)).astype(np.uint8)
+    for part, picture in (("target", equalized(dark)), ("given", dark)):
+        (tmp_path / part).mkdir()
+        Image.fromarray(picture).save(tmp_path / part / "a.png")
+    model = save_tiny(tmp_path / "model", SPEC.model_copy(update={"preprocessing": ("equalize_histogram",)}))
+    files = ["--target", str(tmp_path / "target"), "--given", str(tmp_path / "given")]
+    assert evaluated(tmp_path, model, *files, "--size", "256", "--steps", "1")["mean"]["psnr_rgb"] == float("inf")
+
+
+def test_lab_error_inside_masks_is_given_over_pictures_and_over_pixels(tmp_path: Path) -> None:
+    """A large shadow that is wrong and a small one that is right: the mean over pixels is nearer the large one."""
+    for part in ("target", "given", "mask"):
+        (tmp_path / part).mkdir()
+    for name, off, columns in (("a", 30, 24), ("b", 0, 8)):
+        target = np.full((32, 32, 3), 120, np.uint8)
+        mask = np.zeros_like(target)
+        mask[:, :columns] = 255
+        for part, picture in (("target", target), ("given", target - np.uint8(off)), ("mask", mask)):
+            Image.fromarray(picture).save(tmp_path / part / f"{name}.png")
+    files = [f"--{part}={tmp_path / part}" for part in ("target", "given", "mask")]
+    summary = evaluated(tmp_path, save_tiny(tmp_path / "model"), *files)
+    assert summary["pooled"]["mae_lab_inside"] == pytest.approx(summary["mean"]["mae_lab_inside"] * 2 * 24 / 32, rel=1e-4)
 
 
 def test_sampling_can_be_exchanged(tmp_path: Path, pictures: dict[str, str]) -> None:
