@@ -173,26 +173,30 @@ def _check_buffers(path: Path, averaged: Mapping[str, Tensor]) -> None:
         raise ValueError(f"{path}: schedule buffers must be of one length T, got {sizes}")
 
 
-def schedule_kind(official: Official) -> str:
-    """`ramp`, `linspace` or `converted`: whose table alphas_cumsum is; raises ValueError if nobody's."""
+def schedule_kind(official: Official) -> str | None:
+    """`ramp`, `linspace` or `converted`: whose table alphas_cumsum is; None for another."""
     table = official.buffers["alphas_cumsum"].double().numpy()
     for kind, named in SCHEDULES.items():
         if np.abs(make_schedule(named, len(table)).alpha_bar - table).max() < 1e-5:
             return kind
-    raise ValueError(f"alphas_cumsum is none of the authors' schedules {sorted(SCHEDULES)}; say which variant made it")
+    return None
 
 
 def detect_variant(official: Official) -> Variant:
     """Which of the authors' experiment folders trained the file.
 
     alpha_res marks E3, one optimiser over all E2; then the schedule: converted is E0, linspace E6. E5 and E4 write the same
-    keys and buffers as E0 and E6: only the caller can tell that a model without condition starts from an image.
+    keys and buffers as E0 and E6: only the caller can tell that a model without condition starts from an image. Raises ValueError
+    for a schedule that none of them ships with.
     """
     if official.alpha_res is not None:
         return "E3"
     if official.one_optimiser:
         return "E2"
-    return "E0" if schedule_kind(official) == "converted" else "E6"
+    kind = schedule_kind(official)
+    if kind is None:
+        raise ValueError(f"alphas_cumsum is none of the authors' schedules {sorted(SCHEDULES)}; say which --variant made it")
+    return "E0" if kind == "converted" else "E6"
 
 
 def network_of(official: Official) -> UNetConfig:

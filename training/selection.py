@@ -20,7 +20,6 @@ from training.restoring import condition_of
 from training.train import MicroBatch, make_optimiser
 
 BAND = 0.01
-SMALLEST_NOISE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,8 @@ class Mixture(nn.Module):
         rest = torch.where(batch.t == self.recipe.spec.timesteps - 1, SMALLEST_DIVISOR, 1 - level.alpha_bar.flatten())
         rest = rest.clamp(min=SMALLEST_DIVISOR).view(-1, 1, 1, 1)
         x_0 = ((x_t - level.alpha_bar * pairs.given - level.beta_bar * out) / rest).clamp(-1, 1)
-        implied_noise = (x_t - pairs.given - (level.alpha_bar - 1) * out) / level.beta_bar.clamp(min=SMALLEST_NOISE)
+        noise = x_t - pairs.given - (level.alpha_bar - 1) * out
+        implied_noise = torch.where(level.beta_bar > 0, noise / level.beta_bar, 0 * noise)  # a linspace schedule has none at t = 0
         of_res = error(alpha * out + (1 - alpha) * (pairs.given - x_0), res)
         of_noise = error(alpha * implied_noise + (1 - alpha) * out, eps)
         return (alpha * of_res + (1 - alpha) * of_noise).squeeze()

@@ -186,3 +186,14 @@ def test_partial_file_names_the_missing_key(tmp_path: Path, capsys: pytest.Captu
 def test_objective_with_other_outputs_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = official(tmp_path / "model-80.pt", unet(("image",), -1), "ramp", one_optimiser=True)
     assert "has 2 outputs, the file's network 1" in complaint([str(path), "--objective", "pred_res_noise"], capsys)
+
+
+def test_another_schedule_is_imported_once_its_variant_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = official(tmp_path / "model-3.pt", unet(("image",), 0), "linspace", one_optimiser=False, sum_scale=0.25)
+    saved = torch.load(path, weights_only=True)
+    saved["ema"]["ema_model.alphas_cumsum"] = torch.linspace(0.001, 1, 1000)
+    torch.save(saved, path)
+    assert "say which --variant made it" in complaint([str(path)], capsys)
+    spec = convert(path, Choices(variant="E6")).spec
+    assert spec.schedule.sum_scale == pytest.approx(0.25, abs=1e-5)
+    assert spec.schedule.alpha_bar[499] == pytest.approx(0.5, abs=1e-3)

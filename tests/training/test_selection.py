@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from rddm.spec import ModelSpec
+from rddm.spec import Curve, ModelSpec, NamedSchedule
 from training.checkpoint import load_checkpoint
 from training.network import SmallConfig, UNetConfig
 from training.recipe import EmaConfig, FolderData, Optimiser, Recipe
@@ -60,6 +60,16 @@ def test_loss_of_the_mixture_is_the_papers() -> None:
         e = (x_t - pairs.given - (a - 1) * out) / b
         expected = 0.5 * ((out + r) / 2 - res).abs().mean() + 0.5 * ((e + out) / 2 - eps).abs().mean()
         assert float(mixture(MicroBatch(pairs, t, eps))) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_mixture_is_finite_where_the_schedule_has_no_noise() -> None:
+    linspace = NamedSchedule(alpha=Curve(name="decreased_linspace"), beta2=Curve(name="increased_linspace"))
+    mixture, own = Mixture(recipe(spec=SPEC.model_copy(update={"schedule": linspace})), CPU), dice(3)
+    for t in (0, 998, 999):
+        loss = mixture(MicroBatch(Constant().draw(1, own), torch.tensor([t]), own.normal(1, 3, 8, 8)))
+        loss.backward()
+        assert bool(torch.isfinite(loss))
+        assert bool(torch.isfinite(mixture.alpha.grad).all())
 
 
 def test_alpha_leaves_the_band_and_decides() -> None:
