@@ -38,17 +38,15 @@ def _normal(timesteps: int, _exponent: float) -> NDArray[Any]:
     return _normalised(np.exp(-(x**2) / 2) / np.float32(np.sqrt(2 * np.pi)))
 
 
-def _average(timesteps: int, _exponent: float) -> NDArray[Any]:
-    return np.full(timesteps, 1 / timesteps)
-
-
-# Each maker gives the T increments of a curve, which sum to 1; the dtype is that of the authors' arithmetic.
+# Each maker gives the T increments of a curve, which sum to 1; the dtype is that of the authors' arithmetic: float64 in their early
+# version, float32 in the later ones, whose ramps are np.linspace(0, 1, T).
 RAMPS: dict[str, Callable[[int, float], NDArray[Any]]] = {
     "increased": _ramp,
     "decreased": lambda timesteps, exponent: np.flip(_ramp(timesteps, exponent)),
     "increased_linspace": _linspace_ramp,
     "decreased_linspace": lambda timesteps, exponent: np.flip(_linspace_ramp(timesteps, exponent)),
-    "average": _average,
+    "average": lambda timesteps, _exponent: np.full(timesteps, 1 / timesteps),
+    "average_linspace": lambda timesteps, _exponent: np.full(timesteps, 1 / timesteps, dtype=np.float32),
     "normal": _normal,
 }
 

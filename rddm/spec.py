@@ -124,6 +124,8 @@ class ModelSpec(Frozen):
                 f"steps must satisfy min <= default <= max <= T, got {self.min_steps}, {self.default_steps}, "
                 f"{self.max_steps}, {self.timesteps}"
             )
+        if self.order != "simultaneous" and self.update != "noise":
+            raise ValueError(f"order {self.order} removes parts in turn, which update {self.update!r} cannot; expected 'noise'")
         if len(set(self.condition)) != len(self.condition):
             raise ValueError(f"condition {self.condition} lists something twice")
         if self.tile % self.size_multiple or self.overlap % self.size_multiple or self.overlap * 2 > self.tile:

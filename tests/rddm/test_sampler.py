@@ -188,3 +188,9 @@ def test_torch_gives_what_numpy_gives(objective: str, method: str, eta: float) -
     assert of_numpy.dtype == np.float32
     assert of_torch.dtype == torch.float32
     np.testing.assert_allclose(of_numpy, of_torch.numpy(), atol=2e-6)
+
+
+@pytest.mark.parametrize("update", ["recomposed", "ancestral"])
+def test_two_passes_refuse_an_update_that_removes_both_at_once(update: str) -> None:
+    with pytest.raises(ValueError, match=f"order noise_first removes parts in turn, which update '{update}' cannot"):
+        ModelSpec(name="a", task="a", licence="a", order="noise_first", update=update)
