@@ -17,7 +17,7 @@ from rich.table import Table
 
 from service import logs
 from service.app import create_app
-from service.client import ClientError
+from service.client import Client, ClientError
 from service.errors import ServiceError
 from service.hands import Hands, Picture, hands
 from service.house import keyring_of
@@ -274,16 +274,31 @@ async def _generate_all(order: GenerateOrder, output: Path, server: str | None, 
 
 
 def models(argv: Sequence[str]) -> int:
-    """List the models: task, steps, sizes, licence, digest."""
+    """List the models: task, steps, sizes, licence, digest; load and unload them on a running gateway."""
     return _verb(_models, argv)
 
 
 def _models(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="rddm models", description="Lists the models that can be used.")
+    parser = argparse.ArgumentParser(
+        prog="rddm models", description="Lists the models that can be used, or loads and unloads one on a running gateway."
+    )
+    parser.add_argument("action", nargs="?", choices=["load", "unload", "reload"], help="what to do with NAME; list all if absent")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="load and reload take its newest version on disk")
     _add_server(parser)
     given = parser.parse_args(argv)
+    if given.action is None:
+        return _show_models(given.server, given.key)
+    if given.name is None:
+        raise Refused(f"{given.action} what? Expected rddm models {given.action} NAME")
+    with Client(given.server or f"http://127.0.0.1:{_settings().port}", api_key=given.key) as client:
+        done = client.unload(given.name) if given.action == "unload" else client.load(given.name)
+    print(f"{done.name}  version {done.version}  {done.digest[:12]}  {'loaded' if done.loaded else 'unloaded'}")
+    return 0
+
+
+def _show_models(server: str | None, key: str | None) -> int:
     table = Table("name", "task", "kind", "version", "steps", "size", "licence", "digest", box=None)
-    for facts in asyncio.run(_list_models(given.server, given.key)):
+    for facts in asyncio.run(_list_models(server, key)):
         steps, size = facts["steps"], facts["size"]["image_size"]
         table.add_row(
             *(facts["name"], facts["task"], facts["kind"], str(facts["version"])),

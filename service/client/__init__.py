@@ -10,7 +10,7 @@ talks     the conversations: generators that know neither network nor clock
 hands     what does their bidding, blocking or awaiting
 """
 
-from service.client.answers import Generated, Job, ModelInfo, Restored, Step
+from service.client.answers import Generated, Job, Loading, ModelInfo, Restored, Step
 from service.client.clients import AsyncClient, Client
 from service.client.errors import ClientError, Locked, Overloaded, Problem, Refused, Unexpected, Unreachable
 
@@ -20,6 +20,7 @@ __all__ = [
     "ClientError",
     "Generated",
     "Job",
+    "Loading",
     "Locked",
     "ModelInfo",
     "Overloaded",

@@ -102,6 +102,16 @@ class ModelInfo:
 
 
 @dataclass(frozen=True)
+class Loading:
+    """What came of loading or unloading a model. loaded: whether it takes orders now."""
+
+    name: str
+    version: int
+    digest: str
+    loaded: bool
+
+
+@dataclass(frozen=True)
 class Job:
     """Work that the server does in its own time. problem: why it failed."""
 
@@ -123,6 +133,10 @@ class Job:
 def to_step(event: Mapping[str, Any]) -> Step:
     preview = base64.b64decode(event["preview"].partition(",")[2])
     return Step(event["step"], event["steps"], preview, event["width"], event["height"], event["elapsed_ms"])
+
+
+def to_loading(body: Mapping[str, Any]) -> Loading:
+    return Loading(**{name: body[name] for name in ("name", "version", "digest", "loaded")})
 
 
 def to_model(body: Mapping[str, Any]) -> ModelInfo:

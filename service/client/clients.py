@@ -5,9 +5,20 @@ from typing import Self, TypeVar, Unpack
 
 import httpx
 
-from service.client.answers import Generated, GenerateOptions, Job, ModelInfo, Restored, RestoreOptions, to_job, to_model
+from service.client.answers import (
+    Generated,
+    GenerateOptions,
+    Job,
+    Loading,
+    ModelInfo,
+    Restored,
+    RestoreOptions,
+    to_job,
+    to_loading,
+    to_model,
+)
 from service.client.hands import AwaitingHands, BlockingHands, drive, drive_async
-from service.client.talks import OnStep, OnStepAsync, Picture, Talk, Talks, job_path, to_body
+from service.client.talks import OnStep, OnStepAsync, Picture, Talk, Talks, admin_path, job_path, to_body
 
 T = TypeVar("T")
 
@@ -96,6 +107,14 @@ class Client:
         """What the server can do."""
         return self._hold(self._talks.read("/models", lambda body: [to_model(model) for model in body["models"]]))
 
+    def load(self, name: str) -> Loading:
+        """Load a model's newest version; the old one serves until the new one has given its golden answer. For administrators."""
+        return self._hold(self._talks.read(admin_path(name, "load"), to_loading, method="POST"))
+
+    def unload(self, name: str) -> Loading:
+        """Take no new work for a model. For administrators."""
+        return self._hold(self._talks.read(admin_path(name, "unload"), to_loading, method="POST"))
+
 
 class AsyncClient:
     """Awaits; otherwise as Client. on_step may be a function or a coroutine function; cancelling the task cancels the work."""
@@ -168,3 +187,11 @@ class AsyncClient:
     async def models(self) -> list[ModelInfo]:
         """What the server can do."""
         return await self._hold(self._talks.read("/models", lambda body: [to_model(model) for model in body["models"]]))
+
+    async def load(self, name: str) -> Loading:
+        """Load a model's newest version; the old one serves until the new one has given its golden answer. For administrators."""
+        return await self._hold(self._talks.read(admin_path(name, "load"), to_loading, method="POST"))
+
+    async def unload(self, name: str) -> Loading:
+        """Take no new work for a model. For administrators."""
+        return await self._hold(self._talks.read(admin_path(name, "unload"), to_loading, method="POST"))

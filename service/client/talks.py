@@ -107,6 +107,10 @@ def job_path(job_id: str) -> str:
     return f"/jobs/{quote(job_id, safe='')}"
 
 
+def admin_path(model: str, verb: str) -> str:
+    return f"/admin/models/{quote(model, safe='')}/{verb}"
+
+
 def to_query(options: Mapping[str, Any]) -> dict[str, str]:
     """As the server reads them: `returns` is `return` there, true and false are lower case, None is left out."""
     said = {"return" if name == "returns" else name: value for name, value in options.items() if value is not None}

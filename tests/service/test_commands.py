@@ -78,6 +78,19 @@ def test_models_are_listed(where: list[str], capsys: Any) -> None:
     assert "32x32" in shown
 
 
+def test_a_running_gateway_loads_and_unloads_models(server: Live, capsys: Any) -> None:
+    address = ["--server", f"http://127.0.0.1:{server.port}"]
+    for action, said in (("reload", "loaded"), ("unload", "unloaded"), ("load", "loaded")):
+        assert commands.models([action, "keeper", *address]) == 0
+        shown = capsys.readouterr().out.split()
+        assert (shown[0], shown[-1]) == ("keeper", said)
+        assert ("keeper" in server.window.models()) is (said == "loaded")
+    assert commands.models(["load", "nothing-like-it", *address]) == 1
+    assert "nothing-like-it" in capsys.readouterr().err
+    assert commands.models(["load", *address]) == 2
+    assert "NAME" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
