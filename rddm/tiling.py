@@ -5,6 +5,7 @@ sampling grid as the whole picture would.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -52,10 +53,11 @@ def padded(length: int, multiple: int) -> int:
     return -(-length // multiple) * multiple
 
 
+@lru_cache(maxsize=64)
 def plan(spec: ModelSpec, height: int, width: int) -> Plan:
     """How a picture of height x width pixels is worked on: as one tile up to whole_max pixels, else as tiles of one size.
 
-    Size alone decides, so the answer never depends on load. Raises ValueError for sides under 1.
+    Size alone decides, so the answer never depends on load, and is kept. Raises ValueError for sides under 1.
     """
     if height < 1 or width < 1:
         raise ValueError(f"a picture of {height} x {width} pixels has no content")

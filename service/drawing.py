@@ -23,12 +23,20 @@ Array = Any
 Image = NDArray[np.float32]
 
 PREVIEW_SIDE = 512
+DEFAULT_SEED = 0
+KEPT_NOISE_PIXELS = 512 * 512  # a larger field is drawn each time
 
 
 @lru_cache(maxsize=32)
 def schedule_of(spec: ModelSpec) -> Schedule:
     """The spec's tables, made once."""
     return make_schedule(spec.schedule, spec.timesteps)
+
+
+@lru_cache(maxsize=8)
+def default_noise(k: int, height: int, width: int) -> Image:
+    """The k-th field of the seed of everyone who names none: kept, as drawing it takes longer than a step. Only to be read."""
+    return philox_noise(DEFAULT_SEED, 3, height, width)(k)
 
 
 def thumbnail(picture: Image) -> Image:
@@ -122,7 +130,9 @@ class Drawing:
 
     def _noise(self) -> "_lru_cache_wrapper[Array]":
         """The k-th field of the picture's own size, grown to the padded size like the picture; only the latest is kept."""
-        draw = philox_noise(self.seed, 3, *self.size)
+        height, width = self.size
+        kept = self.seed == DEFAULT_SEED and height * width <= KEPT_NOISE_PIXELS
+        draw = (lambda k: default_noise(k, height, width)) if kept else philox_noise(self.seed, 3, height, width)
         return lru_cache(maxsize=1)(lambda k: self.arrays.place(pad(draw(k), self.plan.height, self.plan.width)))
 
     def cut(self, tile: Tile) -> tuple[Array, Array | None]:

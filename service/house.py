@@ -226,7 +226,8 @@ async def calibrate(repository: Repository, scheduler: Scheduler) -> None:
 
 
 def _note(metrics: Metrics, call: Call) -> None:
-    metrics.called(call.model, call.rows, call.seconds, call.waited)
+    """After whoever waits for the call has gone on to the next one."""
+    asyncio.get_running_loop().call_soon(metrics.called, call.model, call.rows, call.seconds, call.waited)
 
 
 def _count(window: Repository, event: str) -> float:

@@ -14,6 +14,7 @@ from rddm.schedule import make_schedule
 from rddm.tiling import context, pad, plan
 from service.admission import load_of, megapixel_steps
 from service.arrays import HOST
+from service.drawing import default_noise
 from service.errors import DeadlineExceeded, EngineUnavailable, InvalidValue
 from service.pipeline import TILES_AHEAD, Pipeline, Result, Step, Work
 from service.scheduler import Scheduler
@@ -44,7 +45,7 @@ def untiled(work: Work) -> np.ndarray:
 
 
 def work_of(height: int, width: int, steps: int = 3, **facts) -> Work:
-    return Work(facts.pop("model", model_of()), steps, 7, "request", "caller", picture(height, width), **facts)
+    return Work(facts.pop("model", model_of()), steps, facts.pop("seed", 7), "request", "caller", picture(height, width), **facts)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -126,9 +127,9 @@ async def test_work_that_the_model_cannot_do_is_refused_by_name(work: Work, says
 
 
 async def test_a_passed_deadline_ends_the_work_at_its_next_step() -> None:
-    engine = FakeEngine(fixed=0.03)
+    engine = FakeEngine(fixed=0.3)
     with pytest.raises(DeadlineExceeded, match=r"before step [23] of 3"):
-        await Pipeline(engine).run(work_of(48, 48, deadline=time.monotonic() + 0.02))
+        await Pipeline(engine).run(work_of(48, 48, deadline=time.monotonic() + 0.25))
     assert len(engine.calls) < 3
 
 
@@ -136,7 +137,8 @@ async def test_a_passed_deadline_ends_the_work_at_its_next_step() -> None:
 async def test_cancelling_ends_every_call(size: tuple[int, int]) -> None:
     engine = FakeEngine(fixed=10.0)
     task = asyncio.create_task(Pipeline(engine).run(work_of(*size)))
-    await asyncio.sleep(0.1)
+    while not engine.calls:
+        await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -180,3 +182,14 @@ async def test_a_large_picture_costs_few_whole_size_arrays() -> None:
         gc.enable()
     tiles_ahead, band = TILES_AHEAD * 9 * 64 * 64 * 4, 3 * HOST.band_pixels * 4
     assert peak < 3.1 * work.x_in.nbytes + tiles_ahead + 8 * band  # x_t, the blended outputs, x_0
+
+
+async def test_the_noise_of_the_default_seed_is_drawn_once_and_never_changed() -> None:
+    default_noise.cache_clear()
+    first = (await Pipeline(FakeEngine()).run(work_of(24, 40, seed=0))).x_0
+    again = (await Pipeline(FakeEngine()).run(work_of(24, 40, seed=0))).x_0
+    assert default_noise.cache_info().misses == 1
+    assert np.array_equal(default_noise(0, 24, 40), philox_noise(0, 3, 24, 40)(0))
+    assert np.array_equal(first, again)
+    await Pipeline(FakeEngine()).run(work_of(24, 40, seed=1))
+    assert default_noise.cache_info().currsize == 1
