@@ -292,19 +292,19 @@ def _models(argv: Sequence[str]) -> int:
         raise Refused(f"{given.action} what? Expected rddm models {given.action} NAME")
     with Client(given.server or f"http://127.0.0.1:{_settings().port}", api_key=given.key) as client:
         done = client.unload(given.name) if given.action == "unload" else client.load(given.name)
-    print(f"{done.name}  version {done.version}  {done.digest[:12]}  {'loaded' if done.loaded else 'unloaded'}")
+    print(f"{done.name}  version {done.version}  {done.digest[:8]}  {'loaded' if done.loaded else 'unloaded'}")
     return 0
 
 
 def _show_models(server: str | None, key: str | None) -> int:
-    table = Table("name", "task", "kind", "version", "steps", "size", "licence", "digest", box=None)
+    table = Table("name", "task", "kind", "version", "steps", "size", "licence", "digest", box=None, pad_edge=False)
     for facts in asyncio.run(_list_models(server, key)):
         steps, size = facts["steps"], facts["size"]["image_size"]
         table.add_row(
             *(facts["name"], facts["task"], facts["kind"], str(facts["version"])),
             f"{steps['default']} ({steps['min']}..{steps['max']})",
             f"{size[1]}x{size[0]}" if size else "any",
-            *(facts["licence"], facts["digest"][:12]),
+            *(facts["licence"], facts["digest"][:8]),
         )
     Console().print(table)
     return 0

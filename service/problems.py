@@ -2,20 +2,21 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
-from starlette.routing import Match
+from starlette.routing import BaseRoute, Match, Mount
 
 from service.errors import InvalidValue, ServiceError
 
 MEDIA_TYPE = "application/problem+json"
 SHOWN_CHARACTERS = 60
 OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
+FILES = {"GET", "HEAD"}  # methods of the page's files
 HTTP_SLUGS = {404: "no-such-page", 405: "method-not-allowed"}
 log = logging.getLogger("rddm.problems")
 
@@ -109,11 +110,19 @@ def _of_http(request: Request, error: Exception) -> Problem:
 def _allowed(request: Request) -> list[str]:
     """Every method that the address answers; the router names those of its first route only."""
     methods: set[str] = set()
-    for route in request.app.routes:
-        match, _ = route.matches({**request.scope, "method": "GET"})
+    outside = request.scope.get("app_root_path", request.scope.get("root_path", ""))  # not the place where the page's files are
+    for route in _routes(request.app.routes):
+        match, _ = route.matches({**request.scope, "method": "GET", "root_path": outside})
         if match != Match.NONE:
-            methods |= getattr(route, "methods", None) or set()
+            methods |= FILES if isinstance(route, Mount) else getattr(route, "methods", None) or set()
     return sorted(methods)
+
+
+def _routes(found: Iterable[BaseRoute]) -> Iterator[BaseRoute]:
+    """All routes; FastAPI keeps those of an included router within one."""
+    for route in found:
+        router = getattr(route, "original_router", None)
+        yield from [route] if router is None else _routes(router.routes)
 
 
 def _of_anything(request: Request, error: Exception) -> Problem:

@@ -171,3 +171,20 @@ async def test_the_document_shows_requests_that_work(gateway: Gateway) -> None:
     assert Image.open(BytesIO(base64.b64decode(answer.json()["image"]))).size == (16, 16)
     assert json.dumps(document).count("urn:rddm:problem") >= 1
     assert (await gateway.client.get("/docs")).headers["location"] == "static/reference.html"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/restore", "POST"),
+        ("POST", "/models", "GET"),
+        ("PUT", "/jobs/1", "DELETE, GET"),
+        ("GET", "/v1/images/edits", "POST"),
+        ("POST", "/static/app.js", "GET, HEAD"),
+        ("DELETE", "/", "GET"),
+    ],
+)
+async def test_another_method_is_told_which_there_are(gateway: Gateway, method: str, path: str, allowed: str) -> None:
+    answer = await gateway.client.request(method, path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+    assert answer.json()["detail"] == f"{method} is not answered here; expected {allowed}"
