@@ -8,6 +8,7 @@ import argparse
 import hashlib
 import pickle
 import re
+import struct
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -47,6 +48,10 @@ BUFFERS = (
     "posterior_variance",
     "posterior_log_variance_clipped",
 )
+# What torch.load raises for bytes that are no checkpoint, depending on where they break off or stray.
+UNREADABLE = (
+    pickle.UnpicklingError, struct.error, EOFError, OSError, RuntimeError, ValueError, LookupError, AssertionError, TypeError,
+)  # fmt: skip
 LICENCE = "none stated by the authors of the weights"
 FOLDERS = {
     "E0": "partially path-independent generation",
@@ -143,11 +148,15 @@ def read_official(path: Path) -> Official:
         raise FileNotFoundError(f"{path} does not exist")
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"{path} is no readable torch checkpoint (cut short, or more than tensors inside): {error}") from error
     if not isinstance(saved, dict) or "ema" not in saved:
         found = sorted(map(str, saved))[:8] if isinstance(saved, dict) else type(saved).__name__
         raise ValueError(f"{path} is no official checkpoint: expected the keys step, model, opt or opt0, ema, scaler; got {found}")
+    if not isinstance(saved["ema"], Mapping) or not all(isinstance(value, Tensor) for value in saved["ema"].values()):
+        raise ValueError(
+            f"{path} is no official checkpoint: its `ema` should hold named tensors, got {type(saved['ema']).__name__}"
+        )
     averaged = _part(saved["ema"], "ema_model.")
     _check_buffers(path, averaged)
     alpha_res = averaged.get("alpha_res")
@@ -158,6 +167,10 @@ def read_official(path: Path) -> Official:
         one_optimiser="opt" in saved,
         alpha_res=None if alpha_res is None else float(alpha_res),
     )
+
+
+def _named_tensors(found: object) -> bool:
+    return isinstance(found, Mapping) and all(isinstance(key, str) and isinstance(found[key], Tensor) for key in found)
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

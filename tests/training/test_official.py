@@ -197,3 +197,24 @@ def test_another_schedule_is_imported_once_its_variant_is_told(tmp_path: Path, c
     spec = convert(path, Choices(variant="E6")).spec
     assert spec.schedule.sum_scale == pytest.approx(0.25, abs=1e-5)
     assert spec.schedule.alpha_bar[499] == pytest.approx(0.5, abs=1e-3)
+
+
+@pytest.mark.parametrize("ema", [None, [1], {"ema_model.alphas": 3}, {1: torch.ones(1)}])
+def test_average_that_is_no_named_tensors_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], ema: object) -> None:
+    torch.save({"step": 1, "ema": ema}, tmp_path / "model-1.pt")
+    assert "`ema` should hold named tensors" in complaint([str(tmp_path / "model-1.pt")], capsys)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("zipped", [True, False])
+def test_damaged_file_is_refused_wherever_it_is_damaged(tmp_path: Path, zipped: bool) -> None:
+    path = tmp_path / "model-1.pt"
+    torch.save({"step": 1, "ema": {"a": torch.ones(2)}}, path, _use_new_zipfile_serialization=zipped)
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(200):
+        damaged = bytearray(whole[: rng.integers(1, len(whole) + 1)])
+        for place in rng.integers(0, len(damaged), 3):
+            damaged[place] = rng.integers(256)
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"model-1\.pt"):
+            convert(path, Choices())
