@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--model", default="lowlight", help="the restorer to measure with (lowlight)")
     parser.add_argument("--generator", help="the generator to measure with (the first one in the repository)")
     parser.add_argument("--rounds", type=int, default=7, help="how often each contender is asked (7)")
+    parser.add_argument("--own-seeds", action="store_true", help="a seed for each request instead of the default one for all")
     parser.add_argument("--no-peers", action="store_true", help="only the bare loop and the gateway")
     parser.add_argument("--pictures", type=Path, nargs="*", default=[], metavar="FILE", help="more pictures to look for seams in")
     parser.add_argument("-o", "--output", type=Path, default=Path("benchmarks/results"), metavar="FOLDER")
@@ -69,7 +70,7 @@ def reports(options: argparse.Namespace, spec: ModelSpec, wanted: Sequence[str],
     served = [name for name in wanted if name in SCENARIOS]
     if served:
         with tempfile.TemporaryDirectory() as folder:
-            bench = prepared(Path(folder), spec, options.rounds, tick)
+            bench = replace(prepared(Path(folder), spec, options.rounds, tick), own_seeds=options.own_seeds)
             with started(options.model_repository, options.model, peers=not options.no_peers) as field:
                 for name in served:
                     yield name, SCENARIOS[name](field, bench)

@@ -12,11 +12,14 @@ import sys
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import httpx
+import numpy as np
+from PIL import Image
 
 One = Callable[[int, float | None], Coroutine[Any, Any, None]]
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -28,7 +31,8 @@ Style = Literal["gateway", "form", "json", "generate"]
 class Order:
     """count requests with a picture file by so many callers at once, or, with `rate`, one after the other so many a second.
 
-    steps are taken in turn; seeds from `seed` on, so that no answer is a kept one. style: how the server wants it.
+    steps are taken in turn. No request is like another, so that no answer is a kept one: with `own_seeds` each has a seed of its
+    own, from `first` on, else the picture is another one, whose first pixel is the request's number. style: how the server wants it.
     """
 
     url: str
@@ -38,7 +42,8 @@ class Order:
     callers: int = 1
     rate: float | None = None
     file: str | None = None
-    seed: int = 0
+    first: int = 0
+    own_seeds: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,11 @@ class Told:
 
 def request_of(order: Order, body: bytes, index: int) -> httpx.Request:
     """The index-th request, as the server's style wants it."""
-    facts = {"steps": order.steps[index % len(order.steps)], "seed": order.seed + index}
+    facts = {"steps": order.steps[index % len(order.steps)]}
+    if order.own_seeds or not body:
+        facts["seed"] = order.first + index
+    else:
+        body = renumbered(body, order.first + index)
     if order.style == "form":
         return httpx.Request("POST", f"{order.url}/restore", params=facts, files={"image": ("a.png", body, "image/png")})
     if order.style == "json":
@@ -61,6 +70,15 @@ def request_of(order: Order, body: bytes, index: int) -> httpx.Request:
     if order.style == "generate":
         return httpx.Request("POST", f"{order.url}/generate", params=facts)
     return httpx.Request("POST", f"{order.url}/restore", params=facts, content=body, headers={"Content-Type": "image/png"})
+
+
+def renumbered(picture: bytes, number: int) -> bytes:
+    """The picture as a PNG file whose first pixel holds the number's last 24 bits."""
+    pixels = np.array(Image.open(BytesIO(picture)).convert("RGB"))
+    pixels[0, 0] = tuple(number.to_bytes(8, "big")[-3:])
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", compress_level=1)
+    return file.getvalue()
 
 
 def on_wire(request: httpx.Request) -> bytes:

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -38,13 +38,17 @@ class Burst:
 
 @dataclass(frozen=True)
 class Wish:
-    """What is asked of a contender: count pictures, of a file or generated, by so many callers or at a rate."""
+    """What is asked of a contender: count pictures, of a file or generated, by so many callers or at a rate.
+
+    own_seeds: each request has a seed of its own; else all have the default one, and pictures differ.
+    """
 
     count: int
     steps: tuple[int, ...]
     callers: int = 1
     rate: float | None = None
     file: Path | None = None
+    own_seeds: bool = False
 
 
 class Contender(Protocol):
@@ -100,15 +104,13 @@ class Bare:
     cores: int
     batch: int = 1
     name: str = "bare loop"
-    seed: int = 0
 
     def run(self, wish: Wish) -> Burst:
-        """Rates do not apply to it."""
+        """Rates do not apply to it, and it keeps nothing that a repeated request could find."""
         batch = min(self.batch, wish.callers)
         order = loop.Order(
-            wish.count, list(wish.steps), min(self.cores, wish.callers), batch, str(wish.file) if wish.file else None, self.seed
+            wish.count, list(wish.steps), min(self.cores, wish.callers), batch, str(wish.file) if wish.file else None
         )
-        self.seed += wish.count
         told = loop.Told(**self.lines.ask(**vars(order)))
         return Burst(wish.count, told.seconds, told.cpu, 0.0, [seconds for seconds in told.latencies for _ in range(batch)])
 
@@ -122,10 +124,10 @@ class Served:
     url: str
     process: psutil.Process
     lines: Lines
-    seed: int = field(default=0)
+    first: int = 0
 
     def run(self, wish: Wish) -> Burst:
-        """Seeds never repeat, so no kept result answers."""
+        """No request repeats an earlier one, so no kept result answers."""
         order = callers.Order(
             self.url,
             self.style if wish.file else "generate",
@@ -134,9 +136,10 @@ class Served:
             wish.callers,
             wish.rate,
             str(wish.file) if wish.file else None,
-            self.seed,
+            self.first,
+            wish.own_seeds,
         )
-        self.seed += wish.count
+        self.first += wish.count
         before = cpu_of(self.process)
         told = callers.Told(**self.lines.ask(**vars(order)))
         cpu = cpu_of(self.process) - before

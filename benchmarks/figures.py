@@ -70,9 +70,10 @@ def _sizes(axes: Axes, report: Report) -> None:
 
 def _load(axes: Axes, report: Report) -> None:
     for name, runs in report["runs"].items():
-        axes.plot([run["share"] for run in runs], [run["p95_over_lone"] for run in runs], marker="o", label=name)
-    axes.set_xlabel("offered load, of the bare loop's throughput")
-    axes.set_ylabel("p95 over the lone median")
+        axes.plot([run["rate"] for run in runs], [run["p95_ms"] for run in runs], marker="o", label=name)
+    axes.axvline(report["bare_per_second"], color="#888", linestyle="--", label="the bare loop's throughput")
+    axes.set_xlabel("pictures offered a second, arriving evenly")
+    axes.set_ylabel("p95 in ms")
     axes.set_yscale("log")
     axes.legend()
 

@@ -14,12 +14,15 @@ from benchmarks.contenders import Bare, Burst, Contender, Field, Served, Wish
 CORES = len(os.sched_getaffinity(0))
 BATCHES = (1, 2, 4, 8)
 BROKEN = 5.0  # times the lone median: the p95 over which a service counts as overrun
+SHARES = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 1.0, 1.1)
+LOAD_SECONDS = 5.0  # of each share
+MOST_BROKEN = 2  # shares at which a server breaks before it is asked no more
 Report = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What all scenarios share. tick is called after each burst with what was run."""
+    """What all scenarios share. tick is called after each burst with what was run. own_seeds: see Wish."""
 
     small: Path
     large: Path
@@ -27,6 +30,11 @@ class Bench:
     most_steps: int
     rounds: int
     tick: Callable[[str], None]
+    own_seeds: bool = False
+
+    def wish(self, count: int, callers: int = 1, *, steps: tuple[int, ...] | None = None, rate: float | None = None) -> Wish:
+        """So many small pictures, in the default number of steps unless others are named."""
+        return Wish(count, steps or (self.steps,), callers, rate, self.small, self.own_seeds)
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -73,7 +81,7 @@ def compared(bursts: dict[str, list[Burst]], measure: Callable[[Burst], float], 
 
 def one_caller(field: Field, bench: Bench) -> Report:
     """256x256, default steps, one caller: seconds and CPU seconds relative to the bare loop."""
-    bursts = in_turns(bench, field.all, Wish(12, (bench.steps,), 1, file=bench.small))
+    bursts = in_turns(bench, field.all, bench.wish(12))
     return {
         "contenders": {name: summary(found) for name, found in bursts.items()},
         "wall_over_bare": compared(bursts, lambda burst: statistics.median(burst.latencies)),
@@ -84,7 +92,7 @@ def one_caller(field: Field, bench: Bench) -> Report:
 
 def many_callers(field: Field, bench: Bench) -> Report:
     """256x256, default steps, 16 callers: pictures a second relative to the bare loop at its best batch size."""
-    wish = Wish(48, (bench.steps,), 16, file=bench.small)
+    wish = bench.wish(48, 16)
     batches = {}
     for batch in BATCHES:
         field.bare.batch = batch
@@ -105,7 +113,7 @@ def many_callers(field: Field, bench: Bench) -> Report:
 def mixed_steps(field: Field, bench: Bench) -> Report:
     """16 callers who ask for different numbers of steps: nobody's batch is the other's."""
     steps = tuple(sorted({min(asked, bench.most_steps) for asked in (2, 5, 10)}))
-    bursts = in_turns(bench, field.all, Wish(48, steps, 16, file=bench.small))
+    bursts = in_turns(bench, field.all, bench.wish(48, 16, steps=steps))
     return {
         "steps": steps,
         "contenders": {name: summary(found) for name, found in bursts.items()},
@@ -115,7 +123,7 @@ def mixed_steps(field: Field, bench: Bench) -> Report:
 
 def mixed_sizes(field: Field, bench: Bench) -> Report:
     """One caller's 256x256 pictures alone and while the gateway restores a 3840x2160 one for another caller."""
-    wish, large = Wish(16, (bench.steps,), 1, file=bench.small), Wish(1, (bench.steps,), 1, file=bench.large)
+    wish, large = bench.wish(16), Wish(1, (bench.steps,), 1, file=bench.large)
     beside_of = replace_lines(field.gateway, field)
     alone, beside, seconds = [], [], []
     with ThreadPoolExecutor(1) as background:
@@ -140,28 +148,38 @@ def mixed_sizes(field: Field, bench: Bench) -> Report:
 
 
 def replace_lines(served: Served, field: Field) -> Served:
-    """The same server asked by the second group of callers, with seeds of its own."""
-    return Served(served.name, served.style, served.url, served.process, field.beside, seed=2**40)
+    """The same server asked by the second group of callers, with pictures of its own."""
+    return Served(served.name, served.style, served.url, served.process, field.beside, first=2**23)
 
 
 def offered_load(field: Field, bench: Bench) -> Report:
     """Requests that arrive evenly, more and more a second, until the p95 breaks: the share of the bare loop's throughput served."""
-    full = Wish(32, (bench.steps,), 16, file=bench.small)
-    bare = statistics.median(field.bare.run(full).per_second(CORES) for _ in range(3))
-    found: dict[str, list[Report]] = {}
-    for served in [field.gateway, *field.peers]:
-        lone = statistics.median(served.run(Wish(8, (bench.steps,), 1, file=bench.small)).latencies)
-        found[served.name] = []
-        for share in (0.3, 0.5, 0.7, 0.8, 0.9, 1.0, 1.1):
-            rate = share * bare
-            burst = served.run(Wish(max(12, int(rate * 8)), (bench.steps,), 1, rate, bench.small))
-            p95 = percentile(burst.latencies, 0.95)
-            found[served.name].append({"share": share, "rate": rate, "p95_over_lone": p95 / lone, "refused": burst.refused})
-            bench.tick(f"{served.name} at {share:.0%}")
-            if p95 > 2 * BROKEN * lone:
-                break
-    held = {name: max((x["share"] for x in runs if x["p95_over_lone"] <= BROKEN), default=0.0) for name, runs in found.items()}
-    return {"bare_per_second": bare, "runs": found, "share_held": held}
+    bare = statistics.median(field.bare.run(bench.wish(32, 16)).per_second(CORES) for _ in range(3))
+    servers = [field.gateway, *field.peers]
+    lone = {served.name: statistics.median(served.run(bench.wish(12)).latencies) for served in servers}
+    runs: dict[str, list[Report]] = {served.name: [] for served in servers}
+    for turn, share in enumerate(SHARES):
+        for served in [*servers[turn % len(servers) :], *servers[: turn % len(servers)]]:
+            if sum(run["broken"] for run in runs[served.name]) < MOST_BROKEN:
+                runs[served.name].append(loaded(served, bench, share, share * bare, lone[served.name]))
+                bench.tick(f"{served.name} at {share:.0%}")
+    held = {name: max((run["share"] for run in found if not run["broken"]), default=0.0) for name, found in runs.items()}
+    return {"bare_per_second": bare, "broken_at": BROKEN, "runs": runs, "share_held": held}
+
+
+def loaded(served: Served, bench: Bench, share: float, rate: float, lone: float) -> Report:
+    """One server at so many pictures a second; lone: its median seconds for one caller."""
+    burst = served.run(bench.wish(max(20, round(rate * LOAD_SECONDS)), rate=rate))
+    p95 = percentile(burst.latencies, 0.95)
+    return {
+        "share": share,
+        "rate": rate,
+        "median_ms": 1000 * percentile(burst.latencies, 0.5),
+        "p95_ms": 1000 * p95,
+        "p95_over_lone": p95 / lone,
+        "refused": burst.refused,
+        "broken": burst.refused > 0 or not p95 <= BROKEN * lone,
+    }
 
 
 SCENARIOS: dict[str, Callable[[Field, Bench], Report]] = {

@@ -1,5 +1,6 @@
 """The process: uvicorn around the gateway. On SIGTERM what runs is finished and new work is answered 503; a second one ends it."""
 
+import gc
 import signal
 import socket
 import time
@@ -45,6 +46,7 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """uvicorn's startup, and a line for whoever sits before the terminal."""
         await super().startup(sockets)
+        gc.freeze()  # what is there now stays: no collection need look at it, nor any request wait for that
         if self.started and self._house is not None:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             models = ", ".join(sorted(self._house.repository.models())) or "none yet"

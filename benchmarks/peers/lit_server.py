@@ -22,7 +22,7 @@ WAIT = 0.005
 
 
 class Restorer(litserve.LitAPI):
-    """JSON in (`image` in base64, `steps`, `seed`), JSON out."""
+    """JSON in (`image` in base64, `steps`, perhaps `seed`), JSON out."""
 
     def __init__(self, folder: str, name: str, largest: int) -> None:
         super().__init__(max_batch_size=largest, batch_timeout=WAIT)
@@ -35,7 +35,7 @@ class Restorer(litserve.LitAPI):
     def decode_request(self, request: Request, **_: Any) -> Wish:  # type: ignore[override]
         """One request; LitServe wants this annotation and gives the parsed body."""
         body: Any = request
-        return base64.b64decode(body["image"]), int(body["steps"]), int(body["seed"])
+        return base64.b64decode(body["image"]), int(body["steps"]), int(body.get("seed", 0))
 
     def batch(self, inputs: list[Wish]) -> list[Wish]:
         """Nothing to stack: sizes may differ."""
