@@ -63,10 +63,11 @@ def key_of(work: Work) -> str:
 
 @dataclass(eq=False)
 class Flight:
-    """Work that runs now, who waits for it, and who hears of its steps."""
+    """Work that runs now, who waits for it, and who hears of its steps; who comes late hears of the latest at once."""
 
     task: "asyncio.Task[Result]"
     waiting: int = 0
+    latest: Step | None = None
     listeners: list[Listener] = field(default_factory=list)
 
 
@@ -104,6 +105,7 @@ class Results:
         listeners: list[Listener] = []
 
         def tell(step: Step) -> None:
+            flight.latest = step
             for listener in listeners:
                 listener(step)
 
@@ -134,6 +136,8 @@ class Results:
         flight.waiting += 1
         if on_step is not None:
             flight.listeners.append(on_step)
+            if flight.latest is not None:
+                on_step(flight.latest)
         try:
             async with asyncio.timeout_at(_loop_time(work.deadline)):
                 return await asyncio.shield(flight.task)

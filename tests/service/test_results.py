@@ -125,6 +125,21 @@ async def test_everyone_who_listens_hears_of_each_step() -> None:
     assert [[step.step for step in steps] for steps in told] == [[1, 2, 3], [1, 2, 3]]
 
 
+async def test_who_joins_late_hears_of_the_latest_step_at_once() -> None:
+    results = results_of(FakeEngine(0.02))
+    late: list[int] = []
+    joined: list[asyncio.Task[Result]] = []
+
+    def listen(step: Step) -> None:
+        if step.step == 2:
+            joined.append(asyncio.create_task(results.run(work_of(), lambda step: late.append(step.step))))
+
+    await results.run(work_of(), listen)
+    await asyncio.gather(*joined)
+    assert late == [2, 3]
+    assert results.shared == 1
+
+
 async def test_kept_results_stay_within_their_bytes() -> None:
     size = 3 * 64 * 64 * 4
     results = results_of(FakeEngine(), limit_bytes=int(2.5 * size))
