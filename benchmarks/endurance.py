@@ -4,7 +4,8 @@ python -m benchmarks.endurance [--requests 10000] [--triton [--servers 1] [--kil
 
 Every request must be answered as it should be (`benchmarks.mixture` judges): none lost, none hung; the same request always with the
 same bytes; 5xx only with a problem body, and only while no engine lives. Memory of the gateway and its picture processes is read
-all along: over the second half it may not grow by 1 % of its mean. In the end nothing is left in work, and SIGTERM ends it.
+after every ROUND requests, when nothing is in work: over the second half it may not grow by 1 % of its mean. In the end nothing is
+left in work, and SIGTERM ends it.
 """
 
 import argparse
@@ -35,10 +36,10 @@ from service.settings import shipped_repository
 
 CALLERS = 16
 HUNG_SECONDS, READY_SECONDS, SETTLE_SECONDS = 90.0, 300.0, 10.0
-NOTICE_SECONDS = 5.0  # in which a gateway notices that a server is there again, and proves it
+NOTICE_SECONDS = 10.0  # in which a gateway notices that a server is there again, and proves it
 LONGEST_WAIT = 2.0  # of a caller who was told to come again
 BEAT_SECONDS, PAUSE_SECONDS = 0.5, 5.0
-MEMORY_EVERY = 50
+ROUND, REST_SECONDS = 250, 1.0
 MOST_GROWTH = 1.0
 GAUGES = ("rddm_pending_megapixel_steps", "rddm_waiting_tiles", "rddm_running_batches", "rddm_working_requests")
 MIB = 1 << 20
@@ -48,7 +49,7 @@ MIB = 1 << 20
 class Tally:
     """What came of the requests.
 
-    memory: (requests so far, MiB of the gateway, MiB of its picture processes); seconds: (requests so far, seconds of this one);
+    memory: (requests so far, MiB of the gateway, of its picture processes) at rest; seconds: (requests so far, of this one);
     down: from when to when no engine lived, pauses: this whole run stood still, on the clock of time.perf_counter; faults: what was
     wrong, in words.
     """
@@ -251,25 +252,27 @@ async def settle(client: httpx.AsyncClient, process: subprocess.Popen[bytes], ta
 async def endure(repository: Path, requests: int, servers: Sequence[Server], kill_every: int, progress: Progress) -> Tally:
     """All requests, CALLERS at once; with Triton servers one is killed and started again every kill_every of them."""
     [port], tally = free_ports(1), Tally()
-    bar, numbers, fleet = progress.add_task("requests", total=requests), iter(range(requests)), Fleet(servers, tally)
+    bar, fleet = progress.add_task("requests", total=requests), Fleet(servers, tally)
     limits = httpx.Limits(max_connections=4 * CALLERS, max_keepalive_connections=CALLERS)
     with gateway(repository, port, servers) as process:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=2 * HUNG_SECONDS, limits=limits) as client:
             await ready(client, process)
             mixture = Mixture(client)
 
-            async def caller() -> None:
+            async def caller(numbers: Iterator[int]) -> None:
                 for number in numbers:
                     await asyncio.sleep(await ask(mixture, number, tally))
                     progress.advance(bar)
-                    if number % MEMORY_EVERY == 0:
-                        tally.memory.append((tally.done, *resident(process.pid)))
                     if servers and number % kill_every == kill_every // 2:
                         strikes.create_task(fleet.strike(number))
 
             watch = asyncio.create_task(watch_pauses(tally))
             async with asyncio.TaskGroup() as strikes:
-                await asyncio.gather(*(caller() for _ in range(CALLERS)))
+                for first in range(0, requests, ROUND):
+                    numbers = iter(range(first, min(first + ROUND, requests)))
+                    await asyncio.gather(*(caller(numbers) for _ in range(CALLERS)))
+                    await asyncio.sleep(REST_SECONDS)
+                    tally.memory.append((tally.done, *resident(process.pid)))
             watch.cancel()
             await settle(client, process, tally)
     return tally
@@ -309,6 +312,7 @@ def arguments() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run, print the figures, and fail where a promise was broken."""
     given = arguments().parse_args(argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that whatever was started is ended
     begun = time.perf_counter()
     with contextlib.ExitStack() as stack:
         progress = stack.enter_context(Progress())

@@ -153,8 +153,9 @@ class Mixture:
         name, data = told[-1]
         if name == "error":
             return problem_told("events", data)
-        if [name for name, _ in told[:-1]] != ["step"] * int(data["steps"]):
-            return Outcome("events", 200, f"events: {len(told) - 1} steps were told of {data['steps']}")
+        steps = [event["step"] for name, event in told[:-1] if name == "step"]
+        if not steps or steps != list(range(steps[0], data["steps"] + 1)):  # who shares work that has begun hears of the rest
+            return Outcome("events", 200, f"events: {steps} were told of {data['steps']} steps")
         return wish.outcome("events", base64.b64decode(data["image"]))
 
     async def job(self, draw: random.Random) -> Outcome:
