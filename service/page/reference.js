@@ -80,8 +80,12 @@ function operation({ method, path, details }) {
   ], { id: anchor(method, path) });
 }
 
+// A long path breaks after a slash, not within a word.
+const breakable = (path) => path.split(/(?<=\/)/).flatMap((part, at) => (at ? [element("wbr"), part] : [part]));
+
 function link({ method, path }) {
-  return element("li", element("a", [element("span", method, { class: `method ${method.toLowerCase()}` }), path], { href: `#${anchor(method, path)}` }));
+  const words = [element("span", method, { class: `method ${method.toLowerCase()}` }), element("span", breakable(path))];
+  return element("li", element("a", words, { href: `#${anchor(method, path)}` }));
 }
 
 function operationsOf(paths) {

@@ -39,7 +39,12 @@ class Haste:
 
 async def haste_of(
     prefer: Annotated[str, Header(description="respond-async makes a job of it", max_length=200)] = "",
-    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255, pattern=r"^[!-~ ]+$")] = None,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            min_length=1, max_length=255, pattern=r"^[!-~ ]+$", description="sent again with the same request, it is the same job"
+        ),
+    ] = None,
 ) -> Haste:
     """A coroutine, so that no thread is spent on it."""
     return Haste(prefer, idempotency_key)

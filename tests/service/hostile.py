@@ -126,5 +126,5 @@ OTHER_KINDS = {
     "GIF": b"GIF89a" + b"\0" * 64,
     "BMP": b"BM" + b"\0" * 64,
     "PDF": b"%PDF-1.7\n" + b"\0" * 64,
-    "BigTIFF": b"II+\0" + b"\0" * 64,
+    "BigTIFF in the order that next to nothing writes": b"MM\0+" + b"\0" * 64,
 }

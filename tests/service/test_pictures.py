@@ -18,6 +18,7 @@ from service.pictures.kinds import KINDS
 from service.pictures.picture import UPRIGHT, Keepsake, as_stored, upright
 from service.workshop import Workshop
 from tests.service.conftest import Gateway, file_of, pixels_of, running, settings_for
+from tests.service.hostile import OTHER_KINDS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 KEEP = "/restore?task=keeper"
@@ -344,6 +345,24 @@ async def test_sixteen_bits_keep_profile_orientation_and_dpi(gateway: Gateway) -
     assert told.info["dpi"] == pytest.approx((300, 300), abs=0.1)
     tiff = tifffile.TiffFile(BytesIO(await kept(gateway, sent, "&format=tiff"))).pages[0]
     assert (tiff.tags["Orientation"].value, tiff.tags["Artist"].value, tiff.iccprofile) == (8, "somebody", icc)
+
+
+@pytest.mark.parametrize(
+    ("kind", "named"),
+    [
+        ("HEIC", "a HEIC picture"),
+        ("SVG", "an SVG drawing"),
+        ("GIF", "a GIF picture"),
+        ("PSD", "a Photoshop file"),
+        ("EPS", "a PostScript file"),
+        ("FITS", "a FITS file"),
+        ("JPEG 2000", "a JPEG 2000 picture"),
+    ],
+)
+async def test_a_kind_that_is_not_read_is_called_by_its_name(gateway: Gateway, kind: str, named: str) -> None:
+    answer = await gateway.client.post(KEEP, content=OTHER_KINDS[kind])
+    assert answer.status_code == 415
+    assert answer.json()["detail"] == f"{named} is not read here; expected PNG, JPEG, WebP, AVIF or TIFF"
 
 
 async def test_sixteen_bits_become_eight_where_the_format_has_no_more(gateway: Gateway) -> None:
