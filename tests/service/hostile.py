@@ -6,6 +6,7 @@ from io import BytesIO
 
 import numpy as np
 from PIL import Image
+from PIL.ExifTags import Base
 from PIL.PngImagePlugin import PngInfo
 
 from tests.service.conftest import file_of, pixels_of
@@ -72,6 +73,22 @@ def grey_tiff(width: int, height: int, next_directory: int = 0) -> bytes:
     return tiff(entries, next_directory)
 
 
+def ring_of_tiff() -> bytes:
+    """Two directories that follow one another for ever."""
+    first = grey_tiff(8, 8)
+    second = len(first)
+    pointer = first.index(b"\x40" * 64) - 4  # the first directory's end
+    first = first[:pointer] + struct.pack("<I", second) + first[pointer + 4 :]
+    return first + first[8:pointer] + struct.pack("<I", 8)
+
+
+def turned(orientation: int) -> bytes:
+    """A JPEG with that EXIF orientation."""
+    exif = Image.Exif()
+    exif[Base.Orientation] = orientation
+    return file_of(pixels_of(8, 12), "JPEG", exif=exif)
+
+
 def many_scans(scans: int = 3000) -> bytes:
     """A progressive JPEG whose last scan comes again and again."""
     file = BytesIO()
@@ -83,7 +100,11 @@ def many_scans(scans: int = 3000) -> bytes:
 
 def in_mode(mode: str, kind: str) -> bytes:
     """A picture of a rare kind of samples."""
-    arrays = {"I": np.arange(64, dtype=np.int32).reshape(8, 8), "F": np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)}
+    arrays = {
+        "I;16": np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000,
+        "I": np.arange(64, dtype=np.int32).reshape(8, 8),
+        "F": np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8),
+    }
     file = BytesIO()
     picture = Image.fromarray(arrays[mode]) if mode in arrays else Image.fromarray(pixels_of(8, 8)).convert(mode)
     picture.save(file, kind)
@@ -94,6 +115,8 @@ MODES = [
     ("1", "PNG", 200),
     ("LA", "PNG", 200),
     ("P", "PNG", 200),
+    ("I;16", "PNG", 200),
+    ("I;16", "TIFF", 200),
     ("I", "TIFF", 415),
     ("F", "TIFF", 415),
     ("CMYK", "JPEG", 200),

@@ -28,7 +28,7 @@ class Live:
 
     def start(self) -> None:
         self._thread.start()
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while not self.server.started:
             assert time.monotonic() < until, "the server did not start"
             time.sleep(0.01)
@@ -54,12 +54,14 @@ class Live:
             except (ConnectionError, TimeoutError):
                 return b""
 
-    def hang_up(self, *pieces: bytes, pause: float = 0.05) -> None:
-        """Send bytes, and be gone."""
+    def hang_up(self, *pieces: bytes, pause: float = 0.05, read: int = 0) -> None:
+        """Send bytes, read so many of the answer, and be gone."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
             for piece in pieces:
                 connection.sendall(piece)
                 time.sleep(pause)
+            if read:
+                assert connection.recv(read)
 
     def idle(self, seconds: float = 5.0) -> dict[str, Any]:
         """What is still held once everything should have been let go of."""

@@ -1,6 +1,6 @@
 """What callers send by mistake or malice: each case has its expected status, and the service answers after it.
 
-`pytest -v tests/service/test_must_survive.py` prints the table: the case, then the status.
+`python -m tests.service.test_must_survive > docs/must-survive.md` writes the table; a test holds it to what is tested.
 """
 
 import base64
@@ -8,10 +8,13 @@ import gzip
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from tests.conftest import ROOT
 from tests.service import hostile
 from tests.service.conftest import file_of, pixels_of, settings_for
 from tests.service.live import Live, live, status_of
@@ -19,6 +22,7 @@ from tests.service.test_pictures import with_exif
 
 PNG = file_of(pixels_of(24, 40))
 JPEG = file_of(pixels_of(64, 64), "JPEG")
+LARGE = file_of(pixels_of(400, 500))
 MEBIBYTE = 1 << 20
 GONE = 0  # no answer is expected: the caller is not there any more
 
@@ -36,8 +40,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         tmp_path_factory.mktemp("jobs"),
         port=0,
         max_body_bytes=2 * MEBIBYTE,
-        body_timeout_seconds=3,
-        idle_timeout_seconds=0.7,
+        body_timeout_seconds=4,
+        idle_timeout_seconds=1.5,
         codec_seconds=8,
     )
     with live(settings) as server:
@@ -52,7 +56,7 @@ def answered(response: Any) -> int:
         assert problem["status"] == response.status_code
         assert problem["request_id"] == response.headers["x-request-id"]
         assert len(problem["detail"]) > 10
-        assert "/work" not in response.text
+        assert str(ROOT) not in response.text
         assert "Traceback" not in response.text
     return int(response.status_code)
 
@@ -74,9 +78,9 @@ def wire(name: str, status: int, *pieces: bytes, **how: Any) -> Case:
     return Case(name, status, lambda server: status_of(server.raw(*pieces, **how)))
 
 
-def gone(name: str, *pieces: bytes) -> Case:
+def gone(name: str, *pieces: bytes, read: int = 0) -> Case:
     def hang_up(server: Live) -> int:
-        server.hang_up(*pieces)
+        server.hang_up(*pieces, read=read)
         return GONE
 
     return Case(name, GONE, hang_up)
@@ -125,7 +129,7 @@ BODIES = [
     wire("over the bytes, in chunks", 413, CHUNKED, *[b"80000\r\n" + b"\0" * 0x80000 + b"\r\n"] * 5, b"0\r\n\r\n"),
     picture("gzip body bomb", gzip.compress(b"\0" * MEBIBYTE), 415, **{"content-encoding": "gzip"}),
     wire("1-byte chunks", 200, CHUNKED, b"".join(b"1\r\n%c\r\n" % byte for byte in PNG) + b"0\r\n\r\n"),
-    wire("slow sender", 408, head(), PNG[:10], *[PNG[i : i + 1] for i in range(10, 20)], pause=0.4),
+    wire("slow sender", 408, head(), PNG[:10], *[PNG[i : i + 1] for i in range(10, 24)], pause=0.4),
     wire("a sender that stops", 408, head(), PNG[:100], pause=0.1),
     wire("Content-Length too long, then the end", GONE, head(length=len(PNG) + 100), PNG, half_close=True),
     wire("Content-Length too short", 400, head(length=len(PNG) - 100), PNG),
@@ -144,11 +148,18 @@ PICTURES = [
     picture("too many pixels", file_of(pixels_of(513, 512)), 413),
     *(picture(f"mode {mode} as {kind}", hostile.in_mode(mode, kind), status) for mode, kind, status in hostile.MODES),
     picture("YCCK JPEG", hostile.ycck(), 200),
+    picture("alpha all 0", file_of(np.dstack([pixels_of(8, 8), np.zeros((8, 8), np.uint8)])), 200),
+    *(picture(f"EXIF orientation {turn}", hostile.turned(turn), 200) for turn in range(1, 9)),
+    picture("EXIF orientation 9", hostile.turned(9), 200),
+    picture("broken EXIF", file_of(pixels_of(8, 8), "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff"), 200),
     picture("EXIF with places", with_exif(), 200),
     picture("64 KB of EXIF", file_of(pixels_of(8, 8), "JPEG", exif=b"Exif\0\0" + b"x" * 65_500), 200),
     picture("50,000 x 50,000 PNG", hostile.huge_png(), 413),
     picture("PNG of 2^31-1 x 1", hostile.huge_png(2**31 - 1, 1), 413),
     picture("PNG of 0 x 8", hostile.huge_png(0, 8), 400),
+    picture("an ICC profile of garbage", file_of(pixels_of(8, 8), icc_profile=b"garbage" * 100), 200),
+    picture("an ICC profile of 1.5 MB", file_of(pixels_of(8, 8), "JPEG", icc_profile=b"x" * 1_500_000), 200),
+    picture("a CMYK profile in RGB", file_of(pixels_of(8, 8), icc_profile=b"\0" * 16 + b"CMYK" + b"\0" * 200), 200),
     picture("zlib text-chunk bomb", hostile.text_bomb(), 400),
     picture("zlib profile bomb", hostile.profile_bomb(), 400),
     picture("a long comment", hostile.with_text(100_000), 200),
@@ -158,6 +169,7 @@ PICTURES = [
     picture("animated GIF", hostile.animated("GIF"), 415),
     picture("TIFF of two pages", hostile.animated("TIFF", 2), 413),
     picture("TIFF whose directory is its own next", hostile.grey_tiff(8, 8, 8), 200),
+    picture("TIFF whose directories are a ring", hostile.ring_of_tiff(), 413),
     picture("TIFF of 2^31 x 2^31", hostile.grey_tiff(2**31, 2**31), 413),
     picture("TIFF without its data", hostile.grey_tiff(100, 100)[:-40], 400),
     picture("JPEG of thousands of scans", hostile.many_scans(), 413),
@@ -258,6 +270,7 @@ DEPARTURES = [
     gone("gone while it is sampled", head("/restore?steps=9&seed=77"), PNG),
     gone("gone while steps are streamed", head("/restore?steps=9&seed=78", len(PNG), "Accept: text/event-stream"), PNG),
     gone("gone in a chunk", CHUNKED, b"10\r\nabc"),
+    gone("gone while the answer is sent", head("/restore?format=tiff", len(LARGE)), LARGE, read=100),
 ]
 
 ALL = [*BODIES, *PICTURES, *JSON_CASES, *VALUES, *HEADERS, *PLACES, *DEPARTURES]
@@ -274,6 +287,152 @@ def test_the_case_has_its_status_and_the_service_answers_after_it(server: Live, 
     assert not any(server.idle().values())
 
 
+ELSEWHERE = [  # case, status, where it is tested
+    ("no key, or one that is not known", "401", "test_keys.py::test_without_a_known_key_nothing_is_done"),
+    (
+        "a key's quota is spent; others go on",
+        "429",
+        "test_keys.py::test_a_spent_quota_is_429_with_the_time_to_wait_and_others_go_on",
+    ),
+    (
+        "another request with the same Idempotency-Key",
+        "409",
+        "test_jobs.py::test_the_same_idempotency_key_is_the_same_job_and_another_request_is_refused",
+    ),
+    (
+        "everything that the OpenAPI document allows or forbids",
+        "as described",
+        "test_openapi.py::test_every_operation_answers_as_it_is_described",
+    ),
+    (
+        "every TIFF of grey, RGB, CMYK, alpha, 8 and 16 bits",
+        "200",
+        "test_pictures.py::test_every_tiff_of_whole_samples_shows_the_same_picture",
+    ),
+    (
+        "samples that would be cut: float, 32 bits, 12-bit JPEG",
+        "415",
+        "test_pictures.py::test_what_would_be_cut_is_refused_in_words",
+    ),
+    (
+        "the queue at its limit and over; a burst of 10x",
+        "200 or 429",
+        "test_faults.py::test_over_the_queue_is_429_with_a_time_to_wait",
+    ),
+    ("256 px beside 4K", "200", "test_scheduler.py::test_a_small_picture_does_not_wait_behind_a_large_one"),
+    ("one caller floods", "200", "test_scheduler.py::test_a_flood_of_one_caller_does_not_starve_another"),
+    ("all callers cancel", "no answer", "test_faults.py::test_all_callers_leave_and_nothing_is_held"),
+    (
+        "the same request twice at once",
+        "200",
+        "test_faults.py::test_the_same_request_twice_at_once_is_computed_once_with_the_same_bytes",
+    ),
+    (
+        "alone and in a full batch: the same bytes",
+        "200",
+        "test_scheduler.py::test_alone_equals_batched_byte_for_byte_over_random_mixes",
+    ),
+    (
+        "the engine is gone, full, out of memory, late, or answers NaN",
+        "500, 503, 504",
+        "test_faults.py::test_what_the_engine_does_wrong_is_a_problem_and_leaves_nothing",
+    ),
+    (
+        "the engine fails while steps are streamed",
+        "an error event",
+        "test_faults.py::test_a_fault_while_steps_are_streamed_is_an_error_event",
+    ),
+    (
+        "a picture that takes its reader too long",
+        "413",
+        "test_faults.py::test_a_picture_that_takes_its_reader_too_long_is_refused_and_the_reader_replaced",
+    ),
+    (
+        "a picture that needs too much memory",
+        "413",
+        "test_workshop.py::test_a_picture_that_needs_more_memory_than_it_may_have_is_refused_and_the_next_is_read",
+    ),
+    (
+        "a model unloaded, and loaded again",
+        "404, 200",
+        "test_faults.py::test_a_model_that_is_taken_away_is_404_and_one_reloaded_goes_on",
+    ),
+    ("disk full", "503 for jobs, 200", "test_faults.py::test_jobs_are_503_while_the_disk_is_full_and_pictures_go_on"),
+    ("read-only file system", "200", "test_faults.py::test_a_job_file_that_cannot_be_used_is_an_error_only_where_it_was_named"),
+    ("SIGTERM while sampling", "200; new work 503", "test_faults.py::test_sigterm_finishes_what_runs_and_turns_new_work_away"),
+    ("SIGKILL of the gateway: jobs go on after it", "200", "test_jobs.py::test_jobs_survive_a_restart"),
+    (
+        "Triton killed behind a running gateway, and back",
+        "503, 200",
+        "../test_triton_behind_gateway.py::test_the_gateway_tells_what_is_wrong_and_heals",
+    ),
+    ("Triton down at the start", "503, 200", "engines/test_triton_faults.py::test_down_at_the_start"),
+    (
+        "Triton restarted, shared memory lost",
+        "200",
+        "engines/test_triton_faults.py::test_restarted_between_two_calls_without_anybody_noticing",
+    ),
+    (
+        "Triton killed mid-step, another server lives",
+        "200",
+        "engines/test_triton_faults.py::test_a_server_that_dies_mid_request_is_replaced_from_the_step_it_was_at",
+    ),
+    ("Triton stopped (SIGSTOP)", "503", "engines/test_triton_faults.py::test_stopped"),
+    (
+        "Triton returns NaN or a wrong shape",
+        "500 or 503",
+        "engines/test_triton_faults.py::test_a_server_that_begins_to_answer_wrongly",
+    ),
+    (
+        "Triton's backend process crashes",
+        "503, 200",
+        "engines/test_triton_faults.py::test_a_crashed_backend_process_is_brought_back",
+    ),
+    (
+        "Triton says UNAVAILABLE, DEADLINE_EXCEEDED and the like",
+        "503, 504, 429",
+        "engines/test_doorway.py::test_no_code_of_grpc_is_unmapped",
+    ),
+    (
+        "a model corrupt on disk",
+        "the others serve",
+        "engines/test_triton_faults.py::test_a_corrupt_model_leaves_the_others_serving",
+    ),
+    (
+        "a model reloaded mid-request",
+        "200",
+        "engines/test_triton_faults.py::test_a_request_finishes_on_its_version_while_a_new_one_takes_over",
+    ),
+    ("two gateways on one Triton", "200", "engines/test_triton.py::test_two_gateways_share_a_server"),
+]
+
+
+def table() -> str:
+    """The document of all cases."""
+    rows = [f"| {case.name} | {case.status or 'no answer'} | |" for case in ALL]
+    rows += [f"| {name} | {status} | `{place.rpartition('/')[2]}` |" for name, status, place in ELSEWHERE]
+    head = [
+        "# What the service survives",
+        "",
+        f"{len(ALL)} cases of `tests/service/test_must_survive.py`, sent to a gateway on a real socket: each has the status below,",
+        "and after each the gateway answers a good request with 200 and holds nothing any more. Then those that other tests show.",
+        "",
+        "| case | status | test, if another |",
+        "|---|---|---|",
+    ]
+    return "\n".join([*head, *(row.replace("\0", "%00") for row in rows)]) + "\n"
+
+
+def test_the_document_tells_of_every_case(root: Path) -> None:
+    assert root.joinpath("docs", "must-survive.md").read_text(encoding="utf-8") == table()
+
+
+@pytest.mark.parametrize("place", [place for _, _, place in ELSEWHERE])
+def test_what_the_document_names_is_there(place: str) -> None:
+    file, _, name = place.partition("::")
+    assert f"def {name}" in Path(__file__).parent.joinpath(file).read_text(encoding="utf-8")
+
+
 def test_no_case_is_there_twice() -> None:
     names = [case.name for case in ALL]
     assert sorted(set(names)) == sorted(names)
@@ -281,3 +440,7 @@ def test_no_case_is_there_twice() -> None:
 
 def test_the_table_has_every_status_that_a_caller_can_cause() -> None:
     assert {case.status for case in ALL} >= {200, 400, 403, 404, 405, 406, 408, 413, 415, 422, 431, 504}
+
+
+if __name__ == "__main__":
+    print(table(), end="")
