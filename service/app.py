@@ -36,7 +36,11 @@ EXPOSED = [
     "X-Seed",
     "Server-Timing",
     "Content-Location",
+    "ETag",
+    "Location",
+    "Preference-Applied",
     "RateLimit",
+    "RateLimit-Policy",
     "Retry-After",
 ]
 Opener = Callable[[Settings, Metrics], AbstractAsyncContextManager[House]]

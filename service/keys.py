@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from service.errors import Forbidden, QuotaSpent, Unauthorised
+from service.errors import Forbidden, QuotaSpent, TooLarge, Unauthorised
 
 WINDOW_SECONDS = 60
 POLICY = "megapixel-steps"
@@ -75,12 +75,16 @@ class Bucket:
         return self._left
 
     def spend(self, cost: float) -> None:
-        """Raises QuotaSpent, with the seconds after which it would do, and spends nothing then."""
+        """Raises QuotaSpent, TooLarge, with the seconds after which it would do, and TooLarge where it never would; spends nothing then."""
         left = self.left()
+        if cost > self.rate:
+            raise TooLarge(f"the request costs {cost:.2f} megapixel-steps; this key may spend at most {self.rate:g} a minute")
         if cost > left:
-            wait = (min(cost, self.rate) - left) * WINDOW_SECONDS / self.rate
+            wait = (cost - left) * WINDOW_SECONDS / self.rate
             enough = f"the request costs {cost:.2f} megapixel-steps and {left:.2f} of {self.rate:g} a minute are left"
-            raise QuotaSpent(enough, retry_after=wait)
+            spent = QuotaSpent(enough, retry_after=wait)
+            spent.headers = self.headers()
+            raise spent
         self._left = left - cost
 
     def give_back(self, cost: float) -> None:

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from service import commands
-from service.errors import QuotaSpent, Unauthorised
+from service.errors import QuotaSpent, TooLarge, Unauthorised
 from service.keys import Bucket, Key, Keyring, parse_keys
 from service.settings import Settings
 from tests.service.conftest import file_of, pixels_of, running, settings_for
@@ -55,10 +55,11 @@ async def test_a_spent_quota_is_429_with_the_time_to_wait_and_others_go_on(tmp_p
     picture = file_of(pixels_of(400, 400))
     async with running(with_keys(tmp_path)) as gateway:
         first = await gateway.client.post("/restore?task=keeper&steps=2", content=picture, headers={"X-API-Key": "a"})
-        second = await gateway.client.post("/restore?task=keeper&steps=4", content=picture, headers={"X-API-Key": "a"})
+        second = await gateway.client.post("/restore?task=keeper&steps=2&seed=1", content=picture, headers={"X-API-Key": "a"})
         assert (first.status_code, second.status_code) == (200, 429)
         assert second.json()["type"] == "urn:rddm:problem:quota-spent"
         assert 1 <= int(second.headers["retry-after"]) <= 60
+        assert float(second.headers["ratelimit"].split("r=")[1].split(";")[0]) < 0.7
         other = await gateway.client.post("/restore?task=keeper&steps=4", content=picture, headers={"X-API-Key": "b"})
         assert other.status_code == 200
 
@@ -137,6 +138,13 @@ def test_a_bucket_refills_evenly_and_never_over_its_rate() -> None:
     assert bucket.left() == 60
 
 
+def test_what_a_bucket_can_never_hold_is_not_to_be_tried_again() -> None:
+    bucket = Bucket(2.0)
+    with pytest.raises(TooLarge, match=r"costs 5\.00 megapixel-steps; this key may spend at most 2 a minute"):
+        bucket.spend(5)
+    assert bucket.left() == 2
+
+
 def test_a_keyring_knows_digests_only() -> None:
     keyring = Keyring([Key("ann", digest("a"))])
     assert keyring.caller("a", "10.0.0.1", loopback=False).name == "ann"
@@ -156,4 +164,4 @@ async def test_cors_is_closed_unless_origins_are_named(tmp_path: Path, png: byte
     async with running(settings_for(tmp_path, cors_origins="https://app.example, https://b.example")) as gateway:
         answer = await gateway.client.post("/restore", content=png, headers=origin)
         assert answer.headers["access-control-allow-origin"] == "https://app.example"
-        assert "X-Seed" in answer.headers["access-control-expose-headers"]
+        assert {"X-Seed", "Location", "RateLimit-Policy"} <= set(answer.headers["access-control-expose-headers"].split(", "))
