@@ -75,7 +75,7 @@ class Bucket:
         return self._left
 
     def spend(self, cost: float) -> None:
-        """Raises QuotaSpent, with the seconds after which it would do, or TooLarge where it never would, and spends nothing then."""
+        """Raises QuotaSpent, with the seconds after which it would do, or TooLarge where it never would; spends nothing then."""
         left = self.left()
         if cost > self.rate:
             raise TooLarge(f"the request costs {cost:.2f} megapixel-steps; this key may spend at most {self.rate:g} a minute")

@@ -137,7 +137,7 @@ async def test_a_passed_deadline_ends_the_work_at_its_next_step() -> None:
 async def test_cancelling_ends_every_call(size: tuple[int, int]) -> None:
     engine = FakeEngine(fixed=10.0)
     task = asyncio.create_task(Pipeline(engine).run(work_of(*size)))
-    while not engine.calls:
+    while not engine.calls:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
