@@ -44,10 +44,13 @@ def onward() -> dict[str, str]:
     return headers
 
 
+def _has_sdk() -> bool:
+    return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+
+
 def _is_traced() -> bool:
     """Whether anybody would see a span: an SDK in this process, or whoever began the trace that this belongs to."""
-    sdk = not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
-    return sdk or trace.get_current_span().get_span_context().is_valid
+    return _has_sdk() or trace.get_current_span().get_span_context().is_valid
 
 
 class Questions:
@@ -103,10 +106,12 @@ class TracedBatches:
 
     async def predict(self, x_t: Array, condition: Array | None, time: Array, ticket: Ticket) -> tuple[Array, ...]:
         """See service.engines.contract.Engine."""
-        if not _is_traced():
-            return await self._engine.predict(x_t, condition, time, ticket)
         asked = self._questions.of(ticket.request)
-        parent = trace.set_span_in_context(trace.NonRecordingSpan(asked[0])) if asked else None
+        # The task of a batch was begun by any of its callers, or by another's: what trace that one belongs to means nothing here.
+        parent = trace.set_span_in_context(trace.NonRecordingSpan(asked[0]) if asked else trace.INVALID_SPAN)
+        if not asked and not _has_sdk():
+            with trace.use_span(trace.INVALID_SPAN):
+                return await self._engine.predict(x_t, condition, time, ticket)
         links = [Link(span) for span in asked[1:]]
         with TRACER.start_as_current_span("rddm.batch", parent, attributes=_facts(x_t, ticket), links=links):
             return await self._engine.predict(x_t, condition, time, ticket)

@@ -7,14 +7,17 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanContext
 
+from service.engines.contract import Ticket
 from service.logs import JsonLines
-from service.tracing import onward
+from service.tracing import Questions, TracedBatches, onward
 from tests.service.conftest import Gateway, running
 from tests.service.test_keys import with_keys
 from tests.service.window import FakeWindow
@@ -77,6 +80,14 @@ async def test_a_server_is_told_of_the_batch_that_it_is_sent(spans: InMemorySpan
         span for span in spans.get_finished_spans() if span.name == "rddm.batch" and span.context.trace_id == int("3" * 32, 16)
     ]
     assert window.told == {"traceparent": f"00-{'3' * 32}-{batch.context.span_id:016x}-01", "tracestate": "vendor=1"}
+
+
+async def test_a_batch_does_not_take_the_trace_of_whoever_began_its_task(spans: InMemorySpanExporter) -> None:
+    window, stranger = Told(), SpanContext(int("5" * 32, 16), int("6" * 16, 16), is_remote=True)
+    with trace.use_span(trace.NonRecordingSpan(stranger)):
+        asked = np.zeros((1, 3, 32, 32), np.float32), None, np.zeros((1, 2), np.float32)
+        await TracedBatches(window, Questions()).predict(*asked, Ticket("lowlight", 1, "request", "caller"))
+    assert "5" * 32 not in window.told.get("traceparent", "")
 
 
 async def test_a_shared_batch_is_linked_to_every_request_in_it(spans: InMemorySpanExporter, settings: Any, png: bytes) -> None:
