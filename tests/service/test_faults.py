@@ -74,7 +74,11 @@ async def test_over_the_queue_is_429_with_a_time_to_wait(tmp_path: Path) -> None
     async with running(settings_for(tmp_path, queue_megapixel_steps=0.2), window) as gateway:
         window.gate = asyncio.Event()
         burst = [asyncio.create_task(gateway.client.post(f"/restore?seed={seed}", content=picture)) for seed in range(10)]
-        _done, waiting = await asyncio.wait(burst, timeout=1)
+        done: set[asyncio.Task[httpx.Response]] = set()
+        waiting = more = set(burst)
+        while not done or more:  # until a second passes in which nobody else is refused
+            more, waiting = await asyncio.wait(waiting, timeout=1)
+            done |= more
         window.gate.set()
         answers = await asyncio.gather(*burst)
         statuses = sorted(answer.status_code for answer in answers)
@@ -206,7 +210,7 @@ def process(tmp_path: Path, root: Path) -> Any:
         [sys.executable, "-c", SERVING, str(tmp_path), str(port)], cwd=root, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
     client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while True:
         try:
             client.get("/healthz")
@@ -231,9 +235,9 @@ def test_sigterm_finishes_what_runs_and_turns_new_work_away(process: Any) -> Non
                     break
                 await asyncio.sleep(0.02)
             started.send_signal(signal.SIGTERM)
-            await asyncio.sleep(0.3)
+            while (ready := await caller.get("/readyz")).status_code == 200:  # noqa: ASYNC110 (until it is heard)
+                await asyncio.sleep(0.02)
             refused = await caller.post("/restore", content=PNG)
-            ready = await caller.get("/readyz")
             return await runs, refused, ready
 
     finished, refused, ready = asyncio.run(scene())
@@ -243,7 +247,7 @@ def test_sigterm_finishes_what_runs_and_turns_new_work_away(process: Any) -> Non
     assert refused.json()["type"] == "urn:rddm:problem:shutting-down"
     assert int(refused.headers["retry-after"]) >= 1
     assert ready.status_code == 503
-    assert started.wait(15) in {0, -signal.SIGTERM}
+    assert started.wait(60) in {0, -signal.SIGTERM}
 
 
 def test_a_killed_gateway_leaves_no_worker_behind(process: Any) -> None:

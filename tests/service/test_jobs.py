@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from service.webhooks import Webhooks
+from tests.calls import until
 from tests.service.conftest import Gateway, file_of, pixels_of, running, settings_for
 from tests.service.window import FakeWindow
 
@@ -88,8 +89,8 @@ async def test_a_cancelled_job_leaves_the_engine_and_is_forgotten(settings: Any)
         assert gone.json()["status"] == "cancelled"
         assert (await gateway.client.get(f"/jobs/{job['id']}")).status_code == 404
         window.gate.set()
-        await asyncio.sleep(0.05)
-        assert (gateway.house.scheduler.pending, gateway.house.scheduler.waiting, gateway.house.drain.working) == (0, 0, 0)
+        house = gateway.house
+        await until(lambda: (house.scheduler.pending, house.scheduler.waiting, house.drain.working) == (0, 0, 0))
 
 
 async def test_a_job_has_no_result_before_its_end(settings: Any) -> None:
@@ -129,9 +130,9 @@ async def test_a_damaged_picture_fails_the_job_with_its_problem(gateway: Gateway
 async def test_expired_jobs_are_forgotten(tmp_path: Path) -> None:
     async with running(settings_for(tmp_path, job_seconds=0.05)) as gateway:
         job = await begin(gateway)
-        await ended(gateway, job)
-        await asyncio.sleep(0.3)
-        assert (await gateway.client.get(f"/jobs/{job['id']}")).status_code == 404
+        async with asyncio.timeout(20):
+            while (await gateway.client.get(f"/jobs/{job['id']}")).status_code != 404:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
         assert (await gateway.client.get(f"/jobs/{job['id']}/result")).status_code == 404
 
 

@@ -65,7 +65,7 @@ def test_who_asks_and_until_when_is_not() -> None:
 
 
 async def test_the_last_to_leave_cancels_the_flight_and_no_one_before() -> None:
-    engine = FakeEngine(0.05)
+    engine = FakeEngine(0.2)
     results = results_of(engine)
     tasks = [asyncio.create_task(results.run(work_of())) for _ in range(3)]
     await asyncio.sleep(0.02)
@@ -93,13 +93,12 @@ async def test_a_flight_that_ends_for_its_first_callers_deadline_does_not_end_th
 
 
 async def test_who_joins_is_held_to_its_own_deadline() -> None:
-    results = results_of(FakeEngine(0.05))
+    results = results_of(FakeEngine(0.3))
     patient = asyncio.create_task(results.run(work_of()))
     await asyncio.sleep(0.01)
-    start = time.monotonic()
     with pytest.raises(DeadlineExceeded):
         await results.run(work_of(deadline=time.monotonic() + 0.03))
-    assert time.monotonic() - start < 0.1
+    assert not patient.done()
     await patient
 
 
