@@ -39,7 +39,7 @@ class Asking:
         return answer
 
 
-async def until(holds: Callable[[], object], seconds: float = 10) -> None:
+async def until(holds: Callable[[], object], seconds: float = 60) -> None:
     """Wait until it holds. Raises TimeoutError."""
     async with asyncio.timeout(seconds):
         while not holds():  # noqa: ASYNC110  what is waited for happens in another process

@@ -84,7 +84,7 @@ async def test_triton_batches_what_waits(engine: TritonEngine, server: Server) -
 
     inferences, executions, _ = await counts()
     await asyncio.gather(*(Asking(engine).slow(0.3) for _ in range(9)))
-    async with asyncio.timeout(5):  # Triton counts a call a moment after it has answered it
+    async with asyncio.timeout(60):  # Triton counts a call a moment after it has answered it
         while (after := await counts())[0] - inferences < 9:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     assert after[1] - executions < 9
@@ -95,7 +95,7 @@ async def test_a_deadline_ends_the_call_here_and_there(engine: TritonEngine) -> 
     begun = time.monotonic()
     calls = [Asking(engine).slow(60, deadline=begun + 0.3) for _ in range(4)]
     assert {type(answer) for answer in await asyncio.gather(*calls, return_exceptions=True)} == {DeadlineExceeded}
-    await Asking(engine).slow(0.001, deadline=begun + 10)  # an instance is free again, so the server has stopped computing
+    await Asking(engine).slow(0.001, deadline=begun + 40)  # an instance is free again, so the server has stopped computing
     assert engine.broken == {}, "a caller's deadline is not the server's fault"
 
 
@@ -104,7 +104,7 @@ async def test_a_cancelled_call_is_stopped_by_the_server(engine: TritonEngine) -
     await asyncio.sleep(0.3)
     for call in calls:
         call.cancel()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         await Asking(engine).slow(0.001)
     assert all(call.cancelled() for call in calls)
     assert engine.broken == {}
@@ -149,10 +149,10 @@ async def test_what_a_killed_gateway_registered_is_forgotten_by_the_server(serve
         killed.free()
         engine = TritonEngine([server.url])
         await engine.start()
-        await asyncio.sleep(1)
-        known = (await client.get_system_shared_memory_status()).regions
+        async with asyncio.timeout(60):
+            while killed.name in (known := (await client.get_system_shared_memory_status()).regions):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
         assert living.name in known
-        assert killed.name not in known
         await engine.close()
         await living.unregister(client)
         living.free()
