@@ -87,7 +87,7 @@ class Far:
 async def hands(server: str | None, key: str | None, settings: Callable[..., Settings]) -> AsyncIterator[Hands]:
     """This process's own, or those of the gateway at `server`."""
     if server is None:
-        async with open_house(settings()) as house:
+        async with open_house(settings(), measured=False) as house:
             yield Own(house)
     else:
         async with AsyncClient(server, api_key=key) as client:

@@ -176,9 +176,17 @@ def _open_on_device(settings: Settings) -> tuple[Window, Arrays]:
 
 @asynccontextmanager
 async def open_house(
-    settings: Settings, engine: Window | None = None, metrics: Metrics | None = None, workshop: Workshop | None = None
+    settings: Settings,
+    engine: Window | None = None,
+    metrics: Metrics | None = None,
+    workshop: Workshop | None = None,
+    *,
+    measured: bool = True,
 ) -> AsyncIterator[House]:
-    """Start the engine, the waiting room and the workshop; end them in the other order."""
+    """Start the engine, the waiting room and the workshop; end them in the other order.
+
+    measured: every model before the block begins, so that no request waits for it; else each before its first order.
+    """
     window, arrays = (engine, HOST) if engine is not None else open_engine(settings)
     metrics = metrics or Metrics()
     bounds = Bounds(settings.max_pixels, settings.max_side)
@@ -195,7 +203,8 @@ async def open_house(
     try:
         await workshop.start()  # before gRPC has threads, which it warns of when a process is started beside them
         await window.start()
-        await calibrate(window, scheduler)
+        if measured:
+            await calibrate(window, scheduler)
         yield House(
             settings=settings,
             repository=window,

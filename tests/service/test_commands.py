@@ -27,7 +27,7 @@ def where(request: pytest.FixtureRequest, server: Live, monkeypatch: Any) -> lis
     """The verb's own process, or a gateway: the answers are the same."""
     if request.param == "there":
         return ["--server", f"http://127.0.0.1:{server.port}"]
-    monkeypatch.setattr(hands, "open_house", lambda settings: open_house(settings, FakeWindow()))
+    monkeypatch.setattr(hands, "open_house", lambda settings, **how: open_house(settings, FakeWindow(), **how))
     return []
 
 
