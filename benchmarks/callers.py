@@ -31,8 +31,8 @@ Style = Literal["gateway", "form", "json", "generate"]
 class Order:
     """count requests with a picture file by so many callers at once, or, with `rate`, one after the other so many a second.
 
-    steps are taken in turn. No request is like another, so that no answer is a kept one: with `own_seeds` each has its own seed, from
-    `first` on, else it has its own picture, whose first pixel is the request's number. style: how the server wants it.
+    steps are taken in turn. No request is like another, so that no answer is a kept one: with `own_seeds` each has its own seed,
+    from `first` on, else it has its own picture, whose first pixel is the request's number. style: how the server wants it.
     """
 
     url: str
