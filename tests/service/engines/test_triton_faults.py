@@ -273,7 +273,7 @@ async def test_a_server_that_dies_mid_request_is_replaced_from_the_step_it_was_a
                 return end.value
 
     # Examined so seldom that a step, not a round of examination, finds the dead server.
-    async with gateway(own_server, other_server, probe_seconds=300) as engine:
+    async with gateway(own_server, other_server, probe_seconds=30) as engine:
         undisturbed = await restore(engine, None)
         assert engine.events["retried"] == 0
         np.testing.assert_allclose(await restore(engine, kill_at=3), undisturbed, atol=1e-5)
