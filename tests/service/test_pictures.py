@@ -12,6 +12,7 @@ import tifffile
 from PIL import Image, ImageCms, ImageOps
 from PIL.ExifTags import GPS, IFD, Base
 
+from service.errors import Malformed, TooLarge, UnsupportedMedia
 from service.pictures.decode import Bounds, decode
 from service.pictures.encode import encode
 from service.pictures.kinds import KINDS
@@ -272,6 +273,34 @@ async def test_tiffs_are_read_however_they_are_packed(gateway: Gateway, options:
     found = tifffile.imread(BytesIO(await kept(gateway, tiff_of(pixels, "rgb", **options))))
     assert found.dtype == pixels.dtype
     assert np.array_equal(found, pixels)
+
+
+def damaged(data: bytes, draw: np.random.Generator) -> bytes:
+    """A few bytes changed, most of them near the beginning."""
+    spoiled = bytearray(data)
+    for _ in range(draw.choice((1, 2, 4, 8))):
+        spoiled[draw.integers(min(len(spoiled), draw.choice((200, len(spoiled)))))] = draw.choice((0, 1, 255, draw.integers(256)))
+    return bytes(spoiled)
+
+
+async def test_a_damaged_tiff_is_a_picture_or_refused_and_nothing_else() -> None:
+    draw = np.random.default_rng(0)
+    whole = [
+        tiff_of(
+            pixels_of(24, 40, channels, top), "rgb" if channels > 2 else "minisblack", ["unassalpha"] * (channels % 2 == 0), **how
+        )
+        for channels in (1, 2, 3, 4)
+        for top in (255, 65535)
+        for how in ({}, {"compression": "lzw"}, {"compression": "zlib", "predictor": True}, {"bigtiff": True})
+    ]
+    refused = 0
+    for _ in range(50):
+        for data in whole:
+            try:
+                assert decode(damaged(data, draw), BOUNDS).pixels.shape[2] == 3
+            except (Malformed, TooLarge, UnsupportedMedia):
+                refused += 1
+    assert 200 < refused < 1500
 
 
 async def test_a_tiffs_resolution_may_be_in_centimetres(gateway: Gateway) -> None:
