@@ -5,8 +5,9 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ import psutil
 from benchmarks import callers, loop
 
 READY_SECONDS = 300.0
+SETTLE_SECONDS = 0.2  # for what a server catches up with when it runs again
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,36 @@ class Bare:
         return Burst(wish.count, told.seconds, told.cpu, 0.0, [seconds for seconds in told.latencies for _ in range(batch)])
 
 
+class Rest:
+    """A server's processes, stopped while nobody asks: what an idle one does (some poll) would be measured with the others."""
+
+    def __init__(self, process: psutil.Process) -> None:
+        self.process = process
+        self._asking = 0
+        self._lock = threading.Lock()
+        self._each(psutil.Process.suspend)
+
+    @contextmanager
+    def interrupted(self) -> Iterator[None]:
+        """Running for the block, and for whichever other block ends last."""
+        with self._lock:
+            self._asking += 1
+            if self._asking == 1:
+                self._each(psutil.Process.resume)
+                time.sleep(SETTLE_SECONDS)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._asking -= 1
+                if not self._asking:
+                    self._each(psutil.Process.suspend)
+
+    def _each(self, act: Callable[[psutil.Process], None]) -> None:
+        for member in [self.process, *self.process.children(recursive=True)]:
+            act(member)
+
+
 @dataclass(eq=False)
 class Served:
     """A server, and the callers' process."""
@@ -122,7 +154,7 @@ class Served:
     name: str
     style: callers.Style
     url: str
-    process: psutil.Process
+    rest: Rest
     lines: Lines
     first: int = 0
 
@@ -140,9 +172,10 @@ class Served:
             wish.own_seeds,
         )
         self.first += wish.count
-        before = cpu_of(self.process)
-        told = callers.Told(**self.lines.ask(**vars(order)))
-        cpu = cpu_of(self.process) - before
+        with self.rest.interrupted():
+            before = cpu_of(self.rest.process)
+            told = callers.Told(**self.lines.ask(**vars(order)))
+            cpu = cpu_of(self.rest.process) - before
         return Burst(wish.count, told.seconds, cpu, told.cpu, told.latencies, len(told.refused))
 
 
@@ -169,6 +202,7 @@ def server(command: list[str], port: int, ready: str, **changes: str) -> Iterato
     finally:
         family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
         for member in family:
+            member.resume()
             member.terminate()
         _, alive = psutil.wait_procs(family, timeout=10)
         for member in alive:
@@ -218,7 +252,7 @@ def started(folder: Path, model: str, *, peers: bool = True) -> Iterator[Field]:
 
         def served(name: str, style: callers.Style, command: list[str], ready: str, port: int, **changes: str) -> Served:
             process = stack.enter_context(server(command, port, ready, **changes))
-            return Served(name, style, f"http://127.0.0.1:{port}", process, calling)
+            return Served(name, style, f"http://127.0.0.1:{port}", Rest(process), calling)
 
         calling = lines("benchmarks.callers")
         port, plain, lit = free_port(), free_port(), free_port()

@@ -149,7 +149,7 @@ def mixed_sizes(field: Field, bench: Bench) -> Report:
 
 def replace_lines(served: Served, field: Field) -> Served:
     """The same server asked by the second group of callers, with pictures of its own."""
-    return Served(served.name, served.style, served.url, served.process, field.beside, first=2**23)
+    return Served(served.name, served.style, served.url, served.rest, field.beside, first=2**23)
 
 
 def offered_load(field: Field, bench: Bench) -> Report:
