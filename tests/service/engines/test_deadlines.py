@@ -1,0 +1,68 @@
+"""max_latency_ms from the request to the network and back: a gateway with a real model, which it measured itself."""
+
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from service.app import create_app
+from service.house import House
+from tests.models import release_tiny, tiny_spec
+from tests.service.conftest import file_of, pixels_of, settings_for
+
+SIDE, MOST = 1024, 5  # pixels, of which a call takes so long that what lies around it counts for little; steps
+ASKED = f"/restore?steps={MOST}"
+TRIES = 8  # a machine that is busy just then may let a deadline pass
+
+
+@pytest.fixture
+async def served(tmp_path: Path) -> AsyncIterator[tuple[House, httpx.AsyncClient]]:
+    folder = tmp_path / "repository"
+    release_tiny(folder, tiny_spec(tile=256, overlap=32, whole_max=SIDE * SIDE))
+    changes = {"max_pixels": SIDE * SIDE, "max_megapixel_steps": 100, "results_bytes": 0}
+    settings = settings_for(tmp_path, model_repository=folder, default_model="tiny", **changes)
+    app = create_app(settings)
+    transport = httpx.ASGITransport(app, client=("127.0.0.1", 50000))
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=120) as client,
+    ):
+        yield app.state.house, client
+
+
+async def test_steps_are_chosen_to_meet_a_deadline_and_the_rest_is_refused_at_once(
+    served: tuple[House, httpx.AsyncClient],
+) -> None:
+    house, client = served
+    body = file_of(pixels_of(SIDE, SIDE))
+    begun = time.perf_counter()
+    unbounded = await client.post(ASKED, content=body)
+    seconds = time.perf_counter() - begun
+    assert unbounded.headers["X-Steps"] == str(MOST)
+
+    roomy = await client.post(f"{ASKED}&max_latency_ms=600000", content=body)
+    assert (roomy.headers["X-Steps"], roomy.content) == (str(MOST), unbounded.content)
+
+    for _ in range(TRIES):
+        milliseconds = round(700 * seconds)
+        begun = time.perf_counter()
+        bounded = await client.post(f"{ASKED}&max_latency_ms={milliseconds}", content=body)
+        taken = 1000 * (time.perf_counter() - begun)
+        assert bounded.status_code in {200, 504}
+        if bounded.status_code == 200 and int(bounded.headers["X-Steps"]) < MOST:
+            break
+        seconds *= 0.9 if bounded.status_code == 200 else 1.2
+    steps = int(bounded.headers["X-Steps"])
+    assert 1 <= steps < MOST
+    assert taken < milliseconds + 1000  # what encoding and this test's own client take comes after the deadline's last check
+    alone = await client.post(f"/restore?steps={steps}", content=body)
+    assert alone.content == bounded.content
+
+    begun = time.perf_counter()
+    refused = await client.post(f"{ASKED}&max_latency_ms=1", content=body)
+    assert refused.status_code == 504
+    assert "the fewest steps of model tiny, 1," in refused.json()["detail"]
+    assert time.perf_counter() - begun < seconds
+    assert (house.scheduler.pending, house.scheduler.waiting, house.scheduler.running, house.drain.working) == (0, 0, 0, 0)
