@@ -19,8 +19,9 @@ def headline(name: str, report: Report) -> Report:
     """The ratios, without what they were made of."""
     if name in {"memory", "cost"}:
         return {f"{run['width']}x{run['height']}, {run['steps']} steps": growth_of(run) for run in report["runs"]}
-    left_out = {"contenders", "runs", "cpu_seconds"}
-    return {key: value for key, value in report.items() if key not in left_out}
+    left_out = {"contenders", "runs", "cpu_seconds", "seconds", "large_seconds"}
+    kept = {key: value for key, value in report.items() if key not in left_out}
+    return {key: headline(name, value) if isinstance(value, dict) else value for key, value in kept.items()}
 
 
 def growth_of(run: Report) -> Report:

@@ -18,7 +18,9 @@ def render(seed: int, side: int) -> NDArray[np.uint8]:
     cover = np.zeros((side, side), np.float32)
     shift = np.zeros((2, side, side), np.float32)
     shade = np.zeros((side, side), np.float32)
-    focus, largest = 0.6 * 26 ** rng.beta(1.8, 1), rng.choice([12, 24, 48], p=[0.2, 0.3, 0.5])
+    sharp = rng.random() < 0.3  # the camera focuses near the glass: small drops, seen with their rims
+    focus = rng.uniform(0.5, 2) if sharp else 0.6 * 26 ** rng.beta(1.8, 1)
+    largest = rng.choice([8, 14, 24] if sharp else [12, 24, 48], p=[0.2, 0.3, 0.5])
     count = int(np.exp(rng.uniform(np.log(50), np.log(900))) * (side / 384) ** 2 * (20 / largest) ** 1.2)
     tall = rng.uniform(0.8, 1.5)
     for _ in range(count):

@@ -40,7 +40,7 @@ def wet(clean: Tensor, drops: Tensor, dice: Dice) -> Tensor:
     soft = torch.where(dice.chance(0.5, batch) > 0, blurred(clean, 16), blurred(clean, 8))
     sharp = torch.where(dice.chance(0.5, batch) > 0, blurred(clean, 4), clean)
     lens = refracted(torch.where(dice.chance(0.85, batch) > 0, soft, sharp), shift)
-    sky = dice.uniform(0.55, 0.95, batch, 1, 1, 1) + 0.03 * dice.normal(batch, 3, 1, 1)
+    sky = dice.uniform(0.55, 0.95, batch, 1, 1, 1) + 0.06 * dice.normal(batch, 3, 1, 1)
     lens = lens + dice.uniform(0.15, 0.9, batch, 1, 1, 1) * (sky - lens)
     lens = (lens * torch.exp(dice.uniform(0, 1, batch, 1, 1, 1) * shade)).clamp(0, 1)
     opacity = cover * dice.uniform(0.6, 1, batch, 1, 1, 1)
