@@ -153,10 +153,8 @@ def read_official(path: Path) -> Official:
     if not isinstance(saved, dict) or "ema" not in saved:
         found = sorted(map(str, saved))[:8] if isinstance(saved, dict) else type(saved).__name__
         raise ValueError(f"{path} is no official checkpoint: expected the keys step, model, opt or opt0, ema, scaler; got {found}")
-    if not isinstance(saved["ema"], Mapping) or not all(isinstance(value, Tensor) for value in saved["ema"].values()):
-        raise ValueError(
-            f"{path} is no official checkpoint: its `ema` should hold named tensors, got {type(saved['ema']).__name__}"
-        )
+    if not _named_tensors(saved["ema"]):
+        raise ValueError(f"{path} is no official checkpoint: its `ema` should hold named tensors")
     averaged = _part(saved["ema"], "ema_model.")
     _check_buffers(path, averaged)
     alpha_res = averaged.get("alpha_res")
