@@ -85,6 +85,7 @@ class Scheduler:
         self._calibrating = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
         self.depth = 2  # batches in flight per instance; 1 where calibration finds that a second only waits its turn
+        self.depth_whole = 2  # the same for pictures of one tile, see _places
 
     @property
     def pending(self) -> float:
@@ -262,8 +263,7 @@ class Scheduler:
         A batch of nothing but the item that is `asking` now is returned instead: its caller waits for it without a task between.
         """
         now, alone = monotonic(), None
-        most = self._instances * self.depth
-        while len(self._running) < most and (shape := self._ripe(now)) is not None:
+        while (shape := self._ripe(now)) is not None and len(self._running) < self._places(shape):
             batch = self._departing(self._gather(shape, now))
             if batch is not None and batch.items == [asking]:
                 alone, batch.task = batch, asyncio.current_task()
@@ -273,10 +273,21 @@ class Scheduler:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._waiting and len(self._running) < most:
+        if self._waiting and shape is None:  # a batch that is ripe and finds no place goes out when one ends
             soonest = max(self._closed_until, min(self._time_up(shape) for shape in self._waiting))
             self._timer = asyncio.get_running_loop().call_later(max(0.0, soonest - now), self._pump)
         return alone
+
+    def _places(self, shape: Shape) -> int:
+        """Batches in flight up to which one of this shape may follow.
+
+        A second one per instance is ready when the first ends. Calibration sees no use in that where nothing happens between calls; for
+        pictures of one tile, which are parted and joined there, it is let in all the same, unless it would split a batch that pays.
+        Tiles of large pictures are not: they would stand in a small one's way.
+        """
+        first = next(item for item in self._queue.heads() if item.shape == shape)
+        quick = first.flow.tiles == 1 and self.costs.ladder(shape).best == 1
+        return self._instances * (self.depth_whole if quick else self.depth)
 
     def _patience(self, shape: Shape) -> float:
         """Seconds that an item may wait for company: a share of what its call takes; 0 while that is unknown."""

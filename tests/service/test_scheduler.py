@@ -155,6 +155,18 @@ async def test_a_flood_of_one_caller_does_not_starve_another() -> None:
     await asyncio.gather(*flood)
 
 
+@pytest.mark.parametrize(("size", "in_flight"), [((64, 64), 2), ((300, 400), 1)], ids=["whole pictures", "tiles of large ones"])
+async def test_what_cannot_be_batched_is_ready_when_the_call_before_it_ends(size: tuple[int, int], in_flight: int) -> None:
+    pipeline, scheduler, _ = await room(FakeEngine(0.0, 0.02))
+    assert scheduler.depth == 1
+    works = [Work(model_of(), 2, i, f"r{i}", f"c{i}", picture(*size)) for i in range(4)]
+    running = [asyncio.create_task(pipeline.run(work)) for work in works]
+    await asyncio.sleep(0.03)
+    assert scheduler.running == in_flight
+    for task in running:
+        task.cancel()
+
+
 async def test_lockstep_callers_fill_batches() -> None:
     engine = FakeEngine(0.01, 0.0001)
     pipeline, _, calls = await room(engine)
@@ -217,7 +229,7 @@ async def test_callers_who_all_leave_in_one_turn_of_the_loop_leave_nothing_behin
 
 async def test_a_batch_cancelled_before_its_task_begins_is_forgotten() -> None:
     _, scheduler, _ = await room(FakeEngine(0.01))
-    scheduler.depth = 1
+    scheduler.depth = scheduler.depth_whole = 1
     x_t, times = np.zeros((1, 3, 64, 64), np.float32), np.zeros((1, 2), np.float32)
     first, second = (asyncio.create_task(scheduler.predict(x_t, x_t, times, Ticket("fake", v, "r", "c"))) for v in (1, 2))
     await asyncio.sleep(0)
@@ -325,7 +337,7 @@ async def test_steps_are_chosen_to_meet_the_latency() -> None:
 async def test_an_item_whose_deadline_passes_in_the_queue_is_told_so() -> None:
     engine = FakeEngine(0.1, 0.0)
     pipeline, scheduler, _ = await room(engine, calibrated=False)
-    scheduler.depth = 1
+    scheduler.depth = scheduler.depth_whole = 1
     first = asyncio.create_task(pipeline.run(Work(model_of(), 1, 0, "r0", "a", picture(64, 64))))
     await asyncio.sleep(0.01)
     with pytest.raises(DeadlineExceeded):
