@@ -13,8 +13,9 @@ def plot(log: Path, picture: Path, title: str) -> None:
     figures = sorted({key for line in lines for key in line} - {"step", "minutes", "loss"})
     sheet = Figure(figsize=(8, 3.2), layout="constrained")
     left, right = sheet.subplots(1, 2)
-    left.plot(steps, [line["loss"] for line in lines], color="tab:grey")
-    left.set(title=f"{title}: training loss", xlabel="step", yscale="log")
+    losses = [line["loss"] for line in lines]
+    left.plot(steps, losses, color="tab:grey")
+    left.set(title=f"{title}: training loss", xlabel="step", yscale="log" if min(losses, default=0) > 0 else "linear")
     for name in figures:
         known = [(line["step"], line[name]) for line in lines if name in line]
         right.plot(*zip(*known, strict=True), label=name)

@@ -84,6 +84,14 @@ def with_mean(picture: Tensor, mean: Tensor) -> Tensor:
     return picture.clamp(min=1e-4) ** (torch.log(mean) / torch.log(own))
 
 
+def recoloured(picture: Tensor, dice: Dice, spread: float = 0.4) -> Tensor:
+    """The picture with more or less saturated colours, by a factor of about exp(+-spread), and a light tint: b 3 h w, 0..1."""
+    batch, grey = len(picture), picture.mean(1, keepdim=True)
+    saturation = torch.exp(spread * dice.normal(batch, 1, 1, 1))
+    tint = torch.exp(0.06 * dice.normal(batch, 3, 1, 1))
+    return ((grey + (picture - grey) * saturation) * tint).clamp(0, 1)
+
+
 def windows(pool: Tensor, batch: int, size: int, dice: Dice) -> Tensor:
     """`batch` random windows of a uint8 pool (n, c, side, side), mirrored by chance, float32 0..1, on the dice's device."""
     count, _, side, _ = pool.shape

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from training.synthesis.draws import Dice, Pairs, quantise, windows, with_mean
+from training.synthesis.draws import Dice, Pairs, quantise, recoloured, windows, with_mean
 from training.synthesis.jpeg import some_compressed
 
-DRY = 0.18  # share of pictures without rain, whose target is themselves
+DRY = 0.12  # share of pictures without rain, whose target is themselves
 MEANS = (0.22, 0.75)  # of the clean pictures: rain falls before dark hills and bright skies, where streaks clip
 
 
@@ -39,7 +39,8 @@ class Rain:
 
     def draw(self, batch: int, dice: Dice) -> Pairs:
         """`batch` pairs without context."""
-        clean = with_mean(windows(self.pool, batch, self.crop, dice), dice.uniform(*MEANS, batch, 1, 1, 1))
+        clean = recoloured(windows(self.pool, batch, self.crop, dice), dice)
+        clean = with_mean(clean, dice.uniform(*MEANS, batch, 1, 1, 1))
         # Photographs are JPEGs: rain fell on the scene's blocks too, and removing rain must not try to remove them.
         clean = quantise(some_compressed(clean, 0.4, (75, 98), dice))
         rainy = quantise(rained(clean, windows(self.streaks, batch, self.crop, dice), dice))
