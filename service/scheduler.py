@@ -281,8 +281,8 @@ class Scheduler:
     def _places(self, shape: Shape) -> int:
         """Batches in flight up to which one of this shape may follow.
 
-        A second one per instance is ready when the first ends. Calibration sees no use in that where nothing happens between calls; for
-        pictures of one tile, which are parted and joined there, it is let in all the same, unless it would split a batch that pays.
+        A second one per instance is ready when the first ends. Calibration sees no use in that where nothing happens between calls;
+        for pictures of one tile, which take their step there, it is let in all the same, unless it would split a batch that pays.
         Tiles of large pictures are not: they would stand in a small one's way.
         """
         first = next(item for item in self._queue.heads() if item.shape == shape)

@@ -29,7 +29,7 @@ def l1_split(found: Tensor, wanted: Tensor) -> Tensor:
 def psnr(found: Tensor, wanted: Tensor) -> Tensor:
     """Minus the mean PSNR over the pictures, in bels (Chen et al. 2021, HINet), with 40 dB of it the most that is worth a gradient.
 
-    L1 and L2 are sums: a picture under heavy rain outweighs ten with a few streaks, which then stay. Here each picture counts alike.
+    L1 and L2 are sums: a picture under heavy rain outweighs ten with a few streaks, which then stay. Here all count alike.
     """
     error = (found - wanted).square().mean((1, 2, 3)) / 4
     return torch.log10(error + 1e-4).mean()

@@ -107,7 +107,7 @@ SIZES = {
         glyphs=24,
         widths=(64, 64, 96),
         samples=512,
-        courses={"lowlight": Course(1500, 4), "rain": Course(3000, 4), "generation": Course(2000, 32)},
+        courses={"lowlight": Course(4000, 4), "rain": Course(8000, 4), "generation": Course(6000, 32)},
     ),
     "paper": Size(side=256, glyphs=64, widths=(), samples=10_000),
 }

@@ -157,14 +157,18 @@ async def test_a_flood_of_one_caller_does_not_starve_another() -> None:
 
 @pytest.mark.parametrize(("size", "in_flight"), [((64, 64), 2), ((300, 400), 1)], ids=["whole pictures", "tiles of large ones"])
 async def test_what_cannot_be_batched_is_ready_when_the_call_before_it_ends(size: tuple[int, int], in_flight: int) -> None:
-    pipeline, scheduler, _ = await room(FakeEngine(0.0, 0.02))
+    pipeline, scheduler, calls = await room(FakeEngine(0.0, 0.02))
     assert scheduler.depth == 1
     works = [Work(model_of(), 2, i, f"r{i}", f"c{i}", picture(*size)) for i in range(4)]
     running = [asyncio.create_task(pipeline.run(work)) for work in works]
-    await asyncio.sleep(0.03)
-    assert scheduler.running == in_flight
+    most = 0
+    while len(calls) < 4:
+        await asyncio.sleep(0.005)
+        most = max(most, scheduler.running)
+    assert most == in_flight
     for task in running:
         task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
 
 
 async def test_lockstep_callers_fill_batches() -> None:

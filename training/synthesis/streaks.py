@@ -62,7 +62,7 @@ def blurred_layer(rng: Rng, side: int, angle: float, rarest: tuple[float, float]
 
 
 def layers_of(kind: str, rng: Rng, side: int) -> list[Floats]:
-    """What falls in rain of a kind: light (separate streaks), soft (faint ones with soft ends), curtain, or bars (crowded streaks)."""
+    """What falls in rain of a kind: light (separate streaks), soft (faint, with soft ends), curtain, or bars (crowded streaks)."""
     angle = rng.normal(0, 22)
     if kind == "soft":
         layers = [blurred_layer(rng, side, angle + rng.normal(0, 3), (1.8, 3.3)) for _ in range(rng.integers(1, 4))]
