@@ -13,7 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from service import openapi, problems
 from service.door import Door
-from service.house import House, body_limits, open_house
+from service.gateway import Gateway, body_limits, open_gateway
 from service.metrics import Metrics
 from service.order import GenerateOrder, RestoreBody
 from service.porter import open_jobs, webhooks_of
@@ -43,15 +43,15 @@ EXPOSED = [
     "RateLimit-Policy",
     "Retry-After",
 ]
-Opener = Callable[[Settings, Metrics], AbstractAsyncContextManager[House]]
+Opener = Callable[[Settings, Metrics], AbstractAsyncContextManager[Gateway]]
 
 
-def _open(settings: Settings, metrics: Metrics) -> AbstractAsyncContextManager[House]:
-    return open_house(settings, metrics=metrics)
+def _open(settings: Settings, metrics: Metrics) -> AbstractAsyncContextManager[Gateway]:
+    return open_gateway(settings, metrics=metrics)
 
 
 def create_app(settings: Settings, opener: Opener = _open) -> FastAPI:
-    """The application; its house is opened when the server starts and is `app.state.house` from then on."""
+    """The application; its parts are opened when the server starts and is `app.state.gateway` from then on."""
     metrics = Metrics()
 
     @asynccontextmanager
@@ -59,12 +59,12 @@ def create_app(settings: Settings, opener: Opener = _open) -> FastAPI:
         webhooks = webhooks_of(settings)
         async with AsyncExitStack() as stack:
             try:
-                house = await stack.enter_async_context(opener(settings, metrics))
-                jobs = await stack.enter_async_context(open_jobs(house, webhooks))
+                gateway = await stack.enter_async_context(opener(settings, metrics))
+                jobs = await stack.enter_async_context(open_jobs(gateway, webhooks))
             except Exception as failed:
                 app.state.failure = failed
                 raise
-            app.state.house, app.state.jobs, app.state.webhooks = house, jobs, webhooks
+            app.state.gateway, app.state.jobs, app.state.webhooks = gateway, jobs, webhooks
             yield
 
     app = FastAPI(

@@ -19,8 +19,8 @@ from service import logs
 from service.app import create_app
 from service.client import Client, ClientError
 from service.errors import ServiceError
+from service.gateway import keyring_of
 from service.hands import Hands, Picture, hands
-from service.house import keyring_of
 from service.order import GenerateOrder, RestoreOrder
 from service.pictures.kinds import KINDS
 from service.server import Server

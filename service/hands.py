@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from service.catalogue import facts_of
 from service.client import AsyncClient
-from service.house import House, open_house
+from service.gateway import Gateway, open_gateway
 from service.intake import Sources
 from service.keys import Caller
 from service.order import GenerateOrder, RestoreOrder
@@ -40,20 +40,20 @@ class Hands(Protocol):
 
 
 class Own:
-    """The whole house, in this process."""
+    """The whole gateway, in this process."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
 
     async def restore(self, image: bytes, mask: bytes | None, order: RestoreOrder) -> Picture:
-        made = await self._house.studio.restore(order, Sources(image, mask), KINDS.get(order.format or ""), self._asked())
+        made = await self._gateway.studio.restore(order, Sources(image, mask), KINDS.get(order.format or ""), self._asked())
         return _pictures(made)[0]
 
     async def generate(self, order: GenerateOrder) -> list[Picture]:
-        return _pictures(await self._house.studio.generate(order, KINDS.get(order.format or ""), self._asked()))
+        return _pictures(await self._gateway.studio.generate(order, KINDS.get(order.format or ""), self._asked()))
 
     async def models(self) -> list[dict[str, Any]]:
-        return [facts_of(self._house.settings, model) for _, model in sorted(self._house.repository.models().items())]
+        return [facts_of(self._gateway.settings, model) for _, model in sorted(self._gateway.repository.models().items())]
 
     @staticmethod
     def _asked() -> Asked:
@@ -87,8 +87,8 @@ class Far:
 async def hands(server: str | None, key: str | None, settings: Callable[..., Settings]) -> AsyncIterator[Hands]:
     """This process's own, or those of the gateway at `server`."""
     if server is None:
-        async with open_house(settings(), measured=False) as house:
-            yield Own(house)
+        async with open_gateway(settings(), measured=False) as gateway:
+            yield Own(gateway)
     else:
         async with AsyncClient(server, api_key=key) as client:
             yield Far(client)

@@ -1,4 +1,4 @@
-"""Takes jobs from their list into the house, and brings back what came of them."""
+"""Takes jobs from their list into the gateway, and brings back what came of them."""
 
 import logging
 import sqlite3
@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from service.house import House
+from service.gateway import Gateway
 from service.intake import Sources
 from service.jobs import JobLimits, Jobs, shown
 from service.ledger import Finished, Job, Ledger, Status
@@ -26,21 +26,21 @@ log = logging.getLogger("rddm.jobs")
 class Porter:
     """Carries jobs out for the callers who left them here, and tells whoever wants to know of their end."""
 
-    def __init__(self, house: House, webhooks: Webhooks) -> None:
-        self._house = house
+    def __init__(self, gateway: Gateway, webhooks: Webhooks) -> None:
+        self._gateway = gateway
         self._webhooks = webhooks
 
     async def carry(self, job: Job, sources: Sources | None, on_step: Listener) -> Finished:
         """Raises what service.errors knows."""
-        asked = Asked(job.id, self._house.keyring.named(job.caller), time.monotonic())
+        asked = Asked(job.id, self._gateway.keyring.named(job.caller), time.monotonic())
         kind = KINDS.get(job.accept or "")
-        with self._house.drain.order():
+        with self._gateway.drain.order():
             if sources is None:
                 order = GenerateOrder.model_validate_json(job.order)
-                made = await self._house.studio.generate(order, kind, asked, on_step)
-                return await self._house.finish(job.caller, made, as_json=job.as_json, several=order.n > 1 and not order.grid)
-            made = await self._house.studio.restore(RestoreOrder.model_validate_json(job.order), sources, kind, asked, on_step)
-            return await self._house.finish(job.caller, made, as_json=job.as_json, several=False)
+                made = await self._gateway.studio.generate(order, kind, asked, on_step)
+                return await self._gateway.finish(job.caller, made, as_json=job.as_json, several=order.n > 1 and not order.grid)
+            made = await self._gateway.studio.restore(RestoreOrder.model_validate_json(job.order), sources, kind, asked, on_step)
+            return await self._gateway.finish(job.caller, made, as_json=job.as_json, several=False)
 
     async def ended(self, job: Job) -> None:
         """The job's webhook, where it has one."""
@@ -79,12 +79,12 @@ def open_ledger(settings: Settings) -> Ledger:
 
 
 @asynccontextmanager
-async def open_jobs(house: House, webhooks: Webhooks) -> AsyncIterator[Jobs]:
-    """The jobs of a house, those of an earlier process among them."""
-    porter = Porter(house, webhooks)
-    jobs = Jobs(open_ledger(house.settings), porter.carry, limits_of(house.settings), preview_of, porter.ended)
+async def open_jobs(gateway: Gateway, webhooks: Webhooks) -> AsyncIterator[Jobs]:
+    """The jobs of a gateway, those of an earlier process among them."""
+    porter = Porter(gateway, webhooks)
+    jobs = Jobs(open_ledger(gateway.settings), porter.carry, limits_of(gateway.settings), preview_of, porter.ended)
     await jobs.start()
-    house.metrics.watch(
+    gateway.metrics.watch(
         [(f"rddm_{status}_jobs", f"Jobs that are {status}", partial(jobs.count, status)) for status in STATUSES], []
     )
     try:

@@ -10,7 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.door import HEAD_BYTES
-from service.house import House
+from service.gateway import Gateway
 from service.settings import Settings
 
 KEEP_ALIVE_SECONDS = 30
@@ -21,7 +21,7 @@ class Server(uvicorn.Server):
     """Drains before it stops listening."""
 
     def __init__(self, app: FastAPI, settings: Settings) -> None:
-        self._gateway = app
+        self._app = app
         self._drain_seconds = settings.drain_seconds
         self._drained_by: float | None = None
         super().__init__(
@@ -40,28 +40,28 @@ class Server(uvicorn.Server):
         )
 
     @property
-    def _house(self) -> House | None:
-        return getattr(self._gateway.state, "house", None)
+    def _gateway(self) -> Gateway | None:
+        return getattr(self._app.state, "gateway", None)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """uvicorn's startup, and a line for whoever sits before the terminal."""
         await super().startup(sockets)
         gc.freeze()  # what is there now stays: no collection need look at it, nor any request wait for that
-        if self.started and self._house is not None:
+        if self.started and self._gateway is not None:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
-            models = ", ".join(sorted(self._house.repository.models())) or "none yet"
+            models = ", ".join(sorted(self._gateway.repository.models())) or "none yet"
             print(f"RDDM Serve answers at http://{f'[{host}]' if ':' in host else host}:{port}/  models: {models}", flush=True)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A first SIGTERM drains; SIGINT, or any second signal, ends what is left."""
-        if sig == signal.SIGTERM and self._house is not None and self._drained_by is None:
-            self._house.drain.closing = True
+        if sig == signal.SIGTERM and self._gateway is not None and self._drained_by is None:
+            self._gateway.drain.closing = True
             self._drained_by = time.monotonic() + self._drain_seconds
         else:
             super().handle_exit(sig, frame)
 
     async def on_tick(self, counter: int) -> bool:
         """uvicorn's tick, ten times a second: leave when nothing is in work any more."""
-        if self._drained_by is not None and self._house is not None:
-            self.should_exit |= self._house.drain.working == 0 or time.monotonic() > self._drained_by
+        if self._drained_by is not None and self._gateway is not None:
+            self.should_exit |= self._gateway.drain.working == 0 or time.monotonic() > self._drained_by
         return await super().on_tick(counter)

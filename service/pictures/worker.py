@@ -45,7 +45,7 @@ TASKS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"ready": ready, 
 
 
 def answer(facts: dict[str, Any]) -> dict[str, Any]:
-    """The task's answer, or {"error", "detail"} for an error of the house."""
+    """The task's answer, or {"error", "detail"} for an error of the gateway."""
     try:
         return TASKS[facts.pop("task")](facts)
     except errors.ServiceError as known:

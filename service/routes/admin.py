@@ -7,11 +7,11 @@ from fastapi import APIRouter, Depends, Request
 
 from service.errors import Forbidden
 from service.keys import check_admin
-from service.routes.parts import CallerNow, HouseNow, problems
+from service.routes.parts import CallerNow, GatewayNow, problems
 from service.settings import is_loopback
 
 
-async def administrator(request: Request, house: HouseNow, caller: CallerNow) -> None:
+async def administrator(request: Request, gateway: GatewayNow, caller: CallerNow) -> None:
     """Raises Forbidden, also for what a page of another host makes a browser on this machine send.
 
     Where no key tells who asks, the Host must be this machine too: a page's own name can be made to point here.
@@ -20,7 +20,7 @@ async def administrator(request: Request, house: HouseNow, caller: CallerNow) ->
     host, origin = request.headers.get("host", ""), request.headers.get("origin")
     if origin is not None and urlsplit(origin).netloc != host:
         raise Forbidden("pages of other hosts may not administer this service")
-    if house.keyring.is_open and not is_loopback(urlsplit(f"//{host}").hostname or ""):
+    if gateway.keyring.is_open and not is_loopback(urlsplit(f"//{host}").hostname or ""):
         raise Forbidden(f"without keys this service is administered as localhost only, not as {host[:80]!r}")
 
 
@@ -31,16 +31,16 @@ router = APIRouter(
 
 @router.post("/load")
 @router.post("/reload")
-async def load(name: str, house: HouseNow) -> dict[str, Any]:
+async def load(name: str, gateway: GatewayNow) -> dict[str, Any]:
     """Load the newest version on disk; the old one answers until the new one has given its golden answer."""
-    model = await house.repository.load(name)
-    await house.scheduler.ensure(model)
+    model = await gateway.repository.load(name)
+    await gateway.scheduler.ensure(model)
     return {"name": name, "version": model.version, "digest": model.digest, "loaded": True}
 
 
 @router.post("/unload")
-async def unload(name: str, house: HouseNow) -> dict[str, Any]:
+async def unload(name: str, gateway: GatewayNow) -> dict[str, Any]:
     """Take no new work for it."""
-    with house.repository.lease(name) as model:
-        await house.repository.unload(name)
+    with gateway.repository.lease(name) as model:
+        await gateway.repository.unload(name)
     return {"name": name, "version": model.version, "digest": model.digest, "loaded": False}

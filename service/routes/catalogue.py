@@ -7,22 +7,22 @@ from fastapi.responses import Response
 
 from service.catalogue import facts_of
 from service.errors import EngineUnavailable
-from service.routes.parts import CallerNow, HouseNow, find, problems
+from service.routes.parts import CallerNow, GatewayNow, find, problems
 
 router = APIRouter()
 
 
 @router.get("/models", tags=["models"], responses=problems(401))
-async def models(house: HouseNow, _: CallerNow) -> dict[str, Any]:
+async def models(gateway: GatewayNow, _: CallerNow) -> dict[str, Any]:
     """Every model: task, steps, size rules, licence, digest."""
-    listed = [facts_of(house.settings, model) for _, model in sorted(house.repository.models().items())]
-    return {"default": house.settings.default_model, "models": listed}
+    listed = [facts_of(gateway.settings, model) for _, model in sorted(gateway.repository.models().items())]
+    return {"default": gateway.settings.default_model, "models": listed}
 
 
 @router.get("/models/{name}", tags=["models"], responses=problems(401, 404))
-async def model(name: str, house: HouseNow, _: CallerNow) -> dict[str, Any]:
+async def model(name: str, gateway: GatewayNow, _: CallerNow) -> dict[str, Any]:
     """One model."""
-    return facts_of(house.settings, find(house, name))
+    return facts_of(gateway.settings, find(gateway, name))
 
 
 @router.get("/healthz", tags=["health"])
@@ -34,23 +34,23 @@ async def live() -> dict[str, str]:
 
 @router.get("/readyz", tags=["health"], responses=problems(503))
 @router.get("/v2/health/ready", tags=["health"], responses=problems(503))
-async def ready(house: HouseNow) -> dict[str, Any]:
+async def ready(gateway: GatewayNow) -> dict[str, Any]:
     """Every loaded model gave the right answer to its golden picture a moment ago."""
-    states = await house.readiness.states()
-    if house.drain.closing:
+    states = await gateway.readiness.states()
+    if gateway.drain.closing:
         raise EngineUnavailable("this gateway is going down", models=states)
     if not states or not all(state["ready"] for state in states.values()):
         failing = sorted(name for name, state in states.items() if not state["ready"])
-        broken = getattr(house.repository, "broken", {})
+        broken = getattr(gateway.repository, "broken", {})
         told = f"models that do not answer: {failing}" if states else "no model is loaded"
         raise EngineUnavailable(told, models=states, broken=dict(broken))
     return {"status": "ready", "models": states}
 
 
 @router.get("/metrics", tags=["health"], response_class=Response)
-async def metrics(house: HouseNow) -> Response:
+async def metrics(gateway: GatewayNow) -> Response:
     """Prometheus metrics."""
-    text, media_type = house.metrics.exposition()
+    text, media_type = gateway.metrics.exposition()
     return Response(text, headers={"Content-Type": media_type})
 
 
@@ -61,10 +61,10 @@ async def metrics(house: HouseNow) -> Response:
     responses={304: {"description": "not changed"}, **problems(401, 404)},
 )
 async def result(
-    result: str, house: HouseNow, caller: CallerNow, if_none_match: Annotated[str | None, Header()] = None
+    result: str, gateway: GatewayNow, caller: CallerNow, if_none_match: Annotated[str | None, Header()] = None
 ) -> Response:
     """A finished picture again, for the key that it was made with, while it is kept."""
-    answer = house.answers.get(caller.name, result)
+    answer = gateway.answers.get(caller.name, result)
     headers = {**answer.headers, "ETag": answer.etag, "Cache-Control": "private, no-cache"}
     if if_none_match is not None and (
         if_none_match.strip() == "*" or answer.etag in {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}

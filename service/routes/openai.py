@@ -9,12 +9,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from service import reply
 from service.errors import InvalidValue, Malformed
-from service.house import House
+from service.gateway import Gateway
 from service.intake import Sources, form_of, json_body, one_file, validated
 from service.openapi import openai_edit_body, openai_generation_body
 from service.order import Count, GenerateOrder, Name, RestoreOrder, Seed, Steps
 from service.pictures.kinds import KINDS
-from service.routes.parts import AskedNow, CallerNow, HouseNow, find, problems
+from service.routes.parts import AskedNow, CallerNow, GatewayNow, find, problems
 from service.studio import Asked, Made
 
 router = APIRouter(prefix="/v1", tags=["openai"], responses=problems(401, 404))
@@ -45,9 +45,9 @@ class OpenAIOrder(BaseModel):
 
 
 @router.post("/images/edits", responses=WORK_PROBLEMS, openapi_extra={"requestBody": openai_edit_body()})
-async def edits(request: Request, house: HouseNow, asked: AskedNow) -> Response:
+async def edits(request: Request, gateway: GatewayNow, asked: AskedNow) -> Response:
     """Restore a picture: multipart with `image` and, as `model`, a model's name or task."""
-    with house.drain.order():
+    with gateway.drain.order():
         async with form_of(request) as form:
             order = validated(OpenAIOrder, {name: value for name, value in form.items() if name not in FILES})
             sent = [name for name in ("image", "image[]") if name in form]
@@ -60,25 +60,25 @@ async def edits(request: Request, house: HouseNow, asked: AskedNow) -> Response:
             )
         assert image is not None
         wish = RestoreOrder(task=order.model, steps=order.steps, seed=order.seed or 0)
-        work = house.studio.restore(wish, Sources(image, mask), KINDS[order.output_format], asked)
-        return told(house, asked, await reply.unless_gone(request, work))
+        work = gateway.studio.restore(wish, Sources(image, mask), KINDS[order.output_format], asked)
+        return told(gateway, asked, await reply.unless_gone(request, work))
 
 
 @router.post("/images/generations", responses=WORK_PROBLEMS, openapi_extra={"requestBody": openai_generation_body()})
-async def generations(request: Request, house: HouseNow, asked: AskedNow) -> Response:
+async def generations(request: Request, gateway: GatewayNow, asked: AskedNow) -> Response:
     """Generate pictures."""
-    with house.drain.order():
+    with gateway.drain.order():
         order = validated(OpenAIOrder, await json_body(request))
-        name = house.studio.generating(order.model)
-        height, width = find(house, name).spec.image_size or (0, 0)
+        name = gateway.studio.generating(order.model)
+        height, width = find(gateway, name).spec.image_size or (0, 0)
         if order.size not in {"auto", f"{width}x{height}"}:
             raise InvalidValue(f"size = {order.size!r}; model {name} makes pictures of {width}x{height}")
         wish = GenerateOrder(model=name, steps=order.steps, seed=order.seed, n=order.n)
-        work = house.studio.generate(wish, KINDS[order.output_format], asked)
-        return told(house, asked, await reply.unless_gone(request, work))
+        work = gateway.studio.generate(wish, KINDS[order.output_format], asked)
+        return told(gateway, asked, await reply.unless_gone(request, work))
 
 
-def told(house: House, asked: Asked, made: Made) -> Response:
+def told(gateway: Gateway, asked: Asked, made: Made) -> Response:
     """OpenAI's answer, with our headers."""
     answer = {
         "created": int(time.time()),
@@ -86,20 +86,20 @@ def told(house: House, asked: Asked, made: Made) -> Response:
         "output_format": made.kind.name,
         "size": f"{made.size[1]}x{made.size[0]}",
     }
-    house.metrics.made(made.model.spec.name, made.timings)
+    gateway.metrics.made(made.model.spec.name, made.timings)
     return Response(reply.to_json(answer), headers=reply.headers_of(made) | asked.caller.headers(), media_type="application/json")
 
 
 @router.get("/models")
-async def models(house: HouseNow, _: CallerNow) -> dict[str, Any]:
+async def models(gateway: GatewayNow, _: CallerNow) -> dict[str, Any]:
     """The models."""
-    return {"object": "list", "data": [_model(name) for name in sorted(house.repository.models())]}
+    return {"object": "list", "data": [_model(name) for name in sorted(gateway.repository.models())]}
 
 
 @router.get("/models/{name}")
-async def model(name: str, house: HouseNow, _: CallerNow) -> dict[str, Any]:
+async def model(name: str, gateway: GatewayNow, _: CallerNow) -> dict[str, Any]:
     """One model."""
-    return _model(find(house, name).spec.name)
+    return _model(find(gateway, name).spec.name)
 
 
 def _model(name: str) -> dict[str, Any]:

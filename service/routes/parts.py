@@ -1,4 +1,4 @@
-"""What every route may ask for: the house, the caller, and who asks what."""
+"""What every route may ask for: the gateway, the caller, and who asks what."""
 
 import time
 from typing import Annotated, Any
@@ -8,7 +8,7 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 
 from service.engines.contract import Model
 from service.errors import UnknownModel
-from service.house import House
+from service.gateway import Gateway
 from service.jobs import Jobs
 from service.keys import Caller
 from service.problems import MEDIA_TYPE, request_id_of
@@ -19,10 +19,10 @@ BEARER = HTTPBearer(auto_error=False, description="an API key, where the service
 HEADER = APIKeyHeader(name="X-API-Key", auto_error=False)
 
 
-def house_of(request: Request) -> House:
+def gateway_of(request: Request) -> Gateway:
     """The running gateway."""
-    house: House = request.app.state.house
-    return house
+    gateway: Gateway = request.app.state.gateway
+    return gateway
 
 
 def jobs_of(request: Request) -> Jobs:
@@ -34,9 +34,9 @@ def jobs_of(request: Request) -> Jobs:
 # Dependencies are coroutines though they await nothing: FastAPI runs plain functions in a thread each.
 
 
-async def house_now(request: Request) -> House:
+async def gateway_now(request: Request) -> Gateway:
     """The running gateway, as a dependency."""
-    return house_of(request)
+    return gateway_of(request)
 
 
 async def jobs_now(request: Request) -> Jobs:
@@ -50,14 +50,14 @@ async def caller_of(
     """Who calls. Raises Unauthorised."""
     address = request.client.host if request.client else "unknown"
     presented = header if header is not None else bearer.credentials if bearer else None
-    caller = house_of(request).keyring.caller(presented, address, is_loopback(address))
+    caller = gateway_of(request).keyring.caller(presented, address, is_loopback(address))
     request.scope["state"]["caller"] = caller.name
     request.scope["state"]["bucket"] = caller.bucket
     return caller
 
 
 JobsNow = Annotated[Jobs, Depends(jobs_now)]
-HouseNow = Annotated[House, Depends(house_now)]
+GatewayNow = Annotated[Gateway, Depends(gateway_now)]
 CallerNow = Annotated[Caller, Depends(caller_of)]
 
 
@@ -91,9 +91,9 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": words[status], "content": {MEDIA_TYPE: {"schema": schema}}} for status in statuses}
 
 
-def find(house: House, name: str) -> Model:
+def find(gateway: Gateway, name: str) -> Model:
     """Raises UnknownModel with the names there are."""
-    found = house.repository.models()
+    found = gateway.repository.models()
     if name not in found:
         raise UnknownModel(f"unknown model {name[:64]!r}; expected one of {sorted(found)}")
     return found[name]

@@ -10,13 +10,13 @@ from fastapi.responses import JSONResponse, Response
 from service import reply
 from service.accept import JSON, Wanted, wanted
 from service.errors import InvalidValue, NotAcceptable
-from service.house import House
+from service.gateway import Gateway
 from service.intake import Sources, json_body, media_type, read_restore, validated
 from service.jobs import fingerprint, new_job, shown
 from service.openapi import generate_body, picture_answers, restore_body
 from service.order import GenerateOrder, RestoreOrder
 from service.pipeline import Listener
-from service.routes.parts import AskedNow, HouseNow, jobs_of, problems
+from service.routes.parts import AskedNow, GatewayNow, jobs_of, problems
 from service.studio import Asked, Made, chosen_seed
 
 router = APIRouter(tags=["pictures"])
@@ -72,21 +72,21 @@ class Wish:
 )
 async def restore(
     request: Request,
-    house: HouseNow,
+    gateway: GatewayNow,
     asked: AskedNow,
     query: Annotated[RestoreOrder, Query()],
     haste: Annotated[Haste, Depends(haste_of)],
 ) -> Response:
     """The picture is the body itself, the multipart part `image`, or base64 in JSON; the answer has its width and height."""
-    with house.drain.order():
+    with gateway.drain.order():
         order, sources = await read_restore(request, query)
         want = wanted(request.headers.get("accept"), order.format, media_type(request) == JSON)
-        model = house.studio.check_restore(order, sources)
+        model = gateway.studio.check_restore(order, sources)
 
         async def carry(on_step: Listener | None) -> Made:
-            return await house.studio.restore(order, sources, want.kind, asked, on_step)
+            return await gateway.studio.restore(order, sources, want.kind, asked, on_step)
 
-        return await answer(request, house, asked, Wish("restore", order, sources, model, want, False, carry), haste)
+        return await answer(request, gateway, asked, Wish("restore", order, sources, model, want, False, carry), haste)
 
 
 @router.post(
@@ -98,28 +98,28 @@ async def restore(
 )
 async def generate(
     request: Request,
-    house: HouseNow,
+    gateway: GatewayNow,
     asked: AskedNow,
     query: Annotated[GenerateOrder, Query()],
     haste: Annotated[Haste, Depends(haste_of)],
 ) -> Response:
     """One PNG, or JSON for several. The same seed gives the same bytes."""
-    with house.drain.order():
+    with gateway.drain.order():
         told = validated(GenerateOrder, await json_body(request), query) if media_type(request) == JSON else query
         order = told if told.seed is not None else told.model_copy(update={"seed": chosen_seed()})
         several = order.n > 1 and not order.grid
         want = wanted(request.headers.get("accept"), order.format, several or media_type(request) == JSON)
         if want.shape == "picture" and several:
             raise NotAcceptable(f"several pictures come as {JSON}, or as one with grid=true")
-        model = house.studio.check_generate(order)
+        model = gateway.studio.check_generate(order)
 
         async def carry(on_step: Listener | None) -> Made:
-            return await house.studio.generate(order, want.kind, asked, on_step)
+            return await gateway.studio.generate(order, want.kind, asked, on_step)
 
-        return await answer(request, house, asked, Wish("generate", order, None, model, want, several, carry), haste)
+        return await answer(request, gateway, asked, Wish("generate", order, None, model, want, several, carry), haste)
 
 
-async def answer(request: Request, house: House, asked: Asked, wish: Wish, haste: Haste) -> Response:
+async def answer(request: Request, gateway: Gateway, asked: Asked, wish: Wish, haste: Haste) -> Response:
     """Now, step by step, or later as a job."""
     if haste.later:
         return await _later(request, asked, wish, haste)
@@ -127,23 +127,23 @@ async def answer(request: Request, house: House, asked: Asked, wish: Wish, haste
         raise InvalidValue("webhook is for jobs only; expected the header Prefer: respond-async beside it")
     if wish.want.shape == "events":
         return reply.events_response(
-            request, lambda on_step: _held(house, wish, on_step), lambda made: _told(house, asked, wish, made)
+            request, lambda on_step: _held(gateway, wish, on_step), lambda made: _told(gateway, asked, wish, made)
         )
     made = await reply.unless_gone(request, wish.carry(None))
     response = reply.response_of(
-        await house.finish(asked.caller.name, made, as_json=wish.want.shape == "json", several=wish.several)
+        await gateway.finish(asked.caller.name, made, as_json=wish.want.shape == "json", several=wish.several)
     )
     response.headers.update(asked.caller.headers())
     return response
 
 
-async def _held(house: House, wish: Wish, on_step: Listener) -> Made:
-    with house.drain.order():
+async def _held(gateway: Gateway, wish: Wish, on_step: Listener) -> Made:
+    with gateway.drain.order():
         return await wish.carry(on_step)
 
 
-async def _told(house: House, asked: Asked, wish: Wish, made: Made) -> str:
-    return (await house.finish(asked.caller.name, made, as_json=True, several=wish.several)).body.decode()
+async def _told(gateway: Gateway, asked: Asked, wish: Wish, made: Made) -> str:
+    return (await gateway.finish(asked.caller.name, made, as_json=True, several=wish.several)).body.decode()
 
 
 async def _later(request: Request, asked: Asked, wish: Wish, haste: Haste) -> Response:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from service.app import create_app
-from service.house import House, open_house
+from service.gateway import Gateway, open_gateway
 from service.pictures.decode import Bounds
 from service.pictures.worker import TASKS
 from service.settings import Settings
@@ -33,15 +33,15 @@ def settings_for(tmp_path: Path, **changes: Any) -> Settings:
     return Settings(**(facts | changes))
 
 
-class Gateway:
-    """A running app, its house, its engine, and a client."""
+class RunningApp:
+    """A running app, its gateway, its engine, and a client."""
 
     def __init__(self, app: Any, window: FakeWindow, client: httpx.AsyncClient) -> None:
         self.app, self.window, self.client = app, window, client
 
     @property
-    def house(self) -> House:
-        return self.app.state.house
+    def state(self) -> Gateway:
+        return self.app.state.gateway
 
 
 class Bench(Workshop):
@@ -55,17 +55,19 @@ class Bench(Workshop):
 
 
 @asynccontextmanager
-async def running(settings: Settings, window: FakeWindow | None = None, workshop: Workshop | None = None) -> AsyncIterator[Gateway]:
+async def running(
+    settings: Settings, window: FakeWindow | None = None, workshop: Workshop | None = None
+) -> AsyncIterator[RunningApp]:
     """The app between startup and shutdown."""
     window = window or FakeWindow()
     workshop = workshop or Bench(Bounds(settings.max_pixels, settings.max_side), 1, 60.0, 1 << 31)
-    app = create_app(settings, lambda settings, metrics: open_house(settings, window, metrics, workshop))
+    app = create_app(settings, lambda settings, metrics: open_gateway(settings, window, metrics, workshop))
     transport = httpx.ASGITransport(app, client=("127.0.0.1", 50000))
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=30) as client,
     ):
-        yield Gateway(app, window, client)
+        yield RunningApp(app, window, client)
 
 
 @pytest.fixture
@@ -74,7 +76,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
+async def gateway(settings: Settings) -> AsyncIterator[RunningApp]:
     async with running(settings) as gateway:
         yield gateway
 

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from service.app import create_app
-from service.house import open_house
+from service.gateway import open_gateway
 from service.server import Server
 from service.settings import Settings
 from tests.service.window import FakeWindow
@@ -22,7 +22,7 @@ class Live:
 
     def __init__(self, settings: Settings, window: FakeWindow) -> None:
         self.window = window
-        self.app = create_app(settings, lambda settings, metrics: open_house(settings, window, metrics))
+        self.app = create_app(settings, lambda settings, metrics: open_gateway(settings, window, metrics))
         self.server = Server(self.app, settings)
         self._thread = threading.Thread(target=lambda: asyncio.run(self.server.serve()), daemon=True)
 
@@ -65,14 +65,14 @@ class Live:
 
     def idle(self, seconds: float = 5.0) -> dict[str, Any]:
         """What is still held once everything should have been let go of."""
-        house = self.app.state.house
+        gateway = self.app.state.gateway
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             held = {
-                "pending": round(house.scheduler.pending, 9),
-                "waiting": house.scheduler.waiting,
-                "running": house.scheduler.running,
-                "orders": house.drain.working,
+                "pending": round(gateway.scheduler.pending, 9),
+                "waiting": gateway.scheduler.waiting,
+                "running": gateway.scheduler.running,
+                "orders": gateway.drain.working,
             }
             if not any(held.values()):
                 break

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.app import create_app
-from service.house import House, open_house
+from service.gateway import Gateway, open_gateway
 from service.server import Server
 from service.settings import Settings
 from tests.service.window import FakeWindow
@@ -25,15 +25,15 @@ class Live:
     window: FakeWindow
 
     @property
-    def house(self) -> House:
-        return self.app.state.house
+    def state(self) -> Gateway:
+        return self.app.state.gateway
 
     def until_idle(self) -> bool:
         """Whether nothing is in work any more, within a few seconds."""
         end = time.monotonic() + 10
-        while self.house.drain.working and time.monotonic() < end:
+        while self.state.drain.working and time.monotonic() < end:
             time.sleep(0.02)
-        return self.house.drain.working == 0
+        return self.state.drain.working == 0
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def live(settings: Settings, *, embedded: bool = False) -> Iterator[Live]:
     window = FakeWindow()
     engine = None if embedded else window
     settings = settings.model_copy(update={"port": 0})
-    app = create_app(settings, lambda settings, metrics: open_house(settings, engine, metrics))
+    app = create_app(settings, lambda settings, metrics: open_gateway(settings, engine, metrics))
     server = Server(app, settings)
     thread = threading.Thread(target=server.run, name="gateway")
     thread.start()

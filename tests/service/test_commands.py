@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from service import commands, hands
-from service.house import open_house
+from service.gateway import open_gateway
 from service.settings import Settings
 from tests.service.conftest import file_of, pixels_of, settings_for
 from tests.service.live import Live, live
@@ -27,7 +27,7 @@ def where(request: pytest.FixtureRequest, server: Live, monkeypatch: Any) -> lis
     """The verb's own process, or a gateway: the answers are the same."""
     if request.param == "there":
         return ["--server", f"http://127.0.0.1:{server.port}"]
-    monkeypatch.setattr(hands, "open_house", lambda settings, **how: open_house(settings, FakeWindow(), **how))
+    monkeypatch.setattr(hands, "open_gateway", lambda settings, **how: open_gateway(settings, FakeWindow(), **how))
     return []
 
 

@@ -20,15 +20,15 @@ from service.ledger import Ledger
 from service.pictures.decode import Bounds
 from service.porter import open_ledger
 from service.workshop import Workshop
-from tests.service.conftest import Gateway, file_of, pixels_of, running, settings_for
+from tests.service.conftest import RunningApp, file_of, pixels_of, running, settings_for
 from tests.service.window import FakeWindow
 
 PNG = file_of(pixels_of(24, 40))
 
 
-def held(gateway: Gateway) -> tuple[float, int, int, int]:
-    scheduler = gateway.house.scheduler
-    return round(scheduler.pending, 9), scheduler.waiting, scheduler.running, gateway.house.drain.working
+def held(gateway: RunningApp) -> tuple[float, int, int, int]:
+    scheduler = gateway.state.scheduler
+    return round(scheduler.pending, 9), scheduler.waiting, scheduler.running, gateway.state.drain.working
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def held(gateway: Gateway) -> tuple[float, int, int, int]:
 )
 @pytest.mark.parametrize("path", ["/restore", "/generate?n=3", "/v1/images/generations"])
 async def test_what_the_engine_does_wrong_is_a_problem_and_leaves_nothing(
-    gateway: Gateway, fault: Exception, status: int, path: str
+    gateway: RunningApp, fault: Exception, status: int, path: str
 ) -> None:
     gateway.window.fault = fault
     content: dict[str, Any] = (
@@ -60,7 +60,7 @@ async def test_what_the_engine_does_wrong_is_a_problem_and_leaves_nothing(
     assert held(gateway) == (0, 0, 0, 0)
 
 
-async def test_a_fault_while_steps_are_streamed_is_an_error_event(gateway: Gateway) -> None:
+async def test_a_fault_while_steps_are_streamed_is_an_error_event(gateway: RunningApp) -> None:
     gateway.window.fault = errors.EngineUnavailable("no server answers")
     answer = await gateway.client.post("/restore", content=PNG, headers={"Accept": "text/event-stream"})
     assert answer.status_code == 200
@@ -121,16 +121,16 @@ async def test_a_picture_that_takes_its_reader_too_long_is_refused_and_the_reade
         slow = file_of(np.random.default_rng(0).integers(0, 255, (512, 512, 3), np.uint8), "AVIF")
         answer = await gateway.client.post("/restore?format=avif", content=slow)
         assert answer.status_code == 413
-        assert gateway.house.workshop.killed == 1
+        assert gateway.state.workshop.killed == 1
     async with running(settings_for(tmp_path), workshop=Workshop(bounds, 1, 30.0, 1 << 31)) as gateway:
-        [worker] = [gateway.house.workshop._idle.get_nowait()]
+        [worker] = [gateway.state.workshop._idle.get_nowait()]
         worker.process.kill()
-        gateway.house.workshop._idle.put_nowait(worker)
+        gateway.state.workshop._idle.put_nowait(worker)
         assert (await gateway.client.post("/restore", content=PNG)).status_code == 400
         assert (await gateway.client.post("/restore", content=PNG)).status_code == 200
 
 
-async def test_a_model_that_is_taken_away_is_404_and_one_reloaded_goes_on(gateway: Gateway) -> None:
+async def test_a_model_that_is_taken_away_is_404_and_one_reloaded_goes_on(gateway: RunningApp) -> None:
     await gateway.client.post("/admin/models/lowlight/unload")
     gone = await gateway.client.post("/restore", content=PNG)
     assert gone.status_code == 404
@@ -139,7 +139,7 @@ async def test_a_model_that_is_taken_away_is_404_and_one_reloaded_goes_on(gatewa
     assert (await gateway.client.post("/restore", content=PNG)).status_code == 200
 
 
-async def test_jobs_are_503_while_the_disk_is_full_and_pictures_go_on(gateway: Gateway, monkeypatch: Any) -> None:
+async def test_jobs_are_503_while_the_disk_is_full_and_pictures_go_on(gateway: RunningApp, monkeypatch: Any) -> None:
     async def full(*_: object) -> None:
         raise errors.StoreUnavailable("jobs cannot be kept now: OperationalError", retry_after=30)
 
@@ -183,7 +183,7 @@ SERVING = """
 import sys
 from pathlib import Path
 from service.app import create_app
-from service.house import open_house
+from service.gateway import open_gateway
 from service.server import Server
 from tests.service.conftest import settings_for
 from service.workshop import Workshop
@@ -191,7 +191,7 @@ from tests.service.window import FakeWindow
 
 settings = settings_for(Path(sys.argv[1]), port=int(sys.argv[2]), codec_workers=1)
 window = FakeWindow(seconds=0.4)
-app = create_app(settings, lambda settings, metrics: open_house(settings, window, metrics))
+app = create_app(settings, lambda settings, metrics: open_gateway(settings, window, metrics))
 Server(app, settings).run()
 """
 

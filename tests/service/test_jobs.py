@@ -12,13 +12,13 @@ import httpx
 
 from service.webhooks import Webhooks
 from tests.calls import until
-from tests.service.conftest import Gateway, file_of, pixels_of, running, settings_for
+from tests.service.conftest import RunningApp, file_of, pixels_of, running, settings_for
 from tests.service.window import FakeWindow
 
 LATER = {"Prefer": "respond-async"}
 
 
-async def begin(gateway: Gateway, path: str = "/restore", **more: Any) -> dict[str, Any]:
+async def begin(gateway: RunningApp, path: str = "/restore", **more: Any) -> dict[str, Any]:
     headers = LATER | more.pop("headers", {})
     content = more.pop("content", file_of(pixels_of(24, 40)))
     answer = await gateway.client.post(path, content=content, headers=headers, **more)
@@ -28,7 +28,7 @@ async def begin(gateway: Gateway, path: str = "/restore", **more: Any) -> dict[s
     return answer.json()
 
 
-async def ended(gateway: Gateway, job: dict[str, Any]) -> dict[str, Any]:
+async def ended(gateway: RunningApp, job: dict[str, Any]) -> dict[str, Any]:
     await gateway.client.get(f"/jobs/{job['id']}/events")
     return (await gateway.client.get(f"/jobs/{job['id']}")).json()
 
@@ -42,7 +42,7 @@ def events_of(text: str) -> list[tuple[int, str, dict[str, Any]]]:
     return found
 
 
-async def test_a_job_ends_with_the_bytes_that_restore_answers(gateway: Gateway, png: bytes) -> None:
+async def test_a_job_ends_with_the_bytes_that_restore_answers(gateway: RunningApp, png: bytes) -> None:
     job = await begin(gateway, "/restore?steps=3&seed=4")
     assert (await ended(gateway, job))["status"] == "succeeded"
     result = await gateway.client.get(f"/jobs/{job['id']}/result")
@@ -52,7 +52,7 @@ async def test_a_job_ends_with_the_bytes_that_restore_answers(gateway: Gateway, 
     assert result.headers["content-type"] == "image/png"
 
 
-async def test_generated_pictures_of_a_job_are_those_of_its_seed(gateway: Gateway) -> None:
+async def test_generated_pictures_of_a_job_are_those_of_its_seed(gateway: RunningApp) -> None:
     job = await begin(gateway, "/generate?n=2", content=b"")
     now = await ended(gateway, job)
     result = (await gateway.client.get(f"/jobs/{job['id']}/result")).json()
@@ -61,7 +61,7 @@ async def test_generated_pictures_of_a_job_are_those_of_its_seed(gateway: Gatewa
     assert base64.b64decode(result["images"][1]["image"]) == again.content
 
 
-async def test_events_replay_from_the_one_after_the_last_seen(gateway: Gateway) -> None:
+async def test_events_replay_from_the_one_after_the_last_seen(gateway: RunningApp) -> None:
     job = await begin(gateway, "/restore?steps=3")
     await ended(gateway, job)
     told = events_of((await gateway.client.get(f"/jobs/{job['id']}/events")).text)
@@ -71,7 +71,7 @@ async def test_events_replay_from_the_one_after_the_last_seen(gateway: Gateway) 
     assert [number for number, _, _ in rest] == [3, 4]
 
 
-async def test_the_same_idempotency_key_is_the_same_job_and_another_request_is_refused(gateway: Gateway) -> None:
+async def test_the_same_idempotency_key_is_the_same_job_and_another_request_is_refused(gateway: RunningApp) -> None:
     key = {"Idempotency-Key": "once"}
     first, again = await begin(gateway, headers=key), await begin(gateway, headers=key)
     assert first["id"] == again["id"]
@@ -89,8 +89,8 @@ async def test_a_cancelled_job_leaves_the_engine_and_is_forgotten(settings: Any)
         assert gone.json()["status"] == "cancelled"
         assert (await gateway.client.get(f"/jobs/{job['id']}")).status_code == 404
         window.gate.set()
-        house = gateway.house
-        await until(lambda: (house.scheduler.pending, house.scheduler.waiting, house.drain.working) == (0, 0, 0))
+        state = gateway.state
+        await until(lambda: (state.scheduler.pending, state.scheduler.waiting, state.drain.working) == (0, 0, 0))
 
 
 async def test_a_job_has_no_result_before_its_end(settings: Any) -> None:
@@ -120,7 +120,7 @@ async def test_jobs_survive_a_restart(tmp_path: Path) -> None:
         assert result.content == (await gateway.client.post("/restore?seed=2", content=file_of(pixels_of(24, 40)))).content
 
 
-async def test_a_damaged_picture_fails_the_job_with_its_problem(gateway: Gateway) -> None:
+async def test_a_damaged_picture_fails_the_job_with_its_problem(gateway: RunningApp) -> None:
     job = await ended(gateway, await begin(gateway, content=file_of(pixels_of(64, 64))[:500]))
     assert (job["status"], job["problem"]["status"]) == ("failed", 400)
     told = events_of((await gateway.client.get(f"/jobs/{job['id']}/events")).text)

@@ -9,16 +9,16 @@ import openai
 import pytest
 from PIL import Image
 
-from tests.service.conftest import Gateway, file_of, pixels_of
+from tests.service.conftest import RunningApp, file_of, pixels_of
 
 
 @pytest.fixture
-def sdk(gateway: Gateway) -> openai.AsyncOpenAI:
+def sdk(gateway: RunningApp) -> openai.AsyncOpenAI:
     http = httpx.AsyncClient(transport=httpx.ASGITransport(gateway.app), base_url="http://gateway/v1")
     return openai.AsyncOpenAI(api_key="unused", base_url="http://gateway/v1", http_client=http, max_retries=0)
 
 
-async def test_edit_restores_with_the_same_pixels_as_restore(gateway: Gateway, sdk: openai.AsyncOpenAI) -> None:
+async def test_edit_restores_with_the_same_pixels_as_restore(gateway: RunningApp, sdk: openai.AsyncOpenAI) -> None:
     sent = file_of(pixels_of(24, 40))
     answer = await sdk.images.edit(
         image=("dark.png", sent), prompt="brighter", model="lowlight", extra_body={"steps": 3, "seed": 5}

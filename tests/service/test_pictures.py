@@ -18,7 +18,7 @@ from service.pictures.encode import encode
 from service.pictures.kinds import KINDS
 from service.pictures.picture import UPRIGHT, Keepsake, as_stored, upright
 from service.workshop import Workshop
-from tests.service.conftest import Gateway, file_of, pixels_of, running, settings_for
+from tests.service.conftest import RunningApp, file_of, pixels_of, running, settings_for
 from tests.service.hostile import OTHER_KINDS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -28,14 +28,14 @@ LOSSLESS = ("PNG", "TIFF")
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def gateway(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
+async def gateway(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningApp]:
     """One for all: these tests leave nothing behind."""
     workshop = Workshop(BOUNDS, 1, 60.0, 1 << 31)
     async with running(settings_for(tmp_path_factory.mktemp("jobs")), workshop=workshop) as gateway:
         yield gateway
 
 
-async def kept(gateway: Gateway, data: bytes, query: str = "") -> bytes:
+async def kept(gateway: RunningApp, data: bytes, query: str = "") -> bytes:
     answer = await gateway.client.post(f"{KEEP}{query}", content=data)
     assert answer.status_code == 200, answer.text
     return answer.content
@@ -48,13 +48,13 @@ def opened(data: bytes) -> Image.Image:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (2, 3), (3, 3), (257, 255), (5, 600)])
-async def test_any_size_comes_back_in_that_size(gateway: Gateway, size: tuple[int, int]) -> None:
+async def test_any_size_comes_back_in_that_size(gateway: RunningApp, size: tuple[int, int]) -> None:
     pixels = pixels_of(*size)
     assert np.array_equal(np.asarray(opened(await kept(gateway, file_of(pixels)))), pixels)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "AVIF", "TIFF"])
-async def test_the_format_comes_back(gateway: Gateway, kind: str) -> None:
+async def test_the_format_comes_back(gateway: RunningApp, kind: str) -> None:
     pixels = pixels_of(32, 48)
     result = opened(await kept(gateway, file_of(pixels, kind)))
     assert result.format == kind
@@ -62,7 +62,7 @@ async def test_the_format_comes_back(gateway: Gateway, kind: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB"])
-async def test_every_mode_shows_the_same_picture(gateway: Gateway, mode: str) -> None:
+async def test_every_mode_shows_the_same_picture(gateway: RunningApp, mode: str) -> None:
     source = Image.fromarray(pixels_of(24, 40))
     picture = _in_mode(source, mode)
     kind = "TIFF" if mode in {"CMYK", "YCbCr", "LAB", "PA"} else "PNG"
@@ -86,7 +86,7 @@ def _in_mode(source: Image.Image, mode: str) -> Image.Image:
     return source.convert("P" if mode == "PA" else mode)
 
 
-async def test_a_palette_with_transparency_keeps_it(gateway: Gateway) -> None:
+async def test_a_palette_with_transparency_keeps_it(gateway: RunningApp) -> None:
     picture = Image.fromarray(pixels_of(16, 16)).quantize(16)
     file = BytesIO()
     picture.save(file, "PNG", transparency=3)
@@ -94,7 +94,7 @@ async def test_a_palette_with_transparency_keeps_it(gateway: Gateway) -> None:
     assert np.array_equal(np.asarray(result), np.asarray(opened(file.getvalue()).convert("RGBA")))
 
 
-async def test_colours_under_full_transparency_come_back(gateway: Gateway) -> None:
+async def test_colours_under_full_transparency_come_back(gateway: RunningApp) -> None:
     pixels = np.dstack([pixels_of(16, 16), np.zeros((16, 16), np.uint8)])
     assert np.array_equal(np.asarray(opened(await kept(gateway, file_of(pixels)))), pixels)
 
@@ -111,7 +111,7 @@ async def test_upright_undoes_the_orientation_as_pillow_does(orientation: int) -
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "AVIF", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-async def test_orientation_is_written_back(gateway: Gateway, orientation: int, kind: str) -> None:
+async def test_orientation_is_written_back(gateway: RunningApp, orientation: int, kind: str) -> None:
     pixels = np.kron(pixels_of(3, 5), np.ones((8, 8, 1), np.uint8))
     exif = Image.Exif()
     exif[Base.Orientation] = orientation
@@ -128,7 +128,7 @@ async def test_orientation_is_written_back(gateway: Gateway, orientation: int, k
     assert np.abs(np.asarray(bare).astype(int) - shown).mean() < 4
 
 
-async def test_the_model_sees_the_picture_upright(gateway: Gateway) -> None:
+async def test_the_model_sees_the_picture_upright(gateway: RunningApp) -> None:
     exif = Image.Exif()
     exif[Base.Orientation] = 6
     answer = await gateway.client.post(f"{KEEP}&return=steps&format=png", content=file_of(pixels_of(10, 30), exif=exif))
@@ -137,7 +137,7 @@ async def test_the_model_sees_the_picture_upright(gateway: Gateway) -> None:
 
 @pytest.mark.parametrize("profile", ["adobergb", "displayp3"])
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-async def test_profiles_are_worked_in_srgb_and_given_back(gateway: Gateway, profile: str, kind: str) -> None:
+async def test_profiles_are_worked_in_srgb_and_given_back(gateway: RunningApp, profile: str, kind: str) -> None:
     icc = profile_of(profile)
     pixels = np.asarray(
         imagecodecs.cms_transform(pixels_of(24, 40), imagecodecs.cms_profile("srgb"), icc, colorspace="rgb", outcolorspace="rgb")
@@ -154,7 +154,7 @@ def profile_of(name: str) -> bytes:
     return bytes(imagecodecs.cms_profile("rgb", whitepoint=[0.3127, 0.3290, 1], primaries=primaries, gamma=2.2))
 
 
-async def test_a_profile_changes_what_the_model_is_shown(gateway: Gateway) -> None:
+async def test_a_profile_changes_what_the_model_is_shown(gateway: RunningApp) -> None:
     pixels, icc = pixels_of(24, 40), profile_of("adobergb")
     with_profile = opened(await kept(gateway, file_of(pixels, icc_profile=icc), "&return=steps"))
     without = opened(await kept(gateway, file_of(pixels), "&return=steps"))
@@ -162,7 +162,7 @@ async def test_a_profile_changes_what_the_model_is_shown(gateway: Gateway) -> No
 
 
 @pytest.mark.parametrize("profile", [b"garbage" * 100, b"\0" * 16 + b"CMYK" + b"\0" * 200, b"x" * 5_000_000])
-async def test_a_profile_that_cannot_be_used_is_left_out(gateway: Gateway, profile: bytes) -> None:
+async def test_a_profile_that_cannot_be_used_is_left_out(gateway: RunningApp, profile: bytes) -> None:
     pixels = pixels_of(16, 16)
     for kind in ("JPEG", "WEBP") if len(profile) > 4_000_000 else ("PNG", "JPEG"):
         result = opened(await kept(gateway, file_of(pixels, kind, icc_profile=profile)))
@@ -170,7 +170,7 @@ async def test_a_profile_that_cannot_be_used_is_left_out(gateway: Gateway, profi
         assert np.abs(np.asarray(result).astype(int) - pixels).mean() < 12
 
 
-async def test_a_grey_profile_stays_with_a_grey_picture(gateway: Gateway) -> None:
+async def test_a_grey_profile_stays_with_a_grey_picture(gateway: RunningApp) -> None:
     icc, pixels = bytes(imagecodecs.cms_profile("gray", gamma=1.8)), pixels_of(16, 16, 1)
     result = opened(await kept(gateway, file_of(pixels, icc_profile=icc)))
     assert (result.mode, result.info["icc_profile"]) == ("L", icc)
@@ -180,7 +180,9 @@ async def test_a_grey_profile_stays_with_a_grey_picture(gateway: Gateway) -> Non
 @pytest.mark.parametrize("kind", ["png", "tiff"])
 @pytest.mark.parametrize("top", [255, 65535])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
-async def test_every_depth_and_number_of_channels_comes_back_exactly(gateway: Gateway, kind: str, top: int, channels: int) -> None:
+async def test_every_depth_and_number_of_channels_comes_back_exactly(
+    gateway: RunningApp, kind: str, top: int, channels: int
+) -> None:
     pixels = pixels_of(24, 40, channels, top)
     result = await kept(gateway, sixteen(pixels, kind))
     found = imagecodecs.png_decode(result) if kind == "png" else tifffile.imread(BytesIO(result))
@@ -190,7 +192,7 @@ async def test_every_depth_and_number_of_channels_comes_back_exactly(gateway: Ga
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize(("kind", "other"), [("png", "tiff"), ("tiff", "png")])
-async def test_sixteen_bits_go_from_one_format_to_the_other(gateway: Gateway, kind: str, other: str, channels: int) -> None:
+async def test_sixteen_bits_go_from_one_format_to_the_other(gateway: RunningApp, kind: str, other: str, channels: int) -> None:
     pixels = pixels_of(24, 40, channels, 65535)
     result = await kept(gateway, sixteen(pixels, kind), f"&format={other}")
     found = imagecodecs.png_decode(result) if other == "png" else tifffile.imread(BytesIO(result))
@@ -268,7 +270,7 @@ async def test_every_tiff_of_whole_samples_shows_the_same_picture(photometric: s
     ],
 )
 @pytest.mark.parametrize("top", [255, 65535])
-async def test_tiffs_are_read_however_they_are_packed(gateway: Gateway, options: dict[str, Any], top: int) -> None:
+async def test_tiffs_are_read_however_they_are_packed(gateway: RunningApp, options: dict[str, Any], top: int) -> None:
     pixels = pixels_of(24, 40, 3, top)
     found = tifffile.imread(BytesIO(await kept(gateway, tiff_of(pixels, "rgb", **options))))
     assert found.dtype == pixels.dtype
@@ -303,14 +305,14 @@ async def test_a_damaged_tiff_is_a_picture_or_refused_and_nothing_else() -> None
     assert 200 < refused < 1500
 
 
-async def test_a_tiffs_resolution_may_be_in_centimetres(gateway: Gateway) -> None:
+async def test_a_tiffs_resolution_may_be_in_centimetres(gateway: RunningApp) -> None:
     sent = tiff_of(pixels_of(8, 8, 3, 65535), "rgb", resolution=(100, 100), resolutionunit="CENTIMETER")
     assert opened(await kept(gateway, sent, "&format=png")).info["dpi"] == pytest.approx((254, 254), abs=0.1)
 
 
 @pytest.mark.parametrize("bits", [10, 12])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
-async def test_the_further_bits_of_an_avif_are_worked_on(gateway: Gateway, bits: int, channels: int) -> None:
+async def test_the_further_bits_of_an_avif_are_worked_on(gateway: RunningApp, bits: int, channels: int) -> None:
     pixels = pixels_of(24, 40, channels, 65535) >> (16 - bits)
     sent = imagecodecs.avif_encode(pixels, level=100, bitspersample=bits)
     found = imagecodecs.png_decode(await kept(gateway, sent, "&format=png"))
@@ -337,7 +339,7 @@ async def test_the_further_bits_of_an_avif_are_worked_on(gateway: Gateway, bits:
         (imagecodecs.ljpeg_encode(pixels_of(24, 40, 1, 65535)), "coding process 3"),
     ],
 )
-async def test_what_would_be_cut_is_refused_in_words(gateway: Gateway, data: bytes, words: str) -> None:
+async def test_what_would_be_cut_is_refused_in_words(gateway: RunningApp, data: bytes, words: str) -> None:
     answer = await gateway.client.post(KEEP, content=data)
     assert answer.status_code == 415
     assert words in answer.json()["detail"]
@@ -359,7 +361,7 @@ def sixteen(pixels: np.ndarray, kind: str) -> bytes:
     return file.getvalue()
 
 
-async def test_sixteen_bits_keep_profile_orientation_and_dpi(gateway: Gateway) -> None:
+async def test_sixteen_bits_keep_profile_orientation_and_dpi(gateway: RunningApp) -> None:
     pixels, icc = pixels_of(12, 20, 3, 65535), profile_of("adobergb")
     exif = Image.Exif()
     exif[Base.Orientation] = 8
@@ -388,19 +390,19 @@ async def test_sixteen_bits_keep_profile_orientation_and_dpi(gateway: Gateway) -
         ("JPEG 2000", "a JPEG 2000 picture"),
     ],
 )
-async def test_a_kind_that_is_not_read_is_called_by_its_name(gateway: Gateway, kind: str, named: str) -> None:
+async def test_a_kind_that_is_not_read_is_called_by_its_name(gateway: RunningApp, kind: str, named: str) -> None:
     answer = await gateway.client.post(KEEP, content=OTHER_KINDS[kind])
     assert answer.status_code == 415
     assert answer.json()["detail"] == f"{named} is not read here; expected PNG, JPEG, WebP, AVIF or TIFF"
 
 
-async def test_sixteen_bits_become_eight_where_the_format_has_no_more(gateway: Gateway) -> None:
+async def test_sixteen_bits_become_eight_where_the_format_has_no_more(gateway: RunningApp) -> None:
     pixels = pixels_of(24, 40, 3, 65535)
     result = opened(await kept(gateway, sixteen(pixels, "png"), "&format=webp"))
     assert (result.format, result.mode) == ("WEBP", "RGB")
 
 
-async def test_alpha_is_laid_on_white_where_the_format_has_none(gateway: Gateway) -> None:
+async def test_alpha_is_laid_on_white_where_the_format_has_none(gateway: RunningApp) -> None:
     pixels = np.dstack([np.zeros((16, 16, 3), np.uint8), np.full((16, 16), 64, np.uint8)])
     result = opened(await kept(gateway, file_of(pixels), "&format=jpeg"))
     assert np.abs(np.asarray(result).astype(int) - 191).max() <= 2
@@ -415,7 +417,7 @@ def with_exif(kind: str = "JPEG") -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP", "AVIF"])
-async def test_metadata_is_kept_without_places_unless_all_or_none_is_asked_for(gateway: Gateway, kind: str) -> None:
+async def test_metadata_is_kept_without_places_unless_all_or_none_is_asked_for(gateway: RunningApp, kind: str) -> None:
     sent = with_exif(kind)
     found = {policy: opened(await kept(gateway, sent, f"&metadata={policy}")) for policy in ("keep", "all", "none")}
     exif = {policy: picture.getexif() for policy, picture in found.items()}
@@ -429,7 +431,7 @@ async def test_metadata_is_kept_without_places_unless_all_or_none_is_asked_for(g
     assert "xmp" not in found["none"].info
 
 
-async def test_the_thumbnail_of_the_dark_picture_is_not_given_back(gateway: Gateway) -> None:
+async def test_the_thumbnail_of_the_dark_picture_is_not_given_back(gateway: RunningApp) -> None:
     exif = Image.Exif()
     exif[Base.Make] = "Camera"
     thumbnail = file_of(pixels_of(8, 8), "JPEG")
@@ -439,12 +441,12 @@ async def test_the_thumbnail_of_the_dark_picture_is_not_given_back(gateway: Gate
 
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0garbage", b"Exif\0\0II*\0\x08\0\0\0\xff\xff", b"Exif\0\0" + b"x" * 65000])
-async def test_broken_exif_is_left_out(gateway: Gateway, exif: bytes) -> None:
+async def test_broken_exif_is_left_out(gateway: RunningApp, exif: bytes) -> None:
     result = opened(await kept(gateway, file_of(pixels_of(16, 16), "JPEG", exif=exif)))
     assert result.size == (16, 16)
 
 
-async def test_a_second_picture_in_a_jpeg_is_no_animation(gateway: Gateway) -> None:
+async def test_a_second_picture_in_a_jpeg_is_no_animation(gateway: RunningApp) -> None:
     file = BytesIO()
     Image.fromarray(pixels_of(16, 16)).save(file, "MPO", save_all=True, append_images=[Image.fromarray(pixels_of(8, 8))])
     result = opened(await kept(gateway, file.getvalue()))
@@ -461,20 +463,20 @@ async def test_a_second_picture_in_a_jpeg_is_no_animation(gateway: Gateway) -> N
         ("", "image/*", "image/png"),
     ],
 )
-async def test_format_beats_accept_beats_the_input(gateway: Gateway, png: bytes, query: str, accept: str, expected: str) -> None:
+async def test_format_beats_accept_beats_the_input(gateway: RunningApp, png: bytes, query: str, accept: str, expected: str) -> None:
     answer = await gateway.client.post(f"{KEEP}{query}", content=png, headers={"Accept": accept})
     assert answer.headers["content-type"] == expected
     assert answer.headers["vary"] == "Accept"
 
 
-async def test_the_residual_is_what_was_taken_away(gateway: Gateway, png: bytes) -> None:
+async def test_the_residual_is_what_was_taken_away(gateway: RunningApp, png: bytes) -> None:
     nothing = opened(await kept(gateway, png, "&return=residual"))
     assert set(np.unique(np.asarray(nothing))) == {128}
     answer: Any = await gateway.client.post("/restore?return=residual", content=png)
     assert set(np.unique(np.asarray(opened(answer.content)))) == {96}  # -0.5 of +-2: grey minus an eighth
 
 
-async def test_the_strip_shows_the_start_every_step_and_the_end(gateway: Gateway, png: bytes) -> None:
+async def test_the_strip_shows_the_start_every_step_and_the_end(gateway: RunningApp, png: bytes) -> None:
     strip = opened(await kept(gateway, png, "&return=steps&steps=4"))
     assert strip.size == (5 * 40, 24)
     last = np.asarray(strip)[:, -40:]

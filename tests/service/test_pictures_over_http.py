@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.service.conftest import Gateway, file_of, pixels_of, running, settings_for
+from tests.service.conftest import RunningApp, file_of, pixels_of, running, settings_for
 from tests.service.test_jobs import events_of
 from tests.service.test_pictures import opened
 from tests.service.window import FakeWindow
@@ -20,7 +20,7 @@ def encoded(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-async def test_every_kind_of_body_gives_the_same_picture(gateway: Gateway, png: bytes) -> None:
+async def test_every_kind_of_body_gives_the_same_picture(gateway: RunningApp, png: bytes) -> None:
     raw = await gateway.client.post("/restore", content=png, headers={"Content-Type": "image/png"})
     form = await gateway.client.post("/restore", files={"image": ("a.png", png)})
     told = await gateway.client.post("/restore", json={"image": encoded(png)})
@@ -32,17 +32,17 @@ async def test_every_kind_of_body_gives_the_same_picture(gateway: Gateway, png: 
     assert np.abs(brighter - 63.75).max() <= 1
 
 
-async def test_the_answer_tells_how_it_was_made(gateway: Gateway, png: bytes) -> None:
+async def test_the_answer_tells_how_it_was_made(gateway: RunningApp, png: bytes) -> None:
     answer = await gateway.client.post("/restore?steps=3&seed=11", content=png)
     heads = answer.headers
     assert (heads["x-model"], heads["x-steps"], heads["x-seed"]) == ("lowlight", "3", "11")
-    assert heads["x-model-digest"] == gateway.house.repository.models()["lowlight"].digest
+    assert heads["x-model-digest"] == gateway.state.repository.models()["lowlight"].digest
     assert re.fullmatch(r"decode;dur=[\d.]+, sample;dur=[\d.]+, encode;dur=[\d.]+", heads["server-timing"])
     again = await gateway.client.get(heads["content-location"])
     assert (again.content, again.headers["etag"]) == (answer.content, heads["etag"])
 
 
-async def test_the_envelope_tells_the_same(gateway: Gateway, png: bytes) -> None:
+async def test_the_envelope_tells_the_same(gateway: RunningApp, png: bytes) -> None:
     answer = await gateway.client.post("/restore?seed=11", content=png, headers={"Accept": "application/json"})
     told = answer.json()
     assert (told["width"], told["height"], told["model"], told["steps"], told["seed"]) == (40, 24, "lowlight", 2, 11)
@@ -50,12 +50,12 @@ async def test_the_envelope_tells_the_same(gateway: Gateway, png: bytes) -> None
     assert (await gateway.client.get(told["location"])).content == base64.b64decode(told["image"])
 
 
-async def test_a_task_is_a_models_name_or_its_task(gateway: Gateway, png: bytes) -> None:
+async def test_a_task_is_a_models_name_or_its_task(gateway: RunningApp, png: bytes) -> None:
     for task in ("keeper", "nothing"):
         assert (await gateway.client.post("/restore", params={"task": task}, content=png)).headers["x-model"] == "keeper"
 
 
-async def test_a_mask_goes_to_the_model_that_takes_one(gateway: Gateway, png: bytes) -> None:
+async def test_a_mask_goes_to_the_model_that_takes_one(gateway: RunningApp, png: bytes) -> None:
     mask = file_of(np.full((24, 40), 255, np.uint8))
     answer = await gateway.client.post("/restore?task=shadow", files={"image": ("a", png), "mask": ("m", mask)})
     assert answer.headers["x-model"] == "unshadow"
@@ -67,7 +67,7 @@ async def test_a_mask_goes_to_the_model_that_takes_one(gateway: Gateway, png: by
     assert (other.status_code, "41 x 24" in other.json()["detail"]) == (422, True)
 
 
-async def test_steps_are_streamed_with_previews_and_then_the_result(gateway: Gateway) -> None:
+async def test_steps_are_streamed_with_previews_and_then_the_result(gateway: RunningApp) -> None:
     picture = file_of(pixels_of(300, 400))
     answer = await gateway.client.post("/restore?steps=4", content=picture, headers={"Accept": "text/event-stream"})
     assert answer.headers["content-type"].startswith("text/event-stream")
@@ -83,13 +83,13 @@ async def test_steps_are_streamed_with_previews_and_then_the_result(gateway: Gat
     assert base64.b64decode(told[-1][2]["image"]) == direct.content
 
 
-async def test_a_bad_request_is_a_plain_problem_before_a_stream_begins(gateway: Gateway, png: bytes) -> None:
+async def test_a_bad_request_is_a_plain_problem_before_a_stream_begins(gateway: RunningApp, png: bytes) -> None:
     for query, content in (("?steps=99", png), ("?task=none", png), ("", b"words")):
         answer = await gateway.client.post(f"/restore{query}", content=content, headers={"Accept": "text/event-stream"})
         assert answer.headers["content-type"] == "application/problem+json"
 
 
-async def test_pictures_of_a_set_are_those_of_their_own_seeds_and_a_grid_holds_them(gateway: Gateway) -> None:
+async def test_pictures_of_a_set_are_those_of_their_own_seeds_and_a_grid_holds_them(gateway: RunningApp) -> None:
     told = (await gateway.client.post("/generate?n=3&seed=5")).json()
     alone = [await gateway.client.post(f"/generate?seed={seed}") for seed in (5, 6, 7)]
     assert [one["seed"] for one in told["images"]] == [5, 6, 7]
@@ -99,7 +99,7 @@ async def test_pictures_of_a_set_are_those_of_their_own_seeds_and_a_grid_holds_t
     assert np.array_equal(grid[34:, :32], np.asarray(opened(alone[2].content)))
 
 
-async def test_the_steps_of_a_set_show_all_its_pictures(gateway: Gateway) -> None:
+async def test_the_steps_of_a_set_show_all_its_pictures(gateway: RunningApp) -> None:
     await gateway.client.post("/generate?seed=6&steps=4")
     answer = await gateway.client.post("/generate?n=3&seed=5&steps=4", headers={"Accept": "text/event-stream"})
     told = events_of(answer.text)
@@ -114,7 +114,7 @@ async def test_the_steps_of_a_set_show_all_its_pictures(gateway: Gateway) -> Non
     assert np.corrcoef(light)[0, 1] > 0.8  # a small JPEG of noise keeps little of its colour
 
 
-async def test_a_seed_that_is_chosen_is_told_and_gives_the_same_bytes(gateway: Gateway) -> None:
+async def test_a_seed_that_is_chosen_is_told_and_gives_the_same_bytes(gateway: RunningApp) -> None:
     first = await gateway.client.post("/generate")
     assert 0 <= int(first.headers["x-seed"]) < 2**32
     again = await gateway.client.post("/generate", params={"seed": first.headers["x-seed"]})
@@ -123,7 +123,7 @@ async def test_a_seed_that_is_chosen_is_told_and_gives_the_same_bytes(gateway: G
     assert other.headers["x-seed"] != first.headers["x-seed"]
 
 
-async def test_generate_takes_json_and_answers_it(gateway: Gateway) -> None:
+async def test_generate_takes_json_and_answers_it(gateway: RunningApp) -> None:
     answer = await gateway.client.post("/generate", json={"seed": 3, "steps": 4, "format": "webp"})
     assert (answer.json()["media_type"], answer.json()["steps"]) == ("image/webp", 4)
     assert opened(base64.b64decode(answer.json()["image"])).size == (32, 32)
@@ -137,7 +137,7 @@ async def test_a_deadline_takes_steps_away_and_never_adds_any(tmp_path: Any, png
         assert refused.status_code == 504
 
 
-async def test_the_models_are_told_with_their_rules(gateway: Gateway) -> None:
+async def test_the_models_are_told_with_their_rules(gateway: RunningApp) -> None:
     told = (await gateway.client.get("/models")).json()
     models = {one["name"]: one for one in told["models"]}
     assert told["default"] == "lowlight"
@@ -148,21 +148,21 @@ async def test_the_models_are_told_with_their_rules(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"])
-async def test_health_is_told(gateway: Gateway, path: str) -> None:
+async def test_health_is_told(gateway: RunningApp, path: str) -> None:
     assert (await gateway.client.get(path)).status_code == 200
 
 
-async def test_ready_means_that_every_model_answered(gateway: Gateway) -> None:
+async def test_ready_means_that_every_model_answered(gateway: RunningApp) -> None:
     states = (await gateway.client.get("/readyz")).json()["models"]
     assert states["lowlight"] == {"ready": True, "version": 1}
     gateway.window.fault = RuntimeError("no")
-    gateway.house.readiness._at = -1e9
+    gateway.state.readiness._at = -1e9
     answer = await gateway.client.get("/readyz")
     assert answer.status_code == 503
     assert answer.json()["models"]["lowlight"]["ready"] is False
 
 
-async def test_the_document_shows_requests_that_work(gateway: Gateway) -> None:
+async def test_the_document_shows_requests_that_work(gateway: RunningApp) -> None:
     document = (await gateway.client.get("/openapi.json")).json()
     bodies = document["paths"]["/restore"]["post"]["requestBody"]["content"]
     [example] = bodies["application/json"]["examples"].values()
@@ -184,7 +184,7 @@ async def test_the_document_shows_requests_that_work(gateway: Gateway) -> None:
         ("DELETE", "/", "GET"),
     ],
 )
-async def test_another_method_is_told_which_there_are(gateway: Gateway, method: str, path: str, allowed: str) -> None:
+async def test_another_method_is_told_which_there_are(gateway: RunningApp, method: str, path: str, allowed: str) -> None:
     answer = await gateway.client.request(method, path)
     assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
     assert answer.json()["detail"] == f"{method} is not answered here; expected {allowed}"

@@ -18,7 +18,7 @@ from opentelemetry.trace import SpanContext
 from service.engines.contract import Ticket
 from service.logs import JsonLines
 from service.tracing import Questions, TracedBatches, onward
-from tests.service.conftest import Gateway, running
+from tests.service.conftest import RunningApp, running
 from tests.service.test_keys import with_keys
 from tests.service.window import FakeWindow
 
@@ -38,7 +38,7 @@ def spans(exported: InMemorySpanExporter) -> InMemorySpanExporter:
 
 
 async def test_a_trace_goes_from_the_door_to_the_batch_of_each_step(
-    spans: InMemorySpanExporter, gateway: Gateway, png: bytes
+    spans: InMemorySpanExporter, gateway: RunningApp, png: bytes
 ) -> None:
     spans.clear()
     parent = f"00-{'1' * 32}-{'2' * 16}-01"
@@ -136,7 +136,7 @@ async def test_logs_are_json_with_ids_and_hold_no_pixels_keys_or_names(tmp_path:
     assert "secret" not in json.dumps(lines)
 
 
-async def test_metrics_count_requests_batches_steps_and_the_cache(gateway: Gateway, png: bytes) -> None:
+async def test_metrics_count_requests_batches_steps_and_the_cache(gateway: RunningApp, png: bytes) -> None:
     for _ in range(2):
         await gateway.client.post("/restore?steps=3", content=png)
     await gateway.client.post("/restore?steps=99", content=png)
@@ -153,7 +153,7 @@ async def test_metrics_count_requests_batches_steps_and_the_cache(gateway: Gatew
     assert values['rddm_step_seconds_count{model="lowlight"}'] >= 3
 
 
-async def test_the_dashboard_asks_for_metrics_that_there_are(gateway: Gateway, root: Path) -> None:
+async def test_the_dashboard_asks_for_metrics_that_there_are(gateway: RunningApp, root: Path) -> None:
     text = (await gateway.client.get("/metrics")).text
     known = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
     asked = set(re.findall(r"rddm_[a-z_]+", root.joinpath("docker", "grafana", "dashboards", "rddm.json").read_text()))

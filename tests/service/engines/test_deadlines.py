@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from service.app import create_app
-from service.house import House
+from service.gateway import Gateway
 from tests.models import release_tiny, tiny_spec
 from tests.service.conftest import file_of, pixels_of, settings_for
 
@@ -18,7 +18,7 @@ TRIES = 8  # a machine that is busy just then may let a deadline pass
 
 
 @pytest.fixture
-async def served(tmp_path: Path) -> AsyncIterator[tuple[House, httpx.AsyncClient]]:
+async def served(tmp_path: Path) -> AsyncIterator[tuple[Gateway, httpx.AsyncClient]]:
     folder = tmp_path / "repository"
     release_tiny(folder, tiny_spec(tile=256, overlap=32, whole_max=SIDE * SIDE))
     changes = {"max_pixels": SIDE * SIDE, "max_megapixel_steps": 100, "results_bytes": 0}
@@ -29,13 +29,13 @@ async def served(tmp_path: Path) -> AsyncIterator[tuple[House, httpx.AsyncClient
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=120) as client,
     ):
-        yield app.state.house, client
+        yield app.state.gateway, client
 
 
 async def test_steps_are_chosen_to_meet_a_deadline_and_the_rest_is_refused_at_once(
-    served: tuple[House, httpx.AsyncClient],
+    served: tuple[Gateway, httpx.AsyncClient],
 ) -> None:
-    house, client = served
+    gateway, client = served
     body = file_of(pixels_of(SIDE, SIDE))
     begun = time.perf_counter()
     unbounded = await client.post(ASKED, content=body)
@@ -65,4 +65,4 @@ async def test_steps_are_chosen_to_meet_a_deadline_and_the_rest_is_refused_at_on
     assert refused.status_code == 504
     assert "the fewest steps of model tiny, 1," in refused.json()["detail"]
     assert time.perf_counter() - begun < seconds
-    assert (house.scheduler.pending, house.scheduler.waiting, house.scheduler.running, house.drain.working) == (0, 0, 0, 0)
+    assert (gateway.scheduler.pending, gateway.scheduler.waiting, gateway.scheduler.running, gateway.drain.working) == (0, 0, 0, 0)

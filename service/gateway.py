@@ -27,7 +27,7 @@ from service.studio import Made, Studio, aside
 from service.tracing import Questions, TracedBatches, TracedQuestions
 from service.workshop import Workshop
 
-log = logging.getLogger("rddm.house")
+log = logging.getLogger("rddm.gateway")
 EVENTS = ("retried", "lost")
 CHECK_SECONDS = 2.0  # readiness is asked for often; an answer this young is given again
 
@@ -86,7 +86,7 @@ class Readiness:
 
 
 @dataclass(eq=False)
-class House:
+class Gateway:
     """A gateway that runs."""
 
     settings: Settings
@@ -175,14 +175,14 @@ def _open_on_device(settings: Settings) -> tuple[Window, Arrays]:
 
 
 @asynccontextmanager
-async def open_house(
+async def open_gateway(
     settings: Settings,
     engine: Window | None = None,
     metrics: Metrics | None = None,
     workshop: Workshop | None = None,
     *,
     measured: bool = True,
-) -> AsyncIterator[House]:
+) -> AsyncIterator[Gateway]:
     """Start the engine, the waiting room and the workshop; end them in the other order.
 
     measured: every model before the block begins, so that no request waits for it; else each before its first order.
@@ -205,7 +205,7 @@ async def open_house(
         await window.start()
         if measured:
             await calibrate(window, scheduler)
-        yield House(
+        yield Gateway(
             settings=settings,
             repository=window,
             scheduler=scheduler,
