@@ -32,7 +32,7 @@ EVENTS = ("retried", "lost")
 CHECK_SECONDS = 2.0  # readiness is asked for often; an answer this young is given again
 
 
-class Window(Engine, Repository, Protocol):
+class ServingEngine(Engine, Repository, Protocol):
     """An engine that is also its own repository, as both shipped ones are."""
 
 
@@ -102,14 +102,14 @@ class Gateway:
     drain: Drain
 
     def __post_init__(self) -> None:
-        scheduler, results, window = self.scheduler, self.results, self.repository
+        scheduler, results, repository = self.scheduler, self.results, self.repository
         self.metrics.watch(
             gauges=[
                 ("rddm_pending_megapixel_steps", "Work that is admitted and not done", lambda: scheduler.pending),
                 ("rddm_waiting_tiles", "Tiles that wait for a batch", lambda: scheduler.waiting),
                 ("rddm_running_batches", "Batches at the engine", lambda: scheduler.running),
                 ("rddm_working_requests", "Orders that are carried out", lambda: self.drain.working),
-                ("rddm_loaded_models", "Models that take orders", lambda: len(window.models())),
+                ("rddm_loaded_models", "Models that take orders", lambda: len(repository.models())),
                 ("rddm_cache_bytes", "Kept results", lambda: results.store.bytes),
                 ("rddm_answers_bytes", "Kept answers", lambda: self.answers.store.bytes),
             ],
@@ -119,7 +119,7 @@ class Gateway:
                 ("rddm_cache_misses", "Results that had to be computed", lambda: results.misses),
                 ("rddm_codec_kills", "Picture processes ended at a limit", lambda: self.workshop.killed),
                 *(
-                    (f"rddm_engine_{event}_steps", f"Steps that the engine {event}", partial(_count, window, event))
+                    (f"rddm_engine_{event}_steps", f"Steps that the engine {event}", partial(_count, repository, event))
                     for event in EVENTS
                 ),
             ],
@@ -145,7 +145,7 @@ def body_limits(settings: Settings) -> BodyLimits:
     return BodyLimits(settings.max_body_bytes, settings.body_timeout_seconds, settings.idle_timeout_seconds)
 
 
-def open_engine(settings: Settings) -> tuple[Window, Arrays]:
+def open_engine(settings: Settings) -> tuple[ServingEngine, Arrays]:
     """The engine that the settings name, not started yet, and the arrays that it takes. What is not used is not imported."""
     if settings.device != "cpu":
         return _open_on_device(settings)
@@ -159,7 +159,7 @@ def open_engine(settings: Settings) -> tuple[Window, Arrays]:
     return EmbeddedEngine(Path(settings.model_repository), threads), HOST
 
 
-def _open_on_device(settings: Settings) -> tuple[Window, Arrays]:
+def _open_on_device(settings: Settings) -> tuple[ServingEngine, Arrays]:
     """Sampler state stays on the GPU. Raises ModuleNotFoundError where the extra `gpu` is not installed."""
     from service import gpu  # noqa: PLC0415
 
@@ -177,7 +177,7 @@ def _open_on_device(settings: Settings) -> tuple[Window, Arrays]:
 @asynccontextmanager
 async def open_gateway(
     settings: Settings,
-    engine: Window | None = None,
+    engine: ServingEngine | None = None,
     metrics: Metrics | None = None,
     workshop: Workshop | None = None,
     *,
@@ -187,7 +187,7 @@ async def open_gateway(
 
     measured: every model before the block begins, so that no request waits for it; else each before its first order.
     """
-    window, arrays = (engine, HOST) if engine is not None else open_engine(settings)
+    engine, arrays = (engine, HOST) if engine is not None else open_engine(settings)
     metrics = metrics or Metrics()
     bounds = Bounds(settings.max_pixels, settings.max_side)
     workshop = workshop or Workshop(bounds, settings.codec_workers, settings.codec_seconds, settings.codec_memory_bytes)
@@ -195,19 +195,19 @@ async def open_gateway(
     questions = Questions()
     limits = Limits(settings.queue_megapixel_steps)
     scheduler = Scheduler(
-        TracedBatches(window, questions), getattr(window, "instances", 1), limits, arrays, on_call=partial(_note, metrics)
+        TracedBatches(engine, questions), getattr(engine, "instances", 1), limits, arrays, on_call=partial(_note, metrics)
     )
     pipeline = Pipeline(TracedQuestions(scheduler, questions), scheduler, arrays)
     results = Results(pipeline, settings.results_bytes)
-    studio = Studio(settings, window, results, scheduler, workshop)
+    studio = Studio(settings, engine, results, scheduler, workshop)
     try:
         await workshop.start()  # before gRPC has threads, which it warns of when a process is started beside them
-        await window.start()
+        await engine.start()
         if measured:
-            await calibrate(window, scheduler)
+            await calibrate(engine, scheduler)
         yield Gateway(
             settings=settings,
-            repository=window,
+            repository=engine,
             scheduler=scheduler,
             results=results,
             answers=Answers(settings.answers_bytes),
@@ -215,14 +215,14 @@ async def open_gateway(
             studio=studio,
             keyring=keyring,
             metrics=metrics,
-            readiness=Readiness(window, metrics),
+            readiness=Readiness(engine, metrics),
             drain=Drain(),
         )
     finally:
         await workshop.close()
         await scheduler.close()
         pipeline.close()
-        await window.close()
+        await engine.close()
 
 
 async def calibrate(repository: Repository, scheduler: Scheduler) -> None:
@@ -239,7 +239,7 @@ def _note(metrics: Metrics, call: Call) -> None:
     asyncio.get_running_loop().call_soon(metrics.called, call.model, call.rows, call.seconds, call.waited)
 
 
-def _count(window: Repository, event: str) -> float:
+def _count(repository: Repository, event: str) -> float:
     """What an engine that speaks to servers counts in `events`."""
-    events: Mapping[str, int] = getattr(window, "events", {})
+    events: Mapping[str, int] = getattr(repository, "events", {})
     return events.get(event, 0)

@@ -18,7 +18,7 @@ from service.pictures.decode import Bounds
 from service.pictures.worker import TASKS
 from service.settings import Settings
 from service.workshop import Workshop
-from tests.service.window import FakeWindow
+from tests.service.serving import FakeServingEngine
 
 
 def settings_for(tmp_path: Path, **changes: Any) -> Settings:
@@ -36,8 +36,8 @@ def settings_for(tmp_path: Path, **changes: Any) -> Settings:
 class RunningApp:
     """A running app, its gateway, its engine, and a client."""
 
-    def __init__(self, app: Any, window: FakeWindow, client: httpx.AsyncClient) -> None:
-        self.app, self.window, self.client = app, window, client
+    def __init__(self, app: Any, engine: FakeServingEngine, client: httpx.AsyncClient) -> None:
+        self.app, self.engine, self.client = app, engine, client
 
     @property
     def state(self) -> Gateway:
@@ -56,18 +56,18 @@ class Bench(Workshop):
 
 @asynccontextmanager
 async def running(
-    settings: Settings, window: FakeWindow | None = None, workshop: Workshop | None = None
+    settings: Settings, engine: FakeServingEngine | None = None, workshop: Workshop | None = None
 ) -> AsyncIterator[RunningApp]:
     """The app between startup and shutdown."""
-    window = window or FakeWindow()
+    engine = engine or FakeServingEngine()
     workshop = workshop or Bench(Bounds(settings.max_pixels, settings.max_side), 1, 60.0, 1 << 31)
-    app = create_app(settings, lambda settings, metrics: open_gateway(settings, window, metrics, workshop))
+    app = create_app(settings, lambda settings, metrics: open_gateway(settings, engine, metrics, workshop))
     transport = httpx.ASGITransport(app, client=("127.0.0.1", 50000))
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=30) as client,
     ):
-        yield RunningApp(app, window, client)
+        yield RunningApp(app, engine, client)
 
 
 @pytest.fixture

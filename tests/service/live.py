@@ -14,15 +14,15 @@ from service.app import create_app
 from service.gateway import open_gateway
 from service.server import Server
 from service.settings import Settings
-from tests.service.window import FakeWindow
+from tests.service.serving import FakeServingEngine
 
 
 class Live:
     """A server on a port of its own."""
 
-    def __init__(self, settings: Settings, window: FakeWindow) -> None:
-        self.window = window
-        self.app = create_app(settings, lambda settings, metrics: open_gateway(settings, window, metrics))
+    def __init__(self, settings: Settings, engine: FakeServingEngine) -> None:
+        self.engine = engine
+        self.app = create_app(settings, lambda settings, metrics: open_gateway(settings, engine, metrics))
         self.server = Server(self.app, settings)
         self._thread = threading.Thread(target=lambda: asyncio.run(self.server.serve()), daemon=True)
 
@@ -105,8 +105,8 @@ def status_of(answer: bytes) -> int:
 
 
 @contextmanager
-def live(settings: Settings, window: FakeWindow | None = None) -> Iterator[Live]:
-    server = Live(settings, window or FakeWindow())
+def live(settings: Settings, engine: FakeServingEngine | None = None) -> Iterator[Live]:
+    server = Live(settings, engine or FakeServingEngine())
     server.start()
     try:
         yield server

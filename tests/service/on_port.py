@@ -11,7 +11,7 @@ from service.app import create_app
 from service.gateway import Gateway, open_gateway
 from service.server import Server
 from service.settings import Settings
-from tests.service.window import FakeWindow
+from tests.service.serving import FakeServingEngine
 
 PATIENCE = 120.0  # the models that ship are measured at the start, on a machine that may have other things to do
 
@@ -22,7 +22,7 @@ class Live:
 
     url: str
     app: Any
-    window: FakeWindow
+    engine: FakeServingEngine
 
     @property
     def state(self) -> Gateway:
@@ -39,15 +39,15 @@ class Live:
 @contextmanager
 def live(settings: Settings, *, embedded: bool = False) -> Iterator[Live]:
     """The app on a free port of the loopback address, until the block ends; embedded: with the models that ship, not the fake."""
-    window = FakeWindow()
-    engine = None if embedded else window
+    fake = FakeServingEngine()
+    engine = None if embedded else fake
     settings = settings.model_copy(update={"port": 0})
     app = create_app(settings, lambda settings, metrics: open_gateway(settings, engine, metrics))
     server = Server(app, settings)
     thread = threading.Thread(target=server.run, name="gateway")
     thread.start()
     try:
-        yield Live(f"http://127.0.0.1:{port_of(server, thread)}", app, window)
+        yield Live(f"http://127.0.0.1:{port_of(server, thread)}", app, fake)
     finally:
         server.should_exit = True
         thread.join(PATIENCE)

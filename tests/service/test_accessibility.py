@@ -25,7 +25,7 @@ def start(page: Page, gateway: Live, dark: Path) -> None:
 
 
 def running(page: Page, gateway: Live, dark: Path) -> None:
-    gateway.window.seconds = 2.0
+    gateway.engine.seconds = 2.0
     page.type("#seed", str(next(SEEDS)))  # one whose result is not kept from before
     page.pick(dark)
     page.click("#go")
@@ -43,7 +43,7 @@ def settings_open(page: Page, gateway: Live, dark: Path) -> None:
 
 
 def failed(page: Page, gateway: Live, dark: Path) -> None:
-    gateway.window.fault = EngineUnavailable("no engine answers", retry_after=2)
+    gateway.engine.fault = EngineUnavailable("no engine answers", retry_after=2)
     page.type("#seed", str(next(SEEDS)))
     page.pick(dark)
     page.click("#go")

@@ -222,7 +222,7 @@ async def test_the_awaiting_client_gives_what_the_blocking_one_gives(gateway: Li
 
 async def test_cancelling_the_task_cancels_the_work(tmp_path: Path, png: bytes) -> None:
     with live(settings_for(tmp_path)) as slow:
-        slow.window.seconds = 0.3
+        slow.engine.seconds = 0.3
         arrived = asyncio.Event()
         async with AsyncClient(slow.url) as client:
             task = asyncio.create_task(client.restore(png, steps=10, on_step=lambda _: arrived.set()))
@@ -230,9 +230,9 @@ async def test_cancelling_the_task_cancels_the_work(tmp_path: Path, png: bytes) 
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-        calls = slow.window.calls
+        calls = slow.engine.calls
         assert await asyncio.to_thread(slow.until_idle)
-        assert slow.window.calls <= calls + 1
+        assert slow.engine.calls <= calls + 1
 
 
 def test_a_job_is_handed_in_followed_and_fetched(gateway: Live, png: bytes) -> None:
@@ -252,7 +252,7 @@ def test_a_job_is_handed_in_followed_and_fetched(gateway: Live, png: bytes) -> N
 
 async def test_a_job_is_cancelled_and_then_unknown(tmp_path: Path, png: bytes) -> None:
     with live(settings_for(tmp_path)) as slow:
-        slow.window.seconds = 0.3
+        slow.engine.seconds = 0.3
         async with AsyncClient(slow.url) as client:
             job = await client.submit_generate(n=2, steps=10)
             assert (await client.cancel(job)).status == "cancelled"

@@ -12,8 +12,8 @@ from service.gateway import open_gateway
 from service.settings import Settings
 from tests.service.conftest import file_of, pixels_of, settings_for
 from tests.service.live import Live, live
+from tests.service.serving import FakeServingEngine
 from tests.service.test_pictures import opened
-from tests.service.window import FakeWindow
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def where(request: pytest.FixtureRequest, server: Live, monkeypatch: Any) -> lis
     """The verb's own process, or a gateway: the answers are the same."""
     if request.param == "there":
         return ["--server", f"http://127.0.0.1:{server.port}"]
-    monkeypatch.setattr(hands, "open_gateway", lambda settings, **how: open_gateway(settings, FakeWindow(), **how))
+    monkeypatch.setattr(hands, "open_gateway", lambda settings, **how: open_gateway(settings, FakeServingEngine(), **how))
     return []
 
 
@@ -84,7 +84,7 @@ def test_a_running_gateway_loads_and_unloads_models(server: Live, capsys: Any) -
         assert commands.models([action, "keeper", *address]) == 0
         shown = capsys.readouterr().out.split()
         assert (shown[0], shown[-1]) == ("keeper", said)
-        assert ("keeper" in server.window.models()) is (said == "loaded")
+        assert ("keeper" in server.engine.models()) is (said == "loaded")
     assert commands.models(["load", "nothing-like-it", *address]) == 1
     assert "nothing-like-it" in capsys.readouterr().err
     assert commands.models(["load", *address]) == 2

@@ -21,7 +21,7 @@ from service.pictures.decode import Bounds
 from service.porter import open_ledger
 from service.workshop import Workshop
 from tests.service.conftest import RunningApp, file_of, pixels_of, running, settings_for
-from tests.service.window import FakeWindow
+from tests.service.serving import FakeServingEngine
 
 PNG = file_of(pixels_of(24, 40))
 
@@ -46,7 +46,7 @@ def held(gateway: RunningApp) -> tuple[float, int, int, int]:
 async def test_what_the_engine_does_wrong_is_a_problem_and_leaves_nothing(
     gateway: RunningApp, fault: Exception, status: int, path: str
 ) -> None:
-    gateway.window.fault = fault
+    gateway.engine.fault = fault
     content: dict[str, Any] = (
         {"json": {"prompt": "-"}} if path.startswith("/v1") else {} if "generate" in path else {"content": PNG}
     )
@@ -55,13 +55,13 @@ async def test_what_the_engine_does_wrong_is_a_problem_and_leaves_nothing(
     assert answer.headers["content-type"] == "application/problem+json"
     assert "secret" not in answer.text
     assert (await gateway.client.get("/readyz")).status_code == 503
-    gateway.window.fault = None
+    gateway.engine.fault = None
     assert (await gateway.client.post("/restore", content=PNG)).status_code == 200
     assert held(gateway) == (0, 0, 0, 0)
 
 
 async def test_a_fault_while_steps_are_streamed_is_an_error_event(gateway: RunningApp) -> None:
-    gateway.window.fault = errors.EngineUnavailable("no server answers")
+    gateway.engine.fault = errors.EngineUnavailable("no server answers")
     answer = await gateway.client.post("/restore", content=PNG, headers={"Accept": "text/event-stream"})
     assert answer.status_code == 200
     assert "event: error" in answer.text
@@ -69,17 +69,17 @@ async def test_a_fault_while_steps_are_streamed_is_an_error_event(gateway: Runni
 
 
 async def test_over_the_queue_is_429_with_a_time_to_wait(tmp_path: Path) -> None:
-    window = FakeWindow()
+    engine = FakeServingEngine()
     picture = file_of(pixels_of(200, 200))
-    async with running(settings_for(tmp_path, queue_megapixel_steps=0.2), window) as gateway:
-        window.gate = asyncio.Event()
+    async with running(settings_for(tmp_path, queue_megapixel_steps=0.2), engine) as gateway:
+        engine.gate = asyncio.Event()
         burst = [asyncio.create_task(gateway.client.post(f"/restore?seed={seed}", content=picture)) for seed in range(10)]
         done: set[asyncio.Task[httpx.Response]] = set()
         waiting = more = set(burst)
         while not done or more:  # until a second passes in which nobody else is refused
             more, waiting = await asyncio.wait(waiting, timeout=1)
             done |= more
-        window.gate.set()
+        engine.gate.set()
         answers = await asyncio.gather(*burst)
         statuses = sorted(answer.status_code for answer in answers)
         assert set(statuses) == {200, 429}
@@ -89,20 +89,20 @@ async def test_over_the_queue_is_429_with_a_time_to_wait(tmp_path: Path) -> None
 
 
 async def test_the_same_request_twice_at_once_is_computed_once_with_the_same_bytes(tmp_path: Path) -> None:
-    window = FakeWindow(seconds=0.02)
-    async with running(settings_for(tmp_path), window) as gateway:
-        before = window.calls
+    engine = FakeServingEngine(seconds=0.02)
+    async with running(settings_for(tmp_path), engine) as gateway:
+        before = engine.calls
         first, second = await asyncio.gather(*(gateway.client.post("/restore?steps=4", content=PNG) for _ in range(2)))
         assert first.content == second.content
-        assert window.calls - before == 4
+        assert engine.calls - before == 4
         third = await gateway.client.post("/restore?steps=4&format=webp", content=PNG)
         assert third.headers["content-type"] == "image/webp"
-        assert window.calls - before == 4
+        assert engine.calls - before == 4
 
 
 async def test_all_callers_leave_and_nothing_is_held(tmp_path: Path) -> None:
-    window = FakeWindow(seconds=0.01)
-    async with running(settings_for(tmp_path), window) as gateway:
+    engine = FakeServingEngine(seconds=0.01)
+    async with running(settings_for(tmp_path), engine) as gateway:
         for seed in range(40):
             task = asyncio.create_task(gateway.client.post(f"/restore?steps=9&seed={seed}", content=PNG))
             await asyncio.sleep(0.002 * (seed % 20))
@@ -187,11 +187,11 @@ from service.gateway import open_gateway
 from service.server import Server
 from tests.service.conftest import settings_for
 from service.workshop import Workshop
-from tests.service.window import FakeWindow
+from tests.service.serving import FakeServingEngine
 
 settings = settings_for(Path(sys.argv[1]), port=int(sys.argv[2]), codec_workers=1)
-window = FakeWindow(seconds=0.4)
-app = create_app(settings, lambda settings, metrics: open_gateway(settings, window, metrics))
+engine = FakeServingEngine(seconds=0.4)
+app = create_app(settings, lambda settings, metrics: open_gateway(settings, engine, metrics))
 Server(app, settings).run()
 """
 

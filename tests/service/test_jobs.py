@@ -13,7 +13,7 @@ import httpx
 from service.webhooks import Webhooks
 from tests.calls import until
 from tests.service.conftest import RunningApp, file_of, pixels_of, running, settings_for
-from tests.service.window import FakeWindow
+from tests.service.serving import FakeServingEngine
 
 LATER = {"Prefer": "respond-async"}
 
@@ -80,37 +80,37 @@ async def test_the_same_idempotency_key_is_the_same_job_and_another_request_is_r
 
 
 async def test_a_cancelled_job_leaves_the_engine_and_is_forgotten(settings: Any) -> None:
-    window = FakeWindow()
-    async with running(settings, window) as gateway:
-        window.gate = asyncio.Event()
+    engine = FakeServingEngine()
+    async with running(settings, engine) as gateway:
+        engine.gate = asyncio.Event()
         job = await begin(gateway)
-        await window.entered.wait()
+        await engine.entered.wait()
         gone = await gateway.client.delete(f"/jobs/{job['id']}")
         assert gone.json()["status"] == "cancelled"
         assert (await gateway.client.get(f"/jobs/{job['id']}")).status_code == 404
-        window.gate.set()
+        engine.gate.set()
         state = gateway.state
         await until(lambda: (state.scheduler.pending, state.scheduler.waiting, state.drain.working) == (0, 0, 0))
 
 
 async def test_a_job_has_no_result_before_its_end(settings: Any) -> None:
-    window = FakeWindow()
-    async with running(settings, window) as gateway:
-        window.gate = asyncio.Event()
+    engine = FakeServingEngine()
+    async with running(settings, engine) as gateway:
+        engine.gate = asyncio.Event()
         job = await begin(gateway)
         assert (await gateway.client.get(f"/jobs/{job['id']}/result")).status_code == 409
-        window.gate.set()
+        engine.gate.set()
         assert (await ended(gateway, job))["status"] == "succeeded"
 
 
 async def test_jobs_survive_a_restart(tmp_path: Path) -> None:
-    settings, window = settings_for(tmp_path), FakeWindow()
-    async with running(settings, window) as gateway:
+    settings, engine = settings_for(tmp_path), FakeServingEngine()
+    async with running(settings, engine) as gateway:
         done = await begin(gateway, "/restore?seed=1")
         await ended(gateway, done)
-        window.gate = asyncio.Event()
+        engine.gate = asyncio.Event()
         undone = await begin(gateway, "/restore?seed=2")
-        await window.entered.wait()
+        await engine.entered.wait()
     async with running(settings) as gateway:
         assert (await gateway.client.get(f"/jobs/{done['id']}")).json()["status"] == "succeeded"
         assert (await gateway.client.get(f"/jobs/{done['id']}/result")).status_code == 200
@@ -137,16 +137,16 @@ async def test_expired_jobs_are_forgotten(tmp_path: Path) -> None:
 
 
 async def test_no_more_jobs_than_the_limit_wait(tmp_path: Path) -> None:
-    window = FakeWindow()
-    async with running(settings_for(tmp_path, max_jobs=3, max_jobs_per_caller=3), window) as gateway:
-        window.gate = asyncio.Event()
+    engine = FakeServingEngine()
+    async with running(settings_for(tmp_path, max_jobs=3, max_jobs_per_caller=3), engine) as gateway:
+        engine.gate = asyncio.Event()
         for seed in range(3):
             await begin(gateway, f"/restore?seed={seed}")
         refused = await gateway.client.post("/restore", content=file_of(pixels_of(8, 8)), headers=LATER)
         assert refused.status_code == 429
         assert int(refused.headers["retry-after"]) >= 1
         assert len((await gateway.client.get("/jobs")).json()["jobs"]) == 3
-        window.gate.set()
+        engine.gate.set()
 
 
 async def test_webhooks_go_to_allowed_hosts_only_and_are_signed(tmp_path: Path, monkeypatch: Any) -> None:

@@ -66,7 +66,7 @@ async def test_a_spent_quota_is_429_with_the_time_to_wait_and_others_go_on(tmp_p
 
 async def test_work_that_fails_costs_nothing(tmp_path: Path, png: bytes) -> None:
     async with running(with_keys(tmp_path)) as gateway:
-        gateway.window.fault = RuntimeError("the engine broke")
+        gateway.engine.fault = RuntimeError("the engine broke")
         failed = await gateway.client.post("/restore", content=png, headers={"X-API-Key": "a"})
         assert failed.status_code == 500
         assert gateway.state.keyring.named("ann").bucket.left() == pytest.approx(1.0)

@@ -278,11 +278,11 @@ ALL = [*BODIES, *PICTURES, *JSON_CASES, *VALUES, *HEADERS, *PLACES, *DEPARTURES]
 
 @pytest.mark.parametrize("case", ALL, ids=[f"{case.name} -> {case.status or 'no answer'}" for case in ALL])
 def test_the_case_has_its_status_and_the_service_answers_after_it(server: Live, case: Case) -> None:
-    server.window.seconds = 0.1 if case.name.startswith("gone while") else 0.0
+    server.engine.seconds = 0.1 if case.name.startswith("gone while") else 0.0
     assert case.send(server) in (
         {400, 431} if case.status == 431 else {case.status}
     )  # the parser says 400 where a head comes in pieces
-    server.window.seconds = 0.0
+    server.engine.seconds = 0.0
     assert server.client.post("/restore?seed=1", content=PNG).status_code == 200
     assert not any(server.idle().values())
 

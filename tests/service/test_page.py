@@ -165,12 +165,12 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 
 @pytest.fixture
 def page(driver: webdriver.Chrome, gateway: Live) -> Iterator[Page]:
-    gateway.window.seconds, gateway.window.fault = 0.0, None
+    gateway.engine.seconds, gateway.engine.fault = 0.0, None
     page = Page(driver, gateway.url + "/")
     page.size(1280, 860)
     page.prefer(prefers_color_scheme="light")
     yield page.open()
-    gateway.window.seconds, gateway.window.fault = 0.0, None
+    gateway.engine.seconds, gateway.engine.fault = 0.0, None
     page.run("localStorage.clear(); sessionStorage.clear()")
     assert page.complaints() == []
 
@@ -213,7 +213,7 @@ def test_the_download_is_what_the_server_answers(page: Page, dark: Path) -> None
 
 
 def test_steps_arrive_one_by_one_with_their_pictures(page: Page, gateway: Live, dark: Path) -> None:
-    gateway.window.seconds = 0.1
+    gateway.engine.seconds = 0.1
     page.pick(dark)
     page.type("#seed", "71")
     page.run("arguments[0].value = 6; arguments[0].dispatchEvent(new Event('input'))", page.find("#steps"))
@@ -230,7 +230,7 @@ def test_steps_arrive_one_by_one_with_their_pictures(page: Page, gateway: Live, 
 
 
 def test_cancel_stops_the_work_and_keeps_the_picture(page: Page, gateway: Live, dark: Path) -> None:
-    gateway.window.seconds = 0.4
+    gateway.engine.seconds = 0.4
     page.pick(dark)
     page.type("#seed", "11")
     page.click("#go")
@@ -319,12 +319,12 @@ def test_what_is_not_a_picture_is_named_in_words(page: Page, tmp_path: Path) -> 
 
 def test_too_many_pixels_are_refused_before_they_are_sent(page: Page, gateway: Live, tmp_path: Path) -> None:
     (tmp_path / "huge.png").write_bytes(file_of(np.zeros((600, 600, 3), np.uint8)))
-    calls = gateway.window.calls
+    calls = gateway.engine.calls
     page.pick(tmp_path / "huge.png")
     page.click("#go")
     page.state("error")
     assert "600 × 600" in page.text("#restore .alert")
-    assert gateway.window.calls == calls
+    assert gateway.engine.calls == calls
 
 
 def test_a_bad_seed_is_refused_where_it_is_typed(page: Page, dark: Path) -> None:
@@ -340,13 +340,13 @@ def test_a_bad_seed_is_refused_where_it_is_typed(page: Page, dark: Path) -> None
 
 
 def test_a_broken_engine_is_told_and_can_be_tried_again(page: Page, gateway: Live, dark: Path) -> None:
-    gateway.window.fault = EngineUnavailable("no engine answers", retry_after=2)
+    gateway.engine.fault = EngineUnavailable("no engine answers", retry_after=2)
     page.pick(dark)
     page.type("#seed", "21")
     page.click("#go")
     page.until(lambda: page.find("#restore .alert").is_displayed())
     assert "engine" in page.text("#restore .alert")
-    gateway.window.fault = None
+    gateway.engine.fault = None
     page.click("#restore .alert [data-do=retry]")
     page.state("done")
     assert page.find("#restore .alert").is_displayed() is False
@@ -555,7 +555,7 @@ def test_nothing_hangs_over_the_edge(page: Page, dark: Path, width: int) -> None
 
 
 def test_motion_is_reduced_where_that_is_wished(page: Page, gateway: Live, dark: Path) -> None:
-    gateway.window.seconds = 0.5
+    gateway.engine.seconds = 0.5
     page.prefer(prefers_reduced_motion="reduce")
     page.pick(dark)
     page.type("#seed", "31")
@@ -594,7 +594,7 @@ def test_the_reference_shows_every_route_of_the_openapi_document(page: Page, gat
 
 def test_two_pages_are_served_side_by_side(page: Page, gateway: Live, dark: Path) -> None:
     """A second caller works while the page's own request runs."""
-    gateway.window.seconds = 0.2
+    gateway.engine.seconds = 0.2
     page.pick(dark)
     page.type("#seed", "41")
     page.click("#go")

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from tests.service.conftest import RunningApp, file_of, pixels_of, running, settings_for
+from tests.service.serving import FakeServingEngine
 from tests.service.test_jobs import events_of
 from tests.service.test_pictures import opened
-from tests.service.window import FakeWindow
 
 
 def encoded(data: bytes) -> str:
@@ -130,7 +130,7 @@ async def test_generate_takes_json_and_answers_it(gateway: RunningApp) -> None:
 
 
 async def test_a_deadline_takes_steps_away_and_never_adds_any(tmp_path: Any, png: bytes) -> None:
-    async with running(settings_for(tmp_path), FakeWindow()) as gateway:
+    async with running(settings_for(tmp_path), FakeServingEngine()) as gateway:
         roomy = await gateway.client.post("/restore?steps=3&max_latency_ms=60000", content=png)
         assert roomy.headers["x-steps"] == "3"
         refused = await gateway.client.post("/restore?steps=3&max_latency_ms=1", content=png)
@@ -155,7 +155,7 @@ async def test_health_is_told(gateway: RunningApp, path: str) -> None:
 async def test_ready_means_that_every_model_answered(gateway: RunningApp) -> None:
     states = (await gateway.client.get("/readyz")).json()["models"]
     assert states["lowlight"] == {"ready": True, "version": 1}
-    gateway.window.fault = RuntimeError("no")
+    gateway.engine.fault = RuntimeError("no")
     gateway.state.readiness._at = -1e9
     answer = await gateway.client.get("/readyz")
     assert answer.status_code == 503

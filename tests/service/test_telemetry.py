@@ -19,8 +19,8 @@ from service.engines.contract import Ticket
 from service.logs import JsonLines
 from service.tracing import Questions, TracedBatches, onward
 from tests.service.conftest import RunningApp, running
+from tests.service.serving import FakeServingEngine
 from tests.service.test_keys import with_keys
-from tests.service.window import FakeWindow
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ async def test_a_trace_goes_from_the_door_to_the_batch_of_each_step(
     assert batch.parent.span_id == int("2" * 16, 16)
 
 
-class Told(FakeWindow):
+class Told(FakeServingEngine):
     """Keeps what a server would be told of the trace."""
 
     async def predict(self, *given: Any) -> Any:
@@ -71,28 +71,28 @@ class Told(FakeWindow):
 
 
 async def test_a_server_is_told_of_the_batch_that_it_is_sent(spans: InMemorySpanExporter, settings: Any, png: bytes) -> None:
-    window = Told()
-    async with running(settings, window) as gateway:
+    engine = Told()
+    async with running(settings, engine) as gateway:
         parent = f"00-{'3' * 32}-{'4' * 16}-01"
         headers = {"traceparent": parent, "tracestate": "vendor=1", "baggage": "name=secret"}
         await gateway.client.post("/restore?steps=1", content=png, headers=headers)
     [batch] = [
         span for span in spans.get_finished_spans() if span.name == "rddm.batch" and span.context.trace_id == int("3" * 32, 16)
     ]
-    assert window.told == {"traceparent": f"00-{'3' * 32}-{batch.context.span_id:016x}-01", "tracestate": "vendor=1"}
+    assert engine.told == {"traceparent": f"00-{'3' * 32}-{batch.context.span_id:016x}-01", "tracestate": "vendor=1"}
 
 
 async def test_a_batch_does_not_take_the_trace_of_whoever_began_its_task(spans: InMemorySpanExporter) -> None:
-    window, stranger = Told(), SpanContext(int("5" * 32, 16), int("6" * 16, 16), is_remote=True)
+    engine, stranger = Told(), SpanContext(int("5" * 32, 16), int("6" * 16, 16), is_remote=True)
     with trace.use_span(trace.NonRecordingSpan(stranger)):
         asked = np.zeros((1, 3, 32, 32), np.float32), None, np.zeros((1, 2), np.float32)
-        await TracedBatches(window, Questions()).predict(*asked, Ticket("lowlight", 1, "request", "caller"))
-    assert "5" * 32 not in window.told.get("traceparent", "")
+        await TracedBatches(engine, Questions()).predict(*asked, Ticket("lowlight", 1, "request", "caller"))
+    assert "5" * 32 not in engine.told.get("traceparent", "")
 
 
 async def test_a_shared_batch_is_linked_to_every_request_in_it(spans: InMemorySpanExporter, settings: Any, png: bytes) -> None:
-    window = FakeWindow(seconds=0.02)
-    async with running(settings, window) as gateway:
+    engine = FakeServingEngine(seconds=0.02)
+    async with running(settings, engine) as gateway:
         await asyncio.gather(*(gateway.client.post(f"/restore?steps=6&seed={seed}", content=png) for seed in range(4)))
     batches = [span for span in spans.get_finished_spans() if span.name == "rddm.batch" and span.parent is not None]
     shared = [span for span in batches if span.attributes["rddm.rows"] > 1]
@@ -117,7 +117,7 @@ async def test_logs_are_json_with_ids_and_hold_no_pixels_keys_or_names(tmp_path:
             assert answer.headers["x-request-id"] == "abc-1"
             await gateway.client.post("/restore", content=b"secret pixels", headers=headers)
             await gateway.client.get("/jobs/secret-id", headers={"X-API-Key": "wrong-secret"})
-            gateway.window.fault = RuntimeError("secret words of the engine")
+            gateway.engine.fault = RuntimeError("secret words of the engine")
             await gateway.client.post("/restore?seed=9", content=png, headers=headers)
     finally:
         root.removeHandler(handler)

@@ -37,7 +37,7 @@ def model(spec: ModelSpec) -> Model:
 
 
 @dataclass(eq=False)
-class FakeWindow:
+class FakeServingEngine:
     """lowlight takes 0.5 off the residual (x_0 is brighter than x_in by half); keeper changes nothing."""
 
     seconds: float = 0.0
