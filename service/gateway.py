@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from service import reply
 from service.arrays import HOST, Arrays
+from service.codec_pool import CodecPool
 from service.door import BodyLimits
 from service.engines.contract import Engine, Repository
 from service.errors import EngineUnavailable, ServiceError, ShuttingDown
@@ -25,7 +26,6 @@ from service.scheduler import Call, Limits, Scheduler
 from service.settings import Settings
 from service.studio import Made, Studio, aside
 from service.tracing import Questions, TracedBatches, TracedQuestions
-from service.workshop import Workshop
 
 log = logging.getLogger("rddm.gateway")
 EVENTS = ("retried", "lost")
@@ -94,7 +94,7 @@ class Gateway:
     scheduler: Scheduler
     results: Results
     answers: Answers
-    workshop: Workshop
+    codecs: CodecPool
     studio: Studio
     keyring: Keyring
     metrics: Metrics
@@ -117,7 +117,7 @@ class Gateway:
                 ("rddm_cache_hits", "Results that were there already", lambda: results.hits),
                 ("rddm_cache_shared", "Results that were on their way already", lambda: results.shared),
                 ("rddm_cache_misses", "Results that had to be computed", lambda: results.misses),
-                ("rddm_codec_kills", "Picture processes ended at a limit", lambda: self.workshop.killed),
+                ("rddm_codec_kills", "Picture processes ended at a limit", lambda: self.codecs.killed),
                 *(
                     (f"rddm_engine_{event}_steps", f"Steps that the engine {event}", partial(_count, repository, event))
                     for event in EVENTS
@@ -179,18 +179,18 @@ async def open_gateway(
     settings: Settings,
     engine: ServingEngine | None = None,
     metrics: Metrics | None = None,
-    workshop: Workshop | None = None,
+    codecs: CodecPool | None = None,
     *,
     measured: bool = True,
 ) -> AsyncIterator[Gateway]:
-    """Start the engine, the waiting room and the workshop; end them in the other order.
+    """Start the engine, the scheduler and the codec processes; end them in the other order.
 
     measured: every model before the block begins, so that no request waits for it; else each before its first order.
     """
     engine, arrays = (engine, HOST) if engine is not None else open_engine(settings)
     metrics = metrics or Metrics()
     bounds = Bounds(settings.max_pixels, settings.max_side)
-    workshop = workshop or Workshop(bounds, settings.codec_workers, settings.codec_seconds, settings.codec_memory_bytes)
+    codecs = codecs or CodecPool(bounds, settings.codec_workers, settings.codec_seconds, settings.codec_memory_bytes)
     keyring = keyring_of(settings)
     questions = Questions()
     limits = Limits(settings.queue_megapixel_steps)
@@ -199,9 +199,9 @@ async def open_gateway(
     )
     pipeline = Pipeline(TracedQuestions(scheduler, questions), scheduler, arrays)
     results = Results(pipeline, settings.results_bytes)
-    studio = Studio(settings, engine, results, scheduler, workshop)
+    studio = Studio(settings, engine, results, scheduler, codecs)
     try:
-        await workshop.start()  # before gRPC has threads, which it warns of when a process is started beside them
+        await codecs.start()  # before gRPC has threads, which it warns of when a process is started beside them
         await engine.start()
         if measured:
             await calibrate(engine, scheduler)
@@ -211,7 +211,7 @@ async def open_gateway(
             scheduler=scheduler,
             results=results,
             answers=Answers(settings.answers_bytes),
-            workshop=workshop,
+            codecs=codecs,
             studio=studio,
             keyring=keyring,
             metrics=metrics,
@@ -219,7 +219,7 @@ async def open_gateway(
             drain=Drain(),
         )
     finally:
-        await workshop.close()
+        await codecs.close()
         await scheduler.close()
         pipeline.close()
         await engine.close()

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rddm.image import Pixels, prepared, to_image, to_pixels
 from rddm.spec import ModelSpec
 from service.admission import megapixel_steps
+from service.codec_pool import CodecPool
 from service.drawing import thumbnail
 from service.engines.contract import Model, Repository
 from service.errors import InvalidValue, NotFound, TooLarge
@@ -28,7 +29,6 @@ from service.pictures.picture import PLAIN, Keepsake, Picture
 from service.pipeline import Corridor, Kept, Listener, Result, Step, Work
 from service.settings import Settings
 from service.tracing import TRACER
-from service.workshop import Workshop
 
 Image = NDArray[np.float32]
 CHOSEN_SEEDS = 2**32
@@ -103,14 +103,14 @@ class Watch:
 
 
 class Studio:
-    """Carries orders out with a repository, a corridor and a workshop."""
+    """Carries orders out with a repository, a corridor and a codecs."""
 
-    def __init__(self, settings: Settings, repository: Repository, corridor: Corridor, pace: Pace, workshop: Workshop) -> None:
+    def __init__(self, settings: Settings, repository: Repository, corridor: Corridor, pace: Pace, codecs: CodecPool) -> None:
         self._settings = settings
         self._repository = repository
         self._corridor = corridor
         self._pace = pace
-        self._workshop = workshop
+        self._codecs = codecs
 
     def restoring(self, task: str | None) -> str:
         """The model for a task: by its own name, else by its task. Raises NotFound with the tasks there are."""
@@ -140,7 +140,7 @@ class Studio:
             steps = self._steps(model.spec, order.steps)
             await self._pace.ensure(model)
             with watch.measure("decode"):
-                picture = await self._workshop.decode(sources.image)
+                picture = await self._codecs.decode(sources.image)
                 mask = await self._mask(sources, picture, model.spec)
                 given = await aside(picture.pixels.size, given_of, picture.pixels, mask, model.spec)
             height, width = given.x_in.shape[2:]
@@ -163,7 +163,7 @@ class Studio:
             with watch.measure("encode"):
                 kind = kind or (KINDS[picture.kept.kind] if order.returned == "image" else KINDS["png"])
                 pixels, kept = await aside(given.x_in.size, _shown, order, result, picture)
-                body = await self._workshop.encode(pixels, kept, kind, order.metadata)
+                body = await self._codecs.encode(pixels, kept, kind, order.metadata)
             size = (
                 (pixels.shape[0], pixels.shape[1])
                 if kept.orientation < 5 or order.metadata == "none"
@@ -189,7 +189,7 @@ class Studio:
             with watch.measure("encode"):
                 pictures = [to_pixels(result.x_0) for result in results]
                 frames = [grid(pictures)] if order.grid else pictures
-                bodies = [await self._workshop.encode(frame, PLAIN, kind, "none") for frame in frames]
+                bodies = [await self._codecs.encode(frame, PLAIN, kind, "none") for frame in frames]
             shots = tuple(Shot(body, seed + k) for k, body in enumerate(bodies))
             return Made(shots, kind, (frames[0].shape[0], frames[0].shape[1]), model, steps, seed, watch.milliseconds)
 
@@ -255,7 +255,7 @@ class Studio:
             return None
         if "mask" not in spec.condition:
             raise InvalidValue(f"model {spec.name} takes no mask")
-        mask = (await self._workshop.decode(sources.mask)).pixels
+        mask = (await self._codecs.decode(sources.mask)).pixels
         if mask.shape != picture.pixels.shape:
             (rows, columns), (high, wide) = mask.shape[:2], picture.pixels.shape[:2]
             raise InvalidValue(f"the mask is {columns} x {rows} pixels and the picture {wide} x {high}; expected the same")

@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 
 from service.app import create_app
+from service.codec_pool import CodecPool
 from service.gateway import Gateway, open_gateway
 from service.pictures.decode import Bounds
 from service.pictures.worker import TASKS
 from service.settings import Settings
-from service.workshop import Workshop
 from tests.service.serving import FakeServingEngine
 
 
@@ -44,8 +44,8 @@ class RunningApp:
         return self.app.state.gateway
 
 
-class Bench(Workshop):
-    """The workshop without its processes: quick to open, and as good for pictures that mean no harm."""
+class InProcessCodecs(CodecPool):
+    """The codec pool without its processes: quick to open, and as good for pictures that mean no harm."""
 
     async def start(self) -> None:
         pass
@@ -56,12 +56,12 @@ class Bench(Workshop):
 
 @asynccontextmanager
 async def running(
-    settings: Settings, engine: FakeServingEngine | None = None, workshop: Workshop | None = None
+    settings: Settings, engine: FakeServingEngine | None = None, codecs: CodecPool | None = None
 ) -> AsyncIterator[RunningApp]:
     """The app between startup and shutdown."""
     engine = engine or FakeServingEngine()
-    workshop = workshop or Bench(Bounds(settings.max_pixels, settings.max_side), 1, 60.0, 1 << 31)
-    app = create_app(settings, lambda settings, metrics: open_gateway(settings, engine, metrics, workshop))
+    codecs = codecs or InProcessCodecs(Bounds(settings.max_pixels, settings.max_side), 1, 60.0, 1 << 31)
+    app = create_app(settings, lambda settings, metrics: open_gateway(settings, engine, metrics, codecs))
     transport = httpx.ASGITransport(app, client=("127.0.0.1", 50000))
     async with (
         app.router.lifespan_context(app),

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from service import errors
+from service.codec_pool import CodecPool
 from service.ledger import Ledger
 from service.pictures.decode import Bounds
 from service.porter import open_ledger
-from service.workshop import Workshop
 from tests.service.conftest import RunningApp, file_of, pixels_of, running, settings_for
 from tests.service.serving import FakeServingEngine
 
@@ -117,15 +117,15 @@ async def test_all_callers_leave_and_nothing_is_held(tmp_path: Path) -> None:
 
 async def test_a_picture_that_takes_its_reader_too_long_is_refused_and_the_reader_replaced(tmp_path: Path) -> None:
     bounds = Bounds(512 * 512, 8191)
-    async with running(settings_for(tmp_path), workshop=Workshop(bounds, 1, 0.05, 1 << 31)) as gateway:
+    async with running(settings_for(tmp_path), codecs=CodecPool(bounds, 1, 0.05, 1 << 31)) as gateway:
         slow = file_of(np.random.default_rng(0).integers(0, 255, (512, 512, 3), np.uint8), "AVIF")
         answer = await gateway.client.post("/restore?format=avif", content=slow)
         assert answer.status_code == 413
-        assert gateway.state.workshop.killed == 1
-    async with running(settings_for(tmp_path), workshop=Workshop(bounds, 1, 30.0, 1 << 31)) as gateway:
-        [worker] = [gateway.state.workshop._idle.get_nowait()]
+        assert gateway.state.codecs.killed == 1
+    async with running(settings_for(tmp_path), codecs=CodecPool(bounds, 1, 30.0, 1 << 31)) as gateway:
+        [worker] = [gateway.state.codecs._idle.get_nowait()]
         worker.process.kill()
-        gateway.state.workshop._idle.put_nowait(worker)
+        gateway.state.codecs._idle.put_nowait(worker)
         assert (await gateway.client.post("/restore", content=PNG)).status_code == 400
         assert (await gateway.client.post("/restore", content=PNG)).status_code == 200
 
@@ -186,7 +186,7 @@ from service.app import create_app
 from service.gateway import open_gateway
 from service.server import Server
 from tests.service.conftest import settings_for
-from service.workshop import Workshop
+from service.codec_pool import CodecPool
 from tests.service.serving import FakeServingEngine
 
 settings = settings_for(Path(sys.argv[1]), port=int(sys.argv[2]), codec_workers=1)

@@ -350,7 +350,7 @@ ELSEWHERE = [  # case, status, where it is tested
     (
         "a picture that needs too much memory",
         "413",
-        "test_workshop.py::test_a_picture_that_needs_more_memory_than_it_may_have_is_refused_and_the_next_is_read",
+        "test_codec_pool.py::test_a_picture_that_needs_more_memory_than_it_may_have_is_refused_and_the_next_is_read",
     ),
     (
         "a model unloaded, and loaded again",

@@ -12,12 +12,12 @@ import tifffile
 from PIL import Image, ImageCms, ImageOps
 from PIL.ExifTags import GPS, IFD, Base
 
+from service.codec_pool import CodecPool
 from service.errors import Malformed, TooLarge, UnsupportedMedia
 from service.pictures.decode import Bounds, decode
 from service.pictures.encode import encode
 from service.pictures.kinds import KINDS
 from service.pictures.picture import UPRIGHT, Keepsake, as_stored, upright
-from service.workshop import Workshop
 from tests.service.conftest import RunningApp, file_of, pixels_of, running, settings_for
 from tests.service.hostile import OTHER_KINDS
 
@@ -30,8 +30,8 @@ LOSSLESS = ("PNG", "TIFF")
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def gateway(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningApp]:
     """One for all: these tests leave nothing behind."""
-    workshop = Workshop(BOUNDS, 1, 60.0, 1 << 31)
-    async with running(settings_for(tmp_path_factory.mktemp("jobs")), workshop=workshop) as gateway:
+    codecs = CodecPool(BOUNDS, 1, 60.0, 1 << 31)
+    async with running(settings_for(tmp_path_factory.mktemp("jobs")), codecs=codecs) as gateway:
         yield gateway
 
 

@@ -13,22 +13,22 @@ import numpy as np
 import pytest
 
 from service import errors
+from service.codec_pool import CodecPool
 from service.pictures.decode import Bounds
 from service.pictures.encode import encode
 from service.pictures.kinds import KINDS, sniff
 from service.pictures.parcel import LENGTH, SHARED_BYTES, pack, share, unpack
-from service.workshop import Workshop
 from tests.service.conftest import file_of, pixels_of
 
 
 @asynccontextmanager
-async def opened(memory_bytes: int = 1 << 31, bounds: Bounds | None = None) -> AsyncIterator[Workshop]:
-    workshop = Workshop(bounds or Bounds(10**9, 16383), 1, 60.0, memory_bytes)
-    await workshop.start()
+async def opened(memory_bytes: int = 1 << 31, bounds: Bounds | None = None) -> AsyncIterator[CodecPool]:
+    codecs = CodecPool(bounds or Bounds(10**9, 16383), 1, 60.0, memory_bytes)
+    await codecs.start()
     try:
-        yield workshop
+        yield codecs
     finally:
-        await workshop.close()
+        await codecs.close()
 
 
 def sent(facts: dict) -> tuple[int, bytes]:
@@ -64,33 +64,33 @@ def test_a_parcel_that_is_cut_short_or_holds_other_arrays_is_refused() -> None:
 
 async def test_a_picture_that_needs_more_memory_than_it_may_have_is_refused_and_the_next_is_read() -> None:
     small = file_of(pixels_of(8, 8))
-    async with opened(700 << 20) as workshop:
+    async with opened(700 << 20) as codecs:
         with pytest.raises((errors.TooLarge, errors.Malformed)):
-            await workshop.decode(file_of(np.zeros((16000, 16000), np.uint8), "PNG", compress_level=1))
-        assert (await workshop.decode(small)).pixels.shape == (8, 8, 3)
+            await codecs.decode(file_of(np.zeros((16000, 16000), np.uint8), "PNG", compress_level=1))
+        assert (await codecs.decode(small)).pixels.shape == (8, 8, 3)
 
 
 async def test_an_order_that_is_given_up_ends_its_process_and_no_other() -> None:
-    async with opened() as workshop:
+    async with opened() as codecs:
         slow = np.random.default_rng(0).integers(0, 255, (2000, 2000, 3), np.uint8)
-        kept = (await workshop.decode(file_of(pixels_of(8, 8)))).kept
-        task = asyncio.create_task(workshop.encode(slow, kept, KINDS["avif"]))
+        kept = (await codecs.decode(file_of(pixels_of(8, 8)))).kept
+        task = asyncio.create_task(codecs.encode(slow, kept, KINDS["avif"]))
         await asyncio.sleep(0.1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert workshop.killed == 1
-        assert sniff(await workshop.encode(pixels_of(8, 8), kept, KINDS["webp"])).name == "webp"
+        assert codecs.killed == 1
+        assert sniff(await codecs.encode(pixels_of(8, 8), kept, KINDS["webp"])).name == "webp"
 
 
 async def test_a_worker_has_limits_and_knows_nothing_of_the_gateways_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RDDM_KEYS", "secret")
-    async with opened() as workshop:
-        worker = workshop._idle.get_nowait()
+    async with opened() as codecs:
+        worker = codecs._idle.get_nowait()
         process = Path(f"/proc/{worker.process.pid}")
         limits = process.joinpath("limits").read_text()
         environment = process.joinpath("environ").read_bytes()
-        workshop._idle.put_nowait(worker)
+        codecs._idle.put_nowait(worker)
     rows = {line[:25].strip(): line[25:].split()[:2] for line in limits.splitlines()}
     assert rows["Max address space"] == [str(1 << 31)] * 2
     assert rows["Max file size"] == rows["Max core file size"] == ["0", "0"]
@@ -116,12 +116,12 @@ def test_blobs_that_fit_lie_in_shared_memory_and_larger_ones_go_with_the_parcel(
 
 
 async def test_a_plain_png_needs_no_process_and_is_the_same_file() -> None:
-    async with opened() as workshop:
-        plain = (await workshop.decode(file_of(pixels_of(8, 8)))).kept
-        worker = workshop._idle.get_nowait()  # nobody could answer
-        alone = await workshop.encode(pixels_of(9, 7), plain, KINDS["png"])
-        workshop._idle.put_nowait(worker)
+    async with opened() as codecs:
+        plain = (await codecs.decode(file_of(pixels_of(8, 8)))).kept
+        worker = codecs._idle.get_nowait()  # nobody could answer
+        alone = await codecs.encode(pixels_of(9, 7), plain, KINDS["png"])
+        codecs._idle.put_nowait(worker)
         kept = replace(plain, dpi=(72.0, 72.0))
         assert np.array_equal(imagecodecs.png_decode(alone), pixels_of(9, 7))
-        assert np.array_equal(imagecodecs.png_decode(await workshop.encode(pixels_of(9, 7), kept, KINDS["png"])), pixels_of(9, 7))
+        assert np.array_equal(imagecodecs.png_decode(await codecs.encode(pixels_of(9, 7), kept, KINDS["png"])), pixels_of(9, 7))
         assert alone == encode(pixels_of(9, 7), plain, KINDS["png"])

@@ -74,7 +74,7 @@ class Worker:
         self.shared.close()
 
 
-class Workshop:
+class CodecPool:
     """Decodes and encodes in `workers` processes of at most memory_bytes each, and no picture for longer than `seconds`."""
 
     def __init__(self, bounds: Bounds, workers: int, seconds: float, memory_bytes: int) -> None:
