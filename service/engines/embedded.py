@@ -22,7 +22,7 @@ import onnxruntime
 from service.engines.answers import check_answers, check_feeds, check_finite, check_golden
 from service.engines.configuration import FILE, read_config, to_models
 from service.engines.contract import Array, Feeds, Model, Ticket, to_feeds
-from service.engines.shelf import Shelf
+from service.engines.versions import ModelVersions
 from service.errors import BadAnswer, DeadlineExceeded, EngineUnavailable, InvalidValue, OutOfMemory, UnknownModel
 
 log = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ class EmbeddedEngine:
         self.broken: dict[str, str] = {}
         self._runner = runner or Host()
         self._pool = ThreadPoolExecutor(self.threads.instances, thread_name_prefix="onnxruntime")
-        self._shelf: Shelf[onnxruntime.InferenceSession] = Shelf(lambda _model, _session: None)
+        self._versions: ModelVersions[onnxruntime.InferenceSession] = ModelVersions(lambda _model, _session: None)
         self._loading = asyncio.Lock()
 
     @property
@@ -107,25 +107,25 @@ class EmbeddedEngine:
         for name in names:
             with contextlib.suppress(EngineUnavailable):
                 await self.load(name)
-        if not self._shelf.models():
+        if not self._versions.models():
             raise EngineUnavailable(f"no model could be loaded; found {names}, broken: {self.broken}")
 
     async def close(self) -> None:
         """Drop queued calls, let running ones end, and free the models."""
         await asyncio.to_thread(self._pool.shutdown, wait=True, cancel_futures=True)
-        self._shelf.clear()
+        self._versions.clear()
 
     def models(self) -> Mapping[str, Model]:
         """The version that takes new traffic, by name."""
-        return self._shelf.models()
+        return self._versions.models()
 
     def lease(self, name: str) -> AbstractContextManager[Model]:
         """Hold the version that takes new traffic for as long as a request runs. Raises UnknownModel."""
-        return self._shelf.lease(name)
+        return self._versions.lease(name)
 
     async def check(self, name: str) -> None:
         """One golden inference. Raises EngineUnavailable with the reason, or UnknownModel."""
-        await check_golden(self, self._shelf.current(name))
+        await check_golden(self, self._versions.current(name))
 
     async def load(self, name: str) -> Model:
         """Load the newest version on disk; it takes traffic only once its golden answer is right, the old one serves till then.
@@ -141,16 +141,16 @@ class EmbeddedEngine:
                 log.error("model %s could not be loaded: %s", name, error.detail)
                 raise EngineUnavailable(error.detail) from error
             self.broken.pop(name, None)
-            self._shelf.put(model, session)
+            self._versions.activate(model, session)
             return model
 
     async def unload(self, name: str) -> None:
         """No new traffic; freed when the last request has left it. Raises UnknownModel."""
-        self._shelf.take_off(name)
+        self._versions.deactivate(name)
 
     async def predict(self, x_t: Array, condition: Array | None, time: Array, ticket: Ticket) -> tuple[Array, ...]:
         """See `service.engines.contract.Engine`."""
-        model, session = self._shelf.find(ticket)
+        model, session = self._versions.find(ticket)
         return await self._run(model, session, to_feeds(x_t, condition, time), ticket)
 
     async def _run(self, model: Model, session: onnxruntime.InferenceSession, feeds: Feeds, ticket: Ticket) -> tuple[Array, ...]:

@@ -17,8 +17,8 @@ from tritonclient.utils import InferenceServerException
 from service.engines.contract import Array, Model, Ticket, to_feeds
 from service.engines.regions import Pool, Region, SystemRegion, sweep
 from service.engines.remote import RemoteServer
-from service.engines.shelf import Shelf
 from service.engines.transport import Bytes, Shared, Transport
+from service.engines.versions import ModelVersions
 from service.errors import (
     BadAnswer,
     DeadlineExceeded,
@@ -66,7 +66,7 @@ class TritonEngine:
         self._longest_step = longest_step
         self._servers: dict[str, RemoteServer] = {}
         self._turn = 0
-        self._shelf: Shelf[None] = Shelf(self._forget)
+        self._versions: ModelVersions[None] = ModelVersions(self._forget)
         self._unwanted: set[str] = set()
         self._loading = asyncio.Lock()
         self._wake = asyncio.Event()
@@ -105,15 +105,15 @@ class TritonEngine:
 
     def models(self) -> Mapping[str, Model]:
         """The version that takes new traffic, by name."""
-        return self._shelf.models()
+        return self._versions.models()
 
     def lease(self, name: str) -> AbstractContextManager[Model]:
         """Hold the version that takes new traffic for as long as a request runs. Raises UnknownModel."""
-        return self._shelf.lease(name)
+        return self._versions.lease(name)
 
     async def check(self, name: str) -> None:
         """A golden inference on every server. Raises EngineUnavailable with the reasons where none is right, or UnknownModel."""
-        model = self._shelf.current(name)
+        model = self._versions.current(name)
         await asyncio.gather(*(server.examine() for server in self._servers.values()))
         answers = await asyncio.gather(*(self._proof(server, model) for server in self._servers.values()))
         if None not in answers:
@@ -131,17 +131,17 @@ class TritonEngine:
             self._adopt()
             if failures and len(failures) == len(self._servers):
                 raise failures[0]
-            return self._shelf.current(name)
+            return self._versions.current(name)
 
     async def unload(self, name: str) -> None:
         """No new traffic; the servers forget the model when the last request has left it. Raises UnknownModel."""
-        self._shelf.current(name)
+        self._versions.current(name)
         self._unwanted.add(name)
-        self._shelf.take_off(name)
+        self._versions.deactivate(name)
 
     async def predict(self, x_t: Array, condition: Array | None, time: Array, ticket: Ticket) -> tuple[Array, ...]:
         """See `service.engines.contract.Engine`. A server's failure is asked of another one, once."""
-        model, _ = self._shelf.find(ticket)
+        model, _ = self._versions.find(ticket)
         feeds = to_feeds(x_t, condition, time)
         tried: list[RemoteServer] = []
         failure: ServiceError = EngineUnavailable(f"model {ticket.model!r} has no healthy server", retry_after=1)
@@ -209,7 +209,7 @@ class TritonEngine:
             for (name, version), model in server.proven.items():
                 if name not in self._unwanted and (name not in newest or newest[name].version < version):
                     newest[name] = model
-        current = self._shelf.models()
+        current = self._versions.models()
         for name, model in newest.items():
             known = current.get(name)
             if (
@@ -217,11 +217,11 @@ class TritonEngine:
                 or known.version < model.version
                 or (known.version, known.digest != model.digest) == (model.version, True)
             ):
-                self._shelf.put(model, None)
+                self._versions.activate(model, None)
         up = [server for server in self._servers.values() if not server.down]
         for name in current:
             if up and all(name in server.gone for server in up):
-                self._shelf.take_off(name)
+                self._versions.deactivate(name)
 
     async def _watch(self) -> None:
         """Examine the servers, round after round; at once when a call has failed, but not without pause."""
@@ -269,11 +269,11 @@ class TritonEngine:
         """Wait until requests hold no version of the model but the current one. Raises EngineUnavailable after DRAIN_SECONDS."""
         try:
             async with asyncio.timeout(DRAIN_SECONDS):
-                while self._shelf.older(name):
+                while self._versions.older(name):
                     self._left.clear()
                     await self._left.wait()
         except TimeoutError as error:
-            raise EngineUnavailable(f"requests still hold version {self._shelf.older(name)} of model {name!r}") from error
+            raise EngineUnavailable(f"requests still hold version {self._versions.older(name)} of model {name!r}") from error
 
     def _forget(self, model: Model, _: None) -> None:
         """The last request has left the version; if the model is unloaded, the servers may let go of it."""

@@ -12,11 +12,11 @@ Handle = TypeVar("Handle")
 Key = tuple[str, int, str]  # name, version, digest: a version that was exported anew is another one
 
 
-class Shelf(Generic[Handle]):
-    """Handle is what the engine keeps per version (a session, say); let_go is told when the last request has left it."""
+class ModelVersions(Generic[Handle]):
+    """Handle is what the engine keeps per version (a session, say); release is told when the last request has left it."""
 
-    def __init__(self, let_go: Callable[[Model, Handle], None]) -> None:
-        self._let_go = let_go
+    def __init__(self, release: Callable[[Model, Handle], None]) -> None:
+        self._release = release
         self._current: dict[str, Key] = {}
         self._all: dict[Key, tuple[Model, Handle]] = {}
         self._leases: Counter[Key] = Counter()
@@ -25,7 +25,7 @@ class Shelf(Generic[Handle]):
         """The version that takes new traffic, by name."""
         return {name: self._all[key][0] for name, key in sorted(self._current.items())}
 
-    def put(self, model: Model, handle: Handle) -> None:
+    def activate(self, model: Model, handle: Handle) -> None:
         """New traffic goes to this version; the one before is let go of once no request holds it."""
         key = (model.spec.name, model.version, model.digest)
         earlier = self._current.get(model.spec.name)
@@ -34,7 +34,7 @@ class Shelf(Generic[Handle]):
         if earlier is not None and earlier != key:
             self._drop_if_free(earlier)
 
-    def take_off(self, name: str) -> None:
+    def deactivate(self, name: str) -> None:
         """No new traffic for the model. Raises UnknownModel."""
         self.current(name)
         self._drop_if_free(self._current.pop(name))
@@ -81,5 +81,5 @@ class Shelf(Generic[Handle]):
 
     def _drop_if_free(self, key: Key) -> None:
         if key in self._all and not self._leases[key] and self._current.get(key[0]) != key:
-            self._let_go(*self._all.pop(key))
+            self._release(*self._all.pop(key))
             del self._leases[key]
