@@ -16,7 +16,7 @@ from service.pictures.decode import Bounds
 from service.pictures.encode import encode
 from service.pictures.kinds import Kind
 from service.pictures.parcel import LENGTH, SHARED_BYTES, pack, share, unpack
-from service.pictures.picture import Keepsake, Picture, Policy
+from service.pictures.picture import Picture, Policy, SourceMetadata
 
 PIPE_BYTES = 1 << 20
 BROKEN = "the picture broke the process that read it"
@@ -105,15 +105,17 @@ class CodecPool:
             {"task": "decode", "data": data, "max_pixels": self.bounds.max_pixels, "max_side": self.bounds.max_side}
         )
         try:
-            return Picture(answer["pixels"], Keepsake(**answer["kept"]))
+            return Picture(answer["pixels"], SourceMetadata(**answer["metadata"]))
         except (KeyError, TypeError) as strange:
             raise errors.Malformed(BROKEN) from strange
 
-    async def encode(self, pixels: Pixels, kept: Keepsake, kind: Kind, policy: Policy = "keep") -> bytes:
+    async def encode(self, pixels: Pixels, metadata: SourceMetadata, kind: Kind, policy: Policy = "keep") -> bytes:
         """Upright sRGB pixels h w 3 as a file that is like the one that came."""
-        if kind.name == "png" and kept.is_plain:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, encode, pixels, kept, kind, policy)
-        answer = await self._run({"task": "encode", "pixels": pixels, "kept": kept.facts(), "kind": kind.name, "policy": policy})
+        if kind.name == "png" and metadata.is_plain:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, encode, pixels, metadata, kind, policy)
+        answer = await self._run(
+            {"task": "encode", "pixels": pixels, "metadata": metadata.facts(), "kind": kind.name, "policy": policy}
+        )
         return bytes(answer["data"])
 
     async def _run(self, facts: dict[str, Any], seconds: float | None = None) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from service.intake import Sources
 from service.keys import Caller
 from service.order import LARGEST_SEED, GenerateOrder, Order, RestoreOrder
 from service.pictures.kinds import KINDS, Kind, sniff
-from service.pictures.picture import PLAIN, Keepsake, Picture
+from service.pictures.picture import PLAIN, Picture, SourceMetadata
 from service.pipeline import Corridor, Kept, Listener, Result, Step, Work
 from service.settings import Settings
 from service.tracing import TRACER
@@ -161,12 +161,12 @@ class Studio:
             with self._paid(asked.caller, megapixel_steps(model.spec, height, width, steps)), watch.measure("sample"):
                 result = await self._corridor.run(work, on_step)
             with watch.measure("encode"):
-                kind = kind or (KINDS[picture.kept.kind] if order.returned == "image" else KINDS["png"])
-                pixels, kept = await aside(given.x_in.size, _shown, order, result, picture)
-                body = await self._codecs.encode(pixels, kept, kind, order.metadata)
+                kind = kind or (KINDS[picture.metadata.kind] if order.returned == "image" else KINDS["png"])
+                pixels, metadata = await aside(given.x_in.size, _shown, order, result, picture)
+                body = await self._codecs.encode(pixels, metadata, kind, order.metadata)
             size = (
                 (pixels.shape[0], pixels.shape[1])
-                if kept.orientation < 5 or order.metadata == "none"
+                if metadata.orientation < 5 or order.metadata == "none"
                 else (pixels.shape[1], pixels.shape[0])
             )
             return Made((Shot(body, order.seed),), kind, size, model, steps, order.seed, watch.milliseconds)
@@ -324,15 +324,15 @@ async def _together(corridor: Corridor, works: list[Work], on_step: Listener | N
     return [task.result() for task in tasks]
 
 
-def _shown(order: RestoreOrder, result: Result, picture: Picture) -> tuple[Pixels, Keepsake]:
+def _shown(order: RestoreOrder, result: Result, picture: Picture) -> tuple[Pixels, SourceMetadata]:
     """The pixels to answer with, and what to give back of the source with them."""
-    kept = picture.kept
+    metadata = picture.metadata
     if order.returned == "image":
-        return to_pixels(result.x_0, 16 if kept.depth == 16 or kept.profile is not None else 8), kept
+        return to_pixels(result.x_0, 16 if metadata.depth == 16 or metadata.profile is not None else 8), metadata
     if order.returned == "residual":
         assert result.residual is not None
-        return to_pixels(result.residual * np.float32(0.5)), kept.without_look()
-    return np.concatenate([to_pixels(image) for image in result.trace], axis=1), kept.without_look()
+        return to_pixels(result.residual * np.float32(0.5)), metadata.for_derived_picture()
+    return np.concatenate([to_pixels(image) for image in result.trace], axis=1), metadata.for_derived_picture()
 
 
 def grid(pictures: list[Pixels]) -> Pixels:

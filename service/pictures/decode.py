@@ -18,7 +18,7 @@ from service.errors import Malformed, ServiceError, TooLarge, UnsupportedMedia
 from service.pictures import colour
 from service.pictures.colour import Space
 from service.pictures.kinds import Kind, sniff
-from service.pictures.picture import Keepsake, Picture, upright
+from service.pictures.picture import Picture, SourceMetadata, upright
 from service.pictures.tiff import Sheet
 
 MOST_SCANS = 200  # a progressive JPEG has about ten; each one costs a pass over the whole picture
@@ -56,28 +56,28 @@ def decode(data: bytes, bounds: Bounds) -> Picture:
         _check_jpeg(data)
     with _doorway(kind):
         sheet = Sheet.found(data) if kind.name == "tiff" else None
-        samples, kept = _by_pillow(kind, data, bounds) if sheet is None else _by_tifffile(kind, sheet, bounds)
-    return _in_srgb(samples, kept)
+        samples, metadata = _by_pillow(kind, data, bounds) if sheet is None else _by_tifffile(kind, sheet, bounds)
+    return _in_srgb(samples, metadata)
 
 
-def _by_pillow(kind: Kind, data: bytes, bounds: Bounds) -> tuple[Samples, Keepsake]:
+def _by_pillow(kind: Kind, data: bytes, bounds: Bounds) -> tuple[Samples, SourceMetadata]:
     with Image.open(BytesIO(data), formats=kind.readers) as file:
         _check_size(file.size, bounds)
         _check_frames(file)
         bits = _bits(kind, data, file)
-        kept = _keepsake(kind, 16 if bits > 8 else 8, file.getexif, file.info)
-        samples = _eight(file, kept.orientation) if bits <= 8 else _sixteen(kind, data, bits, kept.orientation)
-    return samples, kept
+        metadata = _source_metadata(kind, 16 if bits > 8 else 8, file.getexif, file.info)
+        samples = _eight(file, metadata.orientation) if bits <= 8 else _sixteen(kind, data, bits, metadata.orientation)
+    return samples, metadata
 
 
-def _by_tifffile(kind: Kind, sheet: Sheet, bounds: Bounds) -> tuple[Samples, Keepsake]:
+def _by_tifffile(kind: Kind, sheet: Sheet, bounds: Bounds) -> tuple[Samples, SourceMetadata]:
     _check_size(sheet.size, bounds)
     if not sheet.alone:
         raise TooLarge("the TIFF has more than one page; 1 is allowed")
-    kept = _keepsake(kind, sheet.depth, lambda: sheet.exif, sheet.info)
+    metadata = _source_metadata(kind, sheet.depth, lambda: sheet.exif, sheet.info)
     colour, alpha = sheet.samples()
-    turned = upright(colour, kept.orientation)
-    return Samples(turned, None if alpha is None else upright(alpha, kept.orientation), sheet.space), kept
+    turned = upright(colour, metadata.orientation)
+    return Samples(turned, None if alpha is None else upright(alpha, metadata.orientation), sheet.space), metadata
 
 
 @contextmanager
@@ -160,9 +160,9 @@ def _bits(kind: Kind, data: bytes, file: Image.Image) -> int:
     return 8
 
 
-def _keepsake(kind: Kind, depth: Depth, read_exif: Callable[[], Image.Exif], info: Mapping[Any, Any]) -> Keepsake:
+def _source_metadata(kind: Kind, depth: Depth, read_exif: Callable[[], Image.Exif], info: Mapping[Any, Any]) -> SourceMetadata:
     exif, orientation = _exif(kind, read_exif, info)
-    return Keepsake(
+    return SourceMetadata(
         kind=kind.name,
         depth=depth,
         orientation=orientation,
@@ -251,8 +251,8 @@ def _from_inks(inks: Pixels) -> Pixels:
     return np.stack([np.rint((top - inks[..., ink]) * white).astype(inks.dtype) for ink in range(3)], axis=-1)
 
 
-def _in_srgb(samples: Samples, kept: Keepsake) -> Picture:
-    profile = kept.profile if kept.profile is not None and colour.usable(kept.profile, samples.space) else None
+def _in_srgb(samples: Samples, metadata: SourceMetadata) -> Picture:
+    profile = metadata.profile if metadata.profile is not None and colour.usable(metadata.profile, samples.space) else None
     grey = samples.space == "gray"
     if profile is not None:
         pixels: Pixels = colour.to_srgb(samples.colour, profile, samples.space)
@@ -264,15 +264,15 @@ def _in_srgb(samples: Samples, kept: Keepsake) -> Picture:
         pixels = samples.colour
     return Picture(
         np.ascontiguousarray(pixels),
-        Keepsake(
-            kind=kept.kind,
-            depth=kept.depth,
+        SourceMetadata(
+            kind=metadata.kind,
+            depth=metadata.depth,
             grey=grey,
             alpha=samples.alpha,
-            orientation=kept.orientation,
+            orientation=metadata.orientation,
             profile=None if samples.space == "cmyk" else profile,
-            exif=kept.exif,
-            xmp=kept.xmp,
-            dpi=kept.dpi,
+            exif=metadata.exif,
+            xmp=metadata.xmp,
+            dpi=metadata.dpi,
         ),
     )

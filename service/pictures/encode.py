@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import putchunk
 from rddm.image import Pixels
 from service.pictures import colour
 from service.pictures.kinds import Kind
-from service.pictures.picture import Keepsake, Policy, as_stored
+from service.pictures.picture import Policy, SourceMetadata, as_stored
 
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as Pillow's "L"
 # Tags that describe how the source file was laid out; the answer has a layout of its own.
@@ -51,27 +51,27 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def encode(pixels: Pixels, kept: Keepsake, kind: Kind, policy: Policy = "keep") -> bytes:
-    """Upright sRGB pixels h w 3 as a file of that kind, with what was kept of the source as far as the kind can hold it.
+def encode(pixels: Pixels, metadata: SourceMetadata, kind: Kind, policy: Policy = "keep") -> bytes:
+    """Upright sRGB pixels h w 3 as a file of that kind, with the metadata of the source as far as the kind can hold it.
 
     Alpha in a kind without it is laid on white; 16 bits become 8 in a kind without them. `keep` is all metadata but places,
     `none` no metadata at all, and then the picture is upright in the file; the colour profile always stays.
     """
-    depth = 16 if kept.depth == 16 and kind.sixteen else 8
-    samples = _with_alpha(_at_depth(_colours(pixels, kept), depth), kept, kind, depth)
-    orientation = 1 if policy == "none" else kept.orientation
+    depth = 16 if metadata.depth == 16 and kind.sixteen else 8
+    samples = _with_alpha(_at_depth(_colours(pixels, metadata), depth), metadata, kind, depth)
+    orientation = 1 if policy == "none" else metadata.orientation
     samples = as_stored(samples, orientation)
-    exif, xmp = exif_for(kept, kind, policy), xmp_for(kept, policy)
+    exif, xmp = exif_for(metadata, kind, policy), xmp_for(metadata, policy)
     if kind.name == "png":
-        return _png(samples, kept, exif, xmp)
-    return _eight(samples, kept, kind, exif, xmp) if depth == 8 else _tiff(samples, kept, orientation, policy)
+        return _png(samples, metadata, exif, xmp)
+    return _eight(samples, metadata, kind, exif, xmp) if depth == 8 else _tiff(samples, metadata, orientation, policy)
 
 
-def _colours(pixels: Pixels, kept: Keepsake) -> Pixels:
+def _colours(pixels: Pixels, metadata: SourceMetadata) -> Pixels:
     """sRGB -> the source's profile, or plain grey: h w 3, or h w."""
-    if kept.profile is not None:
-        return colour.from_srgb(pixels, kept.profile, "gray" if kept.grey else "rgb")
-    if kept.grey:
+    if metadata.profile is not None:
+        return colour.from_srgb(pixels, metadata.profile, "gray" if metadata.grey else "rgb")
+    if metadata.grey:
         return np.asarray(np.rint(pixels @ LUMA), pixels.dtype)
     return pixels
 
@@ -82,10 +82,10 @@ def _at_depth(samples: Pixels, depth: int) -> Pixels:
     return samples if samples.dtype == np.uint8 else ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
-def _with_alpha(samples: Pixels, kept: Keepsake, kind: Kind, depth: int) -> Pixels:
-    if kept.alpha is None:
+def _with_alpha(samples: Pixels, metadata: SourceMetadata, kind: Kind, depth: int) -> Pixels:
+    if metadata.alpha is None:
         return samples
-    alpha = _at_depth(kept.alpha, depth)
+    alpha = _at_depth(metadata.alpha, depth)
     channels = samples[..., None] if samples.ndim == 2 else samples
     if kind.alpha:
         return np.concatenate([channels, alpha[..., None]], axis=2)
@@ -93,28 +93,28 @@ def _with_alpha(samples: Pixels, kept: Keepsake, kind: Kind, depth: int) -> Pixe
     return np.asarray(np.rint(channels * share + 255 * (1 - share)), np.uint8).squeeze()
 
 
-def exif_for(kept: Keepsake, kind: Kind, policy: Policy) -> bytes | None:
+def exif_for(metadata: SourceMetadata, kind: Kind, policy: Policy) -> bytes | None:
     """The EXIF to write: without the source's file layout and thumbnail, without places unless all is asked for."""
     if policy == "none":
         return None
-    raw = _exif_bytes(kept, policy)
+    raw = _exif_bytes(metadata, policy)
     if raw is None or (kind.name == "jpeg" and len(raw) > LARGEST_JPEG_EXIF):
-        raw = _orientation_only(kept.orientation) if kept.orientation != 1 else None
+        raw = _orientation_only(metadata.orientation) if metadata.orientation != 1 else None
     return raw
 
 
-def _exif_bytes(kept: Keepsake, policy: Policy) -> bytes | None:
+def _exif_bytes(metadata: SourceMetadata, policy: Policy) -> bytes | None:
     """None where there was none, or where it cannot be written again."""
-    if kept.exif is None:
+    if metadata.exif is None:
         return None
     exif = Image.Exif()
     try:
-        exif.load(kept.exif)
+        exif.load(metadata.exif)
         for tag in LAYOUT_TAGS & set(exif):
             del exif[tag]
         if policy != "all" and IFD.GPSInfo in exif:
             del exif[IFD.GPSInfo]
-        exif[Base.Orientation] = kept.orientation
+        exif[Base.Orientation] = metadata.orientation
         return exif.tobytes()
     except (SyntaxError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, OSError, struct.error):
         return None
@@ -126,21 +126,21 @@ def _orientation_only(orientation: int) -> bytes:
     return exif.tobytes()
 
 
-def xmp_for(kept: Keepsake, policy: Policy) -> bytes | None:
+def xmp_for(metadata: SourceMetadata, policy: Policy) -> bytes | None:
     """The XMP packet to write; one that speaks of places only when all is asked for."""
-    if kept.xmp is None or policy == "none":
+    if metadata.xmp is None or policy == "none":
         return None
-    return kept.xmp if policy == "all" or not re.search(rb"GPS|Location|photoshop:City", kept.xmp) else None
+    return metadata.xmp if policy == "all" or not re.search(rb"GPS|Location|photoshop:City", metadata.xmp) else None
 
 
-def _eight(samples: NDArray[Any], kept: Keepsake, kind: Kind, exif: bytes | None, xmp: bytes | None) -> bytes:
+def _eight(samples: NDArray[Any], metadata: SourceMetadata, kind: Kind, exif: bytes | None, xmp: bytes | None) -> bytes:
     options = dict(SETTINGS[kind.name])
-    if kept.profile is not None:
-        options["icc_profile"] = kept.profile
+    if metadata.profile is not None:
+        options["icc_profile"] = metadata.profile
     if exif is not None:
         options["exif"] = exif
-    if kept.dpi is not None and kind.name in {"jpeg", "tiff"}:
-        options["dpi"] = kept.dpi
+    if metadata.dpi is not None and kind.name in {"jpeg", "tiff"}:
+        options["dpi"] = metadata.dpi
     if xmp is not None:
         options |= _xmp_option(xmp, kind)
     file = BytesIO()
@@ -154,15 +154,15 @@ def _xmp_option(xmp: bytes, kind: Kind) -> dict[str, Any]:
     return {"xmp": xmp} if kind.name != "jpeg" or len(xmp) < LARGEST_JPEG_EXIF else {}
 
 
-def _png(samples: NDArray[Any], kept: Keepsake, exif: bytes | None, xmp: bytes | None) -> bytes:
+def _png(samples: NDArray[Any], metadata: SourceMetadata, exif: bytes | None, xmp: bytes | None) -> bytes:
     """PNG; the encoder knows pixels only, so profile, resolution and metadata are put after its header chunk."""
     plain = bytes(imagecodecs.png_encode(np.ascontiguousarray(samples), **PNG_SETTINGS))
     header = 8 + 12 + 13
     extra = BytesIO()
-    if kept.profile is not None:
-        putchunk(extra, b"iCCP", b"ICC Profile\0\0", bytes(imagecodecs.zlib_encode(kept.profile)))
-    if kept.dpi is not None:
-        across, down = (round(value / 0.0254) for value in kept.dpi)
+    if metadata.profile is not None:
+        putchunk(extra, b"iCCP", b"ICC Profile\0\0", bytes(imagecodecs.zlib_encode(metadata.profile)))
+    if metadata.dpi is not None:
+        across, down = (round(value / 0.0254) for value in metadata.dpi)
         putchunk(extra, b"pHYs", struct.pack(">IIB", across, down, 1))
     if exif is not None:
         putchunk(extra, b"eXIf", exif.removeprefix(b"Exif\0\0"))
@@ -171,7 +171,7 @@ def _png(samples: NDArray[Any], kept: Keepsake, exif: bytes | None, xmp: bytes |
     return plain[:header] + extra.getvalue() + plain[header:]
 
 
-def _tiff(samples: NDArray[np.uint16], kept: Keepsake, orientation: int, policy: Policy) -> bytes:
+def _tiff(samples: NDArray[np.uint16], metadata: SourceMetadata, orientation: int, policy: Policy) -> bytes:
     """16-bit TIFF, deflated, with the text tags of the source."""
     channels = 1 if samples.ndim == 2 else samples.shape[2]
     tags: list[tuple[int, str, int, Any, bool]] = [(int(Base.Orientation), "H", 1, orientation, True)]
@@ -184,20 +184,20 @@ def _tiff(samples: NDArray[np.uint16], kept: Keepsake, orientation: int, policy:
         extrasamples=["unassalpha"] if channels in {2, 4} else None,
         compression="zlib",
         predictor=True,
-        iccprofile=kept.profile,
-        resolution=kept.dpi,
-        resolutionunit="INCH" if kept.dpi else None,
+        iccprofile=metadata.profile,
+        resolution=metadata.dpi,
+        resolutionunit="INCH" if metadata.dpi else None,
         metadata=None,
         software=False,
-        extratags=tags + (_text_tags(kept) if policy != "none" else []),
+        extratags=tags + (_text_tags(metadata) if policy != "none" else []),
     )
     return file.getvalue()
 
 
-def _text_tags(kept: Keepsake) -> list[tuple[int, str, int, Any, bool]]:
+def _text_tags(metadata: SourceMetadata) -> list[tuple[int, str, int, Any, bool]]:
     """ImageDescription, Make, Model, DateTime, Artist and Copyright, as far as they are plain ASCII."""
     exif = Image.Exif()
-    exif.load(kept.exif or b"")
+    exif.load(metadata.exif or b"")
     names = (Base.ImageDescription, Base.Make, Base.Model, Base.DateTime, Base.Artist, Base.Copyright)
     values = ((int(tag), str(exif.get(tag, ""))) for tag in names)
     return [(tag, "s", 0, value, True) for tag, value in values if value and value.isascii()]

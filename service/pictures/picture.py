@@ -12,7 +12,7 @@ Policy = Literal["keep", "all", "none"]
 
 
 @dataclass(frozen=True, eq=False)
-class Keepsake:
+class SourceMetadata:
     """What a picture had beside its colours.
 
     kind: name of its format; depth: bits of a sample, 8 or 16; grey: it had one colour channel; alpha: upright, h w, at its depth;
@@ -36,10 +36,10 @@ class Keepsake:
         return self.orientation == 1 and all(one is None for one in (self.alpha, self.profile, self.exif, self.xmp, self.dpi))
 
     def facts(self) -> dict[str, Any]:
-        """What is known, by name, to make a Keepsake of elsewhere."""
+        """What is known, by name, to make it again elsewhere."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
-    def without_look(self) -> "Keepsake":
+    def for_derived_picture(self) -> "SourceMetadata":
         """The same for a picture about this one (a residual, a strip): upright, opaque colour, no profile, no metadata."""
         return replace(self, depth=8, grey=False, alpha=None, orientation=1, profile=None, exif=None, xmp=None)
 
@@ -49,10 +49,10 @@ class Picture:
     """pixels: h w 3, sRGB, upright, uint8, or uint16 where the source has 16 bits or went through its profile."""
 
     pixels: Pixels
-    kept: Keepsake
+    metadata: SourceMetadata
 
 
-PLAIN = Keepsake("png")
+PLAIN = SourceMetadata("png")
 
 
 # EXIF orientation -> stored pixels (h w ...) turned upright; 6 and 8 undo one another, the others themselves.

@@ -14,7 +14,7 @@ from service.pictures.decode import Bounds, decode
 from service.pictures.encode import encode
 from service.pictures.kinds import kind_named
 from service.pictures.parcel import LENGTH, SHARED_BYTES, pack, unpack
-from service.pictures.picture import Keepsake
+from service.pictures.picture import SourceMetadata
 
 
 def confine(memory_bytes: int) -> None:
@@ -25,14 +25,14 @@ def confine(memory_bytes: int) -> None:
 
 
 def decoded(facts: dict[str, Any]) -> dict[str, Any]:
-    """{"data", "max_pixels", "max_side"} -> {"pixels", "kept"}."""
+    """{"data", "max_pixels", "max_side"} -> {"pixels", "metadata"}."""
     picture = decode(facts["data"], Bounds(facts["max_pixels"], facts["max_side"]))
-    return {"pixels": picture.pixels, "kept": picture.kept.facts()}
+    return {"pixels": picture.pixels, "metadata": picture.metadata.facts()}
 
 
 def encoded(facts: dict[str, Any]) -> dict[str, Any]:
-    """{"pixels", "kept", "kind", "policy"} -> {"data"}."""
-    return {"data": encode(facts["pixels"], Keepsake(**facts["kept"]), kind_named(facts["kind"]), facts["policy"])}
+    """{"pixels", "metadata", "kind", "policy"} -> {"data"}."""
+    return {"data": encode(facts["pixels"], SourceMetadata(**facts["metadata"]), kind_named(facts["kind"]), facts["policy"])}
 
 
 def ready(_: dict[str, Any]) -> dict[str, Any]:

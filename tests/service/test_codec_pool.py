@@ -73,14 +73,14 @@ async def test_a_picture_that_needs_more_memory_than_it_may_have_is_refused_and_
 async def test_an_order_that_is_given_up_ends_its_process_and_no_other() -> None:
     async with opened() as codecs:
         slow = np.random.default_rng(0).integers(0, 255, (2000, 2000, 3), np.uint8)
-        kept = (await codecs.decode(file_of(pixels_of(8, 8)))).kept
-        task = asyncio.create_task(codecs.encode(slow, kept, KINDS["avif"]))
+        metadata = (await codecs.decode(file_of(pixels_of(8, 8)))).metadata
+        task = asyncio.create_task(codecs.encode(slow, metadata, KINDS["avif"]))
         await asyncio.sleep(0.1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         assert codecs.killed == 1
-        assert sniff(await codecs.encode(pixels_of(8, 8), kept, KINDS["webp"])).name == "webp"
+        assert sniff(await codecs.encode(pixels_of(8, 8), metadata, KINDS["webp"])).name == "webp"
 
 
 async def test_a_worker_has_limits_and_knows_nothing_of_the_gateways_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,11 +117,11 @@ def test_blobs_that_fit_lie_in_shared_memory_and_larger_ones_go_with_the_parcel(
 
 async def test_a_plain_png_needs_no_process_and_is_the_same_file() -> None:
     async with opened() as codecs:
-        plain = (await codecs.decode(file_of(pixels_of(8, 8)))).kept
+        plain = (await codecs.decode(file_of(pixels_of(8, 8)))).metadata
         worker = codecs._idle.get_nowait()  # nobody could answer
         alone = await codecs.encode(pixels_of(9, 7), plain, KINDS["png"])
         codecs._idle.put_nowait(worker)
-        kept = replace(plain, dpi=(72.0, 72.0))
+        metadata = replace(plain, dpi=(72.0, 72.0))
         assert np.array_equal(imagecodecs.png_decode(alone), pixels_of(9, 7))
-        assert np.array_equal(imagecodecs.png_decode(await codecs.encode(pixels_of(9, 7), kept, KINDS["png"])), pixels_of(9, 7))
+        assert np.array_equal(imagecodecs.png_decode(await codecs.encode(pixels_of(9, 7), metadata, KINDS["png"])), pixels_of(9, 7))
         assert alone == encode(pixels_of(9, 7), plain, KINDS["png"])

@@ -17,7 +17,7 @@ from service.errors import Malformed, TooLarge, UnsupportedMedia
 from service.pictures.decode import Bounds, decode
 from service.pictures.encode import encode
 from service.pictures.kinds import KINDS
-from service.pictures.picture import UPRIGHT, Keepsake, as_stored, upright
+from service.pictures.picture import UPRIGHT, SourceMetadata, as_stored, upright
 from tests.service.conftest import RunningApp, file_of, pixels_of, running, settings_for
 from tests.service.hostile import OTHER_KINDS
 
@@ -248,9 +248,9 @@ async def test_every_tiff_of_whole_samples_shows_the_same_picture(photometric: s
     if photometric == "separated":
         colour = np.rint((top - colour[..., :3].astype(float)) * (top - colour[..., 3:].astype(float)) / top)
     expected = shown(np.repeat(colour, 3, axis=-1) if count == 1 else colour, shade)
-    found = shown(picture.pixels, picture.kept.alpha) if shown is with_alpha else picture.pixels  # type: ignore[arg-type]
-    assert (picture.kept.alpha is not None, picture.kept.grey) == (shown is with_alpha, count == 1)
-    assert picture.kept.depth == (8 if top == 255 else 16)
+    found = shown(picture.pixels, picture.metadata.alpha) if shown is with_alpha else picture.pixels  # type: ignore[arg-type]
+    assert (picture.metadata.alpha is not None, picture.metadata.grey) == (shown is with_alpha, count == 1)
+    assert picture.metadata.depth == (8 if top == 255 else 16)
     inexact = 3 if alpha == "multiplied" or photometric == "separated" else 0
     assert found.shape == expected.shape
     assert np.abs(found.astype(int) - expected.astype(int)).max() <= inexact
@@ -367,7 +367,9 @@ async def test_sixteen_bits_keep_profile_orientation_and_dpi(gateway: RunningApp
     exif[Base.Orientation] = 8
     exif[Base.Artist] = "somebody"
     sent = encode(
-        upright(pixels, 8), Keepsake("png", 16, orientation=8, profile=icc, exif=exif.tobytes(), dpi=(300.0, 300.0)), KINDS["png"]
+        upright(pixels, 8),
+        SourceMetadata("png", 16, orientation=8, profile=icc, exif=exif.tobytes(), dpi=(300.0, 300.0)),
+        KINDS["png"],
     )
     png = await kept(gateway, sent)
     assert np.abs(imagecodecs.png_decode(png).astype(int) - imagecodecs.png_decode(sent)).max() <= 64
