@@ -14,8 +14,8 @@ from rddm.image import Pixels
 from service import errors
 from service.pictures.decode import Bounds
 from service.pictures.encode import encode
+from service.pictures.framing import LENGTH, SHARED_BYTES, pack, share, unpack
 from service.pictures.kinds import Kind
-from service.pictures.parcel import LENGTH, SHARED_BYTES, pack, share, unpack
 from service.pictures.picture import Picture, Policy, SourceMetadata
 
 PIPE_BYTES = 1 << 20
@@ -27,7 +27,7 @@ ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THRE
 
 
 class Worker:
-    """One process, spoken to by parcels, one at a time."""
+    """One process, which exchanges messages, one at a time."""
 
     def __init__(self, process: asyncio.subprocess.Process, most_bytes: int, shared: mmap.mmap) -> None:
         self.process = process
@@ -63,7 +63,7 @@ class Worker:
         await stdin.drain()
         length, told = LENGTH.unpack(await stdout.readexactly(LENGTH.size))
         if length > self.most_bytes:
-            raise ValueError(f"a parcel of {length} bytes")
+            raise ValueError(f"a message of {length} bytes")
         return unpack(told, await stdout.readexactly(length), self.shared)
 
     async def end(self) -> None:

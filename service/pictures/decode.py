@@ -19,7 +19,7 @@ from service.pictures import colour
 from service.pictures.colour import Space
 from service.pictures.kinds import Kind, sniff
 from service.pictures.picture import Picture, SourceMetadata, upright
-from service.pictures.tiff import Sheet
+from service.pictures.tiff import TiffImage
 
 MOST_SCANS = 200  # a progressive JPEG has about ten; each one costs a pass over the whole picture
 MOST_METADATA = 1024 * 1024
@@ -54,9 +54,9 @@ def decode(data: bytes, bounds: Bounds) -> Picture:
     kind = sniff(data)
     if kind.name == "jpeg":
         _check_jpeg(data)
-    with _doorway(kind):
-        sheet = Sheet.found(data) if kind.name == "tiff" else None
-        samples, metadata = _by_pillow(kind, data, bounds) if sheet is None else _by_tifffile(kind, sheet, bounds)
+    with _translated(kind):
+        tiff = TiffImage.opened(data) if kind.name == "tiff" else None
+        samples, metadata = _by_pillow(kind, data, bounds) if tiff is None else _by_tifffile(kind, tiff, bounds)
     return _in_srgb(samples, metadata)
 
 
@@ -70,19 +70,19 @@ def _by_pillow(kind: Kind, data: bytes, bounds: Bounds) -> tuple[Samples, Source
     return samples, metadata
 
 
-def _by_tifffile(kind: Kind, sheet: Sheet, bounds: Bounds) -> tuple[Samples, SourceMetadata]:
-    _check_size(sheet.size, bounds)
-    if not sheet.alone:
+def _by_tifffile(kind: Kind, tiff: TiffImage, bounds: Bounds) -> tuple[Samples, SourceMetadata]:
+    _check_size(tiff.size, bounds)
+    if not tiff.alone:
         raise TooLarge("the TIFF has more than one page; 1 is allowed")
-    metadata = _source_metadata(kind, sheet.depth, lambda: sheet.exif, sheet.info)
-    colour, alpha = sheet.samples()
+    metadata = _source_metadata(kind, tiff.depth, lambda: tiff.exif, tiff.info)
+    colour, alpha = tiff.samples()
     turned = upright(colour, metadata.orientation)
-    return Samples(turned, None if alpha is None else upright(alpha, metadata.orientation), sheet.space), metadata
+    return Samples(turned, None if alpha is None else upright(alpha, metadata.orientation), tiff.space), metadata
 
 
 @contextmanager
-def _doorway(kind: Kind) -> Iterator[None]:
-    """At which whatever a reader raises for a damaged file becomes Malformed."""
+def _translated(kind: Kind) -> Iterator[None]:
+    """Whatever a reader raises for a damaged file, as Malformed."""
     try:
         yield
     except ServiceError:

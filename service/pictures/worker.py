@@ -1,4 +1,4 @@
-"""The worker process: parcels from standard input, decoded or encoded, parcels to standard output, until the input ends."""
+"""The worker process: messages from standard input, decoded or encoded, messages to standard output, until the input ends."""
 
 import mmap
 import resource
@@ -12,8 +12,8 @@ from service import errors
 from service.pictures.colour import LARGEST_PROFILE
 from service.pictures.decode import Bounds, decode
 from service.pictures.encode import encode
+from service.pictures.framing import LENGTH, SHARED_BYTES, pack, unpack
 from service.pictures.kinds import kind_named
-from service.pictures.parcel import LENGTH, SHARED_BYTES, pack, unpack
 from service.pictures.picture import SourceMetadata
 
 
@@ -55,7 +55,7 @@ def answer(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def serve(source: BinaryIO, sink: BinaryIO, shared: mmap.mmap) -> None:
-    """Answer one parcel after the other."""
+    """Answer one message after the other."""
     while len(head := source.read(LENGTH.size)) == LENGTH.size:
         length, told = LENGTH.unpack(head)
         sink.writelines(pack(answer(unpack(told, source.read(length), shared)), shared))

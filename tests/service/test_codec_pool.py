@@ -16,8 +16,8 @@ from service import errors
 from service.codec_pool import CodecPool
 from service.pictures.decode import Bounds
 from service.pictures.encode import encode
+from service.pictures.framing import LENGTH, SHARED_BYTES, pack, share, unpack
 from service.pictures.kinds import KINDS, sniff
-from service.pictures.parcel import LENGTH, SHARED_BYTES, pack, share, unpack
 from tests.service.conftest import file_of, pixels_of
 
 

@@ -1,6 +1,6 @@
 """What goes between the gateway and a worker process: JSON facts and raw blobs, never pickles, as a worker reads hostile files.
 
-Facts go through a pipe, and so do blobs, unless all of a parcel's fit into memory that both processes see: a pipe takes them in
+Facts go through a pipe, and so do blobs, unless all of a message's fit into memory that both processes see: a pipe takes them in
 many small pieces, each of which wakes the other side.
 """
 
@@ -21,7 +21,7 @@ SHARED_BYTES = 4 << 20  # of each worker: a megapixel
 
 def share() -> int:
     """A descriptor of SHARED_BYTES that another process can map, and that it cannot shrink beneath this one."""
-    shared = os.memfd_create("parcels", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    shared = os.memfd_create("rddm-codec", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(shared, SHARED_BYTES)
     fcntl.fcntl(shared, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
     return shared
@@ -41,7 +41,7 @@ def pack(facts: Mapping[str, Any], shared: mmap.mmap | None = None) -> list[byte
         if isinstance(value, bytes):
             blobs.append(value)
             return {"$blob": len(value)}
-        raise TypeError(f"{type(value).__name__} cannot go into a parcel")
+        raise TypeError(f"{type(value).__name__} cannot go into a message")
 
     told = json.dumps(facts, default=replaced).encode()
     if shared is not None and sum(len(blob) for blob in blobs) <= len(shared):
@@ -68,14 +68,14 @@ def unpack(told_length: int, payload: bytes, shared: mmap.mmap | None = None) ->
         blob = source[at : at + value["$blob"]]
         at += value["$blob"]
         if len(blob) != value["$blob"]:
-            raise ValueError("a parcel ends before its last blob")
+            raise ValueError("a message ends before its last blob")
         if "dtype" not in value:
             return bytes(blob)
         if value["dtype"] not in DTYPES:
-            raise ValueError(f"an array of {value['dtype']} in a parcel; expected one of {DTYPES}")
+            raise ValueError(f"an array of {value['dtype']} in a message; expected one of {DTYPES}")
         return np.frombuffer(blob, value["dtype"]).reshape(value["shape"])
 
     facts = json.loads(payload[:told_length], object_hook=restored)
     if not isinstance(facts, dict):
-        raise ValueError("a parcel's facts are not a mapping")
+        raise ValueError("a message's facts are not a mapping")
     return facts
