@@ -16,8 +16,8 @@ from service.codec_pool import CodecPool
 from service.door import BodyLimits
 from service.engines.contract import Engine, Repository
 from service.errors import EngineUnavailable, ServiceError, ShuttingDown
+from service.job_store import ResponseContent
 from service.keys import Keyring, parse_keys
-from service.ledger import Finished
 from service.metrics import Metrics
 from service.pictures.decode import Bounds
 from service.pipeline import Pipeline
@@ -125,7 +125,7 @@ class Gateway:
             ],
         )
 
-    async def finish(self, caller: str, made: Made, *, as_json: bool, several: bool) -> Finished:
+    async def finish(self, caller: str, made: Made, *, as_json: bool, several: bool) -> ResponseContent:
         """What came of an order as an answer, counted and kept."""
         self.metrics.made(made.model.spec.name, made.timings)
         size = sum(len(shot.body) for shot in made.shots)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from service.errors import Conflict, EngineUnavailable, NotFound, QueueFull, ServiceError
 from service.intake import Sources
-from service.ledger import ACTIVE, Finished, Job, Ledger, Status
+from service.job_store import ACTIVE, Job, JobStore, ResponseContent, Status
 from service.pipeline import Listener, Step
 from service.problems import of_error
 
@@ -24,7 +24,7 @@ LEAST_PAUSE, LONGEST_PAUSE = 0.2, 30.0
 class Carrier(Protocol):
     """Carries a job out. Its result has `model`, `steps` and `seed` in the headers."""
 
-    async def __call__(self, job: Job, sources: Sources | None, on_step: Listener, /) -> Finished: ...
+    async def __call__(self, job: Job, sources: Sources | None, on_step: Listener, /) -> ResponseContent: ...
 
 
 @dataclass(frozen=True)
@@ -90,13 +90,13 @@ class Jobs:
 
     def __init__(
         self,
-        ledger: Ledger,
+        store: JobStore,
         carrier: Carrier,
         limits: JobLimits,
         preview: Callable[[Step, float], dict[str, Any]],
         on_end: Callable[[Job], Coroutine[Any, Any, None]],
     ) -> None:
-        self._ledger, self._carrier, self._limits, self._preview, self._on_end = ledger, carrier, limits, preview, on_end
+        self._store, self._carrier, self._limits, self._preview, self._on_end = store, carrier, limits, preview, on_end
         self._jobs: dict[str, Job] = {}
         self._courses: dict[str, Course] = {}
         self._free = asyncio.Semaphore(limits.at_once)
@@ -105,7 +105,7 @@ class Jobs:
 
     async def start(self) -> None:
         """Take up what an earlier process left undone."""
-        for job in await self._ledger.jobs():
+        for job in await self._store.jobs():
             self._jobs[job.id] = job
             self._courses[job.id] = Course()
             if job.status in ACTIVE:
@@ -113,12 +113,12 @@ class Jobs:
         self._sweeper = asyncio.create_task(self._sweep())
 
     async def close(self) -> None:
-        """Stop; what is not finished stays in the ledger."""
+        """Stop; what is not finished stays in the store."""
         tasks = [task for task in (self._sweeper, *(course.task for course in self._courses.values())) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, *self._ends, return_exceptions=True)
-        await self._ledger.close()
+        await self._store.close()
 
     def count(self, status: Status) -> int:
         """Jobs that are kept with that status."""
@@ -134,7 +134,7 @@ class Jobs:
         await self._make_room(job)
         self._jobs[job.id], self._courses[job.id] = job, Course()
         try:
-            await self._ledger.add(job, sources.image if sources else None, sources.mask if sources else None)
+            await self._store.add(job, sources.image if sources else None, sources.mask if sources else None)
         except ServiceError:
             del self._jobs[job.id], self._courses[job.id]
             raise
@@ -164,10 +164,10 @@ class Jobs:
         """A caller's jobs, the newest first."""
         return sorted((job for job in self._jobs.values() if job.caller == caller), key=lambda job: -job.created)
 
-    async def result(self, job: str, caller: str) -> Finished:
+    async def result(self, job: str, caller: str) -> ResponseContent:
         """Raises NotFound, and Conflict while there is none."""
         found = self.find(job, caller)
-        finished = await self._ledger.answer(job) if found.status == "succeeded" else None
+        finished = await self._store.answer(job) if found.status == "succeeded" else None
         if finished is None:
             raise Conflict(f"the job is {found.status} and has no result")
         return finished
@@ -231,9 +231,9 @@ class Jobs:
                 log.error("job failed: %s", type(unforeseen).__name__, exc_info=unforeseen)
                 await self._end(job, None, status="failed", problem=of_error(ServiceError("the error is in the log"), job))
 
-    async def _carry(self, job: str, course: Course) -> Finished:
+    async def _carry(self, job: str, course: Course) -> ResponseContent:
         """Again and again while the queue is full, the quota spent or no engine there, within the job's patience."""
-        image, mask = await self._ledger.sources(job)
+        image, mask = await self._store.sources(job)
         sources = None if image is None else Sources(image, mask)
         while True:
             try:
@@ -250,14 +250,14 @@ class Jobs:
 
     async def _change(self, job: str, **facts: Any) -> Job:
         self._jobs[job] = replace(self._jobs[job], **facts)
-        await self._ledger.update(self._jobs[job])
+        await self._store.update(self._jobs[job])
         return self._jobs[job]
 
-    async def _end(self, job: str, finished: Finished | None, **facts: Any) -> None:
+    async def _end(self, job: str, finished: ResponseContent | None, **facts: Any) -> None:
         now = time.time()
         ended = replace(self._jobs[job], expires=now + self._limits.kept_seconds, **facts)
         try:
-            await self._ledger.finish(ended, finished)
+            await self._store.finish(ended, finished)
         except ServiceError as error:
             ended = replace(ended, status="failed", problem=of_error(error, job))
         self._jobs[job] = ended
@@ -270,7 +270,7 @@ class Jobs:
         self._jobs.pop(job, None)
         self._courses.pop(job, None)
         with contextlib.suppress(ServiceError):
-            await self._ledger.remove(job)
+            await self._store.remove(job)
 
     async def _sweep(self) -> None:
         """Forget what has expired."""

@@ -9,8 +9,8 @@ from functools import partial
 
 from service.gateway import Gateway
 from service.intake import Sources
+from service.job_store import Job, JobStore, ResponseContent, Status
 from service.jobs import JobLimits, Jobs, shown
-from service.ledger import Finished, Job, Ledger, Status
 from service.order import GenerateOrder, RestoreOrder
 from service.pictures.kinds import KINDS
 from service.pipeline import Listener
@@ -30,7 +30,7 @@ class Porter:
         self._gateway = gateway
         self._webhooks = webhooks
 
-    async def carry(self, job: Job, sources: Sources | None, on_step: Listener) -> Finished:
+    async def carry(self, job: Job, sources: Sources | None, on_step: Listener) -> ResponseContent:
         """Raises what service.errors knows."""
         asked = Asked(job.id, self._gateway.keyring.named(job.caller), time.monotonic())
         kind = KINDS.get(job.accept or "")
@@ -64,25 +64,25 @@ def limits_of(settings: Settings) -> JobLimits:
     )
 
 
-def open_ledger(settings: Settings) -> Ledger:
+def open_job_store(settings: Settings) -> JobStore:
     """The file of the settings; where none was named and the usual place cannot be used, memory, which the log tells.
 
     Raises OSError and sqlite3.Error for a named file that cannot be used.
     """
     try:
-        return Ledger(settings.jobs_path)
+        return JobStore(settings.jobs_path)
     except (OSError, sqlite3.Error) as error:
         if settings.jobs_file is not None:
             raise
         log.warning("jobs will not survive a restart: their file cannot be used (%s); name one with RDDM_JOBS_FILE", error)
-        return Ledger(None)
+        return JobStore(None)
 
 
 @asynccontextmanager
 async def open_jobs(gateway: Gateway, webhooks: Webhooks) -> AsyncIterator[Jobs]:
     """The jobs of a gateway, those of an earlier process among them."""
     porter = Porter(gateway, webhooks)
-    jobs = Jobs(open_ledger(gateway.settings), porter.carry, limits_of(gateway.settings), preview_of, porter.ended)
+    jobs = Jobs(open_job_store(gateway.settings), porter.carry, limits_of(gateway.settings), preview_of, porter.ended)
     await jobs.start()
     gateway.metrics.watch(
         [(f"rddm_{status}_jobs", f"Jobs that are {status}", partial(jobs.count, status)) for status in STATUSES], []

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from rddm.image import encode, to_pixels
 from service.accept import JSON
 from service.errors import ServiceError
-from service.ledger import Finished
+from service.job_store import ResponseContent
 from service.pipeline import Listener, Step
 from service.problems import of_error, request_id_of
 from service.results import Answer
@@ -76,15 +76,15 @@ def envelope(made: Made, locations: list[str], several: bool) -> dict[str, Any]:
     return {"images": images, **facts_of(made)}
 
 
-def finished(made: Made, answers: Sequence[Answer], locations: list[str], *, as_json: bool, several: bool) -> Finished:
+def finished(made: Made, answers: Sequence[Answer], locations: list[str], *, as_json: bool, several: bool) -> ResponseContent:
     """The body of the answer and its headers. locations: where the pictures can be got again."""
     headers = headers_of(made) if several else headers_of(made) | {"Content-Location": locations[0]}
     if as_json:
-        return Finished(to_json(envelope(made, locations, several)).encode(), JSON, headers)
-    return Finished(answers[0].body, answers[0].media_type, headers | {"ETag": answers[0].etag})
+        return ResponseContent(to_json(envelope(made, locations, several)).encode(), JSON, headers)
+    return ResponseContent(answers[0].body, answers[0].media_type, headers | {"ETag": answers[0].etag})
 
 
-def response_of(made: Finished) -> Response:
+def response_of(made: ResponseContent) -> Response:
     """A finished answer as a response."""
     return Response(made.body, headers=made.headers, media_type=made.media_type)
 

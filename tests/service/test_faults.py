@@ -17,9 +17,9 @@ import pytest
 
 from service import errors
 from service.codec_pool import CodecPool
-from service.ledger import Ledger
+from service.job_store import JobStore
 from service.pictures.decode import Bounds
-from service.porter import open_ledger
+from service.porter import open_job_store
 from tests.service.conftest import RunningApp, file_of, pixels_of, running, settings_for
 from tests.service.serving import FakeServingEngine
 
@@ -143,7 +143,7 @@ async def test_jobs_are_503_while_the_disk_is_full_and_pictures_go_on(gateway: R
     async def full(*_: object) -> None:
         raise errors.StoreUnavailable("jobs cannot be kept now: OperationalError", retry_after=30)
 
-    monkeypatch.setattr(Ledger, "add", full)
+    monkeypatch.setattr(JobStore, "add", full)
     refused = await gateway.client.post("/restore", content=PNG, headers={"Prefer": "respond-async"})
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "30")
     assert (await gateway.client.get("/jobs")).json() == {"jobs": []}
@@ -152,11 +152,11 @@ async def test_jobs_are_503_while_the_disk_is_full_and_pictures_go_on(gateway: R
 
 def test_a_disk_that_is_full_is_said_in_our_words(tmp_path: Path) -> None:
     async def fill() -> None:
-        ledger = Ledger(tmp_path / "jobs.sqlite")
-        await ledger._call(lambda: ledger._base.execute("pragma max_page_count = 10"))
+        store = JobStore(tmp_path / "jobs.sqlite")
+        await store._call(lambda: store._base.execute("pragma max_page_count = 10"))
         with pytest.raises(errors.StoreUnavailable):
-            await ledger._write("insert into jobs (id, facts, image) values (?, ?, ?)", "a", "{}", b"x" * 10_000_000)
-        await ledger.close()
+            await store._write("insert into jobs (id, facts, image) values (?, ?, ?)", "a", "{}", b"x" * 10_000_000)
+        await store.close()
 
     asyncio.run(fill())
 
@@ -165,17 +165,17 @@ def test_a_job_file_that_cannot_be_used_is_an_error_only_where_it_was_named(tmp_
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
     with pytest.raises(OSError, match="file"):
-        open_ledger(settings_for(tmp_path, jobs_file=blocked / "jobs.sqlite"))
+        open_job_store(settings_for(tmp_path, jobs_file=blocked / "jobs.sqlite"))
     monkeypatch.setenv("XDG_STATE_HOME", str(blocked))
     with caplog.at_level(logging.WARNING):
-        asyncio.run(open_ledger(settings_for(tmp_path, jobs_file=None)).close())
+        asyncio.run(open_job_store(settings_for(tmp_path, jobs_file=None)).close())
     assert "RDDM_JOBS_FILE" in caplog.text
 
 
 def test_two_gateways_do_not_share_a_job_file(tmp_path: Path) -> None:
-    first = Ledger(tmp_path / "jobs.sqlite")
+    first = JobStore(tmp_path / "jobs.sqlite")
     with pytest.raises(Exception, match="locked"):
-        Ledger(tmp_path / "jobs.sqlite")
+        JobStore(tmp_path / "jobs.sqlite")
     asyncio.run(first.close())
 
 

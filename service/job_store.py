@@ -48,20 +48,20 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Finished:
-    """A job's answer: the body, its media type, and the headers that tell how it was made."""
+class ResponseContent:
+    """What a response holds: the body, its media type, and the headers that tell how it was made."""
 
     body: bytes
     media_type: str
     headers: dict[str, str]
 
 
-class Ledger:
+class JobStore:
     """Every method raises StoreUnavailable when the disk is full or gone."""
 
     def __init__(self, path: Path | None) -> None:
         """path None keeps everything in memory. Raises OSError and sqlite3.Error where the file cannot be used."""
-        self._thread = ThreadPoolExecutor(1, "ledger")
+        self._thread = ThreadPoolExecutor(1, "job-store")
         self._base = self._thread.submit(_open, path).result()
 
     async def _call(self, act: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
@@ -88,7 +88,7 @@ class Ledger:
         """Newer facts of a job."""
         await self._write("update jobs set facts = ? where id = ?", _facts(job), job.id)
 
-    async def finish(self, job: Job, finished: Finished | None) -> None:
+    async def finish(self, job: Job, finished: ResponseContent | None) -> None:
         """The last facts, and the answer where there is one; what was sent is let go of."""
         answer = None if finished is None else json.dumps({"media_type": finished.media_type, "headers": finished.headers})
         body = None if finished is None else finished.body
@@ -104,10 +104,10 @@ class Ledger:
         found = await self._call(lambda: self._base.execute("select image, mask from jobs where id = ?", (job,)).fetchone())
         return found or (None, None)
 
-    async def answer(self, job: str) -> Finished | None:
+    async def answer(self, job: str) -> ResponseContent | None:
         """A finished job's answer."""
         found = await self._call(lambda: self._base.execute("select answer, body from jobs where id = ?", (job,)).fetchone())
-        return Finished(body=found[1], **json.loads(found[0])) if found and found[0] else None
+        return ResponseContent(body=found[1], **json.loads(found[0])) if found and found[0] else None
 
     async def _write(self, statement: str, *values: object) -> None:
         def write() -> None:
