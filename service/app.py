@@ -14,9 +14,9 @@ from starlette.middleware.cors import CORSMiddleware
 from service import openapi, problems
 from service.door import Door
 from service.gateway import Gateway, body_limits, open_gateway
+from service.job_runner import open_job_queue, webhooks_of
 from service.metrics import Metrics
 from service.order import GenerateOrder, RestoreBody
-from service.porter import open_jobs, webhooks_of
 from service.routes import admin, catalogue, jobs, openai, pictures
 from service.settings import Settings
 from service.tracing import is_quiet
@@ -60,7 +60,7 @@ def create_app(settings: Settings, opener: Opener = _open) -> FastAPI:
         async with AsyncExitStack() as stack:
             try:
                 gateway = await stack.enter_async_context(opener(settings, metrics))
-                jobs = await stack.enter_async_context(open_jobs(gateway, webhooks))
+                jobs = await stack.enter_async_context(open_job_queue(gateway, webhooks))
             except Exception as failed:
                 app.state.failure = failed
                 raise

@@ -21,8 +21,8 @@ log = logging.getLogger("rddm.jobs")
 LEAST_PAUSE, LONGEST_PAUSE = 0.2, 30.0
 
 
-class Carrier(Protocol):
-    """Carries a job out. Its result has `model`, `steps` and `seed` in the headers."""
+class JobFunction(Protocol):
+    """Runs a job. Its result has `model`, `steps` and `seed` in the headers."""
 
     async def __call__(self, job: Job, sources: Sources | None, on_step: Listener, /) -> ResponseContent: ...
 
@@ -40,7 +40,7 @@ class JobLimits:
 
 
 @dataclass(eq=False)
-class Course:
+class JobProgress:
     """What is known of a job only while this process lives: its events so far, and who waits for the next."""
 
     events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
@@ -55,7 +55,7 @@ class Course:
         self.changed = asyncio.Event()
 
 
-def shown(job: Job) -> dict[str, Any]:
+def job_document(job: Job) -> dict[str, Any]:
     """A job as callers see it."""
     base = f"/jobs/{job.id}"
     told: dict[str, Any] = {
@@ -85,20 +85,20 @@ def fingerprint(order: str, accept: str, sources: Sources | None) -> str:
     return digest.hexdigest()
 
 
-class Jobs:
+class JobQueue:
     """Runs jobs in the order in which they came, a few at once. preview: what an event tells of a step."""
 
     def __init__(
         self,
         store: JobStore,
-        carrier: Carrier,
+        run_job: JobFunction,
         limits: JobLimits,
         preview: Callable[[Step, float], dict[str, Any]],
         on_end: Callable[[Job], Coroutine[Any, Any, None]],
     ) -> None:
-        self._store, self._carrier, self._limits, self._preview, self._on_end = store, carrier, limits, preview, on_end
+        self._store, self._run_job, self._limits, self._preview, self._on_end = store, run_job, limits, preview, on_end
         self._jobs: dict[str, Job] = {}
-        self._courses: dict[str, Course] = {}
+        self._progress: dict[str, JobProgress] = {}
         self._free = asyncio.Semaphore(limits.at_once)
         self._ends: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.Task[None] | None = None
@@ -107,14 +107,14 @@ class Jobs:
         """Take up what an earlier process left undone."""
         for job in await self._store.jobs():
             self._jobs[job.id] = job
-            self._courses[job.id] = Course()
+            self._progress[job.id] = JobProgress()
             if job.status in ACTIVE:
                 await self._launch(replace(job, status="queued", step=0))
         self._sweeper = asyncio.create_task(self._sweep())
 
     async def close(self) -> None:
         """Stop; what is not finished stays in the store."""
-        tasks = [task for task in (self._sweeper, *(course.task for course in self._courses.values())) if task is not None]
+        tasks = [task for task in (self._sweeper, *(progress.task for progress in self._progress.values())) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, *self._ends, return_exceptions=True)
@@ -132,11 +132,11 @@ class Jobs:
                     raise Conflict("this Idempotency-Key came with another request before")
                 return other
         await self._make_room(job)
-        self._jobs[job.id], self._courses[job.id] = job, Course()
+        self._jobs[job.id], self._progress[job.id] = job, JobProgress()
         try:
             await self._store.add(job, sources.image if sources else None, sources.mask if sources else None)
         except ServiceError:
-            del self._jobs[job.id], self._courses[job.id]
+            del self._jobs[job.id], self._progress[job.id]
             raise
         await self._launch(job)
         return job
@@ -178,24 +178,24 @@ class Jobs:
         if found.status in ACTIVE:
             found = replace(found, status="cancelled")
             self._jobs[job] = found
-        course = self._courses[job]
-        if course.task is not None:
-            course.task.cancel()
-            await asyncio.gather(course.task, return_exceptions=True)
-        course.tell("result", shown(found))
+        progress = self._progress[job]
+        if progress.task is not None:
+            progress.task.cancel()
+            await asyncio.gather(progress.task, return_exceptions=True)
+        progress.tell("result", job_document(found))
         await self._forget(job)
         return found
 
     async def events(self, job: str, caller: str, after: int) -> AsyncIterator[tuple[int, str, dict[str, Any]] | None]:
         """(number, name, data) of every event after that number, to the last; None when none came for a while."""
         found = self.find(job, caller)
-        course = self._courses[job]
-        if found.status not in ACTIVE and not course.events:
-            course.tell(*_ending(found))
-        seen = min(after, len(course.events) - (found.status not in ACTIVE))
+        progress = self._progress[job]
+        if found.status not in ACTIVE and not progress.events:
+            progress.tell(*_ending(found))
+        seen = min(after, len(progress.events) - (found.status not in ACTIVE))
         while True:
-            changed = course.changed
-            for name, data in course.events[seen:]:
+            changed = progress.changed
+            for name, data in progress.events[seen:]:
                 seen += 1
                 yield seen, name, data
                 if name != "step":
@@ -207,15 +207,15 @@ class Jobs:
 
     async def _launch(self, job: Job) -> None:
         self._jobs[job.id] = job
-        self._courses[job.id].task = asyncio.create_task(self._run(job.id))
+        self._progress[job.id].task = asyncio.create_task(self._run(job.id))
 
     async def _run(self, job: str) -> None:
         async with self._free:
-            course = self._courses[job]
-            course.begun = time.monotonic()
+            progress = self._progress[job]
+            progress.begun = time.monotonic()
             await self._change(job, status="running")
             try:
-                finished = await self._carry(job, course)
+                finished = await self._run_with_retries(job, progress)
                 facts = finished.headers
                 await self._end(
                     job,
@@ -231,22 +231,22 @@ class Jobs:
                 log.error("job failed: %s", type(unforeseen).__name__, exc_info=unforeseen)
                 await self._end(job, None, status="failed", problem=of_error(ServiceError("the error is in the log"), job))
 
-    async def _carry(self, job: str, course: Course) -> ResponseContent:
+    async def _run_with_retries(self, job: str, progress: JobProgress) -> ResponseContent:
         """Again and again while the queue is full, the quota spent or no engine there, within the job's patience."""
         image, mask = await self._store.sources(job)
         sources = None if image is None else Sources(image, mask)
         while True:
             try:
-                return await self._carrier(self._jobs[job], sources, lambda step: self._stepped(job, course, step))
+                return await self._run_job(self._jobs[job], sources, lambda step: self._stepped(job, progress, step))
             except (QueueFull, EngineUnavailable) as error:
                 pause = min(max(error.retry_after or 1.0, LEAST_PAUSE), LONGEST_PAUSE)
-                if time.monotonic() - course.begun + pause > self._limits.patience_seconds:
+                if time.monotonic() - progress.begun + pause > self._limits.patience_seconds:
                     raise
                 await asyncio.sleep(pause)
 
-    def _stepped(self, job: str, course: Course, step: Step) -> None:
+    def _stepped(self, job: str, progress: JobProgress, step: Step) -> None:
         self._jobs[job] = replace(self._jobs[job], step=step.step, steps=step.steps)
-        course.tell("step", self._preview(step, course.begun))
+        progress.tell("step", self._preview(step, progress.begun))
 
     async def _change(self, job: str, **facts: Any) -> Job:
         self._jobs[job] = replace(self._jobs[job], **facts)
@@ -261,14 +261,14 @@ class Jobs:
         except ServiceError as error:
             ended = replace(ended, status="failed", problem=of_error(error, job))
         self._jobs[job] = ended
-        self._courses[job].tell(*_ending(ended))
+        self._progress[job].tell(*_ending(ended))
         task = asyncio.create_task(self._on_end(ended))
         self._ends.add(task)
         task.add_done_callback(self._ends.discard)
 
     async def _forget(self, job: str) -> None:
         self._jobs.pop(job, None)
-        self._courses.pop(job, None)
+        self._progress.pop(job, None)
         with contextlib.suppress(ServiceError):
             await self._store.remove(job)
 
@@ -282,7 +282,7 @@ class Jobs:
 
 
 def _ending(job: Job) -> tuple[str, dict[str, Any]]:
-    return ("error", job.problem) if job.problem is not None else ("result", shown(job))
+    return ("error", job.problem) if job.problem is not None else ("result", job_document(job))
 
 
 def new_job(**facts: Any) -> Job:

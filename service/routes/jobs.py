@@ -9,8 +9,8 @@ from fastapi.responses import Response, StreamingResponse
 from fastapi.sse import ServerSentEvent
 
 from service import reply
-from service.jobs import shown
-from service.routes.parts import CallerNow, JobsNow, problems
+from service.jobs import job_document
+from service.routes.parts import CallerNow, JobQueueNow, problems
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problems(401))
 Identity = Annotated[str, Path(description="as the 202 answer told it", max_length=64)]
@@ -18,31 +18,31 @@ LastEvent = Annotated[str | None, Header(alias="Last-Event-ID", pattern=r"^[0-9]
 
 
 @router.get("")
-async def own_jobs(jobs: JobsNow, caller: CallerNow) -> dict[str, Any]:
+async def own_jobs(jobs: JobQueueNow, caller: CallerNow) -> dict[str, Any]:
     """The caller's own jobs, the newest first."""
-    return {"jobs": [shown(job) for job in jobs.of(caller.name)]}
+    return {"jobs": [job_document(job) for job in jobs.of(caller.name)]}
 
 
 @router.get("/{job}", responses=problems(404, 422))
-async def job(job: Identity, jobs: JobsNow, caller: CallerNow) -> dict[str, Any]:
+async def job(job: Identity, jobs: JobQueueNow, caller: CallerNow) -> dict[str, Any]:
     """How a job stands."""
-    return shown(jobs.find(job, caller.name))
+    return job_document(jobs.find(job, caller.name))
 
 
 @router.delete("/{job}", responses=problems(404, 422))
-async def cancel(job: Identity, jobs: JobsNow, caller: CallerNow) -> dict[str, Any]:
+async def cancel(job: Identity, jobs: JobQueueNow, caller: CallerNow) -> dict[str, Any]:
     """Stop a job and forget it and its result."""
-    return shown(await jobs.cancel(job, caller.name))
+    return job_document(await jobs.cancel(job, caller.name))
 
 
 @router.get("/{job}/result", response_class=Response, responses=problems(404, 409, 422))
-async def result(job: Identity, jobs: JobsNow, caller: CallerNow) -> Response:
+async def result(job: Identity, jobs: JobQueueNow, caller: CallerNow) -> Response:
     """What /restore or /generate would have answered."""
     return reply.response_of(await jobs.result(job, caller.name))
 
 
 @router.get("/{job}/events", response_class=StreamingResponse, responses=problems(404, 422))
-async def events(job: Identity, jobs: JobsNow, caller: CallerNow, last_event: LastEvent = None) -> StreamingResponse:
+async def events(job: Identity, jobs: JobQueueNow, caller: CallerNow, last_event: LastEvent = None) -> StreamingResponse:
     """The job's steps as server-sent events, from the one after Last-Event-ID on, to its end."""
     jobs.find(job, caller.name)
     stream = jobs.events(job, caller.name, int(last_event or 0))

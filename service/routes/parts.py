@@ -9,7 +9,7 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from service.engines.contract import Model
 from service.errors import UnknownModel
 from service.gateway import Gateway
-from service.jobs import Jobs
+from service.jobs import JobQueue
 from service.keys import Caller
 from service.problems import MEDIA_TYPE, request_id_of
 from service.settings import is_loopback
@@ -25,9 +25,9 @@ def gateway_of(request: Request) -> Gateway:
     return gateway
 
 
-def jobs_of(request: Request) -> Jobs:
+def jobs_of(request: Request) -> JobQueue:
     """The jobs of the running gateway."""
-    jobs: Jobs = request.app.state.jobs
+    jobs: JobQueue = request.app.state.jobs
     return jobs
 
 
@@ -39,7 +39,7 @@ async def gateway_now(request: Request) -> Gateway:
     return gateway_of(request)
 
 
-async def jobs_now(request: Request) -> Jobs:
+async def jobs_now(request: Request) -> JobQueue:
     """Its jobs, as a dependency."""
     return jobs_of(request)
 
@@ -56,7 +56,7 @@ async def caller_of(
     return caller
 
 
-JobsNow = Annotated[Jobs, Depends(jobs_now)]
+JobQueueNow = Annotated[JobQueue, Depends(jobs_now)]
 GatewayNow = Annotated[Gateway, Depends(gateway_now)]
 CallerNow = Annotated[Caller, Depends(caller_of)]
 

@@ -12,7 +12,7 @@ from service.accept import JSON, Wanted, wanted
 from service.errors import InvalidValue, NotAcceptable
 from service.gateway import Gateway
 from service.intake import Sources, json_body, media_type, read_restore, validated
-from service.jobs import fingerprint, new_job, shown
+from service.jobs import fingerprint, job_document, new_job
 from service.openapi import generate_body, picture_answers, restore_body
 from service.order import GenerateOrder, RestoreOrder
 from service.pipeline import Listener
@@ -165,6 +165,6 @@ async def _later(request: Request, asked: Asked, wish: Wish, haste: Haste) -> Re
         seed=wish.order.seed,
         webhook=wish.order.webhook,
     )
-    told = shown(await jobs_of(request).submit(job, wish.sources))
+    told = job_document(await jobs_of(request).submit(job, wish.sources))
     headers = {"Location": told["links"]["self"], "Preference-Applied": "respond-async"}
     return JSONResponse(told, status_code=202, headers=headers)

@@ -17,9 +17,9 @@ import pytest
 
 from service import errors
 from service.codec_pool import CodecPool
+from service.job_runner import open_job_store
 from service.job_store import JobStore
 from service.pictures.decode import Bounds
-from service.porter import open_job_store
 from tests.service.conftest import RunningApp, file_of, pixels_of, running, settings_for
 from tests.service.serving import FakeServingEngine
 

@@ -10,7 +10,7 @@ from functools import partial
 from service.gateway import Gateway
 from service.intake import Sources
 from service.job_store import Job, JobStore, ResponseContent, Status
-from service.jobs import JobLimits, Jobs, shown
+from service.jobs import JobLimits, JobQueue, job_document
 from service.order import GenerateOrder, RestoreOrder
 from service.pictures.kinds import KINDS
 from service.pipeline import Listener
@@ -23,14 +23,14 @@ STATUSES: tuple[Status, ...] = ("queued", "running", "succeeded", "failed", "can
 log = logging.getLogger("rddm.jobs")
 
 
-class Porter:
-    """Carries jobs out for the callers who left them here, and tells whoever wants to know of their end."""
+class JobRunner:
+    """Runs the jobs that callers left, and notifies their webhooks."""
 
     def __init__(self, gateway: Gateway, webhooks: Webhooks) -> None:
         self._gateway = gateway
         self._webhooks = webhooks
 
-    async def carry(self, job: Job, sources: Sources | None, on_step: Listener) -> ResponseContent:
+    async def run(self, job: Job, sources: Sources | None, on_step: Listener) -> ResponseContent:
         """Raises what service.errors knows."""
         asked = Asked(job.id, self._gateway.keyring.named(job.caller), time.monotonic())
         kind = KINDS.get(job.accept or "")
@@ -42,10 +42,10 @@ class Porter:
             made = await self._gateway.studio.restore(RestoreOrder.model_validate_json(job.order), sources, kind, asked, on_step)
             return await self._gateway.finish(job.caller, made, as_json=job.as_json, several=False)
 
-    async def ended(self, job: Job) -> None:
+    async def notify(self, job: Job) -> None:
         """The job's webhook, where it has one."""
         if job.webhook is not None:
-            await self._webhooks.tell(job.webhook, job.id, shown(job))
+            await self._webhooks.tell(job.webhook, job.id, job_document(job))
 
 
 def webhooks_of(settings: Settings) -> Webhooks:
@@ -79,10 +79,10 @@ def open_job_store(settings: Settings) -> JobStore:
 
 
 @asynccontextmanager
-async def open_jobs(gateway: Gateway, webhooks: Webhooks) -> AsyncIterator[Jobs]:
-    """The jobs of a gateway, those of an earlier process among them."""
-    porter = Porter(gateway, webhooks)
-    jobs = Jobs(open_job_store(gateway.settings), porter.carry, limits_of(gateway.settings), preview_of, porter.ended)
+async def open_job_queue(gateway: Gateway, webhooks: Webhooks) -> AsyncIterator[JobQueue]:
+    """The job queue of a gateway, those of an earlier process among them."""
+    runner = JobRunner(gateway, webhooks)
+    jobs = JobQueue(open_job_store(gateway.settings), runner.run, limits_of(gateway.settings), preview_of, runner.notify)
     await jobs.start()
     gateway.metrics.watch(
         [(f"rddm_{status}_jobs", f"Jobs that are {status}", partial(jobs.count, status)) for status in STATUSES], []
