@@ -130,7 +130,7 @@ async def test_generate_takes_json_and_answers_it(gateway: RunningApp) -> None:
 
 
 async def test_a_deadline_takes_steps_away_and_never_adds_any(tmp_path: Any, png: bytes) -> None:
-    async with running(settings_for(tmp_path), FakeServingEngine()) as gateway:
+    async with running(settings_for(tmp_path), FakeServingEngine(seconds=0.05)) as gateway:
         roomy = await gateway.client.post("/restore?steps=3&max_latency_ms=60000", content=png)
         assert roomy.headers["x-steps"] == "3"
         refused = await gateway.client.post("/restore?steps=3&max_latency_ms=1", content=png)
