@@ -35,7 +35,7 @@ def ranges(header: str) -> list[tuple[str, float]]:
 
 
 def wanted(accept: str | None, format_: str | None, json_by_default: bool) -> Wanted:
-    """json_by_default: the order came as JSON, so what accepts anything gets JSON. Raises NotAcceptable with the list."""
+    """json_by_default: the request came as JSON, so what accepts anything gets JSON. Raises NotAcceptable with the list."""
     kind = KINDS[format_] if format_ is not None else None
     for name, _ in ranges(accept or "*/*"):
         if name == EVENTS:

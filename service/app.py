@@ -16,7 +16,7 @@ from service.door import Door
 from service.gateway import Gateway, body_limits, open_gateway
 from service.job_runner import open_job_queue, webhooks_of
 from service.metrics import Metrics
-from service.order import GenerateOrder, RestoreBody
+from service.parameters import GenerateParameters, RestoreBody
 from service.routes import admin, catalogue, jobs, openai, pictures
 from service.settings import Settings
 from service.tracing import is_quiet
@@ -79,7 +79,7 @@ def create_app(settings: Settings, opener: Opener = _open) -> FastAPI:
     for part in (pictures, jobs, catalogue, openai, admin):
         app.include_router(part.router)
     problems.install(app)
-    openapi.install(app, (RestoreBody, GenerateOrder, openai.OpenAIOrder), settings.has_keys)
+    openapi.install(app, (RestoreBody, GenerateParameters, openai.OpenAIParameters), settings.has_keys)
     if PAGE.is_dir():
         _show_page(app)
     if settings.cors_origins:

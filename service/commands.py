@@ -21,7 +21,7 @@ from service.client import Client, ClientError
 from service.errors import ServiceError
 from service.gateway import keyring_of
 from service.hands import Hands, Picture, hands
-from service.order import GenerateOrder, RestoreOrder
+from service.parameters import GenerateParameters, RestoreParameters
 from service.pictures.kinds import KINDS
 from service.server import Server
 from service.settings import Settings, unknown_variables
@@ -57,7 +57,7 @@ def _settings(**given: Any) -> Settings:
         raise Refused(f"settings: {told}") from wrong
 
 
-def _order(kind: type[O], **given: Any) -> O:
+def _parameters(kind: type[O], **given: Any) -> O:
     try:
         return kind(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as wrong:
@@ -147,11 +147,11 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True)
 class Errand:
-    """One picture to restore. order: what is said of all of them."""
+    """One picture to restore. parameters: what is said of all of them."""
 
     source: Path
     target: Path
-    order: RestoreOrder
+    parameters: RestoreParameters
     mask: bytes | None
 
 
@@ -159,32 +159,32 @@ def _restore(argv: Sequence[str]) -> int:
     given = _restore_arguments().parse_args(argv)
     mask = given.mask.read_bytes() if given.mask is not None else None
     named = given.format or (SUFFIXES.get(given.output.suffix.lower()) if given.output is not None else None)
-    order = _order(
-        RestoreOrder,
+    parameters = _parameters(
+        RestoreParameters,
         **{name: getattr(given, name) for name in ("task", "steps", "seed", "returned", "metadata")},
         format=named,
     )
-    errands = [Errand(source, target, order, mask) for source, target in _pairs(given.source, given.output, order)]
+    errands = [Errand(source, target, parameters, mask) for source, target in _pairs(given.source, given.output, parameters)]
     return asyncio.run(_run_errands(errands, given.server, given.key))
 
 
-def _pairs(source: Path, output: Path | None, order: RestoreOrder) -> list[tuple[Path, Path]]:
+def _pairs(source: Path, output: Path | None, parameters: RestoreParameters) -> list[tuple[Path, Path]]:
     """Every picture and where its result goes. Raises Refused where there is none."""
     if source.is_file():
-        return [(source, output or source.with_name(f"{source.stem}-restored{_suffix(source, order)}"))]
+        return [(source, output or source.with_name(f"{source.stem}-restored{_suffix(source, parameters)}"))]
     if not source.is_dir():
         raise Refused(f"{source} is neither a file nor a folder")
     found = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     if not found:
         raise Refused(f"there is no picture in {source}; expected files ending in {', '.join(SUFFIXES)}")
     folder = output or source.with_name(f"{source.resolve().name}-restored")
-    return [(path, folder / path.relative_to(source).with_suffix(_suffix(path, order))) for path in found]
+    return [(path, folder / path.relative_to(source).with_suffix(_suffix(path, parameters))) for path in found]
 
 
-def _suffix(source: Path, order: RestoreOrder) -> str:
-    if order.format is not None:
-        return SUFFIX_OF[order.format]
-    return ".png" if order.returned != "image" else source.suffix
+def _suffix(source: Path, parameters: RestoreParameters) -> str:
+    if parameters.format is not None:
+        return SUFFIX_OF[parameters.format]
+    return ".png" if parameters.returned != "image" else source.suffix
 
 
 async def _run_errands(errands: Sequence[Errand], server: str | None, key: str | None) -> int:
@@ -214,7 +214,7 @@ async def _run_errands(errands: Sequence[Errand], server: str | None, key: str |
 
 
 async def _run_errand(worker: Hands, errand: Errand) -> Picture:
-    made = await worker.restore(await asyncio.to_thread(errand.source.read_bytes), errand.mask, errand.order)
+    made = await worker.restore(await asyncio.to_thread(errand.source.read_bytes), errand.mask, errand.parameters)
     await asyncio.to_thread(_write, errand.target, made.body)
     return made
 
@@ -253,19 +253,19 @@ def _generate(argv: Sequence[str]) -> int:
     parser.add_argument("--format", choices=list(KINDS), help="of the files (by OUT's name, else png)")
     _add_server(parser)
     given = parser.parse_args(argv)
-    order = _order(
-        GenerateOrder,
+    parameters = _parameters(
+        GenerateParameters,
         **{name: getattr(given, name) for name in ("model", "steps", "seed", "n", "grid")},
         format=given.format or SUFFIXES.get(given.output.suffix.lower()),
     )
-    return asyncio.run(_generate_all(order, given.output, given.server, given.key))
+    return asyncio.run(_generate_all(parameters, given.output, given.server, given.key))
 
 
-async def _generate_all(order: GenerateOrder, output: Path, server: str | None, key: str | None) -> int:
+async def _generate_all(parameters: GenerateParameters, output: Path, server: str | None, key: str | None) -> int:
     console = Console(stderr=True)
     async with hands(server, key, _settings) as worker:
         with console.status("generating"):
-            pictures = await worker.generate(order)
+            pictures = await worker.generate(parameters)
     for number, picture in enumerate(pictures):
         target = output if len(pictures) == 1 else output.with_stem(f"{output.stem}-{number}")
         _write(target, picture.body)

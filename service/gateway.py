@@ -38,13 +38,13 @@ class ServingEngine(Engine, Repository, Protocol):
 
 @dataclass(eq=False)
 class Drain:
-    """Counts the orders in work, and turns new ones away once the gateway is closing."""
+    """Counts the requests in work, and turns new ones away once the gateway is closing."""
 
     closing: bool = False
     working: int = 0
 
     @contextmanager
-    def order(self) -> Iterator[None]:
+    def track(self) -> Iterator[None]:
         """Holds the gateway open for the block. Raises ShuttingDown."""
         if self.closing:
             raise ShuttingDown("this gateway finishes what it has and takes nothing new", retry_after=5)
@@ -108,8 +108,8 @@ class Gateway:
                 ("rddm_pending_megapixel_steps", "Work that is admitted and not done", lambda: scheduler.pending),
                 ("rddm_waiting_tiles", "Tiles that wait for a batch", lambda: scheduler.waiting),
                 ("rddm_running_batches", "Batches at the engine", lambda: scheduler.running),
-                ("rddm_working_requests", "Orders that are carried out", lambda: self.drain.working),
-                ("rddm_loaded_models", "Models that take orders", lambda: len(repository.models())),
+                ("rddm_working_requests", "Requests in work", lambda: self.drain.working),
+                ("rddm_loaded_models", "Models that take requests", lambda: len(repository.models())),
                 ("rddm_cache_bytes", "Kept results", lambda: results.store.bytes),
                 ("rddm_answers_bytes", "Kept answers", lambda: self.answers.store.bytes),
             ],
@@ -126,7 +126,7 @@ class Gateway:
         )
 
     async def finish(self, caller: str, made: Made, *, as_json: bool, several: bool) -> ResponseContent:
-        """What came of an order as an answer, counted and kept."""
+        """The result as a response, counted and kept."""
         self.metrics.made(made.model.spec.name, made.timings)
         size = sum(len(shot.body) for shot in made.shots)
         answers = await aside(size, reply.answers_of, made)
@@ -185,7 +185,7 @@ async def open_gateway(
 ) -> AsyncIterator[Gateway]:
     """Start the engine, the scheduler and the codec processes; end them in the other order.
 
-    measured: every model before the block begins, so that no request waits for it; else each before its first order.
+    measured: every model before the block begins, so that no request waits for it; else each before its first request.
     """
     engine, arrays = (engine, HOST) if engine is not None else open_engine(settings)
     metrics = metrics or Metrics()

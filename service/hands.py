@@ -11,7 +11,7 @@ from service.client import AsyncClient
 from service.gateway import Gateway, open_gateway
 from service.intake import Sources
 from service.keys import Caller
-from service.order import GenerateOrder, RestoreOrder
+from service.parameters import GenerateParameters, RestoreParameters
 from service.pictures.kinds import KINDS
 from service.settings import Settings
 from service.studio import Asked, Made
@@ -32,9 +32,9 @@ class Picture:
 class Hands(Protocol):
     """What a verb needs done. Raises the errors of service.errors, or of service.client."""
 
-    async def restore(self, image: bytes, mask: bytes | None, order: RestoreOrder) -> Picture: ...
+    async def restore(self, image: bytes, mask: bytes | None, parameters: RestoreParameters) -> Picture: ...
 
-    async def generate(self, order: GenerateOrder) -> list[Picture]: ...
+    async def generate(self, parameters: GenerateParameters) -> list[Picture]: ...
 
     async def models(self) -> list[dict[str, Any]]: ...
 
@@ -45,12 +45,14 @@ class Own:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
-    async def restore(self, image: bytes, mask: bytes | None, order: RestoreOrder) -> Picture:
-        made = await self._gateway.studio.restore(order, Sources(image, mask), KINDS.get(order.format or ""), self._asked())
+    async def restore(self, image: bytes, mask: bytes | None, parameters: RestoreParameters) -> Picture:
+        made = await self._gateway.studio.restore(
+            parameters, Sources(image, mask), KINDS.get(parameters.format or ""), self._asked()
+        )
         return _pictures(made)[0]
 
-    async def generate(self, order: GenerateOrder) -> list[Picture]:
-        return _pictures(await self._gateway.studio.generate(order, KINDS.get(order.format or ""), self._asked()))
+    async def generate(self, parameters: GenerateParameters) -> list[Picture]:
+        return _pictures(await self._gateway.studio.generate(parameters, KINDS.get(parameters.format or ""), self._asked()))
 
     async def models(self) -> list[dict[str, Any]]:
         return [facts_of(self._gateway.settings, model) for _, model in sorted(self._gateway.repository.models().items())]
@@ -70,13 +72,15 @@ class Far:
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
 
-    async def restore(self, image: bytes, mask: bytes | None, order: RestoreOrder) -> Picture:
-        said = {"returns" if name == "returned" else name: value for name, value in order.model_dump(exclude_unset=True).items()}
+    async def restore(self, image: bytes, mask: bytes | None, parameters: RestoreParameters) -> Picture:
+        said = {
+            "returns" if name == "returned" else name: value for name, value in parameters.model_dump(exclude_unset=True).items()
+        }
         made = await self._client.restore(image, mask=mask, **said)
         return Picture(made.image, made.model, made.steps, made.seed)
 
-    async def generate(self, order: GenerateOrder) -> list[Picture]:
-        made = await self._client.generate(**order.model_dump(exclude_unset=True))
+    async def generate(self, parameters: GenerateParameters) -> list[Picture]:
+        made = await self._client.generate(**parameters.model_dump(exclude_unset=True))
         return [Picture(image, made.model, made.steps, seed) for image, seed in zip(made.images, made.seeds, strict=True)]
 
     async def models(self) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Requests -> orders and picture bytes: multipart, a raw picture, or JSON. Nothing of a body ever touches the disk."""
+"""Requests -> parameters and picture bytes: multipart, a raw picture, or JSON. Nothing of a body ever touches the disk."""
 
 import asyncio
 import base64
@@ -17,7 +17,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from service.errors import InvalidValue, Malformed, UnsupportedMedia
-from service.order import RestoreBody, RestoreOrder
+from service.parameters import RestoreBody, RestoreParameters
 
 O = TypeVar("O", bound=BaseModel)  # noqa: E741
 MOST_FIELDS = 32
@@ -46,8 +46,8 @@ def media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def read_restore(request: Request, query: RestoreOrder) -> tuple[RestoreOrder, Sources]:
-    """The order and its pictures. Raises Malformed, UnsupportedMedia, InvalidValue, and the door's errors."""
+async def read_restore(request: Request, query: RestoreParameters) -> tuple[RestoreParameters, Sources]:
+    """The parameters and the pictures. Raises Malformed, UnsupportedMedia, InvalidValue, and the door's errors."""
     kind = media_type(request)
     if kind == "multipart/form-data":
         async with form_of(request) as form:
@@ -55,7 +55,7 @@ async def read_restore(request: Request, query: RestoreOrder) -> tuple[RestoreOr
     if kind == "application/json":
         body = validated(RestoreBody, await json_body(request), query)
         told = {name: value for name, value in body.model_dump().items() if name not in {"image", "mask"}}
-        return RestoreOrder(**told), Sources(
+        return RestoreParameters(**told), Sources(
             from_base64(body.image, "image"), from_base64(body.mask, "mask") if body.mask else None
         )
     if kind.startswith("image/") or kind in {"application/octet-stream", ""}:
@@ -155,7 +155,7 @@ def _no_constant(name: str) -> float:
 
 
 def validated(model: type[O], body: Mapping[str, Any], query: BaseModel | None = None) -> O:
-    """The body's members, and the query's, as one order. Raises RequestValidationError, and InvalidValue for what came in both."""
+    """The body's members, and the query's, together. Raises RequestValidationError, and InvalidValue for what came in both."""
     asked = query.model_dump(exclude_unset=True, by_alias=True) if query is not None else {}
     twice = sorted(set(asked) & set(body))
     if twice:

@@ -11,7 +11,7 @@ from service.gateway import Gateway
 from service.intake import Sources
 from service.job_store import Job, JobStore, ResponseContent, Status
 from service.jobs import JobLimits, JobQueue, job_document
-from service.order import GenerateOrder, RestoreOrder
+from service.parameters import GenerateParameters, RestoreParameters
 from service.pictures.kinds import KINDS
 from service.pipeline import Listener
 from service.reply import preview_of
@@ -34,12 +34,16 @@ class JobRunner:
         """Raises what service.errors knows."""
         asked = Asked(job.id, self._gateway.keyring.named(job.caller), time.monotonic())
         kind = KINDS.get(job.accept or "")
-        with self._gateway.drain.order():
+        with self._gateway.drain.track():
             if sources is None:
-                order = GenerateOrder.model_validate_json(job.order)
-                made = await self._gateway.studio.generate(order, kind, asked, on_step)
-                return await self._gateway.finish(job.caller, made, as_json=job.as_json, several=order.n > 1 and not order.grid)
-            made = await self._gateway.studio.restore(RestoreOrder.model_validate_json(job.order), sources, kind, asked, on_step)
+                parameters = GenerateParameters.model_validate_json(job.parameters)
+                made = await self._gateway.studio.generate(parameters, kind, asked, on_step)
+                return await self._gateway.finish(
+                    job.caller, made, as_json=job.as_json, several=parameters.n > 1 and not parameters.grid
+                )
+            made = await self._gateway.studio.restore(
+                RestoreParameters.model_validate_json(job.parameters), sources, kind, asked, on_step
+            )
             return await self._gateway.finish(job.caller, made, as_json=job.as_json, several=False)
 
     async def notify(self, job: Job) -> None:

@@ -22,7 +22,7 @@ create table if not exists jobs (id text primary key, facts text not null, image
 
 @dataclass(frozen=True)
 class Job:
-    """The facts of a job; its pictures lie beside them. Times are seconds of the epoch; order is the order as JSON.
+    """The facts of a job; its pictures lie beside them. Times are seconds of the epoch; parameters: of the request, as JSON.
 
     accept: the picture kind that was asked for, and whether the answer is JSON.
     """
@@ -30,7 +30,7 @@ class Job:
     id: str
     caller: str
     kind: Literal["restore", "generate"]
-    order: str
+    parameters: str
     accept: str | None
     as_json: bool
     created: float
@@ -78,7 +78,7 @@ class JobStore:
     async def jobs(self) -> list[Job]:
         """Every job, the oldest first."""
         rows = await self._call(lambda: self._base.execute("select facts from jobs").fetchall())
-        return sorted((Job(**json.loads(facts)) for (facts,) in rows), key=lambda job: job.created)
+        return sorted((_job(facts) for (facts,) in rows), key=lambda job: job.created)
 
     async def add(self, job: Job, image: bytes | None, mask: bytes | None) -> None:
         """A new job and its pictures."""
@@ -119,6 +119,11 @@ class JobStore:
 
 def _facts(job: Job) -> str:
     return json.dumps(asdict(job))
+
+
+def _job(facts: str) -> Job:
+    """The files of earlier versions call the parameters `order`."""
+    return Job(**{"parameters" if name == "order" else name: value for name, value in json.loads(facts).items()})
 
 
 def _open(path: Path | None) -> sqlite3.Connection:

@@ -77,9 +77,9 @@ def _iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
-def fingerprint(order: str, accept: str, sources: Sources | None) -> str:
+def fingerprint(parameters: str, accept: str, sources: Sources | None) -> str:
     """What makes two requests the same one."""
-    digest = hashlib.sha256(f"{order}\0{accept}".encode())
+    digest = hashlib.sha256(f"{parameters}\0{accept}".encode())
     for part in (sources.image, sources.mask) if sources else ():
         digest.update(hashlib.sha256(part or b"").digest())
     return digest.hexdigest()

@@ -35,7 +35,7 @@ class Metrics:
         self._request_seconds.labels(visit.route).observe(visit.seconds)
 
     def made(self, model: str, timings: Mapping[str, float]) -> None:
-        """Note how long the parts of an order took, in milliseconds."""
+        """Note how long the parts of a request took, in milliseconds."""
         for part, milliseconds in timings.items():
             self._part_seconds.labels(model, part).observe(milliseconds / 1000)
 

@@ -104,7 +104,7 @@ def restore_body() -> dict[str, Any]:
 def generate_body() -> dict[str, Any]:
     """/generate may be told everything by its query."""
     examples = {"four in a grid": {"value": {"n": 4, "seed": 7, "grid": True}}}
-    return {"required": False, "content": {JSON: {"schema": _reference("GenerateOrder"), "examples": examples}}}
+    return {"required": False, "content": {JSON: {"schema": _reference("GenerateParameters"), "examples": examples}}}
 
 
 def openai_edit_body() -> dict[str, Any]:
@@ -125,7 +125,7 @@ def openai_edit_body() -> dict[str, Any]:
 def openai_generation_body() -> dict[str, Any]:
     """The JSON of /v1/images/generations."""
     examples = {"one": {"value": {"prompt": "ignored", "n": 1, "seed": 7}}}
-    return {"required": True, "content": {JSON: {"schema": _reference("OpenAIOrder"), "examples": examples}}}
+    return {"required": True, "content": {JSON: {"schema": _reference("OpenAIParameters"), "examples": examples}}}
 
 
 def picture_answers(*envelopes: str) -> dict[int | str, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Where orders are carried out: bytes -> picture -> corridor -> x_0 -> bytes. It knows nothing of HTTP."""
+"""Inference: bytes -> picture -> corridor -> x_0 -> bytes. It knows nothing of HTTP."""
 
 import asyncio
 import hashlib
@@ -23,7 +23,7 @@ from service.engines.contract import Model, Repository
 from service.errors import InvalidValue, NotFound, TooLarge
 from service.intake import Sources
 from service.keys import Caller
-from service.order import LARGEST_SEED, GenerateOrder, Order, RestoreOrder
+from service.parameters import LARGEST_SEED, CommonParameters, GenerateParameters, RestoreParameters
 from service.pictures.kinds import KINDS, Kind, sniff
 from service.pictures.picture import PLAIN, Picture, SourceMetadata
 from service.pipeline import Corridor, Kept, Listener, Result, Step, Work
@@ -74,7 +74,7 @@ class Shot:
 
 @dataclass(frozen=True)
 class Made:
-    """What an order came to. timings: milliseconds of decode, sample and encode."""
+    """The result of a request. timings: milliseconds of decode, sample and encode."""
 
     shots: tuple[Shot, ...]
     kind: Kind
@@ -86,7 +86,7 @@ class Made:
 
 
 class Watch:
-    """Measures the parts of an order."""
+    """Measures the parts of a request."""
 
     def __init__(self) -> None:
         self.milliseconds: dict[str, float] = {}
@@ -103,7 +103,7 @@ class Watch:
 
 
 class Studio:
-    """Carries orders out with a repository, a corridor and a codecs."""
+    """Restores and generates with a repository, a corridor and a codec pool."""
 
     def __init__(self, settings: Settings, repository: Repository, corridor: Corridor, pace: Pace, codecs: CodecPool) -> None:
         self._settings = settings
@@ -132,79 +132,88 @@ class Studio:
         raise NotFound(f"unknown model {(name or '')[:64]!r}; those that generate are {models}")
 
     async def restore(
-        self, order: RestoreOrder, sources: Sources, kind: Kind | None, asked: Asked, on_step: Listener | None = None
+        self, parameters: RestoreParameters, sources: Sources, kind: Kind | None, asked: Asked, on_step: Listener | None = None
     ) -> Made:
         """Raises what service.errors knows; kind None answers in the input's own format."""
         watch = Watch()
-        with self._repository.lease(self.restoring(order.task)) as model:
-            steps = self._steps(model.spec, order.steps)
+        with self._repository.lease(self.restoring(parameters.task)) as model:
+            steps = self._steps(model.spec, parameters.steps)
             await self._pace.ensure(model)
             with watch.measure("decode"):
                 picture = await self._codecs.decode(sources.image)
                 mask = await self._mask(sources, picture, model.spec)
                 given = await aside(picture.pixels.size, given_of, picture.pixels, mask, model.spec)
             height, width = given.x_in.shape[2:]
-            steps = self._in_time(order, model, (height, width), steps, asked)
-            keep: frozenset[Kept] = _KEPT[order.returned]
+            steps = self._in_time(parameters, model, (height, width), steps, asked)
+            keep: frozenset[Kept] = _KEPT[parameters.returned]
             work = Work(
                 model,
                 steps,
-                order.seed,
+                parameters.seed,
                 asked.request,
                 asked.caller.name,
                 given.x_in,
                 given.mask,
                 keep=keep,
                 pixels=given.pixels,
-                deadline=self._deadline(order, asked),
+                deadline=self._deadline(parameters, asked),
             )
             with self._paid(asked.caller, megapixel_steps(model.spec, height, width, steps)), watch.measure("sample"):
                 result = await self._corridor.run(work, on_step)
             with watch.measure("encode"):
-                kind = kind or (KINDS[picture.metadata.kind] if order.returned == "image" else KINDS["png"])
-                pixels, metadata = await aside(given.x_in.size, _shown, order, result, picture)
-                body = await self._codecs.encode(pixels, metadata, kind, order.metadata)
+                kind = kind or (KINDS[picture.metadata.kind] if parameters.returned == "image" else KINDS["png"])
+                pixels, metadata = await aside(given.x_in.size, _shown, parameters, result, picture)
+                body = await self._codecs.encode(pixels, metadata, kind, parameters.metadata)
             size = (
                 (pixels.shape[0], pixels.shape[1])
-                if metadata.orientation < 5 or order.metadata == "none"
+                if metadata.orientation < 5 or parameters.metadata == "none"
                 else (pixels.shape[1], pixels.shape[0])
             )
-            return Made((Shot(body, order.seed),), kind, size, model, steps, order.seed, watch.milliseconds)
+            return Made((Shot(body, parameters.seed),), kind, size, model, steps, parameters.seed, watch.milliseconds)
 
-    async def generate(self, order: GenerateOrder, kind: Kind | None, asked: Asked, on_step: Listener | None = None) -> Made:
-        """n pictures with the seeds from order.seed on; on_step hears of all of them together."""
+    async def generate(
+        self, parameters: GenerateParameters, kind: Kind | None, asked: Asked, on_step: Listener | None = None
+    ) -> Made:
+        """n pictures with the seeds from parameters.seed on; on_step hears of all of them together."""
         watch, kind = Watch(), kind or KINDS["png"]
-        seed = chosen_seed() if order.seed is None else order.seed
-        self._check_count(order.n, seed)
-        with self._repository.lease(self.generating(order.model)) as model:
-            steps = self._steps(model.spec, order.steps)
+        seed = chosen_seed() if parameters.seed is None else parameters.seed
+        self._check_count(parameters.n, seed)
+        with self._repository.lease(self.generating(parameters.model)) as model:
+            steps = self._steps(model.spec, parameters.steps)
             await self._pace.ensure(model)
             height, width = model.spec.image_size or (0, 0)
-            steps, deadline = self._in_time(order, model, (height, width), steps, asked, order.n), self._deadline(order, asked)
+            steps, deadline = (
+                self._in_time(parameters, model, (height, width), steps, asked, parameters.n),
+                self._deadline(parameters, asked),
+            )
             works = [
-                Work(model, steps, seed + k, f"{asked.request}-{k}", asked.caller.name, deadline=deadline) for k in range(order.n)
+                Work(model, steps, seed + k, f"{asked.request}-{k}", asked.caller.name, deadline=deadline)
+                for k in range(parameters.n)
             ]
-            with self._paid(asked.caller, order.n * megapixel_steps(model.spec, height, width, steps)), watch.measure("sample"):
+            with (
+                self._paid(asked.caller, parameters.n * megapixel_steps(model.spec, height, width, steps)),
+                watch.measure("sample"),
+            ):
                 results = await _together(self._corridor, works, on_step)
             with watch.measure("encode"):
                 pictures = [to_pixels(result.x_0) for result in results]
-                frames = [grid(pictures)] if order.grid else pictures
+                frames = [grid(pictures)] if parameters.grid else pictures
                 bodies = [await self._codecs.encode(frame, PLAIN, kind, "none") for frame in frames]
             shots = tuple(Shot(body, seed + k) for k, body in enumerate(bodies))
             return Made(shots, kind, (frames[0].shape[0], frames[0].shape[1]), model, steps, seed, watch.milliseconds)
 
-    def check_restore(self, order: RestoreOrder, sources: Sources) -> str:
+    def check_restore(self, parameters: RestoreParameters, sources: Sources) -> str:
         """The model's name; refuses what can be refused at once, before a job or a stream is begun."""
         sniff(sources.image)
-        name = self.restoring(order.task)
-        self._steps(self._repository.models()[name].spec, order.steps)
+        name = self.restoring(parameters.task)
+        self._steps(self._repository.models()[name].spec, parameters.steps)
         return name
 
-    def check_generate(self, order: GenerateOrder) -> str:
+    def check_generate(self, parameters: GenerateParameters) -> str:
         """Likewise."""
-        self._check_count(order.n, order.seed or 0)
-        name = self.generating(order.model)
-        self._steps(self._repository.models()[name].spec, order.steps)
+        self._check_count(parameters.n, parameters.seed or 0)
+        name = self.generating(parameters.model)
+        self._steps(self._repository.models()[name].spec, parameters.steps)
         return name
 
     def _check_count(self, n: int, seed: int) -> None:
@@ -220,10 +229,12 @@ class Studio:
             raise InvalidValue(f"steps = {steps}; model {spec.name} takes {spec.min_steps}..{spec.max_steps}")
         return steps
 
-    def _in_time(self, order: Order, model: Model, size: tuple[int, int], steps: int, asked: Asked, n: int = 1) -> int:
+    def _in_time(
+        self, parameters: CommonParameters, model: Model, size: tuple[int, int], steps: int, asked: Asked, n: int = 1
+    ) -> int:
         """The steps that max_latency_ms leaves. Raises DeadlineExceeded at once if none do, TooLarge for too much work."""
-        if order.max_latency_ms is not None:
-            left = asked.arrived + order.max_latency_ms / 1000 - time.monotonic()
+        if parameters.max_latency_ms is not None:
+            left = asked.arrived + parameters.max_latency_ms / 1000 - time.monotonic()
             steps = self._pace.steps_within(model, *size, steps, left, asked.caller.name)
         cost, most = n * megapixel_steps(model.spec, *size, steps), self._settings.max_megapixel_steps
         if cost > most:
@@ -232,9 +243,9 @@ class Studio:
             )
         return steps
 
-    def _deadline(self, order: Order, asked: Asked) -> float:
+    def _deadline(self, parameters: CommonParameters, asked: Asked) -> float:
         longest = self._settings.request_timeout_seconds
-        return asked.arrived + (longest if order.max_latency_ms is None else min(longest, order.max_latency_ms / 1000))
+        return asked.arrived + (longest if parameters.max_latency_ms is None else min(longest, parameters.max_latency_ms / 1000))
 
     @staticmethod
     @contextmanager
@@ -324,12 +335,12 @@ async def _together(corridor: Corridor, works: list[Work], on_step: Listener | N
     return [task.result() for task in tasks]
 
 
-def _shown(order: RestoreOrder, result: Result, picture: Picture) -> tuple[Pixels, SourceMetadata]:
+def _shown(parameters: RestoreParameters, result: Result, picture: Picture) -> tuple[Pixels, SourceMetadata]:
     """The pixels to answer with, and what to give back of the source with them."""
     metadata = picture.metadata
-    if order.returned == "image":
+    if parameters.returned == "image":
         return to_pixels(result.x_0, 16 if metadata.depth == 16 or metadata.profile is not None else 8), metadata
-    if order.returned == "residual":
+    if parameters.returned == "residual":
         assert result.residual is not None
         return to_pixels(result.residual * np.float32(0.5)), metadata.for_derived_picture()
     return np.concatenate([to_pixels(image) for image in result.trace], axis=1), metadata.for_derived_picture()

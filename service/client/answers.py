@@ -103,7 +103,7 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class Loading:
-    """What came of loading or unloading a model. loaded: whether it takes orders now."""
+    """What came of loading or unloading a model. loaded: whether it takes requests now."""
 
     name: str
     version: int

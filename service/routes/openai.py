@@ -12,7 +12,7 @@ from service.errors import InvalidValue, Malformed
 from service.gateway import Gateway
 from service.intake import Sources, form_of, json_body, one_file, validated
 from service.openapi import openai_edit_body, openai_generation_body
-from service.order import Count, GenerateOrder, Name, RestoreOrder, Seed, Steps
+from service.parameters import Count, GenerateParameters, Name, RestoreParameters, Seed, Steps
 from service.pictures.kinds import KINDS
 from service.routes.parts import AskedNow, CallerNow, GatewayNow, find, problems
 from service.studio import Asked, Made
@@ -23,7 +23,7 @@ FILES = ("image", "image[]", "mask")
 Ignored = Annotated[Any, BeforeValidator(lambda _: None)]
 
 
-class OpenAIOrder(BaseModel):
+class OpenAIParameters(BaseModel):
     """What both routes may say; the members that are Ignored change nothing."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,34 +47,35 @@ class OpenAIOrder(BaseModel):
 @router.post("/images/edits", responses=WORK_PROBLEMS, openapi_extra={"requestBody": openai_edit_body()})
 async def edits(request: Request, gateway: GatewayNow, asked: AskedNow) -> Response:
     """Restore a picture: multipart with `image` and, as `model`, a model's name or task."""
-    with gateway.drain.order():
+    with gateway.drain.track():
         async with form_of(request) as form:
-            order = validated(OpenAIOrder, {name: value for name, value in form.items() if name not in FILES})
+            parameters = validated(OpenAIParameters, {name: value for name, value in form.items() if name not in FILES})
             sent = [name for name in ("image", "image[]") if name in form]
             if len(sent) != 1:
                 raise Malformed(f"{len(sent)} parts hold the picture; expected one, `image`")
             image, mask = await one_file(form, sent[0]), await one_file(form, "mask")
-        if order.n != 1 or order.size != "auto":
+        if parameters.n != 1 or parameters.size != "auto":
             raise InvalidValue(
-                f"n = {order.n}, size = {order.size!r}: one picture is given back, in its own size; expected n = 1 and size auto"
+                f"n = {parameters.n}, size = {parameters.size!r}: one picture is given back, in its own size; "
+                "expected n = 1 and size auto"
             )
         assert image is not None
-        wish = RestoreOrder(task=order.model, steps=order.steps, seed=order.seed or 0)
-        work = gateway.studio.restore(wish, Sources(image, mask), KINDS[order.output_format], asked)
+        restoration = RestoreParameters(task=parameters.model, steps=parameters.steps, seed=parameters.seed or 0)
+        work = gateway.studio.restore(restoration, Sources(image, mask), KINDS[parameters.output_format], asked)
         return told(gateway, asked, await reply.unless_gone(request, work))
 
 
 @router.post("/images/generations", responses=WORK_PROBLEMS, openapi_extra={"requestBody": openai_generation_body()})
 async def generations(request: Request, gateway: GatewayNow, asked: AskedNow) -> Response:
     """Generate pictures."""
-    with gateway.drain.order():
-        order = validated(OpenAIOrder, await json_body(request))
-        name = gateway.studio.generating(order.model)
+    with gateway.drain.track():
+        parameters = validated(OpenAIParameters, await json_body(request))
+        name = gateway.studio.generating(parameters.model)
         height, width = find(gateway, name).spec.image_size or (0, 0)
-        if order.size not in {"auto", f"{width}x{height}"}:
-            raise InvalidValue(f"size = {order.size!r}; model {name} makes pictures of {width}x{height}")
-        wish = GenerateOrder(model=name, steps=order.steps, seed=order.seed, n=order.n)
-        work = gateway.studio.generate(wish, KINDS[order.output_format], asked)
+        if parameters.size not in {"auto", f"{width}x{height}"}:
+            raise InvalidValue(f"size = {parameters.size!r}; model {name} makes pictures of {width}x{height}")
+        generation = GenerateParameters(model=name, steps=parameters.steps, seed=parameters.seed, n=parameters.n)
+        work = gateway.studio.generate(generation, KINDS[parameters.output_format], asked)
         return told(gateway, asked, await reply.unless_gone(request, work))
 
 

@@ -14,7 +14,7 @@ from service.gateway import Gateway
 from service.intake import Sources, json_body, media_type, read_restore, validated
 from service.jobs import fingerprint, job_document, new_job
 from service.openapi import generate_body, picture_answers, restore_body
-from service.order import GenerateOrder, RestoreOrder
+from service.parameters import GenerateParameters, RestoreParameters
 from service.pipeline import Listener
 from service.routes.parts import AskedNow, GatewayNow, jobs_of, problems
 from service.studio import Asked, Made, chosen_seed
@@ -52,10 +52,10 @@ async def haste_of(
 
 @dataclass(frozen=True)
 class Wish:
-    """One order as it came: what, in which shape, and how it is carried out."""
+    """One request as it came: what, in which shape, and how it is carried out."""
 
     kind: Literal["restore", "generate"]
-    order: RestoreOrder | GenerateOrder
+    parameters: RestoreParameters | GenerateParameters
     sources: Sources | None
     model: str
     want: Wanted
@@ -74,19 +74,19 @@ async def restore(
     request: Request,
     gateway: GatewayNow,
     asked: AskedNow,
-    query: Annotated[RestoreOrder, Query()],
+    query: Annotated[RestoreParameters, Query()],
     haste: Annotated[Haste, Depends(haste_of)],
 ) -> Response:
     """The picture is the body itself, the multipart part `image`, or base64 in JSON; the answer has its width and height."""
-    with gateway.drain.order():
-        order, sources = await read_restore(request, query)
-        want = wanted(request.headers.get("accept"), order.format, media_type(request) == JSON)
-        model = gateway.studio.check_restore(order, sources)
+    with gateway.drain.track():
+        parameters, sources = await read_restore(request, query)
+        want = wanted(request.headers.get("accept"), parameters.format, media_type(request) == JSON)
+        model = gateway.studio.check_restore(parameters, sources)
 
         async def carry(on_step: Listener | None) -> Made:
-            return await gateway.studio.restore(order, sources, want.kind, asked, on_step)
+            return await gateway.studio.restore(parameters, sources, want.kind, asked, on_step)
 
-        return await answer(request, gateway, asked, Wish("restore", order, sources, model, want, False, carry), haste)
+        return await answer(request, gateway, asked, Wish("restore", parameters, sources, model, want, False, carry), haste)
 
 
 @router.post(
@@ -100,30 +100,30 @@ async def generate(
     request: Request,
     gateway: GatewayNow,
     asked: AskedNow,
-    query: Annotated[GenerateOrder, Query()],
+    query: Annotated[GenerateParameters, Query()],
     haste: Annotated[Haste, Depends(haste_of)],
 ) -> Response:
     """One PNG, or JSON for several. The same seed gives the same bytes."""
-    with gateway.drain.order():
-        told = validated(GenerateOrder, await json_body(request), query) if media_type(request) == JSON else query
-        order = told if told.seed is not None else told.model_copy(update={"seed": chosen_seed()})
-        several = order.n > 1 and not order.grid
-        want = wanted(request.headers.get("accept"), order.format, several or media_type(request) == JSON)
+    with gateway.drain.track():
+        told = validated(GenerateParameters, await json_body(request), query) if media_type(request) == JSON else query
+        parameters = told if told.seed is not None else told.model_copy(update={"seed": chosen_seed()})
+        several = parameters.n > 1 and not parameters.grid
+        want = wanted(request.headers.get("accept"), parameters.format, several or media_type(request) == JSON)
         if want.shape == "picture" and several:
             raise NotAcceptable(f"several pictures come as {JSON}, or as one with grid=true")
-        model = gateway.studio.check_generate(order)
+        model = gateway.studio.check_generate(parameters)
 
         async def carry(on_step: Listener | None) -> Made:
-            return await gateway.studio.generate(order, want.kind, asked, on_step)
+            return await gateway.studio.generate(parameters, want.kind, asked, on_step)
 
-        return await answer(request, gateway, asked, Wish("generate", order, None, model, want, several, carry), haste)
+        return await answer(request, gateway, asked, Wish("generate", parameters, None, model, want, several, carry), haste)
 
 
 async def answer(request: Request, gateway: Gateway, asked: Asked, wish: Wish, haste: Haste) -> Response:
     """Now, step by step, or later as a job."""
     if haste.later:
         return await _later(request, asked, wish, haste)
-    if wish.order.webhook is not None:
+    if wish.parameters.webhook is not None:
         raise InvalidValue("webhook is for jobs only; expected the header Prefer: respond-async beside it")
     if wish.want.shape == "events":
         return reply.events_response(
@@ -138,7 +138,7 @@ async def answer(request: Request, gateway: Gateway, asked: Asked, wish: Wish, h
 
 
 async def _held(gateway: Gateway, wish: Wish, on_step: Listener) -> Made:
-    with gateway.drain.order():
+    with gateway.drain.track():
         return await wish.carry(on_step)
 
 
@@ -147,23 +147,23 @@ async def _told(gateway: Gateway, asked: Asked, wish: Wish, made: Made) -> str:
 
 
 async def _later(request: Request, asked: Asked, wish: Wish, haste: Haste) -> Response:
-    if wish.order.webhook is not None:
-        request.app.state.webhooks.check(wish.order.webhook)
-    order, want = wish.order.model_dump_json(exclude_none=True), wish.want
+    if wish.parameters.webhook is not None:
+        request.app.state.webhooks.check(wish.parameters.webhook)
+    parameters, want = wish.parameters.model_dump_json(exclude_none=True), wish.want
     accept = want.kind.name if want.kind else None
     as_json = want.shape == "json" or wish.several
     job = new_job(
         caller=asked.caller.name,
         kind=wish.kind,
-        order=order,
+        parameters=parameters,
         accept=accept,
         as_json=as_json,
-        fingerprint=fingerprint(f"{wish.kind} {order}", f"{accept} {as_json}", wish.sources),
+        fingerprint=fingerprint(f"{wish.kind} {parameters}", f"{accept} {as_json}", wish.sources),
         bytes=len(wish.sources.image) + len(wish.sources.mask or b"") if wish.sources else 0,
         key=haste.idempotency_key,
         model=wish.model,
-        seed=wish.order.seed,
-        webhook=wish.order.webhook,
+        seed=wish.parameters.seed,
+        webhook=wish.parameters.webhook,
     )
     told = job_document(await jobs_of(request).submit(job, wish.sources))
     headers = {"Location": told["links"]["self"], "Preference-Applied": "respond-async"}

@@ -1,4 +1,4 @@
-"""What callers order: the members of a query or a JSON body, each with its range. Unknown ones are errors."""
+"""What callers may set: the members of a query or a JSON body, each with its range. Unknown ones are errors."""
 
 import re
 from typing import Annotated, Any, Literal
@@ -44,8 +44,8 @@ Name = Annotated[str, Field(min_length=1, max_length=64)]
 Webhook = Annotated[str, Field(max_length=2000)]
 
 
-class Order(BaseModel):
-    """What every order may say."""
+class CommonParameters(BaseModel):
+    """What every request may set."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
@@ -55,7 +55,7 @@ class Order(BaseModel):
     webhook: Webhook | None = Field(default=None, description="https address told of a job's end; with Prefer: respond-async only")
 
 
-class RestoreOrder(Order):
+class RestoreParameters(CommonParameters):
     """What is done to a picture."""
 
     task: Name | None = Field(default=None, description="a model's name or task; the service's default model if absent")
@@ -66,7 +66,7 @@ class RestoreOrder(Order):
     metadata: Policy = Field(default="keep", description="keep: all but places (GPS)")
 
 
-class GenerateOrder(Order):
+class GenerateParameters(CommonParameters):
     """Pictures out of noise."""
 
     model: Name | None = Field(default=None, description="the first model that generates, if absent")
@@ -75,8 +75,8 @@ class GenerateOrder(Order):
     grid: Flag = Field(default=False, description="one picture with all n in it")
 
 
-class RestoreBody(RestoreOrder):
-    """RestoreOrder as JSON: pictures are base64, or data: URLs."""
+class RestoreBody(RestoreParameters):
+    """RestoreParameters as JSON: pictures are base64, or data: URLs."""
 
     image: str = Field(min_length=1)
     mask: str | None = None
