@@ -28,7 +28,7 @@ PROFILE, XMP, EXTRA_SAMPLES, INK_SET = 34675, 700, 338, 332
 
 
 @dataclass(frozen=True, eq=False)
-class Sheet:
+class TiffImage:
     """The first picture of a TIFF. size: width, height; alone: no other follows; info: profile, XMP, dpi under Pillow's names."""
 
     data: bytes
@@ -37,7 +37,7 @@ class Sheet:
     alone: bool
 
     @classmethod
-    def found(cls, data: bytes) -> "Sheet | None":
+    def opened(cls, data: bytes) -> "TiffImage | None":
         """None where Pillow is to read it. Raises whatever Pillow's reader of directories raises for damage."""
         tags = ImageFileDirectory_v2(data[: 16 if data[:4] == BIG_TIFF else 8])
         file, first = BytesIO(data), tags.next
