@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.synthesis.draws import Dice, Pairs, quantise, windows, with_mean
+from training.synthesis.draws import Dice, Pairs, quantise, recoloured, windows, with_mean
 from training.synthesis.drops import REACH
 from training.synthesis.jpeg import some_compressed
 
-DRY = 0.3  # share of pictures without drops, whose target is themselves
+DRY = 0.2  # share of pictures without drops, whose target is themselves
 MEANS = (0.25, 0.7)  # of the clean pictures
 
 
@@ -65,7 +65,8 @@ class Raindrop:
 
     def draw(self, batch: int, dice: Dice) -> Pairs:
         """`batch` pairs without context."""
-        clean = with_mean(windows(self.pool, batch, self.crop, dice), dice.uniform(*MEANS, batch, 1, 1, 1))
+        clean = recoloured(windows(self.pool, batch, self.crop, dice), dice)
+        clean = with_mean(clean, dice.uniform(*MEANS, batch, 1, 1, 1))
         clean = quantise(some_compressed(clean, 0.4, (75, 98), dice))
         drops = windows(self.drops, batch, self.crop, dice)
         through = quantise(veiled(wet(clean, drops, dice), drops[:, :1], dice))
