@@ -16,6 +16,7 @@ from service.codec_pool import CodecPool
 from service.door import BodyLimits
 from service.engines.contract import Engine, Repository
 from service.errors import EngineUnavailable, ServiceError, ShuttingDown
+from service.inference import InferenceResult, InferenceService, offload
 from service.job_store import ResponseContent
 from service.keys import Keyring, parse_keys
 from service.metrics import Metrics
@@ -24,7 +25,6 @@ from service.pipeline import Pipeline
 from service.results import Answers, Results
 from service.scheduler import Call, Limits, Scheduler
 from service.settings import Settings
-from service.studio import Made, Studio, aside
 from service.tracing import Questions, TracedBatches, TracedQuestions
 
 log = logging.getLogger("rddm.gateway")
@@ -95,7 +95,7 @@ class Gateway:
     results: Results
     answers: Answers
     codecs: CodecPool
-    studio: Studio
+    inference: InferenceService
     keyring: Keyring
     metrics: Metrics
     readiness: Readiness
@@ -125,13 +125,13 @@ class Gateway:
             ],
         )
 
-    async def finish(self, caller: str, made: Made, *, as_json: bool, several: bool) -> ResponseContent:
+    async def finish(self, caller: str, result: InferenceResult, *, as_json: bool, several: bool) -> ResponseContent:
         """The result as a response, counted and kept."""
-        self.metrics.made(made.model.spec.name, made.timings)
-        size = sum(len(shot.body) for shot in made.shots)
-        answers = await aside(size, reply.answers_of, made)
+        self.metrics.made(result.model.spec.name, result.timings)
+        size = sum(len(image.body) for image in result.images)
+        answers = await offload(size, reply.answers_of, result)
         locations = [f"/results/{self.answers.put(caller, answer)}" for answer in answers]
-        return await aside(size, reply.finished, made, answers, locations, as_json=as_json, several=several)
+        return await offload(size, reply.finished, result, answers, locations, as_json=as_json, several=several)
 
 
 def keyring_of(settings: Settings) -> Keyring:
@@ -199,7 +199,7 @@ async def open_gateway(
     )
     pipeline = Pipeline(TracedQuestions(scheduler, questions), scheduler, arrays)
     results = Results(pipeline, settings.results_bytes)
-    studio = Studio(settings, engine, results, scheduler, codecs)
+    inference = InferenceService(settings, engine, results, scheduler, codecs)
     try:
         await codecs.start()  # before gRPC has threads, which it warns of when a process is started beside them
         await engine.start()
@@ -212,7 +212,7 @@ async def open_gateway(
             results=results,
             answers=Answers(settings.answers_bytes),
             codecs=codecs,
-            studio=studio,
+            inference=inference,
             keyring=keyring,
             metrics=metrics,
             readiness=Readiness(engine, metrics),

@@ -9,12 +9,12 @@ from typing import Any, Protocol
 from service.catalogue import facts_of
 from service.client import AsyncClient
 from service.gateway import Gateway, open_gateway
+from service.inference import InferenceResult, RequestContext
 from service.intake import Sources
 from service.keys import Caller
 from service.parameters import GenerateParameters, RestoreParameters
 from service.pictures.kinds import KINDS
 from service.settings import Settings
-from service.studio import Asked, Made
 
 NOBODY = Caller("command line", admin=True)
 
@@ -46,24 +46,24 @@ class Own:
         self._gateway = gateway
 
     async def restore(self, image: bytes, mask: bytes | None, parameters: RestoreParameters) -> Picture:
-        made = await self._gateway.studio.restore(
-            parameters, Sources(image, mask), KINDS.get(parameters.format or ""), self._asked()
+        result = await self._gateway.inference.restore(
+            parameters, Sources(image, mask), KINDS.get(parameters.format or ""), self._context()
         )
-        return _pictures(made)[0]
+        return _pictures(result)[0]
 
     async def generate(self, parameters: GenerateParameters) -> list[Picture]:
-        return _pictures(await self._gateway.studio.generate(parameters, KINDS.get(parameters.format or ""), self._asked()))
+        return _pictures(await self._gateway.inference.generate(parameters, KINDS.get(parameters.format or ""), self._context()))
 
     async def models(self) -> list[dict[str, Any]]:
         return [facts_of(self._gateway.settings, model) for _, model in sorted(self._gateway.repository.models().items())]
 
     @staticmethod
-    def _asked() -> Asked:
-        return Asked(f"command-{time.monotonic_ns()}", NOBODY, time.monotonic())
+    def _context() -> RequestContext:
+        return RequestContext(f"command-{time.monotonic_ns()}", NOBODY, time.monotonic())
 
 
-def _pictures(made: Made) -> list[Picture]:
-    return [Picture(shot.body, made.model.spec.name, made.steps, shot.seed) for shot in made.shots]
+def _pictures(result: InferenceResult) -> list[Picture]:
+    return [Picture(image.body, result.model.spec.name, result.steps, image.seed) for image in result.images]
 
 
 class Far:
@@ -76,12 +76,12 @@ class Far:
         said = {
             "returns" if name == "returned" else name: value for name, value in parameters.model_dump(exclude_unset=True).items()
         }
-        made = await self._client.restore(image, mask=mask, **said)
-        return Picture(made.image, made.model, made.steps, made.seed)
+        result = await self._client.restore(image, mask=mask, **said)
+        return Picture(result.image, result.model, result.steps, result.seed)
 
     async def generate(self, parameters: GenerateParameters) -> list[Picture]:
-        made = await self._client.generate(**parameters.model_dump(exclude_unset=True))
-        return [Picture(image, made.model, made.steps, seed) for image, seed in zip(made.images, made.seeds, strict=True)]
+        result = await self._client.generate(**parameters.model_dump(exclude_unset=True))
+        return [Picture(image, result.model, result.steps, seed) for image, seed in zip(result.images, result.seeds, strict=True)]
 
     async def models(self) -> list[dict[str, Any]]:
         return [asdict(model) for model in await self._client.models()]

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from service.gateway import Gateway
+from service.inference import RequestContext
 from service.intake import Sources
 from service.job_store import Job, JobStore, ResponseContent, Status
 from service.jobs import JobLimits, JobQueue, job_document
@@ -16,7 +17,6 @@ from service.pictures.kinds import KINDS
 from service.pipeline import Listener
 from service.reply import preview_of
 from service.settings import Settings
-from service.studio import Asked
 from service.webhooks import Webhooks
 
 STATUSES: tuple[Status, ...] = ("queued", "running", "succeeded", "failed", "cancelled")
@@ -32,19 +32,19 @@ class JobRunner:
 
     async def run(self, job: Job, sources: Sources | None, on_step: Listener) -> ResponseContent:
         """Raises what service.errors knows."""
-        asked = Asked(job.id, self._gateway.keyring.named(job.caller), time.monotonic())
+        context = RequestContext(job.id, self._gateway.keyring.named(job.caller), time.monotonic())
         kind = KINDS.get(job.accept or "")
         with self._gateway.drain.track():
             if sources is None:
                 parameters = GenerateParameters.model_validate_json(job.parameters)
-                made = await self._gateway.studio.generate(parameters, kind, asked, on_step)
+                result = await self._gateway.inference.generate(parameters, kind, context, on_step)
                 return await self._gateway.finish(
-                    job.caller, made, as_json=job.as_json, several=parameters.n > 1 and not parameters.grid
+                    job.caller, result, as_json=job.as_json, several=parameters.n > 1 and not parameters.grid
                 )
-            made = await self._gateway.studio.restore(
-                RestoreParameters.model_validate_json(job.parameters), sources, kind, asked, on_step
+            result = await self._gateway.inference.restore(
+                RestoreParameters.model_validate_json(job.parameters), sources, kind, context, on_step
             )
-            return await self._gateway.finish(job.caller, made, as_json=job.as_json, several=False)
+            return await self._gateway.finish(job.caller, result, as_json=job.as_json, several=False)
 
     async def notify(self, job: Job) -> None:
         """The job's webhook, where it has one."""

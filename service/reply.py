@@ -13,11 +13,11 @@ from starlette.requests import ClientDisconnect, Request
 from rddm.image import encode, to_pixels
 from service.accept import JSON
 from service.errors import ServiceError
+from service.inference import InferenceResult
 from service.job_store import ResponseContent
 from service.pipeline import Listener, Step
 from service.problems import of_error, request_id_of
 from service.results import Answer
-from service.studio import Made
 
 T = TypeVar("T")
 PING_SECONDS = 10.0
@@ -25,14 +25,14 @@ STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 Run = Callable[[Listener], Coroutine[Any, Any, T]]
 
 
-def headers_of(made: Made) -> dict[str, str]:
+def headers_of(result: InferenceResult) -> dict[str, str]:
     """What every answer tells of how it was made."""
     return {
-        "X-Model": made.model.spec.name,
-        "X-Model-Digest": made.model.digest,
-        "X-Steps": str(made.steps),
-        "X-Seed": str(made.seed),
-        "Server-Timing": ", ".join(f"{part};dur={milliseconds:.1f}" for part, milliseconds in made.timings.items()),
+        "X-Model": result.model.spec.name,
+        "X-Model-Digest": result.model.digest,
+        "X-Steps": str(result.steps),
+        "X-Seed": str(result.seed),
+        "Server-Timing": ", ".join(f"{part};dur={milliseconds:.1f}" for part, milliseconds in result.timings.items()),
         "Vary": "Accept",
     }
 
@@ -42,51 +42,53 @@ def base64_of(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
-def answers_of(made: Made) -> list[Answer]:
+def answers_of(result: InferenceResult) -> list[Answer]:
     """The pictures as GET /results/{id} gives them; their entity tags are computed."""
-    headers = {name: value for name, value in headers_of(made).items() if name.startswith("X-")}
-    answers = [Answer(shot.body, made.kind.media_type, headers) for shot in made.shots]
+    headers = {name: value for name, value in headers_of(result).items() if name.startswith("X-")}
+    answers = [Answer(image.body, result.kind.media_type, headers) for image in result.images]
     for answer in answers:
         _ = answer.etag
     return answers
 
 
-def facts_of(made: Made) -> dict[str, Any]:
+def facts_of(result: InferenceResult) -> dict[str, Any]:
     """What every envelope tells."""
     return {
-        "media_type": made.kind.media_type,
-        "width": made.size[1],
-        "height": made.size[0],
-        "model": made.model.spec.name,
-        "digest": made.model.digest,
-        "steps": made.steps,
-        "seed": made.seed,
-        "timings": {part: round(milliseconds, 1) for part, milliseconds in made.timings.items()},
+        "media_type": result.kind.media_type,
+        "width": result.size[1],
+        "height": result.size[0],
+        "model": result.model.spec.name,
+        "digest": result.model.digest,
+        "steps": result.steps,
+        "seed": result.seed,
+        "timings": {part: round(milliseconds, 1) for part, milliseconds in result.timings.items()},
     }
 
 
-def envelope(made: Made, locations: list[str], several: bool) -> dict[str, Any]:
+def envelope(result: InferenceResult, locations: list[str], several: bool) -> dict[str, Any]:
     """The JSON answer: one `image`, or several `images`."""
     if not several:
-        return {"image": base64_of(made.shots[0].body), **facts_of(made), "location": locations[0]}
+        return {"image": base64_of(result.images[0].body), **facts_of(result), "location": locations[0]}
     images = [
-        {"image": base64_of(shot.body), "seed": shot.seed, "location": location}
-        for shot, location in zip(made.shots, locations, strict=True)
+        {"image": base64_of(image.body), "seed": image.seed, "location": location}
+        for image, location in zip(result.images, locations, strict=True)
     ]
-    return {"images": images, **facts_of(made)}
+    return {"images": images, **facts_of(result)}
 
 
-def finished(made: Made, answers: Sequence[Answer], locations: list[str], *, as_json: bool, several: bool) -> ResponseContent:
+def finished(
+    result: InferenceResult, answers: Sequence[Answer], locations: list[str], *, as_json: bool, several: bool
+) -> ResponseContent:
     """The body of the answer and its headers. locations: where the pictures can be got again."""
-    headers = headers_of(made) if several else headers_of(made) | {"Content-Location": locations[0]}
+    headers = headers_of(result) if several else headers_of(result) | {"Content-Location": locations[0]}
     if as_json:
-        return ResponseContent(to_json(envelope(made, locations, several)).encode(), JSON, headers)
+        return ResponseContent(to_json(envelope(result, locations, several)).encode(), JSON, headers)
     return ResponseContent(answers[0].body, answers[0].media_type, headers | {"ETag": answers[0].etag})
 
 
-def response_of(made: ResponseContent) -> Response:
+def response_of(result: ResponseContent) -> Response:
     """A finished answer as a response."""
-    return Response(made.body, headers=made.headers, media_type=made.media_type)
+    return Response(result.body, headers=result.headers, media_type=result.media_type)
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:

@@ -10,12 +10,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from service import reply
 from service.errors import InvalidValue, Malformed
 from service.gateway import Gateway
+from service.inference import InferenceResult, RequestContext
 from service.intake import Sources, form_of, json_body, one_file, validated
 from service.openapi import openai_edit_body, openai_generation_body
 from service.parameters import Count, GenerateParameters, Name, RestoreParameters, Seed, Steps
 from service.pictures.kinds import KINDS
-from service.routes.parts import AskedNow, CallerNow, GatewayNow, find, problems
-from service.studio import Asked, Made
+from service.routes.parts import CallerNow, ContextNow, GatewayNow, find, problems
 
 router = APIRouter(prefix="/v1", tags=["openai"], responses=problems(401, 404))
 WORK_PROBLEMS = problems(400, 401, 404, 408, 413, 415, 422, 429, 500, 503, 504)
@@ -45,7 +45,7 @@ class OpenAIParameters(BaseModel):
 
 
 @router.post("/images/edits", responses=WORK_PROBLEMS, openapi_extra={"requestBody": openai_edit_body()})
-async def edits(request: Request, gateway: GatewayNow, asked: AskedNow) -> Response:
+async def edits(request: Request, gateway: GatewayNow, context: ContextNow) -> Response:
     """Restore a picture: multipart with `image` and, as `model`, a model's name or task."""
     with gateway.drain.track():
         async with form_of(request) as form:
@@ -61,34 +61,36 @@ async def edits(request: Request, gateway: GatewayNow, asked: AskedNow) -> Respo
             )
         assert image is not None
         restoration = RestoreParameters(task=parameters.model, steps=parameters.steps, seed=parameters.seed or 0)
-        work = gateway.studio.restore(restoration, Sources(image, mask), KINDS[parameters.output_format], asked)
-        return told(gateway, asked, await reply.unless_gone(request, work))
+        work = gateway.inference.restore(restoration, Sources(image, mask), KINDS[parameters.output_format], context)
+        return told(gateway, context, await reply.unless_gone(request, work))
 
 
 @router.post("/images/generations", responses=WORK_PROBLEMS, openapi_extra={"requestBody": openai_generation_body()})
-async def generations(request: Request, gateway: GatewayNow, asked: AskedNow) -> Response:
+async def generations(request: Request, gateway: GatewayNow, context: ContextNow) -> Response:
     """Generate pictures."""
     with gateway.drain.track():
         parameters = validated(OpenAIParameters, await json_body(request))
-        name = gateway.studio.generating(parameters.model)
+        name = gateway.inference.generation_model(parameters.model)
         height, width = find(gateway, name).spec.image_size or (0, 0)
         if parameters.size not in {"auto", f"{width}x{height}"}:
             raise InvalidValue(f"size = {parameters.size!r}; model {name} makes pictures of {width}x{height}")
         generation = GenerateParameters(model=name, steps=parameters.steps, seed=parameters.seed, n=parameters.n)
-        work = gateway.studio.generate(generation, KINDS[parameters.output_format], asked)
-        return told(gateway, asked, await reply.unless_gone(request, work))
+        work = gateway.inference.generate(generation, KINDS[parameters.output_format], context)
+        return told(gateway, context, await reply.unless_gone(request, work))
 
 
-def told(gateway: Gateway, asked: Asked, made: Made) -> Response:
+def told(gateway: Gateway, context: RequestContext, result: InferenceResult) -> Response:
     """OpenAI's answer, with our headers."""
     answer = {
         "created": int(time.time()),
-        "data": [{"b64_json": reply.base64_of(shot.body)} for shot in made.shots],
-        "output_format": made.kind.name,
-        "size": f"{made.size[1]}x{made.size[0]}",
+        "data": [{"b64_json": reply.base64_of(image.body)} for image in result.images],
+        "output_format": result.kind.name,
+        "size": f"{result.size[1]}x{result.size[0]}",
     }
-    gateway.metrics.made(made.model.spec.name, made.timings)
-    return Response(reply.to_json(answer), headers=reply.headers_of(made) | asked.caller.headers(), media_type="application/json")
+    gateway.metrics.made(result.model.spec.name, result.timings)
+    return Response(
+        reply.to_json(answer), headers=reply.headers_of(result) | context.caller.headers(), media_type="application/json"
+    )
 
 
 @router.get("/models")

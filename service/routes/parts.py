@@ -9,11 +9,11 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from service.engines.contract import Model
 from service.errors import UnknownModel
 from service.gateway import Gateway
+from service.inference import RequestContext
 from service.jobs import JobQueue
 from service.keys import Caller
 from service.problems import MEDIA_TYPE, request_id_of
 from service.settings import is_loopback
-from service.studio import Asked
 
 BEARER = HTTPBearer(auto_error=False, description="an API key, where the service has keys")
 HEADER = APIKeyHeader(name="X-API-Key", auto_error=False)
@@ -61,12 +61,12 @@ GatewayNow = Annotated[Gateway, Depends(gateway_now)]
 CallerNow = Annotated[Caller, Depends(caller_of)]
 
 
-async def asked_of(request: Request, caller: CallerNow) -> Asked:
+async def context_of(request: Request, caller: CallerNow) -> RequestContext:
     """Who asks, and since when."""
-    return Asked(request_id_of(request), caller, time.monotonic())
+    return RequestContext(request_id_of(request), caller, time.monotonic())
 
 
-AskedNow = Annotated[Asked, Depends(asked_of)]
+ContextNow = Annotated[RequestContext, Depends(context_of)]
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -11,17 +11,17 @@ from service import reply
 from service.accept import JSON, Wanted, wanted
 from service.errors import InvalidValue, NotAcceptable
 from service.gateway import Gateway
+from service.inference import InferenceResult, RequestContext, random_seed
 from service.intake import Sources, json_body, media_type, read_restore, validated
 from service.jobs import fingerprint, job_document, new_job
 from service.openapi import generate_body, picture_answers, restore_body
 from service.parameters import GenerateParameters, RestoreParameters
 from service.pipeline import Listener
-from service.routes.parts import AskedNow, GatewayNow, jobs_of, problems
-from service.studio import Asked, Made, chosen_seed
+from service.routes.parts import ContextNow, GatewayNow, jobs_of, problems
 
 router = APIRouter(tags=["pictures"])
 ALL_PROBLEMS = problems(400, 401, 404, 406, 408, 409, 413, 415, 422, 429, 500, 503, 504)
-Carry = Callable[[Listener | None], Coroutine[Any, Any, Made]]
+Carry = Callable[[Listener | None], Coroutine[Any, Any, InferenceResult]]
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Wish:
 async def restore(
     request: Request,
     gateway: GatewayNow,
-    asked: AskedNow,
+    context: ContextNow,
     query: Annotated[RestoreParameters, Query()],
     haste: Annotated[Haste, Depends(haste_of)],
 ) -> Response:
@@ -81,12 +81,12 @@ async def restore(
     with gateway.drain.track():
         parameters, sources = await read_restore(request, query)
         want = wanted(request.headers.get("accept"), parameters.format, media_type(request) == JSON)
-        model = gateway.studio.check_restore(parameters, sources)
+        model = gateway.inference.check_restore(parameters, sources)
 
-        async def carry(on_step: Listener | None) -> Made:
-            return await gateway.studio.restore(parameters, sources, want.kind, asked, on_step)
+        async def carry(on_step: Listener | None) -> InferenceResult:
+            return await gateway.inference.restore(parameters, sources, want.kind, context, on_step)
 
-        return await answer(request, gateway, asked, Wish("restore", parameters, sources, model, want, False, carry), haste)
+        return await answer(request, gateway, context, Wish("restore", parameters, sources, model, want, False, carry), haste)
 
 
 @router.post(
@@ -99,61 +99,61 @@ async def restore(
 async def generate(
     request: Request,
     gateway: GatewayNow,
-    asked: AskedNow,
+    context: ContextNow,
     query: Annotated[GenerateParameters, Query()],
     haste: Annotated[Haste, Depends(haste_of)],
 ) -> Response:
     """One PNG, or JSON for several. The same seed gives the same bytes."""
     with gateway.drain.track():
         told = validated(GenerateParameters, await json_body(request), query) if media_type(request) == JSON else query
-        parameters = told if told.seed is not None else told.model_copy(update={"seed": chosen_seed()})
+        parameters = told if told.seed is not None else told.model_copy(update={"seed": random_seed()})
         several = parameters.n > 1 and not parameters.grid
         want = wanted(request.headers.get("accept"), parameters.format, several or media_type(request) == JSON)
         if want.shape == "picture" and several:
             raise NotAcceptable(f"several pictures come as {JSON}, or as one with grid=true")
-        model = gateway.studio.check_generate(parameters)
+        model = gateway.inference.check_generate(parameters)
 
-        async def carry(on_step: Listener | None) -> Made:
-            return await gateway.studio.generate(parameters, want.kind, asked, on_step)
+        async def carry(on_step: Listener | None) -> InferenceResult:
+            return await gateway.inference.generate(parameters, want.kind, context, on_step)
 
-        return await answer(request, gateway, asked, Wish("generate", parameters, None, model, want, several, carry), haste)
+        return await answer(request, gateway, context, Wish("generate", parameters, None, model, want, several, carry), haste)
 
 
-async def answer(request: Request, gateway: Gateway, asked: Asked, wish: Wish, haste: Haste) -> Response:
+async def answer(request: Request, gateway: Gateway, context: RequestContext, wish: Wish, haste: Haste) -> Response:
     """Now, step by step, or later as a job."""
     if haste.later:
-        return await _later(request, asked, wish, haste)
+        return await _later(request, context, wish, haste)
     if wish.parameters.webhook is not None:
         raise InvalidValue("webhook is for jobs only; expected the header Prefer: respond-async beside it")
     if wish.want.shape == "events":
         return reply.events_response(
-            request, lambda on_step: _held(gateway, wish, on_step), lambda made: _told(gateway, asked, wish, made)
+            request, lambda on_step: _held(gateway, wish, on_step), lambda result: _told(gateway, context, wish, result)
         )
-    made = await reply.unless_gone(request, wish.carry(None))
+    result = await reply.unless_gone(request, wish.carry(None))
     response = reply.response_of(
-        await gateway.finish(asked.caller.name, made, as_json=wish.want.shape == "json", several=wish.several)
+        await gateway.finish(context.caller.name, result, as_json=wish.want.shape == "json", several=wish.several)
     )
-    response.headers.update(asked.caller.headers())
+    response.headers.update(context.caller.headers())
     return response
 
 
-async def _held(gateway: Gateway, wish: Wish, on_step: Listener) -> Made:
+async def _held(gateway: Gateway, wish: Wish, on_step: Listener) -> InferenceResult:
     with gateway.drain.track():
         return await wish.carry(on_step)
 
 
-async def _told(gateway: Gateway, asked: Asked, wish: Wish, made: Made) -> str:
-    return (await gateway.finish(asked.caller.name, made, as_json=True, several=wish.several)).body.decode()
+async def _told(gateway: Gateway, context: RequestContext, wish: Wish, result: InferenceResult) -> str:
+    return (await gateway.finish(context.caller.name, result, as_json=True, several=wish.several)).body.decode()
 
 
-async def _later(request: Request, asked: Asked, wish: Wish, haste: Haste) -> Response:
+async def _later(request: Request, context: RequestContext, wish: Wish, haste: Haste) -> Response:
     if wish.parameters.webhook is not None:
         request.app.state.webhooks.check(wish.parameters.webhook)
     parameters, want = wish.parameters.model_dump_json(exclude_none=True), wish.want
     accept = want.kind.name if want.kind else None
     as_json = want.shape == "json" or wish.several
     job = new_job(
-        caller=asked.caller.name,
+        caller=context.caller.name,
         kind=wish.kind,
         parameters=parameters,
         accept=accept,

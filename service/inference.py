@@ -1,4 +1,4 @@
-"""Inference: bytes -> picture -> corridor -> x_0 -> bytes. It knows nothing of HTTP."""
+"""Inference: bytes -> picture -> sampler -> x_0 -> bytes. It knows nothing of HTTP."""
 
 import asyncio
 import hashlib
@@ -31,19 +31,19 @@ from service.settings import Settings
 from service.tracing import TRACER
 
 Image = NDArray[np.float32]
-CHOSEN_SEEDS = 2**32
+RANDOM_SEEDS = 2**32
 GRID_GAP = 2
 INLINE_VALUES = 3 * 256 * 256
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def chosen_seed() -> int:
+def random_seed() -> int:
     """A seed for who gave none, short enough to be read out: 0 .. 2^32-1."""
-    return secrets.randbelow(CHOSEN_SEEDS)
+    return secrets.randbelow(RANDOM_SEEDS)
 
 
-class Pace(Protocol):
+class LatencyEstimator(Protocol):
     """What knows how many steps can be taken in time (service.scheduler)."""
 
     async def ensure(self, model: Model) -> object:
@@ -56,8 +56,8 @@ class Pace(Protocol):
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Who asks, under which request id, and when the request arrived on the clock of time.monotonic."""
+class RequestContext:
+    """Of a request: its id, who makes it, and when it arrived on the clock of time.monotonic."""
 
     request: str
     caller: Caller
@@ -65,7 +65,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Shot:
+class OutputImage:
     """One finished picture file, and the seed that it was made with."""
 
     body: bytes
@@ -73,10 +73,10 @@ class Shot:
 
 
 @dataclass(frozen=True)
-class Made:
+class InferenceResult:
     """The result of a request. timings: milliseconds of decode, sample and encode."""
 
-    shots: tuple[Shot, ...]
+    images: tuple[OutputImage, ...]
     kind: Kind
     size: tuple[int, int]
     model: Model
@@ -85,7 +85,7 @@ class Made:
     timings: Mapping[str, float]
 
 
-class Watch:
+class Stopwatch:
     """Measures the parts of a request."""
 
     def __init__(self) -> None:
@@ -102,17 +102,19 @@ class Watch:
             self.milliseconds[part] = self.milliseconds.get(part, 0) + (time.perf_counter() - begun) * 1000
 
 
-class Studio:
-    """Restores and generates with a repository, a corridor and a codec pool."""
+class InferenceService:
+    """Restores and generates with a repository, a sampler and a codec pool."""
 
-    def __init__(self, settings: Settings, repository: Repository, corridor: Corridor, pace: Pace, codecs: CodecPool) -> None:
+    def __init__(
+        self, settings: Settings, repository: Repository, corridor: Corridor, latency: LatencyEstimator, codecs: CodecPool
+    ) -> None:
         self._settings = settings
         self._repository = repository
         self._corridor = corridor
-        self._pace = pace
+        self._latency = latency
         self._codecs = codecs
 
-    def restoring(self, task: str | None) -> str:
+    def restoration_model(self, task: str | None) -> str:
         """The model for a task: by its own name, else by its task. Raises NotFound with the tasks there are."""
         models = {name: model for name, model in self._repository.models().items() if model.spec.start == "image"}
         wanted = task or self._settings.default_model
@@ -124,7 +126,7 @@ class Studio:
             raise NotFound(f"unknown task {wanted[:64]!r}; expected one of {known}")
         return named[0]
 
-    def generating(self, name: str | None) -> str:
+    def generation_model(self, name: str | None) -> str:
         """The model that generates, or the first one. Raises NotFound with the models there are."""
         models = sorted(name for name, model in self._repository.models().items() if model.spec.start == "noise")
         if name in models or (name is None and models):
@@ -132,87 +134,88 @@ class Studio:
         raise NotFound(f"unknown model {(name or '')[:64]!r}; those that generate are {models}")
 
     async def restore(
-        self, parameters: RestoreParameters, sources: Sources, kind: Kind | None, asked: Asked, on_step: Listener | None = None
-    ) -> Made:
+        self,
+        parameters: RestoreParameters,
+        sources: Sources,
+        kind: Kind | None,
+        context: RequestContext,
+        on_step: Listener | None = None,
+    ) -> InferenceResult:
         """Raises what service.errors knows; kind None answers in the input's own format."""
-        watch = Watch()
-        with self._repository.lease(self.restoring(parameters.task)) as model:
+        stopwatch = Stopwatch()
+        with self._repository.lease(self.restoration_model(parameters.task)) as model:
             steps = self._steps(model.spec, parameters.steps)
-            await self._pace.ensure(model)
-            with watch.measure("decode"):
+            await self._latency.ensure(model)
+            with stopwatch.measure("decode"):
                 picture = await self._codecs.decode(sources.image)
                 mask = await self._mask(sources, picture, model.spec)
-                given = await aside(picture.pixels.size, given_of, picture.pixels, mask, model.spec)
-            height, width = given.x_in.shape[2:]
-            steps = self._in_time(parameters, model, (height, width), steps, asked)
+                model_input = await offload(picture.pixels.size, to_model_input, picture.pixels, mask, model.spec)
+            height, width = model_input.x_in.shape[2:]
+            steps = self._in_time(parameters, model, (height, width), steps, context)
             keep: frozenset[Kept] = _KEPT[parameters.returned]
             work = Work(
                 model,
                 steps,
                 parameters.seed,
-                asked.request,
-                asked.caller.name,
-                given.x_in,
-                given.mask,
+                context.request,
+                context.caller.name,
+                model_input.x_in,
+                model_input.mask,
                 keep=keep,
-                pixels=given.pixels,
-                deadline=self._deadline(parameters, asked),
+                pixels=model_input.pixels,
+                deadline=self._deadline(parameters, context),
             )
-            with self._paid(asked.caller, megapixel_steps(model.spec, height, width, steps)), watch.measure("sample"):
+            with self._charged(context.caller, megapixel_steps(model.spec, height, width, steps)), stopwatch.measure("sample"):
                 result = await self._corridor.run(work, on_step)
-            with watch.measure("encode"):
+            with stopwatch.measure("encode"):
                 kind = kind or (KINDS[picture.metadata.kind] if parameters.returned == "image" else KINDS["png"])
-                pixels, metadata = await aside(given.x_in.size, _shown, parameters, result, picture)
+                pixels, metadata = await offload(model_input.x_in.size, _output, parameters, result, picture)
                 body = await self._codecs.encode(pixels, metadata, kind, parameters.metadata)
             size = (
                 (pixels.shape[0], pixels.shape[1])
                 if metadata.orientation < 5 or parameters.metadata == "none"
                 else (pixels.shape[1], pixels.shape[0])
             )
-            return Made((Shot(body, parameters.seed),), kind, size, model, steps, parameters.seed, watch.milliseconds)
+            return InferenceResult(
+                (OutputImage(body, parameters.seed),), kind, size, model, steps, parameters.seed, stopwatch.milliseconds
+            )
 
     async def generate(
-        self, parameters: GenerateParameters, kind: Kind | None, asked: Asked, on_step: Listener | None = None
-    ) -> Made:
+        self, parameters: GenerateParameters, kind: Kind | None, context: RequestContext, on_step: Listener | None = None
+    ) -> InferenceResult:
         """n pictures with the seeds from parameters.seed on; on_step hears of all of them together."""
-        watch, kind = Watch(), kind or KINDS["png"]
-        seed = chosen_seed() if parameters.seed is None else parameters.seed
-        self._check_count(parameters.n, seed)
-        with self._repository.lease(self.generating(parameters.model)) as model:
+        stopwatch, kind = Stopwatch(), kind or KINDS["png"]
+        seed, n = random_seed() if parameters.seed is None else parameters.seed, parameters.n
+        self._check_count(n, seed)
+        with self._repository.lease(self.generation_model(parameters.model)) as model:
             steps = self._steps(model.spec, parameters.steps)
-            await self._pace.ensure(model)
+            await self._latency.ensure(model)
             height, width = model.spec.image_size or (0, 0)
-            steps, deadline = (
-                self._in_time(parameters, model, (height, width), steps, asked, parameters.n),
-                self._deadline(parameters, asked),
-            )
-            works = [
-                Work(model, steps, seed + k, f"{asked.request}-{k}", asked.caller.name, deadline=deadline)
-                for k in range(parameters.n)
-            ]
-            with (
-                self._paid(asked.caller, parameters.n * megapixel_steps(model.spec, height, width, steps)),
-                watch.measure("sample"),
-            ):
-                results = await _together(self._corridor, works, on_step)
-            with watch.measure("encode"):
+            steps = self._in_time(parameters, model, (height, width), steps, context, n)
+            caller, deadline = context.caller, self._deadline(parameters, context)
+            works = [Work(model, steps, seed + k, f"{context.request}-{k}", caller.name, deadline=deadline) for k in range(n)]
+            with self._charged(caller, n * megapixel_steps(model.spec, height, width, steps)), stopwatch.measure("sample"):
+                results = await _sample_all(self._corridor, works, on_step)
+            with stopwatch.measure("encode"):
                 pictures = [to_pixels(result.x_0) for result in results]
                 frames = [grid(pictures)] if parameters.grid else pictures
                 bodies = [await self._codecs.encode(frame, PLAIN, kind, "none") for frame in frames]
-            shots = tuple(Shot(body, seed + k) for k, body in enumerate(bodies))
-            return Made(shots, kind, (frames[0].shape[0], frames[0].shape[1]), model, steps, seed, watch.milliseconds)
+            images = tuple(OutputImage(body, seed + k) for k, body in enumerate(bodies))
+            return InferenceResult(
+                images, kind, (frames[0].shape[0], frames[0].shape[1]), model, steps, seed, stopwatch.milliseconds
+            )
 
     def check_restore(self, parameters: RestoreParameters, sources: Sources) -> str:
         """The model's name; refuses what can be refused at once, before a job or a stream is begun."""
         sniff(sources.image)
-        name = self.restoring(parameters.task)
+        name = self.restoration_model(parameters.task)
         self._steps(self._repository.models()[name].spec, parameters.steps)
         return name
 
     def check_generate(self, parameters: GenerateParameters) -> str:
         """Likewise."""
         self._check_count(parameters.n, parameters.seed or 0)
-        name = self.generating(parameters.model)
+        name = self.generation_model(parameters.model)
         self._steps(self._repository.models()[name].spec, parameters.steps)
         return name
 
@@ -230,12 +233,12 @@ class Studio:
         return steps
 
     def _in_time(
-        self, parameters: CommonParameters, model: Model, size: tuple[int, int], steps: int, asked: Asked, n: int = 1
+        self, parameters: CommonParameters, model: Model, size: tuple[int, int], steps: int, context: RequestContext, n: int = 1
     ) -> int:
         """The steps that max_latency_ms leaves. Raises DeadlineExceeded at once if none do, TooLarge for too much work."""
         if parameters.max_latency_ms is not None:
-            left = asked.arrived + parameters.max_latency_ms / 1000 - time.monotonic()
-            steps = self._pace.steps_within(model, *size, steps, left, asked.caller.name)
+            left = context.arrived + parameters.max_latency_ms / 1000 - time.monotonic()
+            steps = self._latency.steps_within(model, *size, steps, left, context.caller.name)
         cost, most = n * megapixel_steps(model.spec, *size, steps), self._settings.max_megapixel_steps
         if cost > most:
             raise TooLarge(
@@ -243,13 +246,13 @@ class Studio:
             )
         return steps
 
-    def _deadline(self, parameters: CommonParameters, asked: Asked) -> float:
+    def _deadline(self, parameters: CommonParameters, context: RequestContext) -> float:
         longest = self._settings.request_timeout_seconds
-        return asked.arrived + (longest if parameters.max_latency_ms is None else min(longest, parameters.max_latency_ms / 1000))
+        return context.arrived + (longest if parameters.max_latency_ms is None else min(longest, parameters.max_latency_ms / 1000))
 
     @staticmethod
     @contextmanager
-    def _paid(caller: Caller, cost: float) -> Iterator[None]:
+    def _charged(caller: Caller, cost: float) -> Iterator[None]:
         """Spends the caller's quota on the work in the block; work that fails costs nothing."""
         if caller.bucket is None:
             yield
@@ -277,7 +280,7 @@ _KEPT: dict[str, frozenset[Kept]] = {"image": frozenset(), "residual": frozenset
 
 
 @dataclass(frozen=True, eq=False)
-class Given:
+class ModelInput:
     """Picture and mask as the model is given them, and BLAKE2 of the pixels that they were made of."""
 
     x_in: Image
@@ -285,24 +288,24 @@ class Given:
     pixels: bytes
 
 
-def given_of(pixels: Pixels, mask: Pixels | None, spec: ModelSpec) -> Given:
+def to_model_input(pixels: Pixels, mask: Pixels | None, spec: ModelSpec) -> ModelInput:
     """The digest is of pixels, since those are a fourth as many bytes."""
     digest = hashlib.blake2b(digest_size=32)
     for part in (pixels, mask):
         digest.update(b"-" if part is None else f"{part.shape} {part.dtype} ".encode())
         digest.update(b"" if part is None else np.ascontiguousarray(part).data)
     masked = None if mask is None else (to_image(mask) + np.float32(1)) / np.float32(2)  # networks are told masks in [0, 1]
-    return Given(to_image(prepared(pixels, spec.preprocessing)), masked, digest.digest())
+    return ModelInput(to_image(prepared(pixels, spec.preprocessing)), masked, digest.digest())
 
 
-async def aside(size: int, act: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+async def offload(size: int, act: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
     """Work on so many values or bytes: here if they are few, else in a thread beside the event loop."""
     if size <= INLINE_VALUES:
         return act(*arguments, **named)
     return await asyncio.to_thread(act, *arguments, **named)
 
 
-class Sheet:
+class JointProgress:
     """Tells of several pictures as of one: a step is done when every picture has done it, and its preview shows them all."""
 
     def __init__(self, count: int, on_step: Listener) -> None:
@@ -321,13 +324,13 @@ class Sheet:
             self._on_step(Step(slowest.step, slowest.steps, thumbnail(shown)))
 
 
-async def _together(corridor: Corridor, works: list[Work], on_step: Listener | None) -> list[Result]:
+async def _sample_all(corridor: Corridor, works: list[Work], on_step: Listener | None) -> list[Result]:
     """All at once; one that fails ends the others, and its error is everybody's."""
     try:
         async with asyncio.TaskGroup() as group:
-            sheet = None if on_step is None else Sheet(len(works), on_step)
+            progress = None if on_step is None else JointProgress(len(works), on_step)
             tasks = [
-                group.create_task(corridor.run(work, None if sheet is None else partial(sheet.stepped, index)))
+                group.create_task(corridor.run(work, None if progress is None else partial(progress.stepped, index)))
                 for index, work in enumerate(works)
             ]
     except ExceptionGroup as failed:
@@ -335,7 +338,7 @@ async def _together(corridor: Corridor, works: list[Work], on_step: Listener | N
     return [task.result() for task in tasks]
 
 
-def _shown(parameters: RestoreParameters, result: Result, picture: Picture) -> tuple[Pixels, SourceMetadata]:
+def _output(parameters: RestoreParameters, result: Result, picture: Picture) -> tuple[Pixels, SourceMetadata]:
     """The pixels to answer with, and what to give back of the source with them."""
     metadata = picture.metadata
     if parameters.returned == "image":
