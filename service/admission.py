@@ -31,14 +31,14 @@ class Load:
 
 
 class Admission(Protocol):
-    """The door in front of an engine."""
+    """Admission control in front of an engine."""
 
     def admit(self, ticket: Ticket, load: Load, /) -> AbstractContextManager[None]:
         """Holds a place while the picture is sampled. Raises QueueFull, with the seconds after which to try again."""
         ...
 
 
-class OpenDoor:
+class AdmitAll:
     """Lets everybody in: for an engine that is used without a scheduler."""
 
     def admit(self, _ticket: Ticket, _load: Load, /) -> AbstractContextManager[None]:

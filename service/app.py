@@ -12,10 +12,10 @@ from fastapi.staticfiles import StaticFiles
 from starlette.middleware.cors import CORSMiddleware
 
 from service import openapi, problems
-from service.door import Door
 from service.gateway import Gateway, body_limits, open_gateway
 from service.job_runner import open_job_queue, webhooks_of
 from service.metrics import Metrics
+from service.middleware import RequestMiddleware
 from service.parameters import GenerateParameters, RestoreBody
 from service.routes import admin, catalogue, jobs, openai, pictures
 from service.settings import Settings
@@ -86,7 +86,7 @@ def create_app(settings: Settings, opener: Opener = _open) -> FastAPI:
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["*"], allow_headers=["*"], expose_headers=EXPOSED
         )
-    app.add_middleware(Door, limits=body_limits(settings), notice=metrics.visited)
+    app.add_middleware(RequestMiddleware, limits=body_limits(settings), on_request=metrics.observe_request)
     return app
 
 

@@ -13,13 +13,13 @@ from typing import Any, Protocol
 from service import reply
 from service.arrays import HOST, Arrays
 from service.codec_pool import CodecPool
-from service.door import BodyLimits
 from service.engines.contract import Engine, Repository
 from service.errors import EngineUnavailable, ServiceError, ShuttingDown
 from service.inference import InferenceResult, InferenceService, offload
 from service.job_store import ResponseContent
 from service.keys import Keyring, parse_keys
 from service.metrics import Metrics
+from service.middleware import BodyLimits
 from service.pictures.decode import Bounds
 from service.pipeline import Pipeline
 from service.results import Answers, Results
@@ -81,7 +81,7 @@ class Readiness:
             await self._repository.check(name)
         except ServiceError as error:
             state |= {"ready": False, "detail": error.detail}
-        self._metrics.checked(name, state["ready"])
+        self._metrics.observe_readiness(name, state["ready"])
         return state
 
 
@@ -127,7 +127,7 @@ class Gateway:
 
     async def finish(self, caller: str, result: InferenceResult, *, as_json: bool, several: bool) -> ResponseContent:
         """The result as a response, counted and kept."""
-        self.metrics.made(result.model.spec.name, result.timings)
+        self.metrics.observe_timings(result.model.spec.name, result.timings)
         size = sum(len(image.body) for image in result.images)
         answers = await offload(size, reply.answers_of, result)
         locations = [f"/results/{self.answers.put(caller, answer)}" for answer in answers]
@@ -141,7 +141,7 @@ def keyring_of(settings: Settings) -> Keyring:
 
 
 def body_limits(settings: Settings) -> BodyLimits:
-    """What the door bounds bodies by."""
+    """What the middleware bounds bodies by."""
     return BodyLimits(settings.max_body_bytes, settings.body_timeout_seconds, settings.idle_timeout_seconds)
 
 
@@ -236,7 +236,7 @@ async def calibrate(repository: Repository, scheduler: Scheduler) -> None:
 
 def _note(metrics: Metrics, call: Call) -> None:
     """After whoever waits for the call has gone on to the next one."""
-    asyncio.get_running_loop().call_soon(metrics.called, call.model, call.rows, call.seconds, call.waited)
+    asyncio.get_running_loop().call_soon(metrics.observe_call, call.model, call.rows, call.seconds, call.waited)
 
 
 def _count(repository: Repository, event: str) -> float:

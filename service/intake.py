@@ -28,7 +28,7 @@ DATA_URL = re.compile(r"data:image/[a-z0-9.+-]{1,40};base64,", re.IGNORECASE)
 
 
 class InMemory(MultiPartParser):
-    """The multipart parser, with bodies kept in memory: they are bounded by the door, and the disk may be full or read-only."""
+    """The multipart parser, with bodies kept in memory: they are bounded by the middleware, and the disk may be full or read-only."""
 
     spool_max_size = 1 << 40
 
@@ -47,7 +47,7 @@ def media_type(request: Request) -> str:
 
 
 async def read_restore(request: Request, query: RestoreParameters) -> tuple[RestoreParameters, Sources]:
-    """The parameters and the pictures. Raises Malformed, UnsupportedMedia, InvalidValue, and the door's errors."""
+    """The parameters and the pictures. Raises Malformed, UnsupportedMedia, InvalidValue, and the middleware's errors."""
     kind = media_type(request)
     if kind == "multipart/form-data":
         async with form_of(request) as form:

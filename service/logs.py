@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from opentelemetry import trace
 
-from service.door import REQUEST_ID
+from service.middleware import REQUEST_ID
 
 
 class JsonLines(logging.Formatter):
@@ -40,7 +40,7 @@ def frames(error: BaseException) -> list[str]:
 
 
 def configure(level: str) -> None:
-    """Send everything of this process to standard error as JSON lines; uvicorn's own access log is replaced by the door's."""
+    """Send everything of this process to standard error as JSON lines; uvicorn's own access log is replaced by the middleware's."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

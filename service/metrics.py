@@ -7,7 +7,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
-from service.door import Visit
+from service.middleware import RequestRecord
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 ROWS = (1, 2, 4, 8, 16, 32, 64)
@@ -29,23 +29,23 @@ class Metrics:
         self._wait_seconds = _seconds("rddm_wait_seconds", "The longest wait in a batch", "model", registry)
         self._ready = Gauge("rddm_engine_ready", "1 where the model's last golden answer was right", ["model"], registry=registry)
 
-    def visited(self, visit: Visit) -> None:
+    def observe_request(self, record: RequestRecord) -> None:
         """Count a request."""
-        self._requests.labels(visit.method, visit.route, str(visit.status)).inc()
-        self._request_seconds.labels(visit.route).observe(visit.seconds)
+        self._requests.labels(record.method, record.route, str(record.status)).inc()
+        self._request_seconds.labels(record.route).observe(record.seconds)
 
-    def made(self, model: str, timings: Mapping[str, float]) -> None:
+    def observe_timings(self, model: str, timings: Mapping[str, float]) -> None:
         """Note how long the parts of a request took, in milliseconds."""
         for part, milliseconds in timings.items():
             self._part_seconds.labels(model, part).observe(milliseconds / 1000)
 
-    def called(self, model: str, rows: int, seconds: float, waited: float) -> None:
+    def observe_call(self, model: str, rows: int, seconds: float, waited: float) -> None:
         """Note a call of the network."""
         self._rows.labels(model).observe(rows)
         self._step_seconds.labels(model).observe(seconds)
         self._wait_seconds.labels(model).observe(waited)
 
-    def checked(self, model: str, ready: bool) -> None:
+    def observe_readiness(self, model: str, ready: bool) -> None:
         """Note a golden answer."""
         self._ready.labels(model).set(ready)
 

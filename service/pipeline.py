@@ -18,7 +18,7 @@ import numpy as np
 
 from rddm.objective import check_method
 from rddm.spec import Method
-from service.admission import Admission, OpenDoor, load_of
+from service.admission import Admission, AdmitAll, load_of
 from service.arrays import HOST, Arrays
 from service.drawing import Drawing, Image
 from service.engines.contract import Engine, Model, Ticket
@@ -119,7 +119,7 @@ class Pipeline:
 
     def __init__(self, engine: Engine, admission: Admission | None = None, arrays: Arrays = HOST) -> None:
         self._engine = engine
-        self._admission = admission or OpenDoor()
+        self._admission = admission or AdmitAll()
         self._arrays = arrays
         self._thread = ThreadPoolExecutor(1, "array-work")
 

@@ -40,7 +40,7 @@ def of_error(error: ServiceError, request_id: str) -> dict[str, Any]:
 
 
 def request_id_of(request: Request) -> str:
-    """The id that the door gave the request."""
+    """The id that the middleware gave the request."""
     return str(request.scope.get("state", {}).get("request_id", "-"))
 
 

@@ -1,4 +1,4 @@
-"""The waiting room: an engine in front of an engine, which makes one batch of tiles of many pictures, callers and steps.
+"""The scheduler: an engine in front of an engine, which makes one batch of tiles of many pictures, callers and steps.
 
 The network is pure in (x_t, x_in, t) with t per row, so a batch may mix anything that has one shape and one model version.
 A batch goes out when it is full, when everyone who is about to ask has asked, or when its oldest item's time is up. Who is
@@ -137,7 +137,7 @@ class Scheduler:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    # The door
+    # Admission
 
     @contextmanager
     def admit(self, ticket: Ticket, load: Load, /) -> Iterator[None]:
@@ -199,7 +199,7 @@ class Scheduler:
         shared = self._seconds(name, version, sum(min(others, work[caller]) for others in work.values()))
         return max(alone, shared)
 
-    # The waiting room
+    # The queue
 
     async def predict(self, x_t: Array, condition: Array | None, time: Array, ticket: Ticket) -> Outputs:
         """The engine's answer for these rows, in a batch with others. Raises what the engine raises, and DeadlineExceeded."""
@@ -255,7 +255,7 @@ class Scheduler:
             self._let_go(item.flow)
             self._pump()
 
-    # The way to the engine
+    # Dispatch to the engine
 
     def _pump(self, asking: Item | None = None) -> Batch | None:
         """Hands batches to the engine as long as it takes any, then sets the clock for the item whose time is up next.

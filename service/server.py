@@ -9,8 +9,8 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from service.door import HEAD_BYTES
 from service.gateway import Gateway
+from service.middleware import HEAD_BYTES
 from service.settings import Settings
 
 KEEP_ALIVE_SECONDS = 30

@@ -1,6 +1,6 @@
-"""OpenTelemetry spans from the door to each batch. Without an SDK in the process they cost next to nothing and go nowhere.
+"""OpenTelemetry spans from the request to each batch. Without an SDK in the process they cost next to nothing and go nowhere.
 
-The door's span is FastAPI's. Beneath it lie the parts of a request (decode, sample, encode), each question to the network
+The request's span is FastAPI's. Beneath it lie the parts of a request (decode, sample, encode), each question to the network
 (`rddm.step`), and the batch that it went out with (`rddm.batch`), which is linked to every question that shared it. A server that
 the batch is sent to is told of that span, and its own lie beneath.
 """

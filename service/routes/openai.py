@@ -87,7 +87,7 @@ def told(gateway: Gateway, context: RequestContext, result: InferenceResult) -> 
         "output_format": result.kind.name,
         "size": f"{result.size[1]}x{result.size[0]}",
     }
-    gateway.metrics.made(result.model.spec.name, result.timings)
+    gateway.metrics.observe_timings(result.model.spec.name, result.timings)
     return Response(
         reply.to_json(answer), headers=reply.headers_of(result) | context.caller.headers(), media_type="application/json"
     )

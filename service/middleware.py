@@ -1,4 +1,4 @@
-"""The door: every request gets an id, a bounded body, a time in which to send it, a line in the log and a place in the metrics."""
+"""ASGI middleware: every request gets an id, a bounded body, a time in which to send it, a line in the log, and is counted."""
 
 import asyncio
 import logging
@@ -35,7 +35,7 @@ class BodyLimits:
 
 
 @dataclass(frozen=True)
-class Visit:
+class RequestRecord:
     """What the metrics hear of a finished request. route is the template, never the address itself."""
 
     method: str
@@ -44,7 +44,7 @@ class Visit:
     seconds: float
 
 
-class Body:
+class RequestBody:
     """A request's body on its way in."""
 
     def __init__(self, scope: Scope, receive: Receive, limits: BodyLimits) -> None:
@@ -98,32 +98,34 @@ class Body:
         self.complete = True
 
 
-class Door:
-    """ASGI middleware around everything else."""
+class RequestMiddleware:
+    """Around everything else."""
 
-    def __init__(self, app: ASGIApp, limits: BodyLimits, notice: Callable[[Visit], None]) -> None:
+    def __init__(self, app: ASGIApp, limits: BodyLimits, on_request: Callable[[RequestRecord], None]) -> None:
         self._app = app
         self._limits = limits
-        self._notice = notice
+        self._on_request = on_request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        await _Passage(self._app, scope, send, Body(scope, receive, self._limits), self._notice).walk()
+        await _Exchange(self._app, scope, send, RequestBody(scope, receive, self._limits), self._on_request).run()
 
 
-class _Passage:
-    """One request through the door."""
+class _Exchange:
+    """One request and its response."""
 
-    def __init__(self, app: ASGIApp, scope: Scope, send: Send, body: Body, notice: Callable[[Visit], None]) -> None:
-        self._app, self._scope, self._send, self._body, self._notice = app, scope, send, body, notice
+    def __init__(
+        self, app: ASGIApp, scope: Scope, send: Send, body: RequestBody, on_request: Callable[[RequestRecord], None]
+    ) -> None:
+        self._app, self._scope, self._send, self._body, self._on_request = app, scope, send, body, on_request
         given = Headers(scope=scope).get("x-request-id", "")
         self._id = given if GIVEN_ID.fullmatch(given) else uuid.uuid4().hex
         self._status = CLIENT_GONE
         self._sent = 0
 
-    async def walk(self) -> None:
+    async def run(self) -> None:
         self._scope.setdefault("state", {})["request_id"] = self._id
         REQUEST_ID.set(self._id)
         begun = time.perf_counter()
@@ -166,16 +168,16 @@ class _Passage:
 
     def _record(self, seconds: float) -> None:
         route = getattr(self._scope.get("route"), "path", "unknown")
-        visit = Visit(self._scope["method"], route, self._status, seconds)
-        self._notice(visit)
+        record = RequestRecord(self._scope["method"], route, self._status, seconds)
+        self._on_request(record)
         log.info(
             "%s %s %d",
-            *(visit.method, route, visit.status),
+            *(record.method, route, record.status),
             extra={
                 "facts": {
-                    "method": visit.method,
+                    "method": record.method,
                     "route": route,
-                    "status": visit.status,
+                    "status": record.status,
                     "seconds": round(seconds, 4),
                     "bytes_in": self._body.received,
                     "bytes_out": self._sent,
