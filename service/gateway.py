@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from service import reply
+from service import responses
 from service.arrays import HOST, Arrays
 from service.codec_pool import CodecPool
 from service.engines.contract import Engine, Repository
@@ -129,9 +129,9 @@ class Gateway:
         """The result as a response, counted and kept."""
         self.metrics.observe_timings(result.model.spec.name, result.timings)
         size = sum(len(image.body) for image in result.images)
-        answers = await offload(size, reply.answers_of, result)
+        answers = await offload(size, responses.cached_responses, result)
         locations = [f"/results/{self.answers.put(caller, answer)}" for answer in answers]
-        return await offload(size, reply.finished, result, answers, locations, as_json=as_json, several=several)
+        return await offload(size, responses.content_of, result, answers, locations, as_json=as_json, several=several)
 
 
 def keyring_of(settings: Settings) -> Keyring:

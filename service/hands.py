@@ -10,10 +10,10 @@ from service.catalogue import facts_of
 from service.client import AsyncClient
 from service.gateway import Gateway, open_gateway
 from service.inference import InferenceResult, RequestContext
-from service.intake import Sources
 from service.keys import Caller
 from service.parameters import GenerateParameters, RestoreParameters
 from service.pictures.kinds import KINDS
+from service.request_body import Sources
 from service.settings import Settings
 
 NOBODY = Caller("command line", admin=True)

@@ -21,12 +21,12 @@ from service.codec_pool import CodecPool
 from service.drawing import thumbnail
 from service.engines.contract import Model, Repository
 from service.errors import InvalidValue, NotFound, TooLarge
-from service.intake import Sources
 from service.keys import Caller
 from service.parameters import LARGEST_SEED, CommonParameters, GenerateParameters, RestoreParameters
 from service.pictures.kinds import KINDS, Kind, sniff
 from service.pictures.picture import PLAIN, Picture, SourceMetadata
 from service.pipeline import Corridor, Kept, Listener, Result, Step, Work
+from service.request_body import Sources
 from service.settings import Settings
 from service.tracing import TRACER
 

@@ -9,13 +9,13 @@ from functools import partial
 
 from service.gateway import Gateway
 from service.inference import RequestContext
-from service.intake import Sources
 from service.job_store import Job, JobStore, ResponseContent, Status
 from service.jobs import JobLimits, JobQueue, job_document
 from service.parameters import GenerateParameters, RestoreParameters
 from service.pictures.kinds import KINDS
 from service.pipeline import Listener
-from service.reply import preview_of
+from service.request_body import Sources
+from service.responses import preview_of
 from service.settings import Settings
 from service.webhooks import Webhooks
 

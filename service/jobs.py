@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from service.errors import Conflict, EngineUnavailable, NotFound, QueueFull, ServiceError
-from service.intake import Sources
 from service.job_store import ACTIVE, Job, JobStore, ResponseContent, Status
 from service.pipeline import Listener, Step
 from service.problems import of_error
+from service.request_body import Sources
 
 log = logging.getLogger("rddm.jobs")
 LEAST_PAUSE, LONGEST_PAUSE = 0.2, 30.0

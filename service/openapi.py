@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from rddm.image import encode
-from service.accept import EVENTS, JSON
+from service.content_negotiation import EVENTS, JSON
 from service.pictures.kinds import KINDS
 from service.problems import MEDIA_TYPE
 

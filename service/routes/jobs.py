@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Path
 from fastapi.responses import Response, StreamingResponse
 from fastapi.sse import ServerSentEvent
 
-from service import reply
+from service import responses
 from service.jobs import job_document
 from service.routes.parts import CallerNow, JobQueueNow, problems
 
@@ -38,7 +38,7 @@ async def cancel(job: Identity, jobs: JobQueueNow, caller: CallerNow) -> dict[st
 @router.get("/{job}/result", response_class=Response, responses=problems(404, 409, 422))
 async def result(job: Identity, jobs: JobQueueNow, caller: CallerNow) -> Response:
     """What /restore or /generate would have answered."""
-    return reply.response_of(await jobs.result(job, caller.name))
+    return responses.response_of(await jobs.result(job, caller.name))
 
 
 @router.get("/{job}/events", response_class=StreamingResponse, responses=problems(404, 422))
@@ -46,13 +46,15 @@ async def events(job: Identity, jobs: JobQueueNow, caller: CallerNow, last_event
     """The job's steps as server-sent events, from the one after Last-Event-ID on, to its end."""
     jobs.find(job, caller.name)
     stream = jobs.events(job, caller.name, int(last_event or 0))
-    return StreamingResponse(_wire(stream), media_type="text/event-stream", headers=reply.STREAM_HEADERS)
+    return StreamingResponse(_wire(stream), media_type="text/event-stream", headers=responses.STREAM_HEADERS)
 
 
 async def _wire(stream: AsyncIterator[tuple[int, str, dict[str, Any]] | None]) -> AsyncIterator[bytes]:
     async for event in stream:
         if event is None:
-            yield reply.to_wire(ServerSentEvent(comment="still at work"))
+            yield responses.to_wire(ServerSentEvent(comment="still at work"))
         else:
             number, name, data = event
-            yield reply.to_wire(ServerSentEvent(id=str(number), event=name, raw_data=await asyncio.to_thread(reply.to_json, data)))
+            yield responses.to_wire(
+                ServerSentEvent(id=str(number), event=name, raw_data=await asyncio.to_thread(responses.to_json, data))
+            )

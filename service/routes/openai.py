@@ -7,14 +7,14 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from service import reply
+from service import responses
 from service.errors import InvalidValue, Malformed
 from service.gateway import Gateway
 from service.inference import InferenceResult, RequestContext
-from service.intake import Sources, form_of, json_body, one_file, validated
 from service.openapi import openai_edit_body, openai_generation_body
 from service.parameters import Count, GenerateParameters, Name, RestoreParameters, Seed, Steps
 from service.pictures.kinds import KINDS
+from service.request_body import Sources, form_of, json_body, one_file, validated
 from service.routes.parts import CallerNow, ContextNow, GatewayNow, find, problems
 
 router = APIRouter(prefix="/v1", tags=["openai"], responses=problems(401, 404))
@@ -62,7 +62,7 @@ async def edits(request: Request, gateway: GatewayNow, context: ContextNow) -> R
         assert image is not None
         restoration = RestoreParameters(task=parameters.model, steps=parameters.steps, seed=parameters.seed or 0)
         work = gateway.inference.restore(restoration, Sources(image, mask), KINDS[parameters.output_format], context)
-        return told(gateway, context, await reply.unless_gone(request, work))
+        return told(gateway, context, await responses.unless_gone(request, work))
 
 
 @router.post("/images/generations", responses=WORK_PROBLEMS, openapi_extra={"requestBody": openai_generation_body()})
@@ -76,20 +76,20 @@ async def generations(request: Request, gateway: GatewayNow, context: ContextNow
             raise InvalidValue(f"size = {parameters.size!r}; model {name} makes pictures of {width}x{height}")
         generation = GenerateParameters(model=name, steps=parameters.steps, seed=parameters.seed, n=parameters.n)
         work = gateway.inference.generate(generation, KINDS[parameters.output_format], context)
-        return told(gateway, context, await reply.unless_gone(request, work))
+        return told(gateway, context, await responses.unless_gone(request, work))
 
 
 def told(gateway: Gateway, context: RequestContext, result: InferenceResult) -> Response:
     """OpenAI's answer, with our headers."""
     answer = {
         "created": int(time.time()),
-        "data": [{"b64_json": reply.base64_of(image.body)} for image in result.images],
+        "data": [{"b64_json": responses.base64_of(image.body)} for image in result.images],
         "output_format": result.kind.name,
         "size": f"{result.size[1]}x{result.size[0]}",
     }
     gateway.metrics.observe_timings(result.model.spec.name, result.timings)
     return Response(
-        reply.to_json(answer), headers=reply.headers_of(result) | context.caller.headers(), media_type="application/json"
+        responses.to_json(answer), headers=responses.headers_of(result) | context.caller.headers(), media_type="application/json"
     )
 
 

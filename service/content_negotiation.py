@@ -12,7 +12,7 @@ OFFERED = (*(kind.media_type for kind in KINDS.values()), JSON, EVENTS)
 
 
 @dataclass(frozen=True)
-class Wanted:
+class AcceptedFormat:
     """The answer's shape, and the picture's kind in it; None leaves the kind to the input."""
 
     shape: Shape
@@ -34,18 +34,18 @@ def ranges(header: str) -> list[tuple[str, float]]:
     return sorted(found, key=lambda one: -one[1])
 
 
-def wanted(accept: str | None, format_: str | None, json_by_default: bool) -> Wanted:
+def negotiate(accept: str | None, format_: str | None, json_by_default: bool) -> AcceptedFormat:
     """json_by_default: the request came as JSON, so what accepts anything gets JSON. Raises NotAcceptable with the list."""
     kind = KINDS[format_] if format_ is not None else None
     for name, _ in ranges(accept or "*/*"):
         if name == EVENTS:
-            return Wanted("events", kind)
+            return AcceptedFormat("events", kind)
         if name in {JSON, "application/*"}:
-            return Wanted("json", kind)
+            return AcceptedFormat("json", kind)
         if name in BY_MEDIA_TYPE:
-            return Wanted("picture", kind or BY_MEDIA_TYPE[name])
+            return AcceptedFormat("picture", kind or BY_MEDIA_TYPE[name])
         if name == "*/*":
-            return Wanted("json" if json_by_default else "picture", kind)
+            return AcceptedFormat("json" if json_by_default else "picture", kind)
         if name == "image/*":
-            return Wanted("picture", kind)
+            return AcceptedFormat("picture", kind)
     raise NotAcceptable(f"nothing that {(accept or '')[:80]!r} accepts is made here; expected one of {list(OFFERED)}")

@@ -1,4 +1,4 @@
-"""Made -> responses: the picture itself, a JSON envelope, or a stream of events."""
+"""Results -> responses: the picture itself, a JSON envelope, or a stream of events."""
 
 import asyncio
 import base64
@@ -11,7 +11,7 @@ from fastapi.sse import ServerSentEvent, format_sse_event
 from starlette.requests import ClientDisconnect, Request
 
 from rddm.image import encode, to_pixels
-from service.accept import JSON
+from service.content_negotiation import JSON
 from service.errors import ServiceError
 from service.inference import InferenceResult
 from service.job_store import ResponseContent
@@ -42,7 +42,7 @@ def base64_of(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
-def answers_of(result: InferenceResult) -> list[Answer]:
+def cached_responses(result: InferenceResult) -> list[Answer]:
     """The pictures as GET /results/{id} gives them; their entity tags are computed."""
     headers = {name: value for name, value in headers_of(result).items() if name.startswith("X-")}
     answers = [Answer(image.body, result.kind.media_type, headers) for image in result.images]
@@ -76,7 +76,7 @@ def envelope(result: InferenceResult, locations: list[str], several: bool) -> di
     return {"images": images, **facts_of(result)}
 
 
-def finished(
+def content_of(
     result: InferenceResult, answers: Sequence[Answer], locations: list[str], *, as_json: bool, several: bool
 ) -> ResponseContent:
     """The body of the answer and its headers. locations: where the pictures can be got again."""

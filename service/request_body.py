@@ -27,8 +27,8 @@ LARGE_BODY = 256 * 1024
 DATA_URL = re.compile(r"data:image/[a-z0-9.+-]{1,40};base64,", re.IGNORECASE)
 
 
-class InMemory(MultiPartParser):
-    """The multipart parser, with bodies kept in memory: they are bounded by the middleware, and the disk may be full or read-only."""
+class InMemoryMultiPartParser(MultiPartParser):
+    """The multipart parser, with bodies kept in memory: the middleware bounds them, and the disk may be full or read-only."""
 
     spool_max_size = 1 << 40
 
@@ -69,7 +69,7 @@ async def form_of(request: Request) -> AsyncIterator[FormData]:
     """A multipart form, closed at the end of the block. Raises Malformed."""
     limits = {"max_files": MOST_FILES, "max_fields": MOST_FIELDS, "max_part_size": MOST_FIELD_BYTES}
     try:
-        form = await InMemory(request.headers, request.stream(), **limits).parse()
+        form = await InMemoryMultiPartParser(request.headers, request.stream(), **limits).parse()
     except (MultiPartException, KeyError, UnicodeDecodeError, LookupError) as broken:
         raise Malformed(
             "the multipart body cannot be read; expected parts between the boundary that Content-Type names"
@@ -156,12 +156,12 @@ def _no_constant(name: str) -> float:
 
 def validated(model: type[O], body: Mapping[str, Any], query: BaseModel | None = None) -> O:
     """The body's members, and the query's, together. Raises RequestValidationError, and InvalidValue for what came in both."""
-    asked = query.model_dump(exclude_unset=True, by_alias=True) if query is not None else {}
-    twice = sorted(set(asked) & set(body))
+    given = query.model_dump(exclude_unset=True, by_alias=True) if query is not None else {}
+    twice = sorted(set(given) & set(body))
     if twice:
         raise InvalidValue(f"{twice[0]} is in the query and in the body; expected it in one of them")
     try:
-        return model.model_validate({**asked, **body})
+        return model.model_validate({**given, **body})
     except ValidationError as wrong:
         found = wrong.errors(include_url=False, include_context=False, include_input=True)
         raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in found]) from wrong
