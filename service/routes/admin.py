@@ -7,11 +7,11 @@ from fastapi import APIRouter, Depends, Request
 
 from service.errors import Forbidden
 from service.keys import check_admin
-from service.routes.parts import CallerNow, GatewayNow, problems
+from service.routes.dependencies import CallerDependency, GatewayDependency, problems
 from service.settings import is_loopback
 
 
-async def administrator(request: Request, gateway: GatewayNow, caller: CallerNow) -> None:
+async def administrator(request: Request, gateway: GatewayDependency, caller: CallerDependency) -> None:
     """Raises Forbidden, also for what a page of another host makes a browser on this machine send.
 
     Where no key tells who asks, the Host must be this machine too: a page's own name can be made to point here.
@@ -31,7 +31,7 @@ router = APIRouter(
 
 @router.post("/load")
 @router.post("/reload")
-async def load(name: str, gateway: GatewayNow) -> dict[str, Any]:
+async def load(name: str, gateway: GatewayDependency) -> dict[str, Any]:
     """Load the newest version on disk; the old one answers until the new one has given its golden answer."""
     model = await gateway.repository.load(name)
     await gateway.scheduler.ensure(model)
@@ -39,7 +39,7 @@ async def load(name: str, gateway: GatewayNow) -> dict[str, Any]:
 
 
 @router.post("/unload")
-async def unload(name: str, gateway: GatewayNow) -> dict[str, Any]:
+async def unload(name: str, gateway: GatewayDependency) -> dict[str, Any]:
     """Take no new work for it."""
     with gateway.repository.lease(name) as model:
         await gateway.repository.unload(name)

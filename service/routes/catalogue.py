@@ -7,20 +7,20 @@ from fastapi.responses import Response
 
 from service.catalogue import facts_of
 from service.errors import EngineUnavailable
-from service.routes.parts import CallerNow, GatewayNow, find, problems
+from service.routes.dependencies import CallerDependency, GatewayDependency, find, problems
 
 router = APIRouter()
 
 
 @router.get("/models", tags=["models"], responses=problems(401))
-async def models(gateway: GatewayNow, _: CallerNow) -> dict[str, Any]:
+async def models(gateway: GatewayDependency, _: CallerDependency) -> dict[str, Any]:
     """Every model: task, steps, size rules, licence, digest."""
     listed = [facts_of(gateway.settings, model) for _, model in sorted(gateway.repository.models().items())]
     return {"default": gateway.settings.default_model, "models": listed}
 
 
 @router.get("/models/{name}", tags=["models"], responses=problems(401, 404))
-async def model(name: str, gateway: GatewayNow, _: CallerNow) -> dict[str, Any]:
+async def model(name: str, gateway: GatewayDependency, _: CallerDependency) -> dict[str, Any]:
     """One model."""
     return facts_of(gateway.settings, find(gateway, name))
 
@@ -34,7 +34,7 @@ async def live() -> dict[str, str]:
 
 @router.get("/readyz", tags=["health"], responses=problems(503))
 @router.get("/v2/health/ready", tags=["health"], responses=problems(503))
-async def ready(gateway: GatewayNow) -> dict[str, Any]:
+async def ready(gateway: GatewayDependency) -> dict[str, Any]:
     """Every loaded model gave the right answer to its golden picture a moment ago."""
     states = await gateway.readiness.states()
     if gateway.drain.closing:
@@ -48,7 +48,7 @@ async def ready(gateway: GatewayNow) -> dict[str, Any]:
 
 
 @router.get("/metrics", tags=["health"], response_class=Response)
-async def metrics(gateway: GatewayNow) -> Response:
+async def metrics(gateway: GatewayDependency) -> Response:
     """Prometheus metrics."""
     text, media_type = gateway.metrics.exposition()
     return Response(text, headers={"Content-Type": media_type})
@@ -61,7 +61,7 @@ async def metrics(gateway: GatewayNow) -> Response:
     responses={304: {"description": "not changed"}, **problems(401, 404)},
 )
 async def result(
-    result: str, gateway: GatewayNow, caller: CallerNow, if_none_match: Annotated[str | None, Header()] = None
+    result: str, gateway: GatewayDependency, caller: CallerDependency, if_none_match: Annotated[str | None, Header()] = None
 ) -> Response:
     """A finished picture again, for the key that it was made with, while it is kept."""
     answer = gateway.answers.get(caller.name, result)

@@ -15,7 +15,7 @@ from service.openapi import openai_edit_body, openai_generation_body
 from service.parameters import Count, GenerateParameters, Name, RestoreParameters, Seed, Steps
 from service.pictures.kinds import KINDS
 from service.request_body import Sources, form_of, json_body, one_file, validated
-from service.routes.parts import CallerNow, ContextNow, GatewayNow, find, problems
+from service.routes.dependencies import CallerDependency, ContextDependency, GatewayDependency, find, problems
 
 router = APIRouter(prefix="/v1", tags=["openai"], responses=problems(401, 404))
 WORK_PROBLEMS = problems(400, 401, 404, 408, 413, 415, 422, 429, 500, 503, 504)
@@ -45,7 +45,7 @@ class OpenAIParameters(BaseModel):
 
 
 @router.post("/images/edits", responses=WORK_PROBLEMS, openapi_extra={"requestBody": openai_edit_body()})
-async def edits(request: Request, gateway: GatewayNow, context: ContextNow) -> Response:
+async def edits(request: Request, gateway: GatewayDependency, context: ContextDependency) -> Response:
     """Restore a picture: multipart with `image` and, as `model`, a model's name or task."""
     with gateway.drain.track():
         async with form_of(request) as form:
@@ -66,7 +66,7 @@ async def edits(request: Request, gateway: GatewayNow, context: ContextNow) -> R
 
 
 @router.post("/images/generations", responses=WORK_PROBLEMS, openapi_extra={"requestBody": openai_generation_body()})
-async def generations(request: Request, gateway: GatewayNow, context: ContextNow) -> Response:
+async def generations(request: Request, gateway: GatewayDependency, context: ContextDependency) -> Response:
     """Generate pictures."""
     with gateway.drain.track():
         parameters = validated(OpenAIParameters, await json_body(request))
@@ -94,13 +94,13 @@ def told(gateway: Gateway, context: RequestContext, result: InferenceResult) -> 
 
 
 @router.get("/models")
-async def models(gateway: GatewayNow, _: CallerNow) -> dict[str, Any]:
+async def models(gateway: GatewayDependency, _: CallerDependency) -> dict[str, Any]:
     """The models."""
     return {"object": "list", "data": [_model(name) for name in sorted(gateway.repository.models())]}
 
 
 @router.get("/models/{name}")
-async def model(name: str, gateway: GatewayNow, _: CallerNow) -> dict[str, Any]:
+async def model(name: str, gateway: GatewayDependency, _: CallerDependency) -> dict[str, Any]:
     """One model."""
     return _model(find(gateway, name).spec.name)
 

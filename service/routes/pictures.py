@@ -17,7 +17,7 @@ from service.openapi import generate_body, picture_answers, restore_body
 from service.parameters import GenerateParameters, RestoreParameters
 from service.pipeline import Listener
 from service.request_body import Sources, json_body, media_type, read_restore, validated
-from service.routes.parts import ContextNow, GatewayNow, jobs_of, problems
+from service.routes.dependencies import ContextDependency, GatewayDependency, jobs_of, problems
 
 router = APIRouter(tags=["pictures"])
 ALL_PROBLEMS = problems(400, 401, 404, 406, 408, 409, 413, 415, 422, 429, 500, 503, 504)
@@ -37,7 +37,7 @@ class Preferences:
         return any(word.strip().lower() == "respond-async" for word in self.prefer.split(","))
 
 
-async def preferences_of(
+async def get_preferences(
     prefer: Annotated[str, Header(description="respond-async makes a job of it", max_length=200)] = "",
     idempotency_key: Annotated[
         str | None,
@@ -72,10 +72,10 @@ class ParsedRequest:
 )
 async def restore(
     request: Request,
-    gateway: GatewayNow,
-    context: ContextNow,
+    gateway: GatewayDependency,
+    context: ContextDependency,
     query: Annotated[RestoreParameters, Query()],
-    preferences: Annotated[Preferences, Depends(preferences_of)],
+    preferences: Annotated[Preferences, Depends(get_preferences)],
 ) -> Response:
     """The picture is the body itself, the multipart part `image`, or base64 in JSON; the answer has its width and height."""
     with gateway.drain.track():
@@ -99,10 +99,10 @@ async def restore(
 )
 async def generate(
     request: Request,
-    gateway: GatewayNow,
-    context: ContextNow,
+    gateway: GatewayDependency,
+    context: ContextDependency,
     query: Annotated[GenerateParameters, Query()],
-    preferences: Annotated[Preferences, Depends(preferences_of)],
+    preferences: Annotated[Preferences, Depends(get_preferences)],
 ) -> Response:
     """One PNG, or JSON for several. The same seed gives the same bytes."""
     with gateway.drain.track():

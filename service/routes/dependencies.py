@@ -1,4 +1,4 @@
-"""What every route may ask for: the gateway, the caller, and who asks what."""
+"""What routes depend on: the gateway, the job queue, the caller, and the context of the request."""
 
 import time
 from typing import Annotated, Any
@@ -34,17 +34,17 @@ def jobs_of(request: Request) -> JobQueue:
 # Dependencies are coroutines though they await nothing: FastAPI runs plain functions in a thread each.
 
 
-async def gateway_now(request: Request) -> Gateway:
+async def get_gateway(request: Request) -> Gateway:
     """The running gateway, as a dependency."""
     return gateway_of(request)
 
 
-async def jobs_now(request: Request) -> JobQueue:
+async def get_job_queue(request: Request) -> JobQueue:
     """Its jobs, as a dependency."""
     return jobs_of(request)
 
 
-async def caller_of(
+async def get_caller(
     request: Request, bearer: Annotated[Any, Depends(BEARER)], header: Annotated[str | None, Depends(HEADER)]
 ) -> Caller:
     """Who calls. Raises Unauthorised."""
@@ -56,17 +56,17 @@ async def caller_of(
     return caller
 
 
-JobQueueNow = Annotated[JobQueue, Depends(jobs_now)]
-GatewayNow = Annotated[Gateway, Depends(gateway_now)]
-CallerNow = Annotated[Caller, Depends(caller_of)]
+JobQueueDependency = Annotated[JobQueue, Depends(get_job_queue)]
+GatewayDependency = Annotated[Gateway, Depends(get_gateway)]
+CallerDependency = Annotated[Caller, Depends(get_caller)]
 
 
-async def context_of(request: Request, caller: CallerNow) -> RequestContext:
-    """Who asks, and since when."""
+async def get_context(request: Request, caller: CallerDependency) -> RequestContext:
+    """The id, caller and arrival of the request."""
     return RequestContext(request_id_of(request), caller, time.monotonic())
 
 
-ContextNow = Annotated[RequestContext, Depends(context_of)]
+ContextDependency = Annotated[RequestContext, Depends(get_context)]
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
