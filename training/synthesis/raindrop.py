@@ -48,10 +48,14 @@ def wet(clean: Tensor, drops: Tensor, dice: Dice) -> Tensor:
 
 
 def veiled(picture: Tensor, cover: Tensor, dice: Dice) -> Tensor:
-    """Light that the drops scatter into their surroundings: a pale veil where drops are many, in two thirds of the pictures."""
+    """Light that the drops scatter into their surroundings: a pale veil where drops are many, faint and in a fourth of the pictures.
+
+    Between real drops a window is clear; what is common is that the camera, seeing bright drops, exposed a little less.
+    """
     batch = len(picture)
     crowd = blurred(blurred(cover, 16), 16)
-    strength = dice.chance(0.67, batch) * dice.uniform(0, 0.6, batch, 1, 1, 1)
+    strength = dice.chance(0.25, batch) * dice.uniform(0, 0.35, batch, 1, 1, 1)
+    picture = picture * (1 - dice.chance(0.5, batch) * dice.uniform(-0.02, 0.07, batch, 1, 1, 1))
     return picture + strength * crowd * (dice.uniform(0.55, 0.85, batch, 1, 1, 1) - picture)
 
 
