@@ -17,10 +17,10 @@ from rich.table import Table
 
 from service import logs
 from service.app import create_app
+from service.backends import Backend, OutputFile, open_backend
 from service.client import Client, ClientError
 from service.errors import ServiceError
 from service.gateway import keyring_of
-from service.hands import Hands, Picture, hands
 from service.parameters import GenerateParameters, RestoreParameters
 from service.pictures.kinds import KINDS
 from service.server import Server
@@ -146,7 +146,7 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
 
 
 @dataclass(frozen=True)
-class Errand:
+class RestoreItem:
     """One picture to restore. parameters: what is said of all of them."""
 
     source: Path
@@ -164,8 +164,8 @@ def _restore(argv: Sequence[str]) -> int:
         **{name: getattr(given, name) for name in ("task", "steps", "seed", "returned", "metadata")},
         format=named,
     )
-    errands = [Errand(source, target, parameters, mask) for source, target in _pairs(given.source, given.output, parameters)]
-    return asyncio.run(_run_errands(errands, given.server, given.key))
+    items = [RestoreItem(source, target, parameters, mask) for source, target in _pairs(given.source, given.output, parameters)]
+    return asyncio.run(_restore_all(items, given.server, given.key))
 
 
 def _pairs(source: Path, output: Path | None, parameters: RestoreParameters) -> list[tuple[Path, Path]]:
@@ -187,36 +187,36 @@ def _suffix(source: Path, parameters: RestoreParameters) -> str:
     return ".png" if parameters.returned != "image" else source.suffix
 
 
-async def _run_errands(errands: Sequence[Errand], server: str | None, key: str | None) -> int:
+async def _restore_all(items: Sequence[RestoreItem], server: str | None, key: str | None) -> int:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     failures: list[str] = []
-    async with hands(server, key, _settings) as worker:
+    async with open_backend(server, key, _settings) as backend:
         with Progress(*columns, console=Console(stderr=True)) as progress:
-            bar = progress.add_task("restoring", total=len(errands))
+            bar = progress.add_task("restoring", total=len(items))
             free = asyncio.Semaphore(AT_ONCE)
 
-            async def run(errand: Errand) -> None:
+            async def run(item: RestoreItem) -> None:
                 async with free:
                     begun = time.perf_counter()
                     try:
-                        made = await _run_errand(worker, errand)
+                        result = await _restore_one(backend, item)
                         progress.console.print(
-                            f"{errand.target}  {_words(made)}  {time.perf_counter() - begun:.2f} s", highlight=False
+                            f"{item.target}  {_summary(result)}  {time.perf_counter() - begun:.2f} s", highlight=False
                         )
                     except (ServiceError, ClientError, OSError) as error:
-                        failures.append(f"{errand.source}: {error}")
+                        failures.append(f"{item.source}: {error}")
                     progress.advance(bar)
 
-            await asyncio.gather(*(run(errand) for errand in errands))
+            await asyncio.gather(*(run(item) for item in items))
     for failure in failures:
         print(f"rddm: {failure}", file=sys.stderr)
     return 1 if failures else 0
 
 
-async def _run_errand(worker: Hands, errand: Errand) -> Picture:
-    made = await worker.restore(await asyncio.to_thread(errand.source.read_bytes), errand.mask, errand.parameters)
-    await asyncio.to_thread(_write, errand.target, made.body)
-    return made
+async def _restore_one(backend: Backend, item: RestoreItem) -> OutputFile:
+    result = await backend.restore(await asyncio.to_thread(item.source.read_bytes), item.mask, item.parameters)
+    await asyncio.to_thread(_write, item.target, result.body)
+    return result
 
 
 def _write(target: Path, body: bytes) -> None:
@@ -224,8 +224,8 @@ def _write(target: Path, body: bytes) -> None:
     target.write_bytes(body)
 
 
-def _words(made: Picture) -> str:
-    return f"{made.model}, {made.steps} steps, seed {made.seed}"
+def _summary(result: OutputFile) -> str:
+    return f"{result.model}, {result.steps} steps, seed {result.seed}"
 
 
 def generate(argv: Sequence[str]) -> int:
@@ -263,13 +263,13 @@ def _generate(argv: Sequence[str]) -> int:
 
 async def _generate_all(parameters: GenerateParameters, output: Path, server: str | None, key: str | None) -> int:
     console = Console(stderr=True)
-    async with hands(server, key, _settings) as worker:
+    async with open_backend(server, key, _settings) as backend:
         with console.status("generating"):
-            pictures = await worker.generate(parameters)
+            pictures = await backend.generate(parameters)
     for number, picture in enumerate(pictures):
         target = output if len(pictures) == 1 else output.with_stem(f"{output.stem}-{number}")
         _write(target, picture.body)
-        console.print(f"{target}  {_words(picture)}", highlight=False)
+        console.print(f"{target}  {_summary(picture)}", highlight=False)
     return 0
 
 
@@ -311,5 +311,5 @@ def _show_models(server: str | None, key: str | None) -> int:
 
 
 async def _list_models(server: str | None, key: str | None) -> list[dict[str, Any]]:
-    async with hands(server, key, _settings) as worker:
-        return await worker.models()
+    async with open_backend(server, key, _settings) as backend:
+        return await backend.models()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service import commands, hands
+from service import backends, commands
 from service.gateway import open_gateway
 from service.settings import Settings
 from tests.service.conftest import file_of, pixels_of, settings_for
@@ -27,7 +27,7 @@ def where(request: pytest.FixtureRequest, server: Live, monkeypatch: Any) -> lis
     """The verb's own process, or a gateway: the answers are the same."""
     if request.param == "there":
         return ["--server", f"http://127.0.0.1:{server.port}"]
-    monkeypatch.setattr(hands, "open_gateway", lambda settings, **how: open_gateway(settings, FakeServingEngine(), **how))
+    monkeypatch.setattr(backends, "open_gateway", lambda settings, **how: open_gateway(settings, FakeServingEngine(), **how))
     return []
 
 

@@ -16,11 +16,11 @@ from service.pictures.kinds import KINDS
 from service.request_body import Sources
 from service.settings import Settings
 
-NOBODY = Caller("command line", admin=True)
+COMMAND_LINE = Caller("command line", admin=True)
 
 
 @dataclass(frozen=True)
-class Picture:
+class OutputFile:
     """A finished file, and how it was made."""
 
     body: bytes
@@ -29,70 +29,74 @@ class Picture:
     seed: int
 
 
-class Hands(Protocol):
+class Backend(Protocol):
     """What a verb needs done. Raises the errors of service.errors, or of service.client."""
 
-    async def restore(self, image: bytes, mask: bytes | None, parameters: RestoreParameters) -> Picture: ...
+    async def restore(self, image: bytes, mask: bytes | None, parameters: RestoreParameters) -> OutputFile: ...
 
-    async def generate(self, parameters: GenerateParameters) -> list[Picture]: ...
+    async def generate(self, parameters: GenerateParameters) -> list[OutputFile]: ...
 
     async def models(self) -> list[dict[str, Any]]: ...
 
 
-class Own:
-    """The whole gateway, in this process."""
+class LocalBackend:
+    """A gateway in this process."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
-    async def restore(self, image: bytes, mask: bytes | None, parameters: RestoreParameters) -> Picture:
+    async def restore(self, image: bytes, mask: bytes | None, parameters: RestoreParameters) -> OutputFile:
         result = await self._gateway.inference.restore(
             parameters, Sources(image, mask), KINDS.get(parameters.format or ""), self._context()
         )
-        return _pictures(result)[0]
+        return _output_files(result)[0]
 
-    async def generate(self, parameters: GenerateParameters) -> list[Picture]:
-        return _pictures(await self._gateway.inference.generate(parameters, KINDS.get(parameters.format or ""), self._context()))
+    async def generate(self, parameters: GenerateParameters) -> list[OutputFile]:
+        return _output_files(
+            await self._gateway.inference.generate(parameters, KINDS.get(parameters.format or ""), self._context())
+        )
 
     async def models(self) -> list[dict[str, Any]]:
         return [facts_of(self._gateway.settings, model) for _, model in sorted(self._gateway.repository.models().items())]
 
     @staticmethod
     def _context() -> RequestContext:
-        return RequestContext(f"command-{time.monotonic_ns()}", NOBODY, time.monotonic())
+        return RequestContext(f"command-{time.monotonic_ns()}", COMMAND_LINE, time.monotonic())
 
 
-def _pictures(result: InferenceResult) -> list[Picture]:
-    return [Picture(image.body, result.model.spec.name, result.steps, image.seed) for image in result.images]
+def _output_files(result: InferenceResult) -> list[OutputFile]:
+    return [OutputFile(image.body, result.model.spec.name, result.steps, image.seed) for image in result.images]
 
 
-class Far:
+class RemoteBackend:
     """A running gateway."""
 
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
 
-    async def restore(self, image: bytes, mask: bytes | None, parameters: RestoreParameters) -> Picture:
+    async def restore(self, image: bytes, mask: bytes | None, parameters: RestoreParameters) -> OutputFile:
         said = {
             "returns" if name == "returned" else name: value for name, value in parameters.model_dump(exclude_unset=True).items()
         }
         result = await self._client.restore(image, mask=mask, **said)
-        return Picture(result.image, result.model, result.steps, result.seed)
+        return OutputFile(result.image, result.model, result.steps, result.seed)
 
-    async def generate(self, parameters: GenerateParameters) -> list[Picture]:
+    async def generate(self, parameters: GenerateParameters) -> list[OutputFile]:
         result = await self._client.generate(**parameters.model_dump(exclude_unset=True))
-        return [Picture(image, result.model, result.steps, seed) for image, seed in zip(result.images, result.seeds, strict=True)]
+        return [
+            OutputFile(image, result.model, result.steps, seed) for image, seed in zip(result.images, result.seeds, strict=True)
+        ]
 
     async def models(self) -> list[dict[str, Any]]:
         return [asdict(model) for model in await self._client.models()]
 
 
 @asynccontextmanager
-async def hands(server: str | None, key: str | None, settings: Callable[..., Settings]) -> AsyncIterator[Hands]:
-    """This process's own, or those of the gateway at `server`."""
+async def open_backend(server: str | None, key: str | None, settings: Callable[..., Settings]) -> AsyncIterator[Backend]:
+    """A gateway in this process, or the one at `server`."""
     if server is None:
         async with open_gateway(settings(), measured=False) as gateway:
-            yield Own(gateway)
+            yield LocalBackend(gateway)
     else:
         async with AsyncClient(server, api_key=key) as client:
-            yield Far(client)
+            yield RemoteBackend(client)
