@@ -1,13 +1,13 @@
-"""A client of the gateway that needs httpx only: `Client` blocks, `AsyncClient` awaits, and both hold the same conversations.
+"""A client of the gateway that needs httpx only: `Client` blocks, `AsyncClient` awaits, and both run the same operations.
 
     with Client("http://127.0.0.1:8000") as client:
         restored = client.restore(Path("dark.jpg"), on_step=lambda step: print(step.step, "of", step.steps))
         Path("light.jpg").write_bytes(restored.image)
 
-errors    what goes wrong
-answers   what is sent and what comes back
-talks     the conversations: generators that know neither network nor clock
-hands     what does their bidding, blocking or awaiting
+errors      what goes wrong
+answers     what is sent and what comes back
+operations  generators that know neither network nor clock
+drivers     what runs them, blocking or awaiting
 """
 
 from service.client.answers import Generated, Job, Loading, ModelInfo, Restored, Step

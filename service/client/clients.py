@@ -17,15 +17,15 @@ from service.client.answers import (
     to_loading,
     to_model,
 )
-from service.client.hands import AwaitingHands, BlockingHands, drive, drive_async
-from service.client.talks import OnStep, OnStepAsync, Picture, Talk, Talks, admin_path, job_path, to_body
+from service.client.drivers import AwaitingDriver, BlockingDriver, drive, drive_async
+from service.client.operations import OnStep, OnStepAsync, Operation, Operations, Picture, admin_path, job_path, to_body
 
 T = TypeVar("T")
 
 
-def _talks(base_url: str, api_key: str | None, timeout: float, retries: int, max_wait: float) -> Talks:
+def _operations(base_url: str, api_key: str | None, timeout: float, retries: int, max_wait: float) -> Operations:
     headers = {"user-agent": "rddm-serve-client"} | ({"authorization": f"Bearer {api_key}"} if api_key else {})
-    return Talks(httpx.URL(base_url), headers, httpx.Timeout(timeout, connect=min(timeout, 10)), retries, max_wait)
+    return Operations(httpx.URL(base_url), headers, httpx.Timeout(timeout, connect=min(timeout, 10)), retries, max_wait)
 
 
 class Client:
@@ -48,7 +48,7 @@ class Client:
         max_wait: float = 60.0,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._talks = _talks(base_url, api_key, timeout, retries, max_wait)
+        self._operations = _operations(base_url, api_key, timeout, retries, max_wait)
         self._http = httpx.Client(transport=transport)
 
     def __enter__(self) -> Self:
@@ -60,60 +60,60 @@ class Client:
     def close(self) -> None:
         self._http.close()
 
-    def _hold(self, talk: Talk[T]) -> T:
-        return drive(talk, BlockingHands(self._http))
+    def _run(self, operation: Operation[T]) -> T:
+        return drive(operation, BlockingDriver(self._http))
 
     def restore(
         self, image: Picture, *, mask: Picture | None = None, on_step: OnStep | None = None, **options: Unpack[RestoreOptions]
     ) -> Restored:
         """Restore a picture, given as bytes or a path; on_step is called after every step."""
-        return self._hold(self._talks.restore(image, mask, options, on_step))
+        return self._run(self._operations.restore(image, mask, options, on_step))
 
     def generate(self, *, on_step: OnStep | None = None, **options: Unpack[GenerateOptions]) -> Generated:
         """Generate pictures; a seed not given is chosen by the server and told."""
-        return self._hold(self._talks.generate(options, on_step))
+        return self._run(self._operations.generate(options, on_step))
 
     def submit_restore(
         self, image: Picture, *, mask: Picture | None = None, idempotency_key: str | None = None, **options: Unpack[RestoreOptions]
     ) -> Job:
         """Hand a picture in and do not wait for it."""
-        return self._hold(self._talks.submit("/restore", options, to_body(image, mask), idempotency_key))
+        return self._run(self._operations.submit("/restore", options, to_body(image, mask), idempotency_key))
 
     def submit_generate(self, *, idempotency_key: str | None = None, **options: Unpack[GenerateOptions]) -> Job:
         """Ask for pictures and do not wait for them."""
-        return self._hold(self._talks.submit("/generate", options, {}, idempotency_key))
+        return self._run(self._operations.submit("/generate", options, {}, idempotency_key))
 
     def wait(self, job: Job, on_step: OnStep | None = None) -> Restored | Generated:
         """The job's result, once it is there. Raises the job's Problem if it failed."""
-        return self._hold(self._talks.wait(job, on_step))
+        return self._run(self._operations.wait(job, on_step))
 
     def result(self, job: Job) -> Restored | Generated:
         """The result of a job that has succeeded; Refused (409) before."""
-        return self._hold(self._talks.result(job))
+        return self._run(self._operations.result(job))
 
     def job(self, job_id: str) -> Job:
         """How a job stands."""
-        return self._hold(self._talks.read(job_path(job_id), to_job))
+        return self._run(self._operations.read(job_path(job_id), to_job))
 
     def jobs(self) -> list[Job]:
         """The caller's own jobs."""
-        return self._hold(self._talks.read("/jobs", lambda body: [to_job(job) for job in body["jobs"]]))
+        return self._run(self._operations.read("/jobs", lambda body: [to_job(job) for job in body["jobs"]]))
 
     def cancel(self, job: Job) -> Job:
         """Stop a job and forget it."""
-        return self._hold(self._talks.read(job_path(job.id), to_job, method="DELETE"))
+        return self._run(self._operations.read(job_path(job.id), to_job, method="DELETE"))
 
     def models(self) -> list[ModelInfo]:
         """What the server can do."""
-        return self._hold(self._talks.read("/models", lambda body: [to_model(model) for model in body["models"]]))
+        return self._run(self._operations.read("/models", lambda body: [to_model(model) for model in body["models"]]))
 
     def load(self, name: str) -> Loading:
         """Load a model's newest version; the old one serves until the new one has given its golden answer. For administrators."""
-        return self._hold(self._talks.read(admin_path(name, "load"), to_loading, method="POST"))
+        return self._run(self._operations.read(admin_path(name, "load"), to_loading, method="POST"))
 
     def unload(self, name: str) -> Loading:
         """Take no new work for a model. For administrators."""
-        return self._hold(self._talks.read(admin_path(name, "unload"), to_loading, method="POST"))
+        return self._run(self._operations.read(admin_path(name, "unload"), to_loading, method="POST"))
 
 
 class AsyncClient:
@@ -129,7 +129,7 @@ class AsyncClient:
         max_wait: float = 60.0,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._talks = _talks(base_url, api_key, timeout, retries, max_wait)
+        self._operations = _operations(base_url, api_key, timeout, retries, max_wait)
         self._http = httpx.AsyncClient(transport=transport)
 
     async def __aenter__(self) -> Self:
@@ -141,57 +141,57 @@ class AsyncClient:
     async def close(self) -> None:
         await self._http.aclose()
 
-    async def _hold(self, talk: Talk[T]) -> T:
-        return await drive_async(talk, AwaitingHands(self._http))
+    async def _run(self, operation: Operation[T]) -> T:
+        return await drive_async(operation, AwaitingDriver(self._http))
 
     async def restore(
         self, image: Picture, *, mask: Picture | None = None, on_step: OnStepAsync | None = None, **options: Unpack[RestoreOptions]
     ) -> Restored:
         """Restore a picture, given as bytes or a path; on_step is called after every step."""
-        return await self._hold(self._talks.restore(image, mask, options, on_step))
+        return await self._run(self._operations.restore(image, mask, options, on_step))
 
     async def generate(self, *, on_step: OnStepAsync | None = None, **options: Unpack[GenerateOptions]) -> Generated:
         """Generate pictures; a seed not given is chosen by the server and told."""
-        return await self._hold(self._talks.generate(options, on_step))
+        return await self._run(self._operations.generate(options, on_step))
 
     async def submit_restore(
         self, image: Picture, *, mask: Picture | None = None, idempotency_key: str | None = None, **options: Unpack[RestoreOptions]
     ) -> Job:
         """Hand a picture in and do not wait for it."""
-        return await self._hold(self._talks.submit("/restore", options, to_body(image, mask), idempotency_key))
+        return await self._run(self._operations.submit("/restore", options, to_body(image, mask), idempotency_key))
 
     async def submit_generate(self, *, idempotency_key: str | None = None, **options: Unpack[GenerateOptions]) -> Job:
         """Ask for pictures and do not wait for them."""
-        return await self._hold(self._talks.submit("/generate", options, {}, idempotency_key))
+        return await self._run(self._operations.submit("/generate", options, {}, idempotency_key))
 
     async def wait(self, job: Job, on_step: OnStepAsync | None = None) -> Restored | Generated:
         """The job's result, once it is there. Raises the job's Problem if it failed."""
-        return await self._hold(self._talks.wait(job, on_step))
+        return await self._run(self._operations.wait(job, on_step))
 
     async def result(self, job: Job) -> Restored | Generated:
         """The result of a job that has succeeded; Refused (409) before."""
-        return await self._hold(self._talks.result(job))
+        return await self._run(self._operations.result(job))
 
     async def job(self, job_id: str) -> Job:
         """How a job stands."""
-        return await self._hold(self._talks.read(job_path(job_id), to_job))
+        return await self._run(self._operations.read(job_path(job_id), to_job))
 
     async def jobs(self) -> list[Job]:
         """The caller's own jobs."""
-        return await self._hold(self._talks.read("/jobs", lambda body: [to_job(job) for job in body["jobs"]]))
+        return await self._run(self._operations.read("/jobs", lambda body: [to_job(job) for job in body["jobs"]]))
 
     async def cancel(self, job: Job) -> Job:
         """Stop a job and forget it."""
-        return await self._hold(self._talks.read(job_path(job.id), to_job, method="DELETE"))
+        return await self._run(self._operations.read(job_path(job.id), to_job, method="DELETE"))
 
     async def models(self) -> list[ModelInfo]:
         """What the server can do."""
-        return await self._hold(self._talks.read("/models", lambda body: [to_model(model) for model in body["models"]]))
+        return await self._run(self._operations.read("/models", lambda body: [to_model(model) for model in body["models"]]))
 
     async def load(self, name: str) -> Loading:
         """Load a model's newest version; the old one serves until the new one has given its golden answer. For administrators."""
-        return await self._hold(self._talks.read(admin_path(name, "load"), to_loading, method="POST"))
+        return await self._run(self._operations.read(admin_path(name, "load"), to_loading, method="POST"))
 
     async def unload(self, name: str) -> Loading:
         """Take no new work for a model. For administrators."""
-        return await self._hold(self._talks.read(admin_path(name, "unload"), to_loading, method="POST"))
+        return await self._run(self._operations.read(admin_path(name, "unload"), to_loading, method="POST"))

@@ -20,9 +20,9 @@ from PIL import Image
 
 import service.client
 from service.client import AsyncClient, Client, Locked, Overloaded, Problem, Refused, Restored, Step, Unexpected, Unreachable
+from service.client.drivers import BlockingDriver
 from service.client.errors import retry_after
-from service.client.hands import BlockingHands
-from service.client.talks import Pause
+from service.client.operations import Sleep
 from tests.service.conftest import file_of, pixels_of, settings_for
 from tests.service.on_port import Live, live
 
@@ -47,12 +47,12 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses that a client asks for; none is made."""
     asked: list[float] = []
-    do = BlockingHands.do
+    do = BlockingDriver.do
 
-    def hastily(hands: BlockingHands, want: Any) -> object:
-        return asked.append(want.seconds) if isinstance(want, Pause) else do(hands, want)
+    def hastily(driver: BlockingDriver, effect: Any) -> object:
+        return asked.append(effect.seconds) if isinstance(effect, Sleep) else do(driver, effect)
 
-    monkeypatch.setattr(BlockingHands, "do", hastily)
+    monkeypatch.setattr(BlockingDriver, "do", hastily)
     return asked
 
 

@@ -1,4 +1,4 @@
-"""The hands that do what a conversation wants: four deeds, blocking or awaiting. httpx's exceptions end here, as values."""
+"""What carries out the effects of an operation: four of them, blocking or awaiting. httpx's exceptions end here, as values."""
 
 import asyncio
 import inspect
@@ -9,7 +9,7 @@ from typing import TypeVar
 import httpx
 
 from service.client.errors import Unreachable
-from service.client.talks import Line, Pause, Send, Talk, Tell, Want
+from service.client.operations import Effect, Notify, Operation, ReadLine, Send, Sleep
 
 T = TypeVar("T")
 
@@ -18,22 +18,22 @@ def is_stream(response: httpx.Response) -> bool:
     return response.is_success and response.headers.get("content-type", "").startswith("text/event-stream")
 
 
-class BlockingHands:
+class BlockingDriver:
     def __init__(self, http: httpx.Client) -> None:
         self.http = http
         self.stream: httpx.Response | None = None
         self.lines: Iterator[str] = iter(())
 
-    def do(self, want: Want) -> object:
-        match want:
+    def do(self, effect: Effect) -> object:
+        match effect:
             case Send(request):
                 return self.send(request)
-            case Line():
+            case ReadLine():
                 return self.line()
-            case Pause(seconds):
+            case Sleep(seconds):
                 time.sleep(seconds)
                 return None
-            case Tell(listener, step):
+            case Notify(listener, step):
                 return listener(step)
 
     def send(self, request: httpx.Request) -> httpx.Response | Unreachable:
@@ -61,22 +61,22 @@ class BlockingHands:
             self.stream, self.lines = None, iter(())
 
 
-class AwaitingHands:
+class AwaitingDriver:
     def __init__(self, http: httpx.AsyncClient) -> None:
         self.http = http
         self.stream: httpx.Response | None = None
         self.lines: AsyncIterator[str] | None = None
 
-    async def do(self, want: Want) -> object:
-        match want:
+    async def do(self, effect: Effect) -> object:
+        match effect:
             case Send(request):
                 return await self.send(request)
-            case Line():
+            case ReadLine():
                 return await self.line()
-            case Pause(seconds):
+            case Sleep(seconds):
                 await asyncio.sleep(seconds)
                 return None
-            case Tell(listener, step):
+            case Notify(listener, step):
                 told = listener(step)
                 return await told if inspect.isawaitable(told) else told
 
@@ -116,29 +116,29 @@ def unreachable(request: httpx.Request | None, error: httpx.TransportError) -> U
     return found
 
 
-def drive(talk: Talk[T], hands: BlockingHands) -> T:
-    """Hold a conversation to its end."""
+def drive(operation: Operation[T], driver: BlockingDriver) -> T:
+    """Run an operation to its end."""
     told: object = None
     try:
         while True:
-            told = hands.do(talk.send(told))
+            told = driver.do(operation.send(told))
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
     finally:
-        talk.close()
-        hands.close_stream()
+        operation.close()
+        driver.close_stream()
 
 
-async def drive_async(talk: Talk[T], hands: AwaitingHands) -> T:
-    """Hold a conversation to its end; cancelling the task closes the stream, which cancels the work on the server."""
+async def drive_async(operation: Operation[T], driver: AwaitingDriver) -> T:
+    """Run an operation to its end; cancelling the task closes the stream, which cancels the work on the server."""
     told: object = None
     try:
         while True:
             try:
-                want = talk.send(told)
+                effect = operation.send(told)
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]
-            told = await hands.do(want)
+            told = await driver.do(effect)
     finally:
-        talk.close()
-        await hands.close_stream()
+        operation.close()
+        await driver.close_stream()

@@ -1,7 +1,7 @@
-"""The conversations of a client with the gateway, each written once.
+"""What a client does with the gateway, each operation written once.
 
-An operation is a generator: it yields what it wants done (`Send`, `Line`, `Pause`, `Tell`) and is told what came of it. It touches
-neither network nor clock: the hands of `service.client.hands` do, blocking or awaiting.
+An operation is a generator: it yields its effects (`Send`, `ReadLine`, `Sleep`, `Notify`) and is told what came of it. It touches
+neither network nor clock: `service.client.drivers` does, blocking or awaiting.
 """
 
 import json
@@ -41,33 +41,33 @@ OnStepAsync = Callable[[Step], Awaitable[object] | object]
 
 @dataclass(frozen=True)
 class Send:
-    """Told: the response, or Unreachable. An event stream is left open for `Line`; anything else is read whole."""
+    """Told: the response, or Unreachable. An event stream is left open for `ReadLine`; anything else is read whole."""
 
     request: httpx.Request
 
 
 @dataclass(frozen=True)
-class Line:
+class ReadLine:
     """The next line of the open event stream. Told: the line, None at the end, or Unreachable."""
 
 
 @dataclass(frozen=True)
-class Pause:
+class Sleep:
     """Wait for so many seconds."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
-class Tell:
+class Notify:
     """Call the caller's own function with a step; its exceptions are the caller's."""
 
     listener: OnStepAsync
     step: Step
 
 
-Want = Send | Line | Pause | Tell
-Talk = Generator[Want, Any, T]
+Effect = Send | ReadLine | Sleep | Notify
+Operation = Generator[Effect, Any, T]
 Event = tuple[str, dict[str, Any], str | None]
 
 
@@ -79,10 +79,10 @@ def parsed(read: Callable[[Any], T], answer: object) -> T:
         raise Unexpected(f"the answer is not this service's: {type(error).__name__}: {error}") from error
 
 
-def next_event() -> Talk[Event | None]:
+def next_event() -> Operation[Event | None]:
     """(event, data, id) of the open stream; None at its end. Raises Unreachable when it breaks off."""
     name, data, number = "message", list[str](), None
-    while (line := (yield Line())) is not None:
+    while (line := (yield ReadLine())) is not None:
         if isinstance(line, Unreachable):
             raise line
         key, _, value = line.partition(":")
@@ -118,8 +118,8 @@ def to_query(options: Mapping[str, Any]) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Talks:
-    """The conversations. retries: how often a request is sent again; max_wait: the longest pause, in seconds, that is kept."""
+class Operations:
+    """retries: how often a request is sent again; max_wait: the longest pause, in seconds, that is kept."""
 
     base_url: httpx.URL
     headers: Mapping[str, str] = field(repr=False)  # they hold the key
@@ -132,14 +132,14 @@ class Talks:
         extensions = {"timeout": self.timeout.as_dict()}
         return httpx.Request(method, address, headers={**self.headers, **(headers or {})}, extensions=extensions, **rest)
 
-    def ask(self, build: Callable[[], httpx.Request]) -> Talk[httpx.Response]:
+    def ask(self, build: Callable[[], httpx.Request]) -> Operation[httpx.Response]:
         """Send until it is answered: what is busy or unreachable is asked again, as late as it wishes. Raises ClientError."""
         for attempt in range(self.retries + 1):
             answer = yield Send(build())
             pause = self.pause(answer, attempt)
             if pause is None:
                 break
-            yield Pause(pause)
+            yield Sleep(pause)
         if isinstance(answer, Unreachable):
             raise answer
         if not answer.is_success:
@@ -163,17 +163,17 @@ class Talks:
         """Twice as long after each attempt, and random, so that callers who failed together do not come back together."""
         return min(0.5 * 2.0**attempt, self.max_wait) * random.uniform(0.5, 1)  # noqa: S311 - hides nothing
 
-    def read(self, path: str, read: Callable[[Any], T], method: str = "GET") -> Talk[T]:
+    def read(self, path: str, read: Callable[[Any], T], method: str = "GET") -> Operation[T]:
         answer = yield from self.ask(lambda: self.request(method, path))
         return parsed(lambda response: read(response.json()), answer)
 
     def work(
         self, path: str, options: Mapping[str, Any], body: Mapping[str, Any], headers: Mapping[str, str]
-    ) -> Talk[httpx.Response]:
+    ) -> Operation[httpx.Response]:
         query = to_query(options)
         return (yield from self.ask(lambda: self.request("POST", path, headers, params=query, **body)))
 
-    def follow(self, on_step: OnStepAsync | None) -> Talk[Mapping[str, Any]]:
+    def follow(self, on_step: OnStepAsync | None) -> Operation[Mapping[str, Any]]:
         """The result of the open stream. Raises Problem, or Unreachable when the stream ends without one."""
         while (event := (yield from next_event())) is not None:
             name, data, _ = event
@@ -182,29 +182,31 @@ class Talks:
             if name == "error":
                 raise parsed(to_problem, data)
             if name == "step" and on_step is not None:
-                yield Tell(on_step, parsed(to_step, data))
+                yield Notify(on_step, parsed(to_step, data))
         raise Unreachable("the stream ended before the result")
 
-    def restore(self, image: Picture, mask: Picture | None, options: RestoreOptions, on_step: OnStepAsync | None) -> Talk[Restored]:
+    def restore(
+        self, image: Picture, mask: Picture | None, options: RestoreOptions, on_step: OnStepAsync | None
+    ) -> Operation[Restored]:
         body = to_body(image, mask)
         if on_step is None:
             return parsed(read_restored, (yield from self.work("/restore", options, body, {"accept": "image/*"})))
         yield from self.work("/restore", options, body, {"accept": "text/event-stream"})
         return parsed(to_restored, (yield from self.follow(on_step)))
 
-    def generate(self, options: GenerateOptions, on_step: OnStepAsync | None) -> Talk[Generated]:
+    def generate(self, options: GenerateOptions, on_step: OnStepAsync | None) -> Operation[Generated]:
         if on_step is None:
             return parsed(read_generated, (yield from self.work("/generate", options, {}, {"accept": "application/json"})))
         yield from self.work("/generate", options, {}, {"accept": "text/event-stream"})
         return parsed(to_generated, (yield from self.follow(on_step)))
 
-    def submit(self, path: str, options: Mapping[str, Any], body: Mapping[str, Any], key: str | None) -> Talk[Job]:
+    def submit(self, path: str, options: Mapping[str, Any], body: Mapping[str, Any], key: str | None) -> Operation[Job]:
         """Hand work in. The idempotency key makes a retry the same job, not a second one."""
         headers = {"prefer": "respond-async", "idempotency-key": key or str(uuid.uuid4())}
         answer = yield from self.work(path, options, body, headers)
         return parsed(lambda response: to_job(response.json()), answer)
 
-    def wait(self, job: Job, on_step: OnStepAsync | None) -> Talk[Restored | Generated]:
+    def wait(self, job: Job, on_step: OnStepAsync | None) -> Operation[Restored | Generated]:
         """Follow a job to its end, taking the stream up again where it broke off; then fetch the result."""
         last: str | None = None
         for attempt in range(self.retries + 1):
@@ -215,10 +217,10 @@ class Talks:
                 last = broken.last
                 if attempt == self.retries:
                     raise Unreachable(f"the events of job {job.id} broke off {attempt + 1} times") from broken
-                yield Pause(self.spread(attempt))
+                yield Sleep(self.spread(attempt))
         return (yield from self.result(job))
 
-    def attend(self, job: Job, last: str | None, on_step: OnStepAsync | None) -> Talk[str | None]:
+    def attend(self, job: Job, last: str | None, on_step: OnStepAsync | None) -> Operation[str | None]:
         """The id of the last event, once the job has ended; _BrokenOff tells it too."""
         headers = {"accept": "text/event-stream"} | ({"last-event-id": last} if last else {})
         yield from self.ask(lambda: self.request("GET", job_path(job.id) + "/events", headers))
@@ -231,12 +233,12 @@ class Talks:
                 if name == "result":
                     return last
                 if name == "step" and on_step is not None:
-                    yield Tell(on_step, parsed(to_step, data))
+                    yield Notify(on_step, parsed(to_step, data))
         except Unreachable as error:
             raise _BrokenOff(last) from error
         raise _BrokenOff(last)
 
-    def result(self, job: Job) -> Talk[Restored | Generated]:
+    def result(self, job: Job) -> Operation[Restored | Generated]:
         answer = yield from self.ask(lambda: self.request("GET", job_path(job.id) + "/result"))
         if job.kind == "restore":
             return parsed(read_restored, answer)
