@@ -51,7 +51,7 @@ def diffusers_pipeline(loop: Loop) -> Callable[[int], None]:
 
 
 def compare_generation(folder: Path, name: str | None, rounds: int, tick: Callable[[str], None]) -> Report:
-    """Bare loop, corridor with scheduler, and diffusers' pipeline. Raises SystemExit where no model of the repository generates."""
+    """Bare loop, our pipeline with its scheduler, and diffusers' pipeline. Raises SystemExit where no model generates."""
     return asyncio.run(_compare(folder, name, rounds, tick))
 
 

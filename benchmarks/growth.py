@@ -66,7 +66,7 @@ def peak() -> float:
 
 
 async def sample(folder: Path, name: str, height: int, width: int, steps: int) -> Growth:
-    """One picture through corridor and scheduler; the first small one warms up what is made once."""
+    """One picture through pipeline and scheduler; the first small one warms up what is made once."""
     engine = EmbeddedEngine(folder)
     await engine.start()
     model = engine.models()[name]

@@ -1,6 +1,6 @@
 """Where a picture's sampler state lives: the few array operations that differ between NumPy and a device's memory.
 
-Everything else in the corridor is written with operators and slices, which both kinds of array understand.
+Everything else on the way through the sampler is written with operators and slices, which both kinds of array understand.
 """
 
 from collections.abc import Sequence

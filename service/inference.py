@@ -18,15 +18,15 @@ from rddm.image import Pixels, prepared, to_image, to_pixels
 from rddm.spec import ModelSpec
 from service.admission import megapixel_steps
 from service.codec_pool import CodecPool
-from service.drawing import thumbnail
 from service.engines.contract import Model, Repository
 from service.errors import InvalidValue, NotFound, TooLarge
 from service.keys import Caller
 from service.parameters import LARGEST_SEED, CommonParameters, GenerateParameters, RestoreParameters
 from service.pictures.kinds import KINDS, Kind, sniff
 from service.pictures.picture import PLAIN, Picture, SourceMetadata
-from service.pipeline import Corridor, Kept, Listener, Result, Step, Work
+from service.pipeline import Kept, Listener, Result, Sampler, Step, Work
 from service.request_body import Sources
+from service.sampling import thumbnail
 from service.settings import Settings
 from service.tracing import TRACER
 
@@ -106,11 +106,11 @@ class InferenceService:
     """Restores and generates with a repository, a sampler and a codec pool."""
 
     def __init__(
-        self, settings: Settings, repository: Repository, corridor: Corridor, latency: LatencyEstimator, codecs: CodecPool
+        self, settings: Settings, repository: Repository, sampler: Sampler, latency: LatencyEstimator, codecs: CodecPool
     ) -> None:
         self._settings = settings
         self._repository = repository
-        self._corridor = corridor
+        self._sampler = sampler
         self._latency = latency
         self._codecs = codecs
 
@@ -166,7 +166,7 @@ class InferenceService:
                 deadline=self._deadline(parameters, context),
             )
             with self._charged(context.caller, megapixel_steps(model.spec, height, width, steps)), stopwatch.measure("sample"):
-                result = await self._corridor.run(work, on_step)
+                result = await self._sampler.run(work, on_step)
             with stopwatch.measure("encode"):
                 kind = kind or (KINDS[picture.metadata.kind] if parameters.returned == "image" else KINDS["png"])
                 pixels, metadata = await offload(model_input.x_in.size, _output, parameters, result, picture)
@@ -195,7 +195,7 @@ class InferenceService:
             caller, deadline = context.caller, self._deadline(parameters, context)
             works = [Work(model, steps, seed + k, f"{context.request}-{k}", caller.name, deadline=deadline) for k in range(n)]
             with self._charged(caller, n * megapixel_steps(model.spec, height, width, steps)), stopwatch.measure("sample"):
-                results = await _sample_all(self._corridor, works, on_step)
+                results = await _sample_all(self._sampler, works, on_step)
             with stopwatch.measure("encode"):
                 pictures = [to_pixels(result.x_0) for result in results]
                 frames = [grid(pictures)] if parameters.grid else pictures
@@ -324,13 +324,13 @@ class JointProgress:
             self._on_step(Step(slowest.step, slowest.steps, thumbnail(shown)))
 
 
-async def _sample_all(corridor: Corridor, works: list[Work], on_step: Listener | None) -> list[Result]:
+async def _sample_all(sampler: Sampler, works: list[Work], on_step: Listener | None) -> list[Result]:
     """All at once; one that fails ends the others, and its error is everybody's."""
     try:
         async with asyncio.TaskGroup() as group:
             progress = None if on_step is None else JointProgress(len(works), on_step)
             tasks = [
-                group.create_task(corridor.run(work, None if progress is None else partial(progress.stepped, index)))
+                group.create_task(sampler.run(work, None if progress is None else partial(progress.stepped, index)))
                 for index, work in enumerate(works)
             ]
     except ExceptionGroup as failed:

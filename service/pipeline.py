@@ -1,4 +1,4 @@
-"""The corridor: a picture and its request go in, the sampler asks, an engine answers, x_0 comes out.
+"""The sampler: a picture and its request go in, the sampler asks, an engine answers, x_0 comes out.
 
     await Pipeline(engine).run(work)
 
@@ -20,9 +20,9 @@ from rddm.objective import check_method
 from rddm.spec import Method
 from service.admission import Admission, AdmitAll, load_of
 from service.arrays import HOST, Arrays
-from service.drawing import Drawing, Image
 from service.engines.contract import Engine, Model, Ticket
 from service.errors import DeadlineExceeded, InvalidValue
+from service.sampling import Image, SamplingState
 
 Array = Any
 Kept = Literal["residual", "trace"]
@@ -89,7 +89,7 @@ class Result:
 Listener = Callable[[Step], None]
 
 
-class Corridor(Protocol):
+class Sampler(Protocol):
     """What runs work: the pipeline, and what stands in front of it."""
 
     async def run(self, work: Work, on_step: Listener | None = None) -> Result:
@@ -134,7 +134,7 @@ class Pipeline:
         engine raises.
         """
         check(work)
-        drawing = Drawing(
+        state = SamplingState(
             work.model.spec,
             self._arrays,
             work.size,
@@ -148,45 +148,45 @@ class Pipeline:
             shows_x_0=on_step is not None,
         )
         with self._admission.admit(work.ticket, load_of(work.model.spec, *work.size, work.steps)):
-            await self._sample(drawing, work.ticket, on_step)
-            x_0, residual = await self._work(drawing, drawing.x_0), await self._work(drawing, drawing.residual)
-        return Result(x_0, residual, tuple(drawing.trace))
+            await self._sample(state, work.ticket, on_step)
+            x_0, residual = await self._work(state, state.x_0), await self._work(state, state.residual)
+        return Result(x_0, residual, tuple(state.trace))
 
-    async def _sample(self, drawing: Drawing, ticket: Ticket, on_step: Listener | None) -> None:
-        await self._work(drawing, drawing.prepare)
-        while (question := drawing.question) is not None:
+    async def _sample(self, state: SamplingState, ticket: Ticket, on_step: Listener | None) -> None:
+        await self._work(state, state.prepare)
+        while (question := state.question) is not None:
             if ticket.deadline is not None and time.monotonic() > ticket.deadline:
                 raise DeadlineExceeded(f"the deadline passed before step {question.step} of {question.steps}")
-            await self._ask(drawing, np.array([question.time], np.float32), ticket)
-            for band in drawing.bands:
-                await self._work(drawing, drawing.advance, band)
-            await self._work(drawing, drawing.keep_x_t)
+            await self._ask(state, np.array([question.time], np.float32), ticket)
+            for band in state.bands:
+                await self._work(state, state.advance, band)
+            await self._work(state, state.keep_x_t)
             if on_step is not None:
-                on_step(Step(question.step, question.steps, await self._work(drawing, drawing.preview)))
+                on_step(Step(question.step, question.steps, await self._work(state, state.preview)))
 
-    async def _work(self, drawing: Drawing, act: Callable[..., T], *arguments: Any) -> T:
+    async def _work(self, state: SamplingState, act: Callable[..., T], *arguments: Any) -> T:
         """Array work: here for a small picture, in the thread beside the event loop for a large one."""
-        height, width = drawing.size
+        height, width = state.size
         if height * width <= self._arrays.inline_pixels:
             return act(*arguments)
         return await asyncio.get_running_loop().run_in_executor(self._thread, act, *arguments)
 
-    async def _ask(self, drawing: Drawing, times: Image, ticket: Ticket) -> None:
+    async def _ask(self, state: SamplingState, times: Image, ticket: Ticket) -> None:
         """Every tile to the engine, some ahead of others; answers are blended in the plan's order, so no sum depends on load."""
         placed = self._arrays.place(times)
 
         async def answer(index: int) -> tuple[Array, ...]:
-            x_t, condition = await self._work(drawing, drawing.cut, drawing.plan.tiles[index])
+            x_t, condition = await self._work(state, state.cut, state.plan.tiles[index])
             return await self._engine.predict(x_t, condition, placed, ticket)
 
         async def use(index: int, outputs: tuple[Array, ...]) -> None:
-            await self._work(drawing, drawing.blend, drawing.plan.tiles[index], drawing.plan.windows[index], outputs)
+            await self._work(state, state.blend, state.plan.tiles[index], state.plan.windows[index], outputs)
 
-        if drawing.whole:
-            drawing.take(await answer(0))
+        if state.whole:
+            state.take(await answer(0))
         else:
-            await self._work(drawing, drawing.clear)
-            await in_order(answer, use, len(drawing.plan.tiles), TILES_AHEAD)
+            await self._work(state, state.clear)
+            await in_order(answer, use, len(state.plan.tiles), TILES_AHEAD)
 
 
 async def in_order(answer: Callable[[int], Awaitable[T]], use: Callable[[int, T], Awaitable[None]], count: int, ahead: int) -> None:

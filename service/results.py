@@ -17,9 +17,9 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from service.arrays import HOST
-from service.drawing import Image, thumbnail
 from service.errors import DeadlineExceeded, NotFound, QueueFull
-from service.pipeline import Corridor, Listener, Result, Step, Work
+from service.pipeline import Listener, Result, Sampler, Step, Work
+from service.sampling import Image, thumbnail
 
 V = TypeVar("V")
 
@@ -72,10 +72,10 @@ class Flight:
 
 
 class Results:
-    """A corridor in front of a corridor. `hits`, `shared` and `misses` count since the start."""
+    """A sampler in front of a sampler. `hits`, `shared` and `misses` count since the start."""
 
-    def __init__(self, corridor: Corridor, limit_bytes: int) -> None:
-        self._corridor = corridor
+    def __init__(self, sampler: Sampler, limit_bytes: int) -> None:
+        self._sampler = sampler
         self.store: Store[Result] = Store(limit_bytes)
         self._flights: dict[tuple[str, bool], Flight] = {}
         self.hits = self.shared = self.misses = 0
@@ -111,7 +111,7 @@ class Results:
 
         async def fly() -> Result:
             try:
-                result = await self._corridor.run(work, tell if shows_steps else None)
+                result = await self._sampler.run(work, tell if shows_steps else None)
             finally:
                 if self._flights.get((key, shows_steps)) is flight:
                     del self._flights[key, shows_steps]

@@ -1,4 +1,4 @@
-"""The corridor gives what the sampler would give if the network saw the whole picture, for any size, and leaves nothing behind."""
+"""The pipeline gives what the sampler would give if the network saw the whole picture, for any size, and leaves nothing behind."""
 
 import asyncio
 import gc
@@ -14,9 +14,9 @@ from rddm.schedule import make_schedule
 from rddm.tiling import context, pad, plan
 from service.admission import load_of, megapixel_steps
 from service.arrays import HOST
-from service.drawing import default_noise
 from service.errors import DeadlineExceeded, EngineUnavailable, InvalidValue
 from service.pipeline import TILES_AHEAD, Pipeline, Result, Step, Work
+from service.sampling import default_noise
 from service.scheduler import Scheduler
 from tests.service.fakes import FakeEngine, model_of, picture
 

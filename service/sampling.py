@@ -61,7 +61,7 @@ class Band:
 
 
 @dataclass(eq=False)
-class Drawing:
+class SamplingState:
     """One picture's sampling. x_in, mask: (1, 3, h, w) float32 on the host; size: of the result.
 
     Call prepare once; then, until question is None: cut and blend every tile (or take the whole answer), and advance every band.
