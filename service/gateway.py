@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from service import responses
 from service.arrays import HOST, Arrays
+from service.caches import ResponseCache, ResultCache
 from service.codec_pool import CodecPool
 from service.engines.contract import Engine, Repository
 from service.errors import EngineUnavailable, ServiceError, ShuttingDown
@@ -22,7 +23,6 @@ from service.metrics import Metrics
 from service.middleware import BodyLimits
 from service.pictures.decode import Bounds
 from service.pipeline import Pipeline
-from service.results import Answers, Results
 from service.scheduler import Call, Limits, Scheduler
 from service.settings import Settings
 from service.tracing import Questions, TracedBatches, TracedQuestions
@@ -92,8 +92,8 @@ class Gateway:
     settings: Settings
     repository: Repository
     scheduler: Scheduler
-    results: Results
-    answers: Answers
+    results: ResultCache
+    answers: ResponseCache
     codecs: CodecPool
     inference: InferenceService
     keyring: Keyring
@@ -110,8 +110,8 @@ class Gateway:
                 ("rddm_running_batches", "Batches at the engine", lambda: scheduler.running),
                 ("rddm_working_requests", "Requests in work", lambda: self.drain.working),
                 ("rddm_loaded_models", "Models that take requests", lambda: len(repository.models())),
-                ("rddm_cache_bytes", "Kept results", lambda: results.store.bytes),
-                ("rddm_answers_bytes", "Kept answers", lambda: self.answers.store.bytes),
+                ("rddm_cache_bytes", "Kept results", lambda: results.entries.bytes),
+                ("rddm_answers_bytes", "Kept answers", lambda: self.answers.entries.bytes),
             ],
             counters=[
                 ("rddm_cache_hits", "Results that were there already", lambda: results.hits),
@@ -198,7 +198,7 @@ async def open_gateway(
         TracedBatches(engine, questions), getattr(engine, "instances", 1), limits, arrays, on_call=partial(_note, metrics)
     )
     pipeline = Pipeline(TracedQuestions(scheduler, questions), scheduler, arrays)
-    results = Results(pipeline, settings.results_bytes)
+    results = ResultCache(pipeline, settings.results_bytes)
     inference = InferenceService(settings, engine, results, scheduler, codecs)
     try:
         await codecs.start()  # before gRPC has threads, which it warns of when a process is started beside them
@@ -210,7 +210,7 @@ async def open_gateway(
             repository=engine,
             scheduler=scheduler,
             results=results,
-            answers=Answers(settings.answers_bytes),
+            answers=ResponseCache(settings.answers_bytes),
             codecs=codecs,
             inference=inference,
             keyring=keyring,

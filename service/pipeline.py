@@ -1,4 +1,4 @@
-"""The sampler: a picture and its request go in, the sampler asks, an engine answers, x_0 comes out.
+"""The sampling pipeline: a picture and its request go in, the sampler asks, an engine answers, x_0 comes out.
 
     await Pipeline(engine).run(work)
 

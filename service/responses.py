@@ -11,13 +11,13 @@ from fastapi.sse import ServerSentEvent, format_sse_event
 from starlette.requests import ClientDisconnect, Request
 
 from rddm.image import encode, to_pixels
+from service.caches import CachedResponse
 from service.content_negotiation import JSON
 from service.errors import ServiceError
 from service.inference import InferenceResult
 from service.job_store import ResponseContent
 from service.pipeline import Listener, Step
 from service.problems import of_error, request_id_of
-from service.results import Answer
 
 T = TypeVar("T")
 PING_SECONDS = 10.0
@@ -42,10 +42,10 @@ def base64_of(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
-def cached_responses(result: InferenceResult) -> list[Answer]:
+def cached_responses(result: InferenceResult) -> list[CachedResponse]:
     """The pictures as GET /results/{id} gives them; their entity tags are computed."""
     headers = {name: value for name, value in headers_of(result).items() if name.startswith("X-")}
-    answers = [Answer(image.body, result.kind.media_type, headers) for image in result.images]
+    answers = [CachedResponse(image.body, result.kind.media_type, headers) for image in result.images]
     for answer in answers:
         _ = answer.etag
     return answers
@@ -77,7 +77,7 @@ def envelope(result: InferenceResult, locations: list[str], several: bool) -> di
 
 
 def content_of(
-    result: InferenceResult, answers: Sequence[Answer], locations: list[str], *, as_json: bool, several: bool
+    result: InferenceResult, answers: Sequence[CachedResponse], locations: list[str], *, as_json: bool, several: bool
 ) -> ResponseContent:
     """The body of the answer and its headers. locations: where the pictures can be got again."""
     headers = headers_of(result) if several else headers_of(result) | {"Content-Location": locations[0]}

@@ -1,7 +1,7 @@
 """What need not be computed twice: identical work in flight runs once, and finished x_0 are kept, within a bound in bytes.
 
 With NumPy's Philox a result is a function of picture, mask, model file, method, steps and seed, whatever eta is. Who asked,
-file formats and metadata are no part of it: they are applied to x_0 per request, later. `Answers` keeps finished bodies for
+file formats and metadata are no part of it: they are applied to x_0 per request, later. `ResponseCache` keeps finished bodies for
 the one who was given them.
 """
 
@@ -24,7 +24,7 @@ from service.sampling import Image, thumbnail
 V = TypeVar("V")
 
 
-class Store(Generic[V]):
+class LruCache(Generic[V]):
     """The latest used values, up to a bound in bytes; a value over the bound is not kept."""
 
     def __init__(self, limit_bytes: int) -> None:
@@ -71,12 +71,12 @@ class Flight:
     listeners: list[Listener] = field(default_factory=list)
 
 
-class Results:
+class ResultCache:
     """A sampler in front of a sampler. `hits`, `shared` and `misses` count since the start."""
 
     def __init__(self, sampler: Sampler, limit_bytes: int) -> None:
         self._sampler = sampler
-        self.store: Store[Result] = Store(limit_bytes)
+        self.entries: LruCache[Result] = LruCache(limit_bytes)
         self._flights: dict[tuple[str, bool], Flight] = {}
         self.hits = self.shared = self.misses = 0
 
@@ -88,7 +88,7 @@ class Results:
         quick = work.pixels is not None or work.size[0] * work.size[1] <= HOST.inline_pixels
         key = key_of(work) if quick else await asyncio.to_thread(key_of, work)
         while True:
-            if (kept := self.store.get(key)) is not None:
+            if (kept := self.entries.get(key)) is not None:
                 self.hits += 1
                 if on_step is not None:
                     on_step(Step(work.steps, work.steps, await asyncio.to_thread(thumbnail, kept.x_0)))
@@ -125,7 +125,7 @@ class Results:
     def _keep(self, key: str, result: Result) -> None:
         for part in _arrays_of(result):
             part.flags.writeable = False
-        self.store.put(key, result, sum(part.nbytes for part in _arrays_of(result)))
+        self.entries.put(key, result, sum(part.nbytes for part in _arrays_of(result)))
 
     async def _board(self, flight: Flight, work: Work, on_step: Listener | None) -> Result:
         """Waits for the flight, not longer than the work's own deadline; the last to leave cancels it."""
@@ -170,7 +170,7 @@ def _loop_time(deadline: float | None) -> float | None:
 
 
 @dataclass(frozen=True)
-class Answer:
+class CachedResponse:
     """A finished body as it was sent, and its entity tag (quoted, as in the header)."""
 
     body: bytes
@@ -183,21 +183,21 @@ class Answer:
         return f'"{hashlib.sha256(self.body).hexdigest()}"'
 
 
-class Answers:
+class ResponseCache:
     """What `/results/{id}` answers: the latest bodies, each for the caller to whom it was given."""
 
     def __init__(self, limit_bytes: int) -> None:
-        self.store: Store[Answer] = Store(limit_bytes)
+        self.entries: LruCache[CachedResponse] = LruCache(limit_bytes)
 
-    def put(self, caller: str, answer: Answer) -> str:
+    def put(self, caller: str, answer: CachedResponse) -> str:
         """Keeps an answer; its id is the same for the same caller and body, and tells nothing of either."""
         digest = hashlib.sha256("\0".join((caller, answer.media_type, answer.etag)).encode()).hexdigest()[:32]
-        self.store.put(self._key(caller, digest), answer, len(answer.body))
+        self.entries.put(self._key(caller, digest), answer, len(answer.body))
         return digest
 
-    def get(self, caller: str, result: str) -> Answer:
+    def get(self, caller: str, result: str) -> CachedResponse:
         """The caller's answer. Raises NotFound if there is none, if it was forgotten, or if it is another caller's."""
-        answer = self.store.get(self._key(caller, result))
+        answer = self.entries.get(self._key(caller, result))
         if answer is None:
             raise NotFound("there is no such result; results are kept for a while, for the key that they were made with")
         return answer

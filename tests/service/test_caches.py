@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from service.caches import CachedResponse, LruCache, ResponseCache, ResultCache, key_of
 from service.errors import DeadlineExceeded, EngineUnavailable, NotFound
 from service.pipeline import Pipeline, Result, Step, Work
-from service.results import Answer, Answers, Results, Store, key_of
 from tests.service.fakes import FakeEngine, model_of, picture
 
 
@@ -17,8 +17,8 @@ def work_of(seed: int = 0, **facts) -> Work:
     return Work(facts.pop("model", model_of()), facts.pop("steps", 3), seed, "r", "c", facts.pop("x_in", picture(64, 64)), **facts)
 
 
-def results_of(engine: FakeEngine, limit_bytes: int = 1 << 20) -> Results:
-    return Results(Pipeline(engine), limit_bytes)
+def results_of(engine: FakeEngine, limit_bytes: int = 1 << 20) -> ResultCache:
+    return ResultCache(Pipeline(engine), limit_bytes)
 
 
 async def test_identical_requests_in_flight_are_computed_once() -> None:
@@ -144,13 +144,13 @@ async def test_kept_results_stay_within_their_bytes() -> None:
     results = results_of(FakeEngine(), limit_bytes=int(2.5 * size))
     for seed in range(5):
         await results.run(work_of(seed=seed))
-    assert results.store.bytes == 2 * size
-    assert results.store.get(key_of(work_of(seed=4))) is not None
-    assert results.store.get(key_of(work_of(seed=2))) is None
+    assert results.entries.bytes == 2 * size
+    assert results.entries.get(key_of(work_of(seed=4))) is not None
+    assert results.entries.get(key_of(work_of(seed=2))) is None
 
 
 def test_the_least_recently_used_is_forgotten_first_and_nothing_over_the_bound_is_kept() -> None:
-    store: Store[str] = Store(10)
+    store: LruCache[str] = LruCache(10)
     for key in "abc":
         store.put(key, key, 3)
     assert store.get("a") == "a"
@@ -162,15 +162,15 @@ def test_the_least_recently_used_is_forgotten_first_and_nothing_over_the_bound_i
 
 
 def test_an_answer_is_its_callers_alone() -> None:
-    answers = Answers(1000)
-    answer = Answer(b"body", "image/png", {"X-Seed": "1"})
+    answers = ResponseCache(1000)
+    answer = CachedResponse(b"body", "image/png", {"X-Seed": "1"})
     result = answers.put("alice", answer)
     assert answers.get("alice", result) is answer
     assert answers.put("alice", answer) == result
     assert answers.put("bob", answer) != result
     with pytest.raises(NotFound):
         answers.get("mallory", result)
-    assert answer.etag == Answer(b"body", "image/webp", {}).etag != Answer(b"other", "image/png", {}).etag
+    assert answer.etag == CachedResponse(b"body", "image/webp", {}).etag != CachedResponse(b"other", "image/png", {}).etag
 
 
 def test_arrays_of_the_picture_are_hashed_by_value_not_by_layout() -> None:
