@@ -171,7 +171,7 @@ def _open_on_device(settings: Settings) -> tuple[ServingEngine, Arrays]:
     from service.engines.embedded import EmbeddedEngine, Threads  # noqa: PLC0415
 
     threads = Threads(settings.instances or 1, settings.threads)
-    return EmbeddedEngine(Path(settings.model_repository), threads, gpu.Bound(device)), gpu.TorchArrays(device)
+    return EmbeddedEngine(Path(settings.model_repository), threads, gpu.IoBindingRunner(device)), gpu.TorchArrays(device)
 
 
 @asynccontextmanager

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from service.engines.contract import Array, Feeds, Model
-from service.engines.regions import SystemRegion
+from service.engines.shared_memory import SystemRegion
 from service.errors import EngineUnavailable, OutOfMemory
 
 log = logging.getLogger(__name__)
@@ -69,8 +69,8 @@ class TorchArrays:
         return torch.cat(list(arrays), axis)
 
 
-class Bound:
-    """ONNX Runtime on torch's memory (service.engines.embedded.Runner): it reads and writes where torch has its tensors."""
+class IoBindingRunner:
+    """ONNX Runtime on torch's memory (service.engines.embedded.SessionRunner): it reads and writes where torch has its tensors."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -112,7 +112,7 @@ class Bound:
 
 
 class TensorRegion:
-    """A region (service.engines.regions.Region) whose memory is a tensor of bytes: what CUDA's and the tests' have in common."""
+    """A service.engines.shared_memory.Region whose memory is a tensor of bytes: what CUDA's and the tests' have in common."""
 
     def __init__(self, memory: Tensor) -> None:
         self.size = memory.numel()

@@ -19,9 +19,9 @@ from typing import Any, Protocol
 
 import onnxruntime
 
-from service.engines.answers import check_answers, check_feeds, check_finite, check_golden
 from service.engines.configuration import FILE, read_config, to_models
 from service.engines.contract import Array, Feeds, Model, Ticket, to_feeds
+from service.engines.validation import check_feeds, check_finite, check_golden, check_outputs
 from service.engines.versions import ModelVersions
 from service.errors import BadAnswer, DeadlineExceeded, EngineUnavailable, InvalidValue, OutOfMemory, UnknownModel
 
@@ -37,8 +37,8 @@ UNUSABLE: tuple[type[Exception], ...] = (MemoryError, OSError, *RUNTIME_ERRORS)
 NO_ROOM = ("bad allocation", "bad_alloc", "failed to allocate memory", "out of memory", "cuda failure 2")
 
 
-class Runner(Protocol):
-    """How a session is made and run: on NumPy arrays (`Host`), or bound to torch's memory (`service.gpu`)."""
+class SessionRunner(Protocol):
+    """How a session is made and run: on NumPy arrays (`CpuRunner`), or bound to torch's memory (`service.gpu`)."""
 
     def session(self, data: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession: ...
 
@@ -47,7 +47,7 @@ class Runner(Protocol):
     ) -> tuple[Array, ...]: ...
 
 
-class Host:
+class CpuRunner:
     """NumPy in, NumPy out, on the CPU; answers are checked for NaN and infinity."""
 
     def session(self, data: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
@@ -87,11 +87,11 @@ class EmbeddedEngine:
     broken: models that lie in the folder and could not be loaded, with the reason.
     """
 
-    def __init__(self, folder: Path, threads: Threads | None = None, runner: Runner | None = None) -> None:
+    def __init__(self, folder: Path, threads: Threads | None = None, runner: SessionRunner | None = None) -> None:
         self.folder = folder
         self.threads = threads or one_per_core()
         self.broken: dict[str, str] = {}
-        self._runner = runner or Host()
+        self._runner = runner or CpuRunner()
         self._pool = ThreadPoolExecutor(self.threads.instances, thread_name_prefix="onnxruntime")
         self._versions: ModelVersions[onnxruntime.InferenceSession] = ModelVersions(lambda _model, _session: None)
         self._loading = asyncio.Lock()
@@ -167,7 +167,7 @@ class EmbeddedEngine:
             raise DeadlineExceeded("the deadline passed while the network ran") from error
         finally:
             options.terminate = True  # of no consequence to a call that has ended; a cancelled one stops at its next node
-        check_answers(outputs, feeds["x_t"], model)
+        check_outputs(outputs, feeds["x_t"], model)
         return outputs
 
     def _call(

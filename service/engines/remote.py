@@ -10,12 +10,12 @@ from typing import Any
 from tritonclient.grpc.aio import InferenceServerClient
 
 from rddm.objective import HEADS
-from service.engines.answers import check_answers, check_feeds, check_finite, check_golden
 from service.engines.configuration import to_models
 from service.engines.contract import Array, Feeds, Model, Ticket, to_feeds
-from service.engines.doorway import Crashed, Dead, translated
-from service.engines.pace import Pace
+from service.engines.error_translation import ModelCrashed, ServerUnreachable, translated
+from service.engines.step_timeout import StepTimeout
 from service.engines.transport import Transport
+from service.engines.validation import check_feeds, check_finite, check_golden, check_outputs
 from service.errors import DeadlineExceeded, EngineUnavailable, ServiceError
 from service.tracing import onward
 
@@ -55,7 +55,7 @@ class RemoteServer:
         self._client = InferenceServerClient(address, channel_args=CHANNEL)
         self._make_transport = make_transport
         self._transport: Transport | None = None
-        self._paces: defaultdict[str, Pace] = defaultdict(lambda: Pace(longest_step))
+        self._timeouts: defaultdict[str, StepTimeout] = defaultdict(lambda: StepTimeout(longest_step))
         self._ready: Mapping[str, frozenset[int]] = {}
         self._revived: defaultdict[str, float] = defaultdict(lambda: -REVIVAL_SECONDS)
         self._examining = asyncio.Lock()
@@ -67,12 +67,12 @@ class RemoteServer:
         await self._client.close()
 
     async def predict(self, model: Model, feeds: Feeds, ticket: Ticket) -> tuple[Array, ...]:
-        """One call. Raises Dead, Slow and the other errors of the doorway; BadAnswer for what cannot be believed."""
+        """One call. Raises ServerUnreachable, Slow and the others of error_translation; BadAnswer for what cannot be believed."""
         if self._transport is None:
             raise EngineUnavailable(f"the server of model {ticket.model!r} was not reached yet")
         check_feeds(feeds, model)
-        pace, x_t = self._paces[ticket.model], feeds["x_t"]
-        allowed = pace.allowed(x_t, self.in_flight)
+        timeout, x_t = self._timeouts[ticket.model], feeds["x_t"]
+        allowed = timeout.allowed(x_t, self.in_flight)
         left = float("inf") if ticket.deadline is None else ticket.deadline - time.monotonic()
         if left <= 0:
             raise DeadlineExceeded("the deadline passed before the network was called")
@@ -87,10 +87,10 @@ class RemoteServer:
             raise
         finally:
             self.in_flight -= 1
-        check_answers(found, x_t, model)
+        check_outputs(found, x_t, model)
         if self._transport.kind != "cuda":
             check_finite(found, model)
-        pace.measured(x_t, time.monotonic() - begun)
+        timeout.measured(x_t, time.monotonic() - begun)
         return found
 
     def _call(self, ticket: Ticket, seconds: float) -> Callable[..., Any]:
@@ -128,7 +128,7 @@ class RemoteServer:
 
     def blame(self, ticket: Ticket, error: ServiceError) -> None:
         """A call failed through the server's fault: no traffic until it is examined again."""
-        if isinstance(error, Slow | Dead):
+        if isinstance(error, Slow | ServerUnreachable):
             self._lost(error.detail)
         else:
             self.proven.pop((ticket.model, ticket.version), None)
@@ -138,7 +138,7 @@ class RemoteServer:
         """One golden inference. Raises the engine's errors; a wrong answer takes the version out of traffic."""
         version = (model.spec.name, model.version)
         try:
-            await check_golden(_As(self, model), model, time.monotonic() + PROOF_SECONDS)
+            await check_golden(_VersionEngine(self, model), model, time.monotonic() + PROOF_SECONDS)
         except ServiceError as error:
             self.proven.pop(version, None)
             self.faults[version] = error.detail
@@ -186,7 +186,7 @@ class RemoteServer:
         name = model.spec.name
         try:
             await self.prove(model)
-        except Crashed:
+        except ModelCrashed:
             if any(other == name for other, _ in self.proven) or time.monotonic() < self._revived[name] + REVIVAL_SECONDS:
                 return
             log.warning("Triton at %s: model %s has crashed; it is unloaded and loaded", self.address, name)
@@ -214,7 +214,7 @@ class RemoteServer:
         self.proven.clear()
 
 
-class _As:
+class _VersionEngine:
     """The server as an engine for one version, whether it gets traffic or not."""
 
     def __init__(self, server: RemoteServer, model: Model) -> None:

@@ -10,8 +10,8 @@ from tritonclient.grpc import InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
 
 from service.engines.contract import Array, Feeds
-from service.engines.doorway import LostRegion, translated
-from service.engines.regions import FOLDER, PREFIX, Pool, Region, layout
+from service.engines.error_translation import LostRegion, translated
+from service.engines.shared_memory import FOLDER, PREFIX, Region, RegionPool, layout
 from service.errors import BadAnswer, EngineUnavailable, OutOfMemory, ServiceError
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class Bytes:
 class Shared:
     """Tensors in regions of shared memory, registered once and used again; beyond the pool's limit, in the message."""
 
-    def __init__(self, client: Any, pool: Pool, kind: Kind) -> None:
+    def __init__(self, client: Any, pool: RegionPool, kind: Kind) -> None:
         self.kind: Kind = kind
         self._client = client
         self._pool = pool

@@ -15,8 +15,8 @@ from typing import Any, Literal
 from tritonclient.utils import InferenceServerException
 
 from service.engines.contract import Array, Model, Ticket, to_feeds
-from service.engines.regions import Pool, Region, SystemRegion, sweep
 from service.engines.remote import RemoteServer
+from service.engines.shared_memory import Region, RegionPool, SystemRegion, sweep
 from service.engines.transport import Bytes, Shared, Transport
 from service.engines.versions import ModelVersions
 from service.errors import (
@@ -261,7 +261,7 @@ class TritonEngine:
             return Bytes()
         finally:
             region.free()
-        shared = Shared(client, Pool(self._make_region or SystemRegion), "cuda" if self._make_region else "system")
+        shared = Shared(client, RegionPool(self._make_region or SystemRegion), "cuda" if self._make_region else "system")
         shared.tidy()
         return shared
 

@@ -391,7 +391,7 @@ ELSEWHERE = [  # case, status, where it is tested
     (
         "Triton says UNAVAILABLE, DEADLINE_EXCEEDED and the like",
         "503, 504, 429",
-        "engines/test_doorway.py::test_no_code_of_grpc_is_unmapped",
+        "engines/test_error_translation.py::test_no_code_of_grpc_is_unmapped",
     ),
     (
         "a model corrupt on disk",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from docker.triton.server import Server
-from service.engines import pace
+from service.engines import step_timeout
 from tests.graphs import put, slow_graph, slow_spec
 from tests.models import release_tiny
 from tests.servers import started
@@ -31,7 +31,7 @@ def repository(exported: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """`slow` takes longer than its pixels say, and so does everything on a machine that is busy."""
-    monkeypatch.setattr(pace, "FLOOR_SECONDS", 120.0)
+    monkeypatch.setattr(step_timeout, "FLOOR_SECONDS", 120.0)
 
 
 @pytest.fixture(scope="session")

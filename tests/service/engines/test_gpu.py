@@ -13,10 +13,10 @@ from docker.triton.server import Server
 from service import gpu
 from service.arrays import HOST
 from service.engines.embedded import EmbeddedEngine, Threads
-from service.engines.regions import FOLDER
+from service.engines.shared_memory import FOLDER
 from service.engines.triton import TritonEngine
 from service.errors import EngineUnavailable
-from service.gpu import Bound, HostRegion, TensorRegion, TorchArrays, find_device, make_region
+from service.gpu import HostRegion, IoBindingRunner, TensorRegion, TorchArrays, find_device, make_region
 from service.pipeline import Pipeline, Work
 from tests.calls import own_regions, picture, ticket
 
@@ -32,7 +32,7 @@ async def host(repository: Path) -> AsyncIterator[EmbeddedEngine]:
 
 
 async def bound_engine(repository: Path, device: torch.device) -> EmbeddedEngine:
-    one = EmbeddedEngine(repository, Threads(1), Bound(device))
+    one = EmbeddedEngine(repository, Threads(1), IoBindingRunner(device))
     await one.start()
     return one
 
@@ -102,7 +102,7 @@ def test_a_fall_to_the_cpu_is_refused(repository: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", falling)
     with pytest.raises(EngineUnavailable, match="has no CUDAExecutionProvider; it would run on CPUExecutionProvider"):
-        Bound(torch.device("cuda")).session(data, onnxruntime.SessionOptions())
+        IoBindingRunner(torch.device("cuda")).session(data, onnxruntime.SessionOptions())
 
 
 def test_an_unknown_or_absent_device_is_named() -> None:

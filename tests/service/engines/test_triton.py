@@ -12,7 +12,7 @@ from tritonclient.grpc.aio import InferenceServerClient
 from docker.triton.server import Server
 from service.engines import transport
 from service.engines.embedded import EmbeddedEngine
-from service.engines.regions import FOLDER, PREFIX, SystemRegion
+from service.engines.shared_memory import FOLDER, PREFIX, SystemRegion
 from service.engines.triton import TritonEngine
 from service.errors import DeadlineExceeded, InvalidValue, UnknownModel
 from tests.calls import Asking, own_regions, picture, ticket

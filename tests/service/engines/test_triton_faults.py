@@ -18,7 +18,7 @@ from docker.triton.server import Server
 from rddm.objective import predict
 from rddm.sampler import philox_noise, sample
 from rddm.schedule import make_schedule
-from service.engines.regions import FOLDER
+from service.engines.shared_memory import FOLDER
 from service.engines.triton import TritonEngine
 from service.errors import BadAnswer, EngineUnavailable, QueueFull, ServiceError, UnknownModel
 from tests.calls import Asking, own_regions, picture, ticket, until

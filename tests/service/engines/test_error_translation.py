@@ -4,7 +4,7 @@ import grpc
 import pytest
 from tritonclient.utils import InferenceServerException
 
-from service.engines.doorway import CODES, DETAILS, Crashed, Dead, LostRegion, to_error, translated
+from service.engines.error_translation import CODES, DETAILS, LostRegion, ModelCrashed, ServerUnreachable, to_error, translated
 from service.errors import (
     BadAnswer,
     DeadlineExceeded,
@@ -42,9 +42,9 @@ def test_the_table_holds_nothing_but_grpcs_codes_and_every_error_has_its_sentenc
         # what a real server says; see test_triton_faults for the cases themselves
         (grpc.StatusCode.UNAVAILABLE, "[request id: 1] Exceeds maximum queue size", QueueFull),
         (grpc.StatusCode.UNAVAILABLE, "Request timeout expired", QueueFull),
-        (grpc.StatusCode.UNAVAILABLE, "failed to connect to all addresses; Connection refused", Dead),
-        (grpc.StatusCode.UNAVAILABLE, "Socket closed", Dead),
-        (grpc.StatusCode.INTERNAL, "Stub process 'tiny_0_0' is not healthy.", Crashed),
+        (grpc.StatusCode.UNAVAILABLE, "failed to connect to all addresses; Connection refused", ServerUnreachable),
+        (grpc.StatusCode.UNAVAILABLE, "Socket closed", ServerUnreachable),
+        (grpc.StatusCode.INTERNAL, "Stub process 'tiny_0_0' is not healthy.", ModelCrashed),
         (grpc.StatusCode.INTERNAL, "CUDA failure 2: out of memory", OutOfMemory),
         (grpc.StatusCode.INTERNAL, "failed to load 'x', failed to poll from model repository", UnknownModel),
         (grpc.StatusCode.NOT_FOUND, "Request for unknown model: 'x' version 7 is not found", UnknownModel),
@@ -68,7 +68,7 @@ def test_the_doorway_translates_and_lets_the_rest_pass() -> None:
     with pytest.raises(EngineUnavailable) as caught, translated("m"):
         raise InferenceServerException("gone", "StatusCode.UNAVAILABLE")
     assert isinstance(caught.value.__cause__, InferenceServerException)
-    with pytest.raises(Dead), translated("m"):
+    with pytest.raises(ServerUnreachable), translated("m"):
         raise grpc.aio.UsageError("Channel is closed.")
     with pytest.raises(ZeroDivisionError), translated("m"):
         raise ZeroDivisionError

@@ -7,7 +7,7 @@ FLOOR_SECONDS = 5.0  # a processor that others use, too, can let a call wait for
 MEMORY = 0.2  # share of the newest measurement in the average
 
 
-class Pace:
+class StepTimeout:
     """Seconds per pixel of one model on one server, as a moving average. longest: seconds allowed while nothing is measured."""
 
     def __init__(self, longest: float) -> None:

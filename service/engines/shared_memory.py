@@ -103,7 +103,7 @@ class SystemRegion:
         return np.ndarray(shape, np.float32, self.memory, offset)
 
 
-class Pool:
+class RegionPool:
     """Regions that are free for the next call, up to limit_bytes in all; sizes are powers of two so that they fit again."""
 
     def __init__(self, make: Any = SystemRegion, limit_bytes: int = 1 << 30) -> None:

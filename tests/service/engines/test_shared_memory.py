@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.engines.regions import PREFIX, SMALLEST, Pool, SystemRegion, abandoned, layout, sweep
+from service.engines.shared_memory import PREFIX, SMALLEST, RegionPool, SystemRegion, abandoned, layout, sweep
 from service.errors import OutOfMemory
 
 
@@ -32,7 +32,7 @@ def test_arrays_lie_side_by_side_at_aligned_offsets() -> None:
 
 
 def test_a_freed_region_is_used_again_and_a_retired_one_never(made, tmp_path: Path) -> None:
-    pool = Pool(made)
+    pool = RegionPool(made)
     first = pool.take(1000)
     assert first is not None
     pool.give_back(first)
@@ -46,7 +46,7 @@ def test_a_freed_region_is_used_again_and_a_retired_one_never(made, tmp_path: Pa
 
 
 def test_a_larger_call_gets_a_larger_region_and_the_limit_holds(made) -> None:
-    pool = Pool(made, limit_bytes=5 * SMALLEST)
+    pool = RegionPool(made, limit_bytes=5 * SMALLEST)
     small, large = pool.take(1), pool.take(3 * SMALLEST)
     assert small is not None
     assert large is not None
@@ -66,7 +66,7 @@ def test_no_room_is_an_error_and_not_a_crash_later(tmp_path: Path, monkeypatch: 
     with pytest.raises(OutOfMemory, match="no shared memory left"):
         SystemRegion(SMALLEST, tmp_path)
     assert list(tmp_path.iterdir()) == []
-    assert Pool(lambda size: SystemRegion(size, tmp_path)).take(1) is None
+    assert RegionPool(lambda size: SystemRegion(size, tmp_path)).take(1) is None
 
 
 def hold(folder: Path, ready) -> None:

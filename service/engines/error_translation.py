@@ -1,4 +1,4 @@
-"""The one doorway where what a Triton server says becomes an error of this service. What it says in detail goes to the log only."""
+"""The one place where what a Triton server says becomes an error of this service. What it says in detail goes to the log only."""
 
 import logging
 from collections.abc import Iterator
@@ -61,11 +61,11 @@ class LostRegion(Exception):
     """The server knows nothing of a shared memory region: it was started anew."""
 
 
-class Dead(EngineUnavailable):
+class ServerUnreachable(EngineUnavailable):
     """Nobody answers at the address, or the connection broke."""
 
 
-class Crashed(EngineUnavailable):
+class ModelCrashed(EngineUnavailable):
     """The server answers, but what runs the model there does not: its process may have ended."""
 
 
@@ -78,7 +78,7 @@ def translated(name: str) -> Iterator[None]:
         log.warning("model %s: %s: %s", name, error.status(), error.message())
         raise to_error(error, name) from error
     except grpc.aio.UsageError as error:
-        raise Dead(DETAILS[EngineUnavailable].format(name=name)) from error
+        raise ServerUnreachable(DETAILS[EngineUnavailable].format(name=name)) from error
 
 
 def to_error(error: InferenceServerException, name: str) -> ServiceError | LostRegion:
@@ -90,7 +90,7 @@ def to_error(error: InferenceServerException, name: str) -> ServiceError | LostR
     kind = to_kind(code, said)
     retry_after = RETRY_AFTER_SECONDS if issubclass(kind, QueueFull | EngineUnavailable) else None
     found = kind(DETAILS[kind].format(name=name), retry_after=retry_after)
-    special = {grpc.StatusCode.UNAVAILABLE: Dead, grpc.StatusCode.INTERNAL: Crashed}
+    special = {grpc.StatusCode.UNAVAILABLE: ServerUnreachable, grpc.StatusCode.INTERNAL: ModelCrashed}
     if kind is EngineUnavailable and code in special:
         return special[code](found.detail, retry_after=retry_after)
     return found

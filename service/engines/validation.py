@@ -27,7 +27,7 @@ def check_feeds(feeds: Feeds, model: Model) -> None:
         raise InvalidValue(f"model {spec.name!r} takes sides that are multiples of {spec.size_multiple}, got {height} x {width}")
 
 
-def check_answers(outputs: Sequence[Any], x_t: Any, model: Model) -> None:
+def check_outputs(outputs: Sequence[Any], x_t: Any, model: Model) -> None:
     """One array of x_t's shape per head of the objective. Raises BadAnswer naming what came instead."""
     expected = len(HEADS[model.spec.objective])
     if len(outputs) != expected:

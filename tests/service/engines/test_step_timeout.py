@@ -2,30 +2,30 @@
 
 import pytest
 
-from service.engines.pace import FACTOR, FLOOR_SECONDS, Pace
+from service.engines.step_timeout import FACTOR, FLOOR_SECONDS, StepTimeout
 from service.engines.triton import resolve, split_url
 from tests.calls import picture
 
 
 def test_while_nothing_is_measured_the_longest_step_is_allowed() -> None:
-    assert Pace(60).allowed(picture(), 0) == 60
+    assert StepTimeout(60).allowed(picture(), 0) == 60
 
 
 def test_larger_batches_and_waiting_calls_are_given_longer_up_to_the_longest() -> None:
-    pace = Pace(60)
-    pace.measured(picture(1), 0.1)
-    assert pace.allowed(picture(1), 0) == pytest.approx(FLOOR_SECONDS + FACTOR * 0.1)
-    assert pace.allowed(picture(4), 0) == pytest.approx(FLOOR_SECONDS + FACTOR * 0.4)
-    assert pace.allowed(picture(1), 2) == pytest.approx(FLOOR_SECONDS + FACTOR * 0.3)
-    assert pace.allowed(picture(100), 9) == 60
+    timeout = StepTimeout(60)
+    timeout.measured(picture(1), 0.1)
+    assert timeout.allowed(picture(1), 0) == pytest.approx(FLOOR_SECONDS + FACTOR * 0.1)
+    assert timeout.allowed(picture(4), 0) == pytest.approx(FLOOR_SECONDS + FACTOR * 0.4)
+    assert timeout.allowed(picture(1), 2) == pytest.approx(FLOOR_SECONDS + FACTOR * 0.3)
+    assert timeout.allowed(picture(100), 9) == 60
 
 
 def test_the_average_follows_a_machine_that_becomes_slower() -> None:
-    pace = Pace(60)
-    pace.measured(picture(1), 0.1)
+    timeout = StepTimeout(60)
+    timeout.measured(picture(1), 0.1)
     for _ in range(30):
-        pace.measured(picture(1), 0.5)
-    assert pace.allowed(picture(1), 0) == pytest.approx(FLOOR_SECONDS + FACTOR * 0.5, rel=0.01)
+        timeout.measured(picture(1), 0.5)
+    assert timeout.allowed(picture(1), 0) == pytest.approx(FLOOR_SECONDS + FACTOR * 0.5, rel=0.01)
 
 
 @pytest.mark.parametrize("wrong", ["triton", "triton:", ":8001", "triton:http", "http://triton:8001", "triton:99999"])
