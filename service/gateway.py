@@ -183,7 +183,7 @@ async def open_gateway(
     *,
     measured: bool = True,
 ) -> AsyncIterator[Gateway]:
-    """Start the engine, the scheduler and the codec processes; end them in the other order.
+    """Start the engine, the scheduler and the codec processes; end them in reverse order.
 
     measured: every model before the block begins, so that no request waits for it; else each before its first request.
     """

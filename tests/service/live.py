@@ -72,7 +72,7 @@ class Live:
                 "pending": round(gateway.scheduler.pending, 9),
                 "waiting": gateway.scheduler.waiting,
                 "running": gateway.scheduler.running,
-                "orders": gateway.drain.working,
+                "requests": gateway.drain.working,
             }
             if not any(held.values()):
                 break

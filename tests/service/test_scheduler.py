@@ -45,7 +45,9 @@ def _a_quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Rig, "seconds", told)
 
 
-async def room(engine: FakeEngine, limits: Limits = ROOMY, *, calibrated: bool = True) -> tuple[Pipeline, Scheduler, list[Call]]:
+async def scheduled(
+    engine: FakeEngine, limits: Limits = ROOMY, *, calibrated: bool = True
+) -> tuple[Pipeline, Scheduler, list[Call]]:
     """A pipeline behind a scheduler in front of the engine, and what it tells of its calls."""
     calls: list[Call] = []
     scheduler = Scheduler(engine, engine.instances, limits, on_call=calls.append)
@@ -76,7 +78,7 @@ ENGINES = {
 
 @pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES.keys())
 async def test_alone_equals_batched_byte_for_byte_over_random_mixes(engine: FakeEngine) -> None:
-    pipeline, scheduler, calls = await room(engine)
+    pipeline, scheduler, calls = await scheduled(engine)
     works = mix(40, seed=1)
     alone = await one_by_one(pipeline, works)
     calls.clear()
@@ -89,7 +91,7 @@ async def test_alone_equals_batched_byte_for_byte_over_random_mixes(engine: Fake
 
 async def test_one_batch_holds_tiles_of_several_callers_at_several_steps() -> None:
     engine = FakeEngine(0.004, 0.0001)
-    pipeline, _, _ = await room(engine)
+    pipeline, _, _ = await scheduled(engine)
     seen: list[np.ndarray] = []
     inner = engine.predict
 
@@ -130,7 +132,7 @@ async def test_the_second_batch_in_flight_is_kept_only_if_it_hides_something() -
 
 async def test_a_small_picture_does_not_wait_behind_a_large_one() -> None:
     engine = FakeEngine(0.0, 0.02)
-    pipeline, _, _ = await room(engine)
+    pipeline, _, _ = await scheduled(engine)
     small = Work(model_of(), 5, 0, "small", "b", picture(64, 64))
     start = time.monotonic()
     await pipeline.run(small)
@@ -147,7 +149,7 @@ async def test_a_small_picture_does_not_wait_behind_a_large_one() -> None:
 
 async def test_a_flood_of_one_caller_does_not_starve_another() -> None:
     engine = FakeEngine(0.0, 0.003)
-    pipeline, _, _ = await room(engine)
+    pipeline, _, _ = await scheduled(engine)
     flood = [asyncio.create_task(pipeline.run(Work(model_of(), 5, i, f"f{i}", "flood", picture(64, 64)))) for i in range(60)]
     await asyncio.sleep(0.02)
     await pipeline.run(Work(model_of(), 5, 0, "one", "other", picture(64, 64)))
@@ -157,7 +159,7 @@ async def test_a_flood_of_one_caller_does_not_starve_another() -> None:
 
 @pytest.mark.parametrize(("size", "in_flight"), [((64, 64), 2), ((300, 400), 1)], ids=["whole pictures", "tiles of large ones"])
 async def test_what_cannot_be_batched_is_ready_when_the_call_before_it_ends(size: tuple[int, int], in_flight: int) -> None:
-    pipeline, scheduler, calls = await room(FakeEngine(0.0, 0.02))
+    pipeline, scheduler, calls = await scheduled(FakeEngine(0.0, 0.02))
     assert scheduler.depth == 1
     works = [Work(model_of(), 2, i, f"r{i}", f"c{i}", picture(*size)) for i in range(4)]
     running = [asyncio.create_task(pipeline.run(work)) for work in works]
@@ -173,14 +175,14 @@ async def test_what_cannot_be_batched_is_ready_when_the_call_before_it_ends(size
 
 async def test_lockstep_callers_fill_batches() -> None:
     engine = FakeEngine(0.01, 0.0001)
-    pipeline, _, calls = await room(engine)
+    pipeline, _, calls = await scheduled(engine)
     await asyncio.gather(*(pipeline.run(Work(model_of(), 5, i, f"r{i}", f"c{i}", picture(64, 64))) for i in range(16)))
     assert sum(call.rows for call in calls) / len(calls) > 6
 
 
 async def test_a_full_queue_says_when_to_come_back() -> None:
     engine = FakeEngine(0.0, 0.01)
-    pipeline, scheduler, _ = await room(engine, Limits(queue_megapixel_steps=0.5))
+    pipeline, scheduler, _ = await scheduled(engine, Limits(queue_megapixel_steps=0.5))
     first = asyncio.create_task(pipeline.run(Work(model_of(), 5, 0, "r0", "a", picture(300, 400))))
     await asyncio.sleep(0.05)
     with pytest.raises(QueueFull, match="are allowed") as refusal:
@@ -195,13 +197,13 @@ async def test_a_full_queue_says_when_to_come_back() -> None:
 
 
 async def test_a_picture_over_the_bound_is_let_in_when_nothing_else_is_there() -> None:
-    pipeline, _, _ = await room(FakeEngine(), Limits(queue_megapixel_steps=0.001))
+    pipeline, _, _ = await scheduled(FakeEngine(), Limits(queue_megapixel_steps=0.001))
     assert (await pipeline.run(Work(model_of(), 1, 0, "r", "a", picture(64, 64)))).x_0.shape == (1, 3, 64, 64)
 
 
 async def test_cancellations_at_random_moments_leave_nothing_behind() -> None:
     engine = FakeEngine(0.001, 0.0002)
-    pipeline, scheduler, _ = await room(engine)
+    pipeline, scheduler, _ = await scheduled(engine)
     draw = random.Random(0)
 
     async def cancelled(work: Work) -> bool:
@@ -219,7 +221,7 @@ async def test_cancellations_at_random_moments_leave_nothing_behind() -> None:
 
 async def test_callers_who_all_leave_in_one_turn_of_the_loop_leave_nothing_behind() -> None:
     engine = FakeEngine(0.002, 0.0002)
-    pipeline, scheduler, _ = await room(engine)
+    pipeline, scheduler, _ = await scheduled(engine)
     draw = random.Random(3)
     for _ in range(60):
         tasks = [asyncio.create_task(pipeline.run(Work(model_of(), 3, i, f"r{i}", f"c{i}", picture(64, 64)))) for i in range(24)]
@@ -232,7 +234,7 @@ async def test_callers_who_all_leave_in_one_turn_of_the_loop_leave_nothing_behin
 
 
 async def test_a_batch_cancelled_before_its_task_begins_is_forgotten() -> None:
-    _, scheduler, _ = await room(FakeEngine(0.01))
+    _, scheduler, _ = await scheduled(FakeEngine(0.01))
     scheduler.depth = scheduler.depth_whole = 1
     x_t, times = np.zeros((1, 3, 64, 64), np.float32), np.zeros((1, 2), np.float32)
     first, second = (asyncio.create_task(scheduler.predict(x_t, x_t, times, Ticket("fake", v, "r", "c"))) for v in (1, 2))
@@ -247,7 +249,7 @@ async def test_a_batch_cancelled_before_its_task_begins_is_forgotten() -> None:
 
 async def test_nobody_else_in_the_batch_hears_of_a_cancellation() -> None:
     engine = FakeEngine(0.02, 0.0001)
-    pipeline, _, _ = await room(engine)
+    pipeline, _, _ = await scheduled(engine)
     works = [Work(model_of(), 3, i, f"r{i}", f"c{i}", picture(64, 64)) for i in range(4)]
     alone = await one_by_one(pipeline, works)
     tasks = [asyncio.create_task(pipeline.run(work)) for work in works]
@@ -260,7 +262,7 @@ async def test_nobody_else_in_the_batch_hears_of_a_cancellation() -> None:
 
 async def test_the_engine_stops_when_everyone_in_its_batch_left() -> None:
     engine = FakeEngine(10.0, 0.0)
-    pipeline, scheduler, _ = await room(engine, calibrated=False)
+    pipeline, scheduler, _ = await scheduled(engine, calibrated=False)
     task = asyncio.create_task(pipeline.run(Work(model_of(), 3, 0, "r", "c", picture(64, 64))))
     await asyncio.sleep(0.02)
     task.cancel()
@@ -272,7 +274,7 @@ async def test_the_engine_stops_when_everyone_in_its_batch_left() -> None:
 
 async def test_out_of_memory_steps_the_batch_size_down_and_fails_nobody() -> None:
     engine = FakeEngine(0.004, 0.0001)
-    pipeline, _, calls = await room(engine)
+    pipeline, _, calls = await scheduled(engine)
     engine.memory = 2
     works = [Work(model_of(), 3, i, f"r{i}", f"c{i}", picture(64, 64)) for i in range(12)]
     await asyncio.gather(*(pipeline.run(work) for work in works))
@@ -290,7 +292,7 @@ async def test_a_bad_row_fails_alone() -> None:
                 raise BadAnswer("not finite")
             return outputs
 
-    pipeline, scheduler, _ = await room(Poisoned(0.004, 0.0001))
+    pipeline, scheduler, _ = await scheduled(Poisoned(0.004, 0.0001))
     bad = Work(model_of(), 3, 0, "bad", "x", np.ones((1, 3, 64, 64), np.float32))
     works = [Work(model_of(), 3, i, f"r{i}", f"c{i}", picture(64, 64)) for i in range(5)]
     done = await asyncio.gather(*(pipeline.run(work) for work in [*works, bad]), return_exceptions=True)
@@ -309,7 +311,7 @@ async def test_an_engine_that_is_full_is_asked_again_a_little_later() -> None:
                 raise QueueFull("engine queue")
             return await super().predict(x_t, condition, time, ticket)
 
-    pipeline, scheduler, _ = await room(Busy(0.001, 0.001))
+    pipeline, scheduler, _ = await scheduled(Busy(0.001, 0.001))
     assert (await pipeline.run(Work(model_of(), 3, 0, "r", "c", picture(64, 64)))).x_0.shape == (1, 3, 64, 64)
     assert_empty(scheduler)
 
@@ -320,7 +322,7 @@ async def test_a_dead_engine_is_told_to_everyone_who_waits() -> None:
             await asyncio.sleep(0.001)
             raise EngineUnavailable("no engine answers")
 
-    pipeline, scheduler, _ = await room(Dead(), calibrated=False)
+    pipeline, scheduler, _ = await scheduled(Dead(), calibrated=False)
     done = await asyncio.gather(*(pipeline.run(work) for work in mix(10, 3)), return_exceptions=True)
     assert all(isinstance(result, EngineUnavailable) for result in done)
     assert_empty(scheduler)
@@ -328,7 +330,7 @@ async def test_a_dead_engine_is_told_to_everyone_who_waits() -> None:
 
 async def test_steps_are_chosen_to_meet_the_latency() -> None:
     engine = FakeEngine(0.0, 0.02)
-    _, scheduler, _ = await room(engine)
+    _, scheduler, _ = await scheduled(engine)
     model = model_of(min_steps=2, max_steps=10)
     assert scheduler.steps_within(model, 64, 64, 10, 60.0, "a") == 10
     assert scheduler.steps_within(model, 64, 64, 10, 0.11, "a") in (4, 5)
@@ -340,7 +342,7 @@ async def test_steps_are_chosen_to_meet_the_latency() -> None:
 
 async def test_an_item_whose_deadline_passes_in_the_queue_is_told_so() -> None:
     engine = FakeEngine(0.1, 0.0)
-    pipeline, scheduler, _ = await room(engine, calibrated=False)
+    pipeline, scheduler, _ = await scheduled(engine, calibrated=False)
     scheduler.depth = scheduler.depth_whole = 1
     first = asyncio.create_task(pipeline.run(Work(model_of(), 1, 0, "r0", "a", picture(64, 64))))
     await asyncio.sleep(0.01)
@@ -352,7 +354,7 @@ async def test_an_item_whose_deadline_passes_in_the_queue_is_told_so() -> None:
 
 async def test_two_versions_of_a_model_never_share_a_batch() -> None:
     engine = FakeEngine(0.004, 0.0001)
-    _, scheduler, _ = await room(engine)
+    _, scheduler, _ = await scheduled(engine)
     await scheduler.calibrate(replace(model_of(), version=2))
     engine.calls.clear()
     x_t, times = np.zeros((1, 3, 64, 64), np.float32), np.zeros((1, 2), np.float32)
@@ -365,7 +367,7 @@ async def test_two_versions_of_a_model_never_share_a_batch() -> None:
 
 
 async def test_closing_ends_all_who_wait() -> None:
-    pipeline, scheduler, _ = await room(FakeEngine(10.0), calibrated=False)
+    pipeline, scheduler, _ = await scheduled(FakeEngine(10.0), calibrated=False)
     tasks = [asyncio.create_task(pipeline.run(work)) for work in mix(5, 4)]
     await asyncio.sleep(0.05)
     await scheduler.close()

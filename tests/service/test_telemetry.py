@@ -123,15 +123,15 @@ async def test_logs_are_json_with_ids_and_hold_no_pixels_keys_or_names(tmp_path:
         root.removeHandler(handler)
         root.setLevel(logging.WARNING)
     lines = [told for line in heard if (told := json.loads(line))["logger"] != "httpx"]  # the test's own client
-    visits = [line for line in lines if line["logger"] == "rddm.access"]
-    assert [(line["route"], line["status"]) for line in visits[-4:]] == [
+    records = [line for line in lines if line["logger"] == "rddm.access"]
+    assert [(line["route"], line["status"]) for line in records[-4:]] == [
         ("/restore", 200),
         ("/restore", 415),
         ("/jobs/{job}", 401),
         ("/restore", 500),
     ]
-    assert {line["request_id"] for line in visits[-4:-2]} == {"abc-1"}
-    assert visits[-1]["caller"] == "ann"
+    assert {line["request_id"] for line in records[-4:-2]} == {"abc-1"}
+    assert records[-1]["caller"] == "ann"
     assert any(line.get("error", [""])[0] == "RuntimeError" for line in lines)
     assert "secret" not in json.dumps(lines)
 
