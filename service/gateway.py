@@ -25,7 +25,7 @@ from service.pictures.decode import Bounds
 from service.pipeline import Pipeline
 from service.scheduler import Call, Limits, Scheduler
 from service.settings import Settings
-from service.tracing import Questions, TracedBatches, TracedQuestions
+from service.tracing import StepSpans, TracedBatches, TracedSteps
 
 log = logging.getLogger("rddm.gateway")
 EVENTS = ("retried", "lost")
@@ -192,12 +192,12 @@ async def open_gateway(
     bounds = Bounds(settings.max_pixels, settings.max_side)
     codecs = codecs or CodecPool(bounds, settings.codec_workers, settings.codec_seconds, settings.codec_memory_bytes)
     keyring = keyring_of(settings)
-    questions = Questions()
+    step_spans = StepSpans()
     limits = Limits(settings.queue_megapixel_steps)
     scheduler = Scheduler(
-        TracedBatches(engine, questions), getattr(engine, "instances", 1), limits, arrays, on_call=partial(_note, metrics)
+        TracedBatches(engine, step_spans), getattr(engine, "instances", 1), limits, arrays, on_call=partial(_note, metrics)
     )
-    pipeline = Pipeline(TracedQuestions(scheduler, questions), scheduler, arrays)
+    pipeline = Pipeline(TracedSteps(scheduler, step_spans), scheduler, arrays)
     results = ResultCache(pipeline, settings.results_bytes)
     inference = InferenceService(settings, engine, results, scheduler, codecs)
     try:

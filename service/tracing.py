@@ -53,7 +53,7 @@ def _is_traced() -> bool:
     return _has_sdk() or trace.get_current_span().get_span_context().is_valid
 
 
-class Questions:
+class StepSpans:
     """The spans of the questions that wait for an answer, by request."""
 
     def __init__(self) -> None:
@@ -78,35 +78,35 @@ class Questions:
         return [self._spans[request] for request in requests.split("+") if request in self._spans]
 
 
-class TracedQuestions:
+class TracedSteps:
     """An engine in front of the scheduler."""
 
-    def __init__(self, engine: Engine, questions: Questions) -> None:
+    def __init__(self, engine: Engine, step_spans: StepSpans) -> None:
         self._engine = engine
-        self._questions = questions
+        self._step_spans = step_spans
 
     async def predict(self, x_t: Array, condition: Array | None, time: Array, ticket: Ticket) -> tuple[Array, ...]:
         """See service.engines.contract.Engine."""
         if not _is_traced():
             return await self._engine.predict(x_t, condition, time, ticket)
         with TRACER.start_as_current_span("rddm.step", attributes=_facts(x_t, ticket)) as span:
-            self._questions.enter(ticket.request, span.get_span_context())
+            self._step_spans.enter(ticket.request, span.get_span_context())
             try:
                 return await self._engine.predict(x_t, condition, time, ticket)
             finally:
-                self._questions.leave(ticket.request)
+                self._step_spans.leave(ticket.request)
 
 
 class TracedBatches:
     """An engine behind the scheduler. A batch belongs to the first question's trace and is linked to the others'."""
 
-    def __init__(self, engine: Engine, questions: Questions) -> None:
+    def __init__(self, engine: Engine, step_spans: StepSpans) -> None:
         self._engine = engine
-        self._questions = questions
+        self._step_spans = step_spans
 
     async def predict(self, x_t: Array, condition: Array | None, time: Array, ticket: Ticket) -> tuple[Array, ...]:
         """See service.engines.contract.Engine."""
-        asked = self._questions.of(ticket.request)
+        asked = self._step_spans.of(ticket.request)
         # The task of a batch was begun by any of its callers, or by another's: what trace that one belongs to means nothing here.
         parent = trace.set_span_in_context(trace.NonRecordingSpan(asked[0]) if asked else trace.INVALID_SPAN)
         if not asked and not _has_sdk():
