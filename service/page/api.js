@@ -1,4 +1,4 @@
-// The one doorway to the server: addresses, the key, and every failure as a Problem.
+// All calls to the server: addresses, the key, and every failure as a Problem.
 
 import { events } from "./events.js";
 import { askForKey, heldKey } from "./key.js";
@@ -56,7 +56,7 @@ export async function picture(path, query, body, signal) {
 
 export const models = async () => (await request(address("models"))).json();
 
-// "ready", "starting" (the door is open, a model is not) or "away".
+// "ready", "starting" (the gateway answers, a model does not) or "away".
 export async function readiness() {
   try {
     return (await fetch(address("readyz"))).ok ? "ready" : "starting";

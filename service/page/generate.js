@@ -1,4 +1,4 @@
-// The generate room: pictures out of noise, each with the seed that draws it again.
+// The generate panel: pictures out of noise, each with the seed that draws it again.
 
 import { address, run, toBlob } from "./api.js";
 import { command, showCurl } from "./curl.js";
@@ -6,8 +6,8 @@ import { showProblem } from "./problems.js";
 import { Waiting, announce } from "./waiting.js";
 import { ending, facts, isSeed, milliseconds, sides } from "./words.js";
 
-const room = document.querySelector("#generate");
-const find = (selector) => room.querySelector(selector);
+const panel = document.querySelector("#generate");
+const find = (selector) => panel.querySelector(selector);
 const [gallery, growing, empty, alert, outcome] = [".gallery", ".growing", ".gallery-empty", ".alert", ".outcome"].map(find);
 const [generator, steps, count, seed, grid, go, cancel] =
   ["#generator", "#generate-steps", "#count", "#generate-seed", "#grid", "#generate-go", "#generate-cancel"].map(find);
@@ -56,7 +56,7 @@ function valid() {
 function begin() {
   running = new AbortController();
   alert.hidden = gallery.hidden = outcome.hidden = empty.hidden = true;
-  room.dataset.state = "running";
+  panel.dataset.state = "running";
   waiting.begin("Waiting for a turn");
   go.hidden = true;
   cancel.hidden = false;
@@ -86,7 +86,7 @@ async function generate() {
 }
 
 function failed(problem) {
-  room.dataset.state = problem.name === "AbortError" ? "empty" : "error";
+  panel.dataset.state = problem.name === "AbortError" ? "empty" : "error";
   if (problem.name === "AbortError") return announce("Cancelled.");
   if (!problem.title) throw problem;
   return showProblem(alert, problem, generate);
@@ -110,7 +110,7 @@ function settled(query, envelope) {
   gallery.replaceChildren(...pictures.map((picture) => card(picture, envelope, sheet)));
   gallery.hidden = false;
   report(envelope, first, pictures.length);
-  room.dataset.state = "done";
+  panel.dataset.state = "done";
   go.textContent = "Generate again";
 }
 

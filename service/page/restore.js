@@ -1,4 +1,4 @@
-// The restore room: a picture comes in, steps arrive, before and after are compared, the residual and the strip are looked at.
+// The restore panel: a picture comes in, steps arrive, before and after are compared, the residual and the strip are looked at.
 
 import { address, picture, request, run, toBlob } from "./api.js";
 import { command, showCurl } from "./curl.js";
@@ -7,13 +7,13 @@ import { Viewer } from "./viewer.js";
 import { Waiting, announce } from "./waiting.js";
 import { bytes, ending, facts, isSeed, megapixels, milliseconds, sides, stem, taskHint, taskName } from "./words.js";
 
-const room = document.querySelector("#restore");
-const find = (selector) => room.querySelector(selector);
+const panel = document.querySelector("#restore");
+const find = (selector) => panel.querySelector(selector);
 const [stage, drop, frame, toolbar, film, caption, alert, outcome] =
   [".stage", ".drop", ".viewer", ".toolbar", ".film", ".caption", ".alert", ".outcome"].map(find);
 const [file, task, steps, seed, format, metadata, mask, go, cancel, download] =
   ["#file", "#task", "#steps", "#seed", "#format", "#metadata", "#mask", "#go", "#cancel", "#download"].map(find);
-const segments = [...room.querySelectorAll("[data-view]")];
+const segments = [...panel.querySelectorAll("[data-view]")];
 
 const waiting = new Waiting(stage);
 const viewer = new Viewer(frame, (scale) => { find(".zoom-level").textContent = `${Math.round(scale * 100)} %`; });
@@ -154,7 +154,7 @@ function clear() {
 }
 
 function state(name) {
-  room.dataset.state = name;
+  panel.dataset.state = name;
   go.textContent = name === "done" ? "Restore again" : "Restore";
   const unseen = chosen?.size ? [] : ["compare", "before"];
   for (const segment of segments) {
@@ -225,7 +225,7 @@ export async function restore() {
   if (!done) {
     film.hidden = true;
     unseen(chosen.size === null);
-    if (room.dataset.state === "running") state("ready");
+    if (panel.dataset.state === "running") state("ready");
   }
 }
 
@@ -331,7 +331,7 @@ async function lookFurther(view) {
   }
   if (done !== mine) return undefined;
   if (!mine[view]) return look(chosen.size ? "compare" : "after");
-  if (room.querySelector(`[data-view=${view}]`).getAttribute("aria-checked") !== "true") return undefined;
+  if (panel.querySelector(`[data-view=${view}]`).getAttribute("aria-checked") !== "true") return undefined;
   viewer.label(view === "residual" ? "Residual" : "Steps");
   press(-1);
   return viewer.show({ before: null, after: done[view].url, size: done[view].size, mode: "after" });
@@ -379,7 +379,7 @@ function listen() {
   cancel.addEventListener("click", () => running?.abort());
   find("#sample").addEventListener("click", trySample);
   find("#curl").addEventListener("click", curl);
-  for (const button of room.querySelectorAll("[data-do=choose]")) button.addEventListener("click", () => file.click());
+  for (const button of panel.querySelectorAll("[data-do=choose]")) button.addEventListener("click", () => file.click());
   for (const segment of segments) segment.addEventListener("click", () => look(segment.dataset.view));
   find(".segments").addEventListener("keydown", turn);
   find(".zoom").addEventListener("click", ({ target }) => zoom(target.closest("[data-zoom]")?.dataset.zoom));
