@@ -1,4 +1,4 @@
-"""Callers in a process of their own: `python -m benchmarks.callers` answers orders, one JSON object a line.
+"""Callers in a process of their own: `python -m benchmarks.callers` runs workloads, one JSON object a line.
 
 They speak plain HTTP over connections that stay open, with requests that were written before the clock starts: what a client
 library costs its caller is no server's.
@@ -28,7 +28,7 @@ Style = Literal["gateway", "form", "json", "generate"]
 
 
 @dataclass(frozen=True)
-class Order:
+class Workload:
     """count requests with a picture file by so many callers at once, or, with `rate`, one after the other so many a second.
 
     steps are taken in turn. No request is like another, so that no answer is a kept one: with `own_seeds` each has its own seed,
@@ -47,7 +47,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Told:
+class Measurement:
     """seconds of all, CPU seconds of the callers, seconds of each answered request, and the statuses that were not 200."""
 
     seconds: float
@@ -56,20 +56,20 @@ class Told:
     refused: list[int]
 
 
-def request_of(order: Order, body: bytes, index: int) -> httpx.Request:
+def request_of(workload: Workload, body: bytes, index: int) -> httpx.Request:
     """The index-th request, as the server's style wants it."""
-    facts = {"steps": order.steps[index % len(order.steps)]}
-    if order.own_seeds or not body:
-        facts["seed"] = order.first + index
+    facts = {"steps": workload.steps[index % len(workload.steps)]}
+    if workload.own_seeds or not body:
+        facts["seed"] = workload.first + index
     else:
-        body = renumbered(body, order.first + index)
-    if order.style == "form":
-        return httpx.Request("POST", f"{order.url}/restore", params=facts, files={"image": ("a.png", body, "image/png")})
-    if order.style == "json":
-        return httpx.Request("POST", f"{order.url}/predict", json=facts | {"image": base64.b64encode(body).decode()})
-    if order.style == "generate":
-        return httpx.Request("POST", f"{order.url}/generate", params=facts)
-    return httpx.Request("POST", f"{order.url}/restore", params=facts, content=body, headers={"Content-Type": "image/png"})
+        body = renumbered(body, workload.first + index)
+    if workload.style == "form":
+        return httpx.Request("POST", f"{workload.url}/restore", params=facts, files={"image": ("a.png", body, "image/png")})
+    if workload.style == "json":
+        return httpx.Request("POST", f"{workload.url}/predict", json=facts | {"image": base64.b64encode(body).decode()})
+    if workload.style == "generate":
+        return httpx.Request("POST", f"{workload.url}/generate", params=facts)
+    return httpx.Request("POST", f"{workload.url}/restore", params=facts, content=body, headers={"Content-Type": "image/png"})
 
 
 def renumbered(picture: bytes, number: int) -> bytes:
@@ -115,12 +115,12 @@ class Lines:
             writer.close()
 
 
-async def carry_out(order: Order, body: bytes) -> Told:
-    """Runs an order and measures it."""
+async def measure(workload: Workload, body: bytes) -> Measurement:
+    """Runs a workload and measures it."""
     latencies: list[float] = []
     refused: list[int] = []
-    requests = [on_wire(request_of(order, body, index)) for index in range(order.count)]
-    lines = Lines(order.url)
+    requests = [on_wire(request_of(workload, body, index)) for index in range(workload.count)]
+    lines = Lines(workload.url)
 
     async def one(index: int, due: float | None) -> None:
         begun = time.perf_counter() if due is None else due
@@ -131,41 +131,41 @@ async def carry_out(order: Order, body: bytes) -> Told:
             refused.append(status)
 
     begun, cpu = time.perf_counter(), time.process_time()
-    await (_by_callers(one, order) if order.rate is None else _by_rate(one, order))
-    told = Told(time.perf_counter() - begun, time.process_time() - cpu, latencies, refused)
+    await (_by_callers(one, workload) if workload.rate is None else _by_rate(one, workload))
+    told = Measurement(time.perf_counter() - begun, time.process_time() - cpu, latencies, refused)
     lines.close()
     return told
 
 
-async def _by_callers(one: One, order: Order) -> None:
+async def _by_callers(one: One, workload: Workload) -> None:
     """Each caller asks again as soon as it is answered."""
-    indices = iter(range(order.count))
+    indices = iter(range(workload.count))
 
     async def caller() -> None:
         for index in indices:
             await one(index, None)
 
-    await asyncio.gather(*(caller() for _ in range(order.callers)))
+    await asyncio.gather(*(caller() for _ in range(workload.callers)))
 
 
-async def _by_rate(one: One, order: Order) -> None:
+async def _by_rate(one: One, workload: Workload) -> None:
     """Requests arrive evenly, whether earlier ones are answered or not."""
-    assert order.rate is not None
+    assert workload.rate is not None
     begun = time.perf_counter()
     async with asyncio.TaskGroup() as group:
-        for index in range(order.count):
-            due = begun + index / order.rate
+        for index in range(workload.count):
+            due = begun + index / workload.rate
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
             group.create_task(one(index, due))
 
 
 def main() -> None:
-    """Answers orders from standard input until it ends."""
+    """Runs workloads from standard input until it ends."""
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
-        order = Order(**json.loads(line))
-        body = Path(order.file).read_bytes() if order.file else b""
-        print(json.dumps(asdict(asyncio.run(carry_out(order, body)))), flush=True)
+        workload = Workload(**json.loads(line))
+        body = Path(workload.file).read_bytes() if workload.file else b""
+        print(json.dumps(asdict(asyncio.run(measure(workload, body)))), flush=True)
 
 
 if __name__ == "__main__":

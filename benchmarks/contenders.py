@@ -79,10 +79,10 @@ class Lines:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def ask(self, **order: Any) -> dict[str, Any]:
-        """One order, and its answer."""
+    def ask(self, **workload: Any) -> dict[str, Any]:
+        """One workload, and its measurement."""
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.write(json.dumps(workload) + "\n")
         self.process.stdin.flush()
         return self.hear()
 
@@ -110,10 +110,10 @@ class Bare:
     def run(self, wish: Wish) -> Burst:
         """Rates do not apply to it, and it keeps nothing that a repeated request could find."""
         batch = min(self.batch, wish.callers)
-        order = loop.Order(
+        workload = loop.Workload(
             wish.count, list(wish.steps), min(self.cores, wish.callers), batch, str(wish.file) if wish.file else None
         )
-        told = loop.Told(**self.lines.ask(**vars(order)))
+        told = loop.Measurement(**self.lines.ask(**vars(workload)))
         return Burst(wish.count, told.seconds, told.cpu, 0.0, [seconds for seconds in told.latencies for _ in range(batch)])
 
 
@@ -160,7 +160,7 @@ class Served:
 
     def run(self, wish: Wish) -> Burst:
         """No request repeats an earlier one, so no kept result answers."""
-        order = callers.Order(
+        workload = callers.Workload(
             self.url,
             self.style if wish.file else "generate",
             wish.count,
@@ -174,7 +174,7 @@ class Served:
         self.first += wish.count
         with self.rest.interrupted():
             before = cpu_of(self.rest.process)
-            told = callers.Told(**self.lines.ask(**vars(order)))
+            told = callers.Measurement(**self.lines.ask(**vars(workload)))
             cpu = cpu_of(self.rest.process) - before
         return Burst(wish.count, told.seconds, cpu, told.cpu, told.latencies, len(told.refused))
 

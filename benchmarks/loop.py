@@ -1,6 +1,6 @@
-"""The bare loop: decode, the sampler against an ONNX Runtime session, encode; no service. The peers run it behind their doors.
+"""The bare loop: decode, the sampler against an ONNX Runtime session, encode; no service. The peers serve it, too.
 
-python -m benchmarks.loop REPOSITORY MODEL     answers commands, one JSON object a line (see Order)
+python -m benchmarks.loop REPOSITORY MODEL     answers commands, one JSON object a line (see Workload)
 """
 
 import json
@@ -85,7 +85,7 @@ class Loop:
 
 
 @dataclass(frozen=True)
-class Order:
+class Workload:
     """count pictures from a file, in batches, by so many threads; steps are taken in turn. No file: they are generated."""
 
     count: int
@@ -97,7 +97,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Told:
+class Measurement:
     """seconds of all, CPU seconds of the process, and seconds of each batch."""
 
     seconds: float
@@ -105,31 +105,31 @@ class Told:
     latencies: list[float]
 
 
-def carry_out(loop: Loop, order: Order) -> Told:
-    """Runs an order and measures it."""
-    body = Path(order.file).read_bytes() if order.file else b""
+def measure(loop: Loop, workload: Workload) -> Measurement:
+    """Runs a workload and measures it."""
+    body = Path(workload.file).read_bytes() if workload.file else b""
 
     def one(index: int) -> float:
-        begun, seed = time.perf_counter(), order.seed + index * order.batch
-        steps = order.steps[index % len(order.steps)]
-        if order.file:
-            loop.restore([body] * order.batch, steps, range(seed, seed + order.batch))
+        begun, seed = time.perf_counter(), workload.seed + index * workload.batch
+        steps = workload.steps[index % len(workload.steps)]
+        if workload.file:
+            loop.restore([body] * workload.batch, steps, range(seed, seed + workload.batch))
         else:
             loop.generate(steps, seed)
         return time.perf_counter() - begun
 
     begun, cpu = time.perf_counter(), time.process_time()
-    with ThreadPoolExecutor(order.threads) as pool:
-        latencies = list(pool.map(one, range(order.count // order.batch)))
-    return Told(time.perf_counter() - begun, time.process_time() - cpu, latencies)
+    with ThreadPoolExecutor(workload.threads) as pool:
+        latencies = list(pool.map(one, range(workload.count // workload.batch)))
+    return Measurement(time.perf_counter() - begun, time.process_time() - cpu, latencies)
 
 
 def main(folder: str, name: str) -> None:
-    """Answers orders from standard input until it ends; the first line tells that the model is loaded."""
+    """Runs workloads from standard input until it ends; the first line tells that the model is loaded."""
     loop = Loop(Path(folder), name)
     print(json.dumps({"ready": os.getpid()}), flush=True)
     for line in sys.stdin:
-        print(json.dumps(asdict(carry_out(loop, Order(**json.loads(line))))), flush=True)
+        print(json.dumps(asdict(measure(loop, Workload(**json.loads(line))))), flush=True)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ class Forced(Ladder):
 
 
 @dataclass(eq=False)
-class Room:
+class Setup:
     """A calibrated scheduler on the embedded engine, the model with small tiles, and every call that was made."""
 
     pipeline: Pipeline
@@ -41,7 +41,7 @@ class Room:
 
 
 @asynccontextmanager
-async def room(folder: Path, name: str, largest: int) -> AsyncIterator[Room]:
+async def opened(folder: Path, name: str, largest: int) -> AsyncIterator[Setup]:
     """largest: a batch size to use even if it does not pay on this machine, so that mixed batches are what is tested."""
     engine = EmbeddedEngine(folder)
     calls: list[Call] = []
@@ -54,7 +54,7 @@ async def room(folder: Path, name: str, largest: int) -> AsyncIterator[Room]:
     shape = (name, model.version, model.spec.tile, model.spec.tile)
     scheduler.costs.add(shape, Forced(only=ladder.only, exact=ladder.exact, seconds=ladder.seconds, largest=largest))
     try:
-        yield Room(pipeline, scheduler, model, calls)
+        yield Setup(pipeline, scheduler, model, calls)
     finally:
         pipeline.close()
         await scheduler.close()
@@ -87,7 +87,7 @@ class Mixes:
 async def alone_and_mixed(folder: Path, name: str, mixes: int = 200, largest: int = 8) -> Mixes:
     """Random mixes of works, each compared byte for byte with what it gives alone."""
     draw = random.Random(0)
-    async with room(folder, name, largest) as place:
+    async with opened(folder, name, largest) as place:
         pool = works(place.model, draw)
         alone = {work.request: (await place.pipeline.run(work)).x_0.tobytes() for work in pool}
         place.calls.clear()
@@ -124,7 +124,7 @@ class Cancellations:
 async def cancellations(folder: Path, name: str, count: int = 1000, at_once: int = 16) -> Cancellations:
     """Callers that leave at random moments, some at once; then one that stays."""
     draw = random.Random(1)
-    async with room(folder, name, 8) as place:
+    async with opened(folder, name, 8) as place:
         pool = works(place.model, draw)
         before, cancelled = len(asyncio.all_tasks()), 0
         gate = asyncio.Semaphore(at_once)

@@ -1,1 +1,1 @@
-"""The same ONNX model and loop behind other doors."""
+"""The same ONNX model and loop in other servers."""
