@@ -18,7 +18,7 @@ from training.synthesis.sheet import SHEETS, Pictures, sheet
 
 UNSEEN = 1_000_000  # seeds from here on are in no pool
 SOURCES = {"lowlight": "lowlight", "derain": "rain", "raindrop": "raindrop"}
-QUALITY = 85
+QUALITY = 50  # the card and its pictures lie beside weights that are meant to be small
 
 
 def gain(pair: Example, found: np.ndarray) -> float:

@@ -48,7 +48,7 @@ def wet(clean: Tensor, drops: Tensor, dice: Dice) -> Tensor:
 
 
 def veiled(picture: Tensor, cover: Tensor, dice: Dice) -> Tensor:
-    """Light that the drops scatter into their surroundings: a pale veil where drops are many, faint and in a fourth of the pictures.
+    """Light that the drops scatter into their surroundings: a pale veil where drops are many, faint, in one of four pictures.
 
     Between real drops a window is clear; what is common is that the camera, seeing bright drops, exposed a little less.
     """
