@@ -83,13 +83,13 @@ def report(network: nn.Module, spec: ModelSpec, count: int, folder: Path, method
     generated = training[:0]
     for steps in track(STEPS, "sampling"):
         generated = generate(network, spec, count if steps == spec.default_steps else min(count, 100), steps, method)
-        sheet(as_pictures(generated[:30]), 10).save(folder / f"samples-{steps}.png")
+        sheet(as_pictures(generated[:30]), 10).save(folder / f"samples-{steps}.webp", quality=80, method=6)
         by_steps[str(steps)] = round(energy_distance(features(generated), features(held_out)), 4)
     generated = generate(network, spec, count, spec.default_steps, method)
     near, usual = Neighbours.of(generated, training), Neighbours.of(held_out, training)
     both = torch.cat([training, training.flip(-1)])[near.which[:30]]
     rows = [picture for k in range(0, 30, 10) for picture in as_pictures(torch.cat([generated[k : k + 10], both[k : k + 10]]))]
-    sheet(rows, 10).save(folder / "neighbours.png")
+    sheet(rows, 10).save(folder / "neighbours.webp", quality=80, method=6)
     return {
         "energy_distance_to_held_out": by_steps,
         "training_to_held_out": round(energy_distance(features(training), features(held_out)), 4),
@@ -102,7 +102,7 @@ def report(network: nn.Module, spec: ModelSpec, count: int, folder: Path, method
 
 
 def main(argv: list[str]) -> int:
-    """Write samples-S.png, neighbours.png and generation.json."""
+    """Write samples-S.webp, neighbours.webp and generation.json."""
     p = argparse.ArgumentParser(prog="python -m training.gallery", description=(__doc__ or "").splitlines()[0])
     p.add_argument("checkpoint", type=Path)
     p.add_argument("-o", "--output", type=Path, required=True)
