@@ -50,13 +50,18 @@ def wet(clean: Tensor, drops: Tensor, dice: Dice) -> Tensor:
 def veiled(picture: Tensor, cover: Tensor, dice: Dice) -> Tensor:
     """Light that the drops scatter into their surroundings: a pale veil where drops are many, faint, in one of four pictures.
 
-    Between real drops a window is clear; what is common is that the camera, seeing bright drops, exposed a little less.
+    Between real drops a window is clear.
     """
     batch = len(picture)
     crowd = blurred(blurred(cover, 16), 16)
     strength = dice.chance(0.25, batch) * dice.uniform(0, 0.35, batch, 1, 1, 1)
-    picture = picture * (1 - dice.chance(0.5, batch) * dice.uniform(-0.02, 0.07, batch, 1, 1, 1))
     return picture + strength * crowd * (dice.uniform(0.55, 0.85, batch, 1, 1, 1) - picture)
+
+
+def metered(picture: Tensor, clean: Tensor, dice: Dice) -> Tensor:
+    """The picture as a camera exposes it whose meter sees bright drops: darker, by a part of what they add to its mean."""
+    brighter = picture.mean((1, 2, 3), keepdim=True) / clean.mean((1, 2, 3), keepdim=True)
+    return picture * brighter.clamp(1, 2) ** -dice.uniform(0, 0.7, len(picture), 1, 1, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +78,7 @@ class Raindrop:
         clean = with_mean(clean, dice.uniform(*MEANS, batch, 1, 1, 1))
         clean = quantise(some_compressed(clean, 0.4, (75, 98), dice))
         drops = windows(self.drops, batch, self.crop, dice)
-        through = quantise(veiled(wet(clean, drops, dice), drops[:, :1], dice))
+        through = veiled(wet(clean, drops, dice), drops[:, :1], dice)
+        through = quantise(metered(through, clean, dice))
         given = torch.where(dice.chance(DRY, batch) > 0, clean, through)
         return Pairs(clean * 2 - 1, given * 2 - 1)
