@@ -14,7 +14,7 @@ from tests.service.conftest import file_of, pixels_of, settings_for
 
 SIDE, MOST = 1024, 5  # pixels, of which a call takes so long that what lies around it counts for little; steps
 ASKED = f"/restore?steps={MOST}"
-TRIES = 16
+TRIES = 16  # a machine that is busy just then may let a deadline pass
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ async def test_steps_are_chosen_to_meet_a_deadline_and_the_rest_is_refused_at_on
     body = file_of(pixels_of(SIDE, SIDE))
     begun = time.perf_counter()
     unbounded = await client.post(ASKED, content=body)
-    seconds = time.perf_counter() - begun
+    seconds = longest = time.perf_counter() - begun
     assert unbounded.headers["X-Steps"] == str(MOST)
 
     roomy = await client.post(f"{ASKED}&max_latency_ms=600000", content=body)
@@ -64,5 +64,5 @@ async def test_steps_are_chosen_to_meet_a_deadline_and_the_rest_is_refused_at_on
     refused = await client.post(f"{ASKED}&max_latency_ms=1", content=body)
     assert refused.status_code == 504
     assert "the fewest steps of model tiny, 1," in refused.json()["detail"]
-    assert time.perf_counter() - begun < seconds
+    assert time.perf_counter() - begun < longest
     assert (gateway.scheduler.pending, gateway.scheduler.waiting, gateway.scheduler.running, gateway.drain.working) == (0, 0, 0, 0)
