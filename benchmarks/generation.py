@@ -69,12 +69,12 @@ async def _compare(folder: Path, name: str | None, rounds: int, tick: Callable[[
     torch.set_num_threads(1)
     theirs = diffusers_pipeline(loop)
     x_in = np.zeros((1, 3, *(model.spec.image_size or (0, 0))), np.float32)
-    seconds: dict[str, list[float]] = {"bare loop": [], "corridor": [], "diffusers": []}
+    seconds: dict[str, list[float]] = {"bare loop": [], "gateway": [], "diffusers": []}
     for turn in range(rounds + 1):
         for kind, found in seconds.items():
             begun = time.process_time()
             for seed in range(PICTURES):
-                if kind == "corridor":
+                if kind == "gateway":
                     await pipeline.run(_work(model, seed))
                 elif kind == "diffusers":
                     theirs(seed)

@@ -1,6 +1,6 @@
 """Bytes <-> pixels <-> [-1, 1].
 
-Pixels are h w 3, uint8 or uint16, RGB; an image in the house is float32, 1 3 h w, in [-1, 1]. What a picture carries beside its
+Pixels are h w 3, uint8 or uint16, RGB; an image is float32, 1 3 h w, in [-1, 1]. What a picture carries beside its
 pixels (profile, orientation, alpha, metadata) is the service's concern.
 """
 

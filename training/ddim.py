@@ -70,7 +70,7 @@ def to_scheduler(spec: ModelSpec, schedule: Schedule) -> "DDIMScheduler":
 
 
 class DiffusersUnet(nn.Module):
-    """diffusers' UNet2DModel behind the house's graph: forward(x_t, None, time) -> (noise,)."""
+    """diffusers' UNet2DModel behind the exported graph's signature: forward(x_t, None, time) -> (noise,)."""
 
     def __init__(self, config: DiffusersConfig) -> None:
         super().__init__()

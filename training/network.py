@@ -218,7 +218,7 @@ def encoded(light: Tensor) -> Tensor:
 
 
 class Small(nn.Module):
-    """Four pixels become channels at the door (space to depth), then a U-Net of plain 3x3 convolutions without normalisation.
+    """Four pixels become channels first (space to depth), then a U-Net of plain 3x3 convolutions without normalisation.
 
     What a pixel of the output depends on is a fixed neighbourhood and the context's means, so tiles agree with the whole. The
     last layer starts at zero: the first answer is a residual of 0, the given picture itself (exposed, for low light).

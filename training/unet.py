@@ -296,7 +296,7 @@ class SharedUnet(_Encoder):
 
 
 class UnetRes(nn.Module):
-    """The authors' U-Nets behind the house's graph: forward(x_t, condition, time) -> one output, or two.
+    """The authors' U-Nets behind the exported graph's signature: forward(x_t, condition, time) -> one output, or two.
 
     x_t: b 3 h w; condition: b c h w, or None where the config lists nothing; time: b 2, what the residual (or only) and the noise
     network are told. share_encoder as the authors number it: -1 one network, with six channels where two outputs are asked

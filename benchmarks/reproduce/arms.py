@@ -159,7 +159,7 @@ class Together(nn.Module):
         self.networks = nn.ModuleList(networks)
 
     def forward(self, x_t: Tensor, condition: Tensor | None, time: Tensor) -> tuple[Tensor, ...]:
-        """The house's graph."""
+        """As the exported graph is called."""
         return tuple(out for network in self.networks for out in network(x_t, condition, time))
 
 
