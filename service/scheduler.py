@@ -262,9 +262,10 @@ class Scheduler:
 
         A batch of nothing but the item that is `asking` now is returned instead: its caller waits for it without a task between.
         """
-        now, alone = monotonic(), None
-        while (shape := self._ripe(now)) is not None and len(self._running) < self._places(shape):
-            batch = self._departing(self._gather(shape, now))
+        now, alone, head = monotonic(), None, None
+        most = self._instances * max(self.depth, self.depth_whole)
+        while len(self._running) < most and (head := self._ripe(now)) is not None and len(self._running) < self._places(head):
+            batch = self._departing(self._gather(head.shape, now))
             if batch is not None and batch.items == [asking]:
                 alone, batch.task = batch, asyncio.current_task()
             elif batch is not None:
@@ -273,20 +274,20 @@ class Scheduler:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._waiting and shape is None:  # a batch that is ripe and finds no place goes out when one ends
+        # What finds no place goes out when a batch ends; the clock is for what is not ripe.
+        if self._waiting and len(self._running) < most and head is None:
             soonest = max(self._closed_until, min(self._time_up(shape) for shape in self._waiting))
             self._timer = asyncio.get_running_loop().call_later(max(0.0, soonest - now), self._pump)
         return alone
 
-    def _places(self, shape: Shape) -> int:
-        """Batches in flight up to which one of this shape may follow.
+    def _places(self, head: Item) -> int:
+        """Batches in flight up to which one that begins with this item may follow.
 
         A second one per instance is ready when the first ends. Calibration sees no use in that where nothing happens between calls;
         for pictures of one tile, which take their step there, it is let in all the same, unless it would split a batch that pays.
         Tiles of large pictures are not: they would stand in a small one's way.
         """
-        first = next(item for item in self._queue.heads() if item.shape == shape)
-        quick = first.flow.tiles == 1 and self.costs.ladder(shape).best == 1
+        quick = head.flow.tiles == 1 and self.costs.ladder(head.shape).best == 1
         return self._instances * (self.depth_whole if quick else self.depth)
 
     def _patience(self, shape: Shape) -> float:
@@ -297,14 +298,17 @@ class Scheduler:
     def _time_up(self, shape: Shape) -> float:
         return next(iter(self._waiting[shape])).asked + self._patience(shape)
 
-    def _ripe(self, now: float) -> Shape | None:
-        """The next batch's shape: the first in fair order that is full, that nobody is about to join, or whose time is up."""
+    def _ripe(self, now: float) -> Item | None:
+        """The item that the next batch begins with: in fair order, whose batch is full, expects nobody, or is out of time."""
         if now < self._closed_until:
             return None
-        for shape in dict.fromkeys(item.shape for item in self._queue.heads()):
+        heads: dict[Shape, Item] = {}
+        for item in self._queue.heads():
+            heads.setdefault(item.shape, item)
+        for shape, head in heads.items():
             rows = sum(item.rows for item in self._waiting[shape])
             if rows >= self.costs.room(shape, rows) or self._time_up(shape) <= now or not self._expects(shape, now):
-                return shape
+                return head
         return None
 
     def _expects(self, shape: Shape, now: float) -> bool:
