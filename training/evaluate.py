@@ -39,7 +39,7 @@ PROTOCOL_SIDE = 256
 
 @dataclass(frozen=True)
 class Model:
-    """A network in any form, called as the exported graph's signature is, and what it is."""
+    """A network in any form, called as the exported graph is, and what it is."""
 
     spec: ModelSpec
     network: Network

@@ -92,6 +92,12 @@ def recoloured(picture: Tensor, dice: Dice, spread: float = 0.4) -> Tensor:
     return ((grey + (picture - grey) * saturation) * tint).clamp(0, 1)
 
 
+def varied(pool: Tensor, batch: int, size: int, means: tuple[float, float], dice: Dice) -> Tensor:
+    """`batch` windows of a pool in other colours, each of a mean within `means`: b 3 size size, 0..1."""
+    picture = recoloured(windows(pool, batch, size, dice), dice)
+    return with_mean(picture, dice.uniform(*means, batch, 1, 1, 1))
+
+
 def windows(pool: Tensor, batch: int, size: int, dice: Dice) -> Tensor:
     """`batch` random windows of a uint8 pool (n, c, side, side), mirrored by chance, float32 0..1, on the dice's device."""
     count, _, side, _ = pool.shape

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from training.synthesis.draws import Dice, Pairs, quantise, recoloured, windows, with_mean
+from training.synthesis.draws import Dice, Pairs, quantise, varied, windows
 from training.synthesis.jpeg import some_compressed
 
 DRY = 0.12  # share of pictures without rain, whose target is themselves
@@ -39,8 +39,7 @@ class Rain:
 
     def draw(self, batch: int, dice: Dice) -> Pairs:
         """`batch` pairs without context."""
-        clean = recoloured(windows(self.pool, batch, self.crop, dice), dice)
-        clean = with_mean(clean, dice.uniform(*MEANS, batch, 1, 1, 1))
+        clean = varied(self.pool, batch, self.crop, MEANS, dice)
         # Photographs are JPEGs: rain fell on the scene's blocks too, and removing rain must not try to remove them.
         clean = quantise(some_compressed(clean, 0.4, (75, 98), dice))
         rainy = quantise(rained(clean, windows(self.streaks, batch, self.crop, dice), dice))

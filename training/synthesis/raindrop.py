@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.synthesis.draws import Dice, Pairs, quantise, recoloured, windows, with_mean
+from training.synthesis.draws import Dice, Pairs, quantise, varied, windows
 from training.synthesis.drops import REACH
 from training.synthesis.jpeg import some_compressed
 
@@ -74,8 +74,7 @@ class Raindrop:
 
     def draw(self, batch: int, dice: Dice) -> Pairs:
         """`batch` pairs without context."""
-        clean = recoloured(windows(self.pool, batch, self.crop, dice), dice)
-        clean = with_mean(clean, dice.uniform(*MEANS, batch, 1, 1, 1))
+        clean = varied(self.pool, batch, self.crop, MEANS, dice)
         clean = quantise(some_compressed(clean, 0.4, (75, 98), dice))
         drops = windows(self.drops, batch, self.crop, dice)
         through = veiled(wet(clean, drops, dice), drops[:, :1], dice)
