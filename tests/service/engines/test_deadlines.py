@@ -14,7 +14,8 @@ from tests.service.conftest import file_of, pixels_of, settings_for
 
 SIDE, MOST = 1024, 5  # pixels, of which a call takes so long that what lies around it counts for little; steps
 ASKED = f"/restore?steps={MOST}"
-TRIES = 16  # a machine that is busy just then may let a deadline pass
+# Of what all steps took, so that fewer fit: one after the other, as a machine that is busy just then may let a deadline pass.
+SHARES = (0.7, 0.6, 0.5, 0.4, 0.3, 0.2) * 3
 
 
 @pytest.fixture
@@ -39,21 +40,20 @@ async def test_steps_are_chosen_to_meet_a_deadline_and_the_rest_is_refused_at_on
     body = file_of(pixels_of(SIDE, SIDE))
     begun = time.perf_counter()
     unbounded = await client.post(ASKED, content=body)
-    seconds = longest = time.perf_counter() - begun
+    seconds = time.perf_counter() - begun
     assert unbounded.headers["X-Steps"] == str(MOST)
 
     roomy = await client.post(f"{ASKED}&max_latency_ms=600000", content=body)
     assert (roomy.headers["X-Steps"], roomy.content) == (str(MOST), unbounded.content)
 
-    for _ in range(TRIES):
-        milliseconds = round(700 * seconds)
+    for share in SHARES:
+        milliseconds = round(1000 * share * seconds)
         begun = time.perf_counter()
         bounded = await client.post(f"{ASKED}&max_latency_ms={milliseconds}", content=body)
         taken = 1000 * (time.perf_counter() - begun)
         assert bounded.status_code in {200, 504}
         if bounded.status_code == 200 and int(bounded.headers["X-Steps"]) < MOST:
             break
-        seconds *= 0.8 if bounded.status_code == 200 else 1.2
     steps = int(bounded.headers["X-Steps"])
     assert 1 <= steps < MOST
     assert taken < milliseconds + 1000  # what encoding and this test's own client take comes after the deadline's last check
@@ -64,5 +64,5 @@ async def test_steps_are_chosen_to_meet_a_deadline_and_the_rest_is_refused_at_on
     refused = await client.post(f"{ASKED}&max_latency_ms=1", content=body)
     assert refused.status_code == 504
     assert "the fewest steps of model tiny, 1," in refused.json()["detail"]
-    assert time.perf_counter() - begun < longest
+    assert time.perf_counter() - begun < seconds
     assert (gateway.scheduler.pending, gateway.scheduler.waiting, gateway.scheduler.running, gateway.drain.working) == (0, 0, 0, 0)
