@@ -3,13 +3,18 @@
 Everything else on the way through the sampler is written with operators and slices, which both kinds of array understand.
 """
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = Any
+P = ParamSpec("P")
+T = TypeVar("T")
+
+INLINE_VALUES = 3 * 256 * 256
 
 
 class Arrays(Protocol):
@@ -58,3 +63,10 @@ class HostArrays:
 
 
 HOST = HostArrays()
+
+
+async def offload(size: int, act: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    """Work on so many values or bytes: here if they are few, else in a thread beside the event loop."""
+    if size <= INLINE_VALUES:
+        return act(*arguments, **named)
+    return await asyncio.to_thread(act, *arguments, **named)

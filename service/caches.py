@@ -1,4 +1,4 @@
-"""What need not be computed twice: identical work in flight runs once, and finished x_0 are kept, within a bound in bytes.
+"""What need not be computed twice: identical work in flight runs once; finished x_0 are kept, as pixels, within a bound in bytes.
 
 With NumPy's Philox a result is a function of picture, mask, model file, method, steps and seed, whatever eta is. Who asked,
 file formats and metadata are no part of it: they are applied to x_0 per request, later. `ResponseCache` keeps finished bodies for
@@ -12,11 +12,13 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from service.arrays import HOST
+from rddm.image import Depth, Pixels, to_image, to_pixels
+from service.arrays import HOST, offload
 from service.errors import DeadlineExceeded, NotFound, QueueFull
 from service.pipeline import Listener, Result, Sampler, Step, Work
 from service.sampling import Image, thumbnail
@@ -49,9 +51,10 @@ class LruCache(Generic[V]):
 
 
 def key_of(work: Work) -> str:
-    """BLAKE2 over all that decides the result: x_in and mask, or their pixels, model digest, method, steps, seed, what is kept."""
+    """BLAKE2 over all that decides the result: x_in and mask, or their pixels; model, method, steps, seed, depth, what is kept."""
     digest = hashlib.blake2b(digest_size=32)  # twice as fast as SHA-256 where the processor has no instructions for that
-    facts = (work.model.digest, work.method or work.model.spec.method, work.steps, work.seed, sorted(work.keep), work.size)
+    model, method = work.model.digest, work.method or work.model.spec.method
+    facts = (model, method, work.steps, work.seed, work.depth, sorted(work.keep), work.size)
     digest.update(repr(facts).encode())
     if work.pixels is not None:
         digest.update(work.pixels)
@@ -61,27 +64,49 @@ def key_of(work: Work) -> str:
     return digest.hexdigest()
 
 
+@dataclass(frozen=True, eq=False)
+class FinishedResult:
+    """x_0 as pixels h w 3, uint8 or uint16, and what was kept beside it, as in service.pipeline.Result. All is read-only."""
+
+    pixels: Pixels
+    residual: Image | None = None
+    trace: tuple[Image, ...] = ()
+
+    @property
+    def arrays(self) -> list[NDArray[Any]]:
+        """What it consists of."""
+        return [self.pixels, *([] if self.residual is None else [self.residual]), *self.trace]
+
+
+def finished(result: Result, depth: Depth) -> FinishedResult:
+    """Bytes are a quarter of the floats that they stand for: four times as many results are kept."""
+    made = FinishedResult(to_pixels(result.x_0, depth), result.residual, result.trace)
+    for array in made.arrays:
+        array.flags.writeable = False
+    return made
+
+
 @dataclass(eq=False)
 class Flight:
     """Work that runs now, who waits for it, and who hears of its steps; who comes late hears of the latest at once."""
 
-    task: "asyncio.Task[Result]"
+    task: "asyncio.Task[FinishedResult]"
     waiting: int = 0
     latest: Step | None = None
     listeners: list[Listener] = field(default_factory=list)
 
 
 class ResultCache:
-    """A sampler in front of a sampler. `hits`, `shared` and `misses` count since the start."""
+    """Finishes work with a sampler. `hits`, `shared` and `misses` count since the start."""
 
     def __init__(self, sampler: Sampler, limit_bytes: int) -> None:
         self._sampler = sampler
-        self.entries: LruCache[Result] = LruCache(limit_bytes)
+        self.entries: LruCache[FinishedResult] = LruCache(limit_bytes)
         self._flights: dict[tuple[str, bool], Flight] = {}
         self.hits = self.shared = self.misses = 0
 
-    async def run(self, work: Work, on_step: Listener | None = None) -> Result:
-        """The kept result, the one that is on its way, or a new one; its arrays are shared and read-only.
+    async def run(self, work: Work, on_step: Listener | None = None) -> FinishedResult:
+        """The kept result, the one that is on its way, or a new one.
 
         Who joins a flight that ends for its first caller's reasons (a deadline, a quota) sets out again on its own.
         """
@@ -91,7 +116,7 @@ class ResultCache:
             if (kept := self.entries.get(key)) is not None:
                 self.hits += 1
                 if on_step is not None:
-                    on_step(Step(work.steps, work.steps, await asyncio.to_thread(thumbnail, kept.x_0)))
+                    on_step(Step(work.steps, work.steps, await asyncio.to_thread(_preview, kept)))
                 return kept
             flight = self._flights.get((key, on_step is not None))
             first = flight is None
@@ -109,25 +134,21 @@ class ResultCache:
             for listener in listeners:
                 listener(step)
 
-        async def fly() -> Result:
+        async def fly() -> FinishedResult:
             try:
                 result = await self._sampler.run(work, tell if shows_steps else None)
+                made = await offload(result.x_0.size, finished, result, work.depth)
             finally:
                 if self._flights.get((key, shows_steps)) is flight:
                     del self._flights[key, shows_steps]
-            self._keep(key, result)
-            return result
+            self.entries.put(key, made, sum(array.nbytes for array in made.arrays))
+            return made
 
         flight = Flight(asyncio.create_task(fly()), listeners=listeners)
         self._flights[key, shows_steps] = flight
         return flight
 
-    def _keep(self, key: str, result: Result) -> None:
-        for part in _arrays_of(result):
-            part.flags.writeable = False
-        self.entries.put(key, result, sum(part.nbytes for part in _arrays_of(result)))
-
-    async def _board(self, flight: Flight, work: Work, on_step: Listener | None) -> Result:
+    async def _board(self, flight: Flight, work: Work, on_step: Listener | None) -> FinishedResult:
         """Waits for the flight, not longer than the work's own deadline; the last to leave cancels it."""
         if flight.waiting:
             self.shared += 1
@@ -156,8 +177,8 @@ class ResultCache:
         flight.task.cancel()
 
 
-def _arrays_of(result: Result) -> list[Image]:
-    return [result.x_0, *([] if result.residual is None else [result.residual]), *result.trace]
+def _preview(kept: FinishedResult) -> Image:
+    return thumbnail(to_image(kept.pixels))
 
 
 def _is_past(deadline: float | None) -> bool:

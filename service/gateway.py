@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from service import responses
-from service.arrays import HOST, Arrays
+from service.arrays import HOST, Arrays, offload
 from service.caches import ResponseCache, ResultCache
 from service.codec_pool import CodecPool
 from service.engines.contract import Engine, Repository
 from service.errors import EngineUnavailable, ServiceError, ShuttingDown
-from service.inference import InferenceResult, InferenceService, offload
+from service.inference import InferenceResult, InferenceService
 from service.job_store import ResponseContent
 from service.keys import Keyring, parse_keys
 from service.metrics import Metrics

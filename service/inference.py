@@ -5,11 +5,11 @@ import hashlib
 import math
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import ParamSpec, Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from rddm.image import Pixels, prepared, to_image, to_pixels
 from rddm.spec import ModelSpec
 from service.admission import megapixel_steps
+from service.arrays import offload
+from service.caches import FinishedResult
 from service.codec_pool import CodecPool
 from service.engines.contract import Model, Repository
 from service.errors import InvalidValue, NotFound, TooLarge
@@ -24,7 +26,7 @@ from service.keys import Caller
 from service.parameters import LARGEST_SEED, CommonParameters, GenerateParameters, RestoreParameters
 from service.pictures.kinds import KINDS, Kind, sniff
 from service.pictures.picture import PLAIN, Picture, SourceMetadata
-from service.pipeline import Kept, Listener, Result, Sampler, Step, Work
+from service.pipeline import Kept, Listener, Step, Work
 from service.request_body import Sources
 from service.sampling import thumbnail
 from service.settings import Settings
@@ -33,9 +35,6 @@ from service.tracing import TRACER
 Image = NDArray[np.float32]
 RANDOM_SEEDS = 2**32
 GRID_GAP = 2
-INLINE_VALUES = 3 * 256 * 256
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 def random_seed() -> int:
@@ -52,6 +51,14 @@ class LatencyEstimator(Protocol):
 
     def steps_within(self, model: Model, height: int, width: int, asked: int, seconds: float, caller: str) -> int:
         """At most `asked`. Raises DeadlineExceeded if even the model's fewest take longer."""
+        ...
+
+
+class Results(Protocol):
+    """What finishes work (service.caches.ResultCache)."""
+
+    async def run(self, work: Work, on_step: Listener | None = None) -> FinishedResult:
+        """See service.pipeline.Sampler."""
         ...
 
 
@@ -103,14 +110,14 @@ class Stopwatch:
 
 
 class InferenceService:
-    """Restores and generates with a repository, a sampler and a codec pool."""
+    """Restores and generates with a repository, what finishes work, and a codec pool."""
 
     def __init__(
-        self, settings: Settings, repository: Repository, sampler: Sampler, latency: LatencyEstimator, codecs: CodecPool
+        self, settings: Settings, repository: Repository, results: Results, latency: LatencyEstimator, codecs: CodecPool
     ) -> None:
         self._settings = settings
         self._repository = repository
-        self._sampler = sampler
+        self._results = results
         self._latency = latency
         self._codecs = codecs
 
@@ -163,10 +170,11 @@ class InferenceService:
                 model_input.mask,
                 keep=keep,
                 pixels=model_input.pixels,
+                depth=16 if picture.metadata.depth == 16 or picture.metadata.profile is not None else 8,
                 deadline=self._deadline(parameters, context),
             )
             with self._charged(context.caller, megapixel_steps(model.spec, height, width, steps)), stopwatch.measure("sample"):
-                result = await self._sampler.run(work, on_step)
+                result = await self._results.run(work, on_step)
             with stopwatch.measure("encode"):
                 kind = kind or (KINDS[picture.metadata.kind] if parameters.returned == "image" else KINDS["png"])
                 pixels, metadata = await offload(model_input.x_in.size, _output, parameters, result, picture)
@@ -195,9 +203,9 @@ class InferenceService:
             caller, deadline = context.caller, self._deadline(parameters, context)
             works = [Work(model, steps, seed + k, f"{context.request}-{k}", caller.name, deadline=deadline) for k in range(n)]
             with self._charged(caller, n * megapixel_steps(model.spec, height, width, steps)), stopwatch.measure("sample"):
-                results = await _sample_all(self._sampler, works, on_step)
+                results = await _run_all(self._results, works, on_step)
             with stopwatch.measure("encode"):
-                pictures = [to_pixels(result.x_0) for result in results]
+                pictures = [result.pixels for result in results]
                 frames = [grid(pictures)] if parameters.grid else pictures
                 bodies = [await self._codecs.encode(frame, PLAIN, kind, "none") for frame in frames]
             images = tuple(OutputImage(body, seed + k) for k, body in enumerate(bodies))
@@ -298,13 +306,6 @@ def to_model_input(pixels: Pixels, mask: Pixels | None, spec: ModelSpec) -> Mode
     return ModelInput(to_image(prepared(pixels, spec.preprocessing)), masked, digest.digest())
 
 
-async def offload(size: int, act: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-    """Work on so many values or bytes: here if they are few, else in a thread beside the event loop."""
-    if size <= INLINE_VALUES:
-        return act(*arguments, **named)
-    return await asyncio.to_thread(act, *arguments, **named)
-
-
 class JointProgress:
     """Tells of several pictures as of one: a step is done when every picture has done it, and its preview shows them all."""
 
@@ -324,13 +325,13 @@ class JointProgress:
             self._on_step(Step(slowest.step, slowest.steps, thumbnail(shown)))
 
 
-async def _sample_all(sampler: Sampler, works: list[Work], on_step: Listener | None) -> list[Result]:
+async def _run_all(results: Results, works: list[Work], on_step: Listener | None) -> list[FinishedResult]:
     """All at once; one that fails ends the others, and its error is everybody's."""
     try:
         async with asyncio.TaskGroup() as group:
             progress = None if on_step is None else JointProgress(len(works), on_step)
             tasks = [
-                group.create_task(sampler.run(work, None if progress is None else partial(progress.stepped, index)))
+                group.create_task(results.run(work, None if progress is None else partial(progress.stepped, index)))
                 for index, work in enumerate(works)
             ]
     except ExceptionGroup as failed:
@@ -338,11 +339,11 @@ async def _sample_all(sampler: Sampler, works: list[Work], on_step: Listener | N
     return [task.result() for task in tasks]
 
 
-def _output(parameters: RestoreParameters, result: Result, picture: Picture) -> tuple[Pixels, SourceMetadata]:
+def _output(parameters: RestoreParameters, result: FinishedResult, picture: Picture) -> tuple[Pixels, SourceMetadata]:
     """The pixels to answer with, and what to give back of the source with them."""
     metadata = picture.metadata
     if parameters.returned == "image":
-        return to_pixels(result.x_0, 16 if metadata.depth == 16 or metadata.profile is not None else 8), metadata
+        return result.pixels, metadata
     if parameters.returned == "residual":
         assert result.residual is not None
         return to_pixels(result.residual * np.float32(0.5)), metadata.for_derived_picture()

@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 
+from rddm.image import Depth
 from rddm.objective import check_method
 from rddm.spec import Method
 from service.admission import Admission, AdmitAll, load_of
@@ -38,7 +39,7 @@ class Work:
     x_in: (1, 3, h, w) float32 in [-1, 1], or None to generate one of the spec's image_size. mask: like x_in, for models that
     take one. seed: 0..2^63-1. method: None for the model's own. keep: what the result holds beside x_0.
     deadline: on the clock of `time.monotonic`; once it has passed, the work ends at its next step. pixels: a digest of what x_in
-    and mask were made of, where that is known.
+    and mask were made of, where that is known. depth: bits of the pixels that x_0 is wanted in.
     """
 
     model: Model
@@ -52,6 +53,7 @@ class Work:
     keep: frozenset[Kept] = frozenset()
     deadline: float | None = None
     pixels: bytes | None = None
+    depth: Depth = 8
 
     @property
     def size(self) -> tuple[int, int]:

@@ -70,7 +70,7 @@ class Settings(BaseSettings):
     codec_seconds: float = Field(default=20, gt=0)
     codec_memory_bytes: int = Field(default=2048 * MIB, ge=512 * MIB)
 
-    results_bytes: int = Field(default=256 * MIB, ge=0, description="finished x_0 that are kept")
+    results_bytes: int = Field(default=256 * MIB, ge=0, description="finished x_0 that are kept, as pixels")
     answers_bytes: int = Field(default=256 * MIB, ge=0, description="finished bodies that /results gives again")
 
     jobs_file: Path | None = Field(default=None, description="SQLite file; default: one per port in the state folder")

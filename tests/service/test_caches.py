@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from service.caches import CachedResponse, LruCache, ResponseCache, ResultCache, key_of
+from service.caches import CachedResponse, FinishedResult, LruCache, ResponseCache, ResultCache, key_of
 from service.errors import DeadlineExceeded, EngineUnavailable, NotFound
-from service.pipeline import Pipeline, Result, Step, Work
+from service.pipeline import Pipeline, Step, Work
 from tests.service.fakes import FakeEngine, model_of, picture
 
 
@@ -26,7 +26,7 @@ async def test_identical_requests_in_flight_are_computed_once() -> None:
     results = results_of(engine)
     done = await asyncio.gather(*(results.run(replace(work_of(), request=f"r{i}", caller=f"c{i}")) for i in range(8)))
     assert len(engine.calls) == 3
-    assert len({result.x_0.tobytes() for result in done}) == 1
+    assert len({result.pixels.tobytes() for result in done}) == 1
     assert (results.misses, results.shared) == (1, 7)
 
 
@@ -40,7 +40,7 @@ async def test_a_kept_result_is_given_again_without_the_engine_and_tells_one_ste
     assert len(engine.calls) == 3
     assert [(step.step, step.steps) for step in told] == [(3, 3)]
     with pytest.raises(ValueError, match="read-only"):
-        again.x_0[...] = 0
+        again.pixels[...] = 0
 
 
 DIFFERENT = {
@@ -51,6 +51,7 @@ DIFFERENT = {
     "model file": work_of(model=replace(model_of(), digest="1" * 64)),
     "kept": work_of(keep=frozenset({"residual"})),
     "mask": work_of(mask=picture(64, 64)),
+    "depth": work_of(depth=16),
     "method": work_of(method="SM-Res", model=model_of(objective="pred_res_noise")),
 }
 
@@ -71,7 +72,7 @@ async def test_the_last_to_leave_cancels_the_flight_and_no_one_before() -> None:
     await asyncio.sleep(0.02)
     tasks[0].cancel()
     tasks[1].cancel()
-    assert isinstance(await tasks[2], Result)
+    assert isinstance(await tasks[2], FinishedResult)
     lone = asyncio.create_task(results.run(work_of(seed=9)))
     await asyncio.sleep(0.02)
     lone.cancel()
@@ -89,7 +90,7 @@ async def test_a_flight_that_ends_for_its_first_callers_deadline_does_not_end_th
     patient = asyncio.create_task(results.run(work_of()))
     with pytest.raises(DeadlineExceeded):
         await hurried
-    assert (await patient).x_0.shape == (1, 3, 64, 64)
+    assert (await patient).pixels.shape == (64, 64, 3)
 
 
 async def test_who_joins_is_held_to_its_own_deadline() -> None:
@@ -114,7 +115,7 @@ async def test_errors_reach_everyone_and_are_not_kept() -> None:
     results = results_of(Once())
     done = await asyncio.gather(*(results.run(work_of()) for _ in range(3)), return_exceptions=True)
     assert all(isinstance(result, EngineUnavailable) for result in done)
-    assert isinstance(await results.run(work_of()), Result)
+    assert isinstance(await results.run(work_of()), FinishedResult)
 
 
 async def test_everyone_who_listens_hears_of_each_step() -> None:
@@ -127,7 +128,7 @@ async def test_everyone_who_listens_hears_of_each_step() -> None:
 async def test_who_joins_late_hears_of_the_latest_step_at_once() -> None:
     results = results_of(FakeEngine(0.02))
     late: list[int] = []
-    joined: list[asyncio.Task[Result]] = []
+    joined: list[asyncio.Task[FinishedResult]] = []
 
     def listen(step: Step) -> None:
         if step.step == 2:
@@ -140,7 +141,7 @@ async def test_who_joins_late_hears_of_the_latest_step_at_once() -> None:
 
 
 async def test_kept_results_stay_within_their_bytes() -> None:
-    size = 3 * 64 * 64 * 4
+    size = 3 * 64 * 64
     results = results_of(FakeEngine(), limit_bytes=int(2.5 * size))
     for seed in range(5):
         await results.run(work_of(seed=seed))
