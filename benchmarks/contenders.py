@@ -39,7 +39,7 @@ class Burst:
 
 
 @dataclass(frozen=True)
-class Wish:
+class RequestLoad:
     """What is asked of a contender: count pictures, of a file or generated, by so many callers or at a rate.
 
     own_seeds: each request has a seed of its own; else all have the default one, and pictures differ.
@@ -58,7 +58,7 @@ class Contender(Protocol):
 
     name: str
 
-    def run(self, wish: Wish) -> Burst: ...
+    def run(self, load: RequestLoad) -> Burst: ...
 
 
 class Lines:
@@ -107,14 +107,14 @@ class Bare:
     batch: int = 1
     name: str = "bare loop"
 
-    def run(self, wish: Wish) -> Burst:
+    def run(self, load: RequestLoad) -> Burst:
         """Rates do not apply to it, and it keeps nothing that a repeated request could find."""
-        batch = min(self.batch, wish.callers)
+        batch = min(self.batch, load.callers)
         workload = loop.Workload(
-            wish.count, list(wish.steps), min(self.cores, wish.callers), batch, str(wish.file) if wish.file else None
+            load.count, list(load.steps), min(self.cores, load.callers), batch, str(load.file) if load.file else None
         )
         told = loop.Measurement(**self.lines.ask(**vars(workload)))
-        return Burst(wish.count, told.seconds, told.cpu, 0.0, [seconds for seconds in told.latencies for _ in range(batch)])
+        return Burst(load.count, told.seconds, told.cpu, 0.0, [seconds for seconds in told.latencies for _ in range(batch)])
 
 
 class Rest:
@@ -158,25 +158,25 @@ class Served:
     lines: Lines
     first: int = 0
 
-    def run(self, wish: Wish) -> Burst:
+    def run(self, load: RequestLoad) -> Burst:
         """No request repeats an earlier one, so no kept result answers."""
         workload = callers.Workload(
             self.url,
-            self.style if wish.file else "generate",
-            wish.count,
-            list(wish.steps),
-            wish.callers,
-            wish.rate,
-            str(wish.file) if wish.file else None,
+            self.style if load.file else "generate",
+            load.count,
+            list(load.steps),
+            load.callers,
+            load.rate,
+            str(load.file) if load.file else None,
             self.first,
-            wish.own_seeds,
+            load.own_seeds,
         )
-        self.first += wish.count
+        self.first += load.count
         with self.rest.interrupted():
             before = cpu_of(self.rest.process)
             told = callers.Measurement(**self.lines.ask(**vars(workload)))
             cpu = cpu_of(self.rest.process) - before
-        return Burst(wish.count, told.seconds, cpu, told.cpu, told.latencies, len(told.refused))
+        return Burst(load.count, told.seconds, cpu, told.cpu, told.latencies, len(told.refused))
 
 
 def cpu_of(process: psutil.Process) -> float:

@@ -88,7 +88,7 @@ def picture_in(kind: str, asked: tuple[Any, ...], size: tuple[int, int], form: s
 
 
 @dataclass(frozen=True)
-class Wish:
+class RestoreRequest:
     """A picture, and what is asked of it."""
 
     dark: Dark
@@ -100,7 +100,7 @@ class Wish:
         return str(self.query.get("format", self.dark.kind))
 
     def outcome(self, kind: str, body: bytes) -> Outcome:
-        """The picture that came; the same wish gives the same bytes, whatever way it takes."""
+        """The picture that came; the same request gives the same bytes, whatever way it takes."""
         asked = (self.dark.size, self.dark.kind, self.form, self.query["seed"], self.query["steps"])
         return picture_in(kind, asked, self.dark.size, self.form, body)
 
@@ -117,34 +117,36 @@ class Mixture:
         [kind] = draw.choices(list(KINDS), [share for share, _ in KINDS.values()])
         return await KINDS[kind][1](self, draw)
 
-    def wish(self, draw: random.Random) -> Wish:
+    def request(self, draw: random.Random) -> RestoreRequest:
         """Any picture, with any steps and seed; sometimes in another format."""
         query: Query = {"seed": draw.randrange(SEEDS), "steps": draw.choice(STEPS)}
-        return Wish(draw.choice(self._pictures), query | ({"format": draw.choice(FORMATS)} if draw.random() < 0.3 else {}))
+        return RestoreRequest(
+            draw.choice(self._pictures), query | ({"format": draw.choice(FORMATS)} if draw.random() < 0.3 else {})
+        )
 
     async def raw(self, draw: random.Random) -> Outcome:
         """The picture as the body."""
-        wish = self.wish(draw)
-        answer = await self._client.post("/restore", params=wish.query, content=wish.dark.body)
-        return refusal_of("raw", answer) or wish.outcome("raw", answer.content)
+        request = self.request(draw)
+        answer = await self._client.post("/restore", params=request.query, content=request.dark.body)
+        return refusal_of("raw", answer) or request.outcome("raw", answer.content)
 
     async def form(self, draw: random.Random) -> Outcome:
         """As a multipart form."""
-        wish = self.wish(draw)
-        answer = await self._client.post("/restore", params=wish.query, files={"image": ("a", wish.dark.body)})
-        return refusal_of("form", answer) or wish.outcome("form", answer.content)
+        request = self.request(draw)
+        answer = await self._client.post("/restore", params=request.query, files={"image": ("a", request.dark.body)})
+        return refusal_of("form", answer) or request.outcome("form", answer.content)
 
     async def envelope(self, draw: random.Random) -> Outcome:
         """As JSON, there and back."""
-        wish = self.wish(draw)
-        answer = await self._client.post("/restore", json={"image": base64.b64encode(wish.dark.body).decode(), **wish.query})
-        return refusal_of("envelope", answer) or wish.outcome("envelope", base64.b64decode(answer.json()["image"]))
+        request = self.request(draw)
+        answer = await self._client.post("/restore", json={"image": base64.b64encode(request.dark.body).decode(), **request.query})
+        return refusal_of("envelope", answer) or request.outcome("envelope", base64.b64decode(answer.json()["image"]))
 
     async def events(self, draw: random.Random) -> Outcome:
         """With an event for each step."""
-        wish = self.wish(draw)
+        request = self.request(draw)
         headers = {"Accept": "text/event-stream"}
-        answer = await self._client.post("/restore", params=wish.query, content=wish.dark.body, headers=headers)
+        answer = await self._client.post("/restore", params=request.query, content=request.dark.body, headers=headers)
         if refused := refusal_of("events", answer):
             return refused
         told = list(events_of(answer.text))
@@ -156,13 +158,13 @@ class Mixture:
         steps = [event["step"] for name, event in told[:-1] if name == "step"]
         if not steps or steps != list(range(steps[0], data["steps"] + 1)):  # who shares work that has begun hears of the rest
             return Outcome("events", 200, f"events: {steps} were told of {data['steps']} steps")
-        return wish.outcome("events", base64.b64decode(data["image"]))
+        return request.outcome("events", base64.b64decode(data["image"]))
 
     async def job(self, draw: random.Random) -> Outcome:
         """As a job that is asked for until it is done, fetched, and forgotten."""
-        wish = self.wish(draw)
+        request = self.request(draw)
         headers = {"Prefer": "respond-async"}
-        answer = await self._client.post("/restore", params=wish.query, content=wish.dark.body, headers=headers)
+        answer = await self._client.post("/restore", params=request.query, content=request.dark.body, headers=headers)
         while not (refused := refusal_of("job", answer)) and (job := answer.json())["status"] in {"queued", "running"}:
             await asyncio.sleep(POLL_SECONDS)
             answer = await self._client.get(job["links"]["self"])
@@ -174,15 +176,15 @@ class Mixture:
             return refused
         if job["status"] == "failed":
             return problem_told("job", job["problem"])
-        return refusal_of("job", result) or wish.outcome("job", result.content)
+        return refusal_of("job", result) or request.outcome("job", result.content)
 
     async def edit(self, draw: random.Random) -> Outcome:
         """As OpenAI's SDKs ask."""
-        wish = self.wish(draw)
-        wish = Wish(wish.dark, {**wish.query, "format": wish.form})
-        said = {"model": "lowlight", "output_format": wish.form, "steps": wish.query["steps"], "seed": wish.query["seed"]}
-        answer = await self._client.post("/v1/images/edits", data=said, files={"image": ("a", wish.dark.body)})
-        return refusal_of("edit", answer) or wish.outcome("edit", base64.b64decode(answer.json()["data"][0]["b64_json"]))
+        request = self.request(draw)
+        request = RestoreRequest(request.dark, {**request.query, "format": request.form})
+        said = {"model": "lowlight", "output_format": request.form, "steps": request.query["steps"], "seed": request.query["seed"]}
+        answer = await self._client.post("/v1/images/edits", data=said, files={"image": ("a", request.dark.body)})
+        return refusal_of("edit", answer) or request.outcome("edit", base64.b64decode(answer.json()["data"][0]["b64_json"]))
 
     async def generate(self, draw: random.Random) -> Outcome:
         """A picture out of noise."""
@@ -206,9 +208,9 @@ class Mixture:
 
     async def hang_up(self, draw: random.Random) -> Outcome:
         """A caller who leaves at any moment, in half of the cases while he still sends."""
-        wish = self.wish(draw)
-        content = _slowly(wish.dark.body) if draw.random() < 0.5 else wish.dark.body
-        query = wish.query | {"seed": draw.randrange(10**6, 10**7)}
+        request = self.request(draw)
+        content = _slowly(request.dark.body) if draw.random() < 0.5 else request.dark.body
+        query = request.query | {"seed": draw.randrange(10**6, 10**7)}
         with contextlib.suppress(TimeoutError, httpx.TransportError):
             await asyncio.wait_for(self._client.post("/restore", params=query, content=content), draw.uniform(0, 0.3))
         return Outcome("hang_up", 0)

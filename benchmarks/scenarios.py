@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contenders import Bare, Burst, Contender, Field, Served, Wish
+from benchmarks.contenders import Bare, Burst, Contender, Field, RequestLoad, Served
 
 CORES = len(os.sched_getaffinity(0))
 BATCHES = (1, 2, 4, 8)
@@ -22,7 +22,7 @@ Report = dict[str, Any]
 
 @dataclass(frozen=True)
 class Bench:
-    """What all scenarios share. tick is called after each burst with what was run. own_seeds: see Wish."""
+    """What all scenarios share. tick is called after each burst with what was run. own_seeds: see RequestLoad."""
 
     small: Path
     large: Path
@@ -32,9 +32,9 @@ class Bench:
     tick: Callable[[str], None]
     own_seeds: bool = False
 
-    def wish(self, count: int, callers: int = 1, *, steps: tuple[int, ...] | None = None, rate: float | None = None) -> Wish:
+    def load(self, count: int, callers: int = 1, *, steps: tuple[int, ...] | None = None, rate: float | None = None) -> RequestLoad:
         """So many small pictures, in the default number of steps unless others are named."""
-        return Wish(count, steps or (self.steps,), callers, rate, self.small, self.own_seeds)
+        return RequestLoad(count, steps or (self.steps,), callers, rate, self.small, self.own_seeds)
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -58,15 +58,15 @@ def summary(bursts: Iterable[Burst]) -> Report:
     }
 
 
-def in_turns(bench: Bench, contenders: Sequence[Contender], wish: Wish) -> dict[str, list[Burst]]:
+def in_turns(bench: Bench, contenders: Sequence[Contender], load: RequestLoad) -> dict[str, list[Burst]]:
     """Every contender in every round; who begins changes from round to round. One unmeasured burst each comes first."""
     bursts: dict[str, list[Burst]] = {contender.name: [] for contender in contenders}
     for contender in contenders:
-        contender.run(replace(wish, count=wish.callers))
+        contender.run(replace(load, count=load.callers))
     for turn in range(bench.rounds):
         shift = turn % len(contenders)
         for contender in [*contenders[shift:], *contenders[:shift]]:
-            bursts[contender.name].append(contender.run(wish))
+            bursts[contender.name].append(contender.run(load))
             bench.tick(f"round {turn + 1}: {contender.name}")
     return bursts
 
@@ -84,7 +84,7 @@ def one_caller(field: Field, bench: Bench) -> Report:
 
     Short bursts, many rounds: what a machine's neighbours do to it changes from second to second.
     """
-    bursts = in_turns(replace(bench, rounds=3 * bench.rounds), field.all, bench.wish(8))
+    bursts = in_turns(replace(bench, rounds=3 * bench.rounds), field.all, bench.load(8))
     return {
         "contenders": {name: summary(found) for name, found in bursts.items()},
         "wall_over_bare": compared(bursts, lambda burst: statistics.median(burst.latencies)),
@@ -95,14 +95,14 @@ def one_caller(field: Field, bench: Bench) -> Report:
 
 def many_callers(field: Field, bench: Bench) -> Report:
     """256x256, default steps, 16 callers: pictures a second relative to the bare loop at its best batch size."""
-    wish = bench.wish(48, 16)
+    load = bench.load(48, 16)
     batches = {}
     for batch in BATCHES:
         field.bare.batch = batch
-        batches[batch] = statistics.median(field.bare.run(replace(wish, count=32)).per_second(CORES) for _ in range(3))
+        batches[batch] = statistics.median(field.bare.run(replace(load, count=32)).per_second(CORES) for _ in range(3))
         bench.tick(f"bare loop in batches of {batch}")
     field.bare.batch = max(batches, key=lambda batch: batches[batch])
-    bursts = in_turns(bench, field.all, wish)
+    bursts = in_turns(bench, field.all, load)
     report = {
         "contenders": {name: summary(found) for name, found in bursts.items()},
         "bare_batches": batches,
@@ -116,7 +116,7 @@ def many_callers(field: Field, bench: Bench) -> Report:
 def mixed_steps(field: Field, bench: Bench) -> Report:
     """16 callers who ask for different numbers of steps: nobody's batch is the other's."""
     steps = tuple(sorted({min(asked, bench.most_steps) for asked in (2, 5, 10)}))
-    bursts = in_turns(bench, field.all, bench.wish(48, 16, steps=steps))
+    bursts = in_turns(bench, field.all, bench.load(48, 16, steps=steps))
     return {
         "steps": steps,
         "contenders": {name: summary(found) for name, found in bursts.items()},
@@ -126,15 +126,15 @@ def mixed_steps(field: Field, bench: Bench) -> Report:
 
 def mixed_sizes(field: Field, bench: Bench) -> Report:
     """One caller's 256x256 pictures alone and while the gateway restores a 3840x2160 one for another caller."""
-    wish, large = bench.wish(16), Wish(1, (bench.steps,), 1, file=bench.large)
+    load, large = bench.load(16), RequestLoad(1, (bench.steps,), 1, file=bench.large)
     beside_of = replace_lines(field.gateway, field)
     alone, beside, seconds = [], [], []
     with ThreadPoolExecutor(1) as background:
         for turn in range(bench.rounds):
-            alone.append(field.gateway.run(wish))
+            alone.append(field.gateway.run(load))
             running = background.submit(beside_of.run, large)
             while not running.done():
-                burst = field.gateway.run(replace(wish, count=1))
+                burst = field.gateway.run(replace(load, count=1))
                 if not running.done():
                     beside.append(burst)
             seconds.append(running.result().seconds)
@@ -157,9 +157,9 @@ def replace_lines(served: Served, field: Field) -> Served:
 
 def offered_load(field: Field, bench: Bench) -> Report:
     """Requests that arrive evenly, more and more a second, until the p95 breaks: the share of the bare loop's throughput served."""
-    bare = statistics.median(field.bare.run(bench.wish(32, 16)).per_second(CORES) for _ in range(3))
+    bare = statistics.median(field.bare.run(bench.load(32, 16)).per_second(CORES) for _ in range(3))
     servers = [field.gateway, *field.peers]
-    lone = {served.name: statistics.median(served.run(bench.wish(12)).latencies) for served in servers}
+    lone = {served.name: statistics.median(served.run(bench.load(12)).latencies) for served in servers}
     runs: dict[str, list[Report]] = {served.name: [] for served in servers}
     for turn, share in enumerate(SHARES):
         for served in [*servers[turn % len(servers) :], *servers[: turn % len(servers)]]:
@@ -172,7 +172,7 @@ def offered_load(field: Field, bench: Bench) -> Report:
 
 def loaded(served: Served, bench: Bench, share: float, rate: float, lone: float) -> Report:
     """One server at so many pictures a second; lone: its median seconds for one caller."""
-    burst = served.run(bench.wish(max(20, round(rate * LOAD_SECONDS)), rate=rate))
+    burst = served.run(bench.load(max(20, round(rate * LOAD_SECONDS)), rate=rate))
     p95 = percentile(burst.latencies, 0.95)
     return {
         "share": share,

@@ -16,7 +16,7 @@ from fastapi import Request
 from benchmarks.loop import Loop
 from rddm.image import decode
 
-Wish = tuple[bytes, int, int]
+RestoreRequest = tuple[bytes, int, int]
 LARGEST = 16
 WAIT = 0.005
 
@@ -32,26 +32,26 @@ class Restorer(litserve.LitAPI):
         """In each worker."""
         self.loop = Loop(Path(self._folder), self._name)
 
-    def decode_request(self, request: Request, **_: Any) -> Wish:  # type: ignore[override]
+    def decode_request(self, request: Request, **_: Any) -> RestoreRequest:  # type: ignore[override]
         """One request; LitServe wants this annotation and gives the parsed body."""
         body: Any = request
         return base64.b64decode(body["image"]), int(body["steps"]), int(body.get("seed", 0))
 
-    def batch(self, inputs: list[Wish]) -> list[Wish]:
+    def batch(self, inputs: list[RestoreRequest]) -> list[RestoreRequest]:
         """Nothing to stack: sizes may differ."""
         return inputs
 
     def predict(self, inputs: Any, **_: Any) -> Any:
         """The batch, in groups of one size and number of steps."""
-        wishes = inputs if isinstance(inputs, list) else [inputs]
+        requests = inputs if isinstance(inputs, list) else [inputs]
         groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
-        for index, (body, steps, _seed) in enumerate(wishes):
+        for index, (body, steps, _seed) in enumerate(requests):
             groups[(*decode(body).shape, steps)].append(index)
         done: dict[int, bytes] = {}
         for (*_, steps), members in groups.items():
-            bodies = self.loop.restore([wishes[k][0] for k in members], steps, [wishes[k][2] for k in members])
+            bodies = self.loop.restore([requests[k][0] for k in members], steps, [requests[k][2] for k in members])
             done |= dict(zip(members, bodies, strict=True))
-        answers = [done[k] for k in range(len(wishes))]
+        answers = [done[k] for k in range(len(requests))]
         return answers if isinstance(inputs, list) else answers[0]
 
     def unbatch(self, output: list[bytes]) -> list[bytes]:

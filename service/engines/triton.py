@@ -32,7 +32,7 @@ from service.errors import (
 
 log = logging.getLogger(__name__)
 
-Wish = Literal["auto", "bytes", "system"]
+TransportChoice = Literal["auto", "bytes", "system"]
 # A call that these end is nobody's fault on the server's side.
 BLAMELESS = (DeadlineExceeded, InvalidValue, OutOfMemory)
 DRAIN_SECONDS = 600.0
@@ -51,7 +51,7 @@ class TritonEngine:
     def __init__(
         self,
         urls: Sequence[str],
-        transport: Wish = "auto",
+        transport: TransportChoice = "auto",
         probe_seconds: float = 1.0,
         longest_step: float = 60.0,
         make_region: Callable[[int], Region] | None = None,
@@ -60,7 +60,7 @@ class TritonEngine:
         for url in self.urls:
             split_url(url)
         self.events: Counter[str] = Counter()
-        self._wish = transport
+        self._choice = transport
         self._make_region = make_region
         self._probe_seconds = probe_seconds
         self._longest_step = longest_step
@@ -249,14 +249,14 @@ class TritonEngine:
 
     async def _make_transport(self, client: Any) -> Transport:
         """Shared memory where the server can open what this process made; else bytes, if that is allowed."""
-        if self._wish == "bytes" and self._make_region is None:
+        if self._choice == "bytes" and self._make_region is None:
             return Bytes()
         region = (self._make_region or SystemRegion)(4096)
         try:
             await region.register(client)
             await region.unregister(client)
         except InferenceServerException as error:
-            if self._wish == "system" or self._make_region is not None:
+            if self._choice == "system" or self._make_region is not None:
                 raise EngineUnavailable("the server cannot open this gateway's shared memory") from error
             return Bytes()
         finally:
