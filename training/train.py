@@ -97,14 +97,20 @@ class Trainer:
         self.forward = accelerator.prepare_model(self.forward)
 
     def step(self, batches: Iterator[MicroBatch], progress: float = 0.0) -> float:
-        """One optimiser step over `accumulate` micro-batches, each loss divided by their number; the summed loss."""
+        """One optimiser step over `accumulate` micro-batches, each loss divided by their number; the summed loss.
+
+        Raises FloatingPointError, with the weights as they were, where loss or gradient is infinite or not a number.
+        """
         total = torch.zeros((), device=self.device)
         for _ in range(self.recipe.accumulate):
             batch = next(batches)
             loss = self.objective.loss(self.forward, batch.pairs, batch.t, batch.eps, batch.rollout) / self.recipe.accumulate
             loss.backward()
             total += loss.detach()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
+        if not bool(torch.isfinite(norm + total)):
+            self.optimiser.zero_grad()
+            raise FloatingPointError(f"step {self.steps + 1} has a loss of {float(total):g} and a gradient of norm {float(norm):g}")
         for group in self.optimiser.param_groups:
             group["lr"] = self.recipe.optimiser.rate * rate_share(self.recipe.optimiser, self.steps, progress)
         self.optimiser.step()
@@ -407,6 +413,11 @@ def keep(diary: Diary, batches: Iterator[MicroBatch], console: Console) -> int:
         diary.save()
         console.print(f"interrupted after {diary.trainer.steps} steps; saved, continue with --resume", markup=False)
         return 130
+    except FloatingPointError as diverged:
+        diary.save()
+        told = "the steps before it are saved; look at the pictures it was given, or continue with --resume and a lower rate"
+        console.print(f"{diverged}; {told}", markup=False)
+        return 1
     diary.validate()
     diary.save()
     if diary.events is not None:

@@ -94,6 +94,14 @@ def test_dark_pictures_have_targets_of_the_stated_brightness(clean: torch.Tensor
     assert float(means.std()) < 0.05
 
 
+@pytest.mark.parametrize("level", [0, 255])
+def test_pictures_of_one_colour_can_be_darkened(level: int) -> None:
+    pool = torch.zeros(2, 3, SIDE, SIDE, dtype=torch.uint8)
+    pool[:, 0] = level
+    pairs = LowLight(pool, crop=32, whole=64).draw(64, dice())
+    assert all(bool(torch.isfinite(part).all()) for part in (pairs.target, pairs.given, pairs.context))
+
+
 def test_more_stops_are_darker(clean: torch.Tensor) -> None:
     scene = to_linear(clean[:4, :, :64, :64].float() / 255)
     means = [float(darkened(scene, torch.full((4, 1, 1, 1), stops), dice(5)).mean()) for stops in (1.0, 3.0, 6.0)]

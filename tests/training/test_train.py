@@ -293,6 +293,26 @@ def test_what_stops_a_run_saves_it(
     assert load_checkpoint(tmp_path / "run").facts["steps"] == 1
 
 
+def test_a_run_that_diverges_ends_with_the_weights_before(
+    recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Broken(Dimmed):
+        drawn = 0
+
+        def draw(self, batch: int, dice: Dice) -> Pairs:
+            Broken.drawn += 1
+            pairs = super().draw(batch, dice)
+            return Pairs(pairs.target * float("nan"), pairs.given) if Broken.drawn == 3 else pairs  # two make a step
+
+    monkeypatch.setattr(training_run, "make_sources", lambda data, cache, device: (Broken(), Dimmed()))
+    out = tmp_path / "run"
+    assert main([str(recipe_file), "-o", str(out), "--device", "cpu"]) == 1
+    assert "step 2 has a loss of nan" in capsys.readouterr().out
+    found = load_checkpoint(out)
+    assert found.facts["steps"] == 1
+    assert all(bool(torch.isfinite(weight).all()) for weight in found.weights.values())
+
+
 def test_validation_measures_whole_pictures(tmp_path: Path) -> None:
     network = Trainer(RECIPE, torch.device("cpu")).network.eval()
     picture = np.full((20, 12, 3), 100, np.uint8)
