@@ -275,6 +275,7 @@ def parser() -> argparse.ArgumentParser:
     """The verb's arguments."""
     p = argparse.ArgumentParser(prog="rddm evaluate", description="Measure a checkpoint or a model of the repository on pictures.")
     p.add_argument("model", type=Path, help="a checkpoint's folder, a model's folder in the repository, or model.onnx")
+    p.add_argument("--data", type=Path, metavar="DIR", help="holds target/, input/ and perhaps mask/: the three below at once")
     p.add_argument("--target", help="what should be found: a folder, list file or glob pattern (for generation: FID's reference)")
     p.add_argument("--given", help="what is restored; matched with the targets by name")
     p.add_argument("--mask", help="for models that are told a mask, and to measure inside and outside of it")
@@ -311,12 +312,25 @@ def main(argv: list[str]) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     try:
+        _find_data(args)
         summary = _evaluate(args)
     except (ValueError, FileNotFoundError) as error:
         print(f"rddm evaluate: {error}", file=sys.stderr)
         return 2
     print(json.dumps(summary, indent=2))
     return 0
+
+
+def _find_data(args: argparse.Namespace) -> None:
+    """Turns --data into the folders in it that were not named themselves. Raises FileNotFoundError where it holds no pairs."""
+    if args.data is None:
+        return
+    if missing := [name for name in ("target", "input") if not (args.data / name).is_dir()]:
+        raise FileNotFoundError(f"--data {args.data} holds no folder {missing[0]}/; expected target/ and input/")
+    args.target = args.target or str(args.data / "target")
+    args.given = args.given or str(args.data / "input")
+    if args.mask is None and (args.data / "mask").is_dir():
+        args.mask = str(args.data / "mask")
 
 
 def _evaluate(args: argparse.Namespace) -> dict[str, object]:
@@ -333,7 +347,7 @@ def _evaluate(args: argparse.Namespace) -> dict[str, object]:
         summary = facts | evaluate_generation(model, reference, args, report)
     else:
         if not args.target or not args.given:
-            raise ValueError(f"{model.spec.name} restores: name --target and --given")
+            raise ValueError(f"{model.spec.name} restores: name --data, or --target and --given")
         groups = examples(args.target, args.given, args.mask)[: args.limit]
         summary = facts | evaluate_restoration(model, groups, args, report)
     report.write(summary)

@@ -65,6 +65,15 @@ def test_report_has_a_row_a_picture_a_mean_and_a_sheet(tmp_path: Path, pictures:
         assert sheet.size == (3 * 256, 2 * 256)
 
 
+def test_a_folder_of_pairs_is_found_by_its_names(tmp_path: Path, pictures: dict[str, str]) -> None:
+    model = save_tiny(tmp_path / "model")
+    (tmp_path / "given").rename(tmp_path / "input")
+    mean = evaluated(tmp_path, model, "--data", str(tmp_path))["mean"]
+    given = str(tmp_path / "input")
+    assert mean == evaluated(tmp_path, model, "--target", pictures["target"], "--given", given, "--mask", pictures["mask"])["mean"]
+    assert "mae_lab_inside" in mean
+
+
 def test_mask_splits_the_lab_error(tmp_path: Path, pictures: dict[str, str]) -> None:
     model = save_tiny(tmp_path / "model")
     mean = evaluated(tmp_path, model, *(f"--{part}={path}" for part, path in pictures.items()))["mean"]
@@ -173,7 +182,8 @@ def test_generator_draws_pictures_by_seed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--given", "given"], "name --target and --given"),
+        (["--given", "given"], "name --data, or --target and --given"),
+        (["--data", "target"], "--data target holds no folder target/"),
         (["--target", "nowhere", "--given", "given"], "nowhere is no folder"),
         (["--target", "target", "--given", "given", "--steps", "5000"], "steps = 5000 is outside 1..1000"),
         (["--target", "target", "--given", "given", "--alpha", "linaer"], "unknown schedule 'linaer'"),
