@@ -26,6 +26,20 @@ def l1_split(found: Tensor, wanted: Tensor) -> Tensor:
     return mean.abs().mean() + (error - mean).abs().mean()
 
 
+def l1_pyramid(found: Tensor, wanted: Tensor) -> Tensor:
+    """L1 of the error in three octaves (a Laplacian pyramid, Bojanowski et al. 2018), plus `l1_split` of the rest.
+
+    h, w must be multiples of 8. The gradient of plain L1 is the sign of the whole error: where a wall's tone is off by more than
+    its grain, that sign says nothing of the grain, which then stays.
+    """
+    error, bands = found - wanted, found.new_zeros(())
+    for _ in range(3):
+        coarse = functional.avg_pool2d(error, 2)
+        bands = bands + (error - functional.interpolate(coarse, scale_factor=2.0)).abs().mean()
+        error = coarse
+    return bands + l1_split(error, torch.zeros_like(error))
+
+
 def psnr(found: Tensor, wanted: Tensor) -> Tensor:
     """Minus the mean PSNR over the pictures, in bels (Chen et al. 2021, HINet), with 40 dB of it the most that is worth a gradient.
 
@@ -35,7 +49,7 @@ def psnr(found: Tensor, wanted: Tensor) -> Tensor:
     return torch.log10(error + 1e-4).mean()
 
 
-LOSSES = {"l1": functional.l1_loss, "l2": functional.mse_loss, "l1_split": l1_split, "psnr": psnr}
+LOSSES = {"l1": functional.l1_loss, "l2": functional.mse_loss, "l1_split": l1_split, "l1_pyramid": l1_pyramid, "psnr": psnr}
 
 
 @dataclass(frozen=True)

@@ -163,6 +163,17 @@ def test_the_true_outputs_have_no_loss(objective: str, loss: str) -> None:
     assert float(Objective(recipe, torch.device("cpu")).loss(Oracle(), pairs, torch.tensor([0, 500, 999]), eps)) < 1e-6
 
 
+def test_grain_is_learned_beside_a_wrong_tone() -> None:
+    grain = torch.tensor([1.0, -1.0]).repeat(1, 3, 16, 8) * 0.01
+    slopes = {}
+    for loss in ("l1", "l1_pyramid"):
+        found = (grain + 0.2).requires_grad_()
+        LOSSES[loss](found, torch.zeros_like(found)).backward()
+        slopes[loss] = float((found.grad * grain.sign()).mean())
+    assert slopes["l1"] == pytest.approx(0, abs=1e-9)
+    assert slopes["l1_pyramid"] > 1e-4
+
+
 def test_times_on_the_grid_are_those_that_sampling_asks() -> None:
     recipe = RECIPE.model_copy(update={"time_sampling": "grid", "spec": SPEC.model_copy(update={"max_steps": 3})})
     drawn = set(Objective(recipe, torch.device("cpu")).draw_t(400, dice()).tolist())
