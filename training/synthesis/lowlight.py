@@ -40,6 +40,17 @@ def exposed(picture: Tensor, fine: Tensor, dice: Dice) -> Tensor:
     return with_mean(picture, torch.where(fine > 0, dice.uniform(0.38, 0.75, batch, 1, 1, 1), usual))
 
 
+def photographed(scene: Tensor, dice: Dice) -> Tensor:
+    """The scene as cameras take it: a little soft, in flatter light than streets at noon, its colours balanced towards grey."""
+    batch = len(scene)
+    soft = functional.avg_pool2d(scene, 3, stride=1, padding=1, count_include_pad=False)
+    picture = scene + dice.uniform(-0.6, 0.9, batch, 1, 1, 1).clamp(min=0) * (soft - scene)
+    mean = picture.mean((1, 2, 3), keepdim=True).clamp(min=0.01)
+    picture = mean + dice.uniform(0.65, 1.05, batch, 1, 1, 1) * (picture - mean)
+    tint = (picture.mean((2, 3), keepdim=True) / mean).clamp(0.25, 4)  # a channel may be empty
+    return (picture * tint ** -dice.uniform(0, 0.9, batch, 1, 1, 1)).clamp(0, 1)
+
+
 def falloff(picture: Tensor, dice: Dice) -> Tensor:
     """A factor on the light, (b, 1, h, w) in 0..1: even for most, else a smooth field of up to 4 stops."""
     batch = len(picture)
@@ -49,14 +60,20 @@ def falloff(picture: Tensor, dice: Dice) -> Tensor:
 
 
 def sensor(light: Tensor, dice: Dice) -> Tensor:
-    """Shot and read noise on linear light 0..1, clipped at black; some of it smeared, as demosaicing and denoisers leave it."""
+    """Shot and read noise on linear light 0..1, clipped at black.
+
+    White balance and demosaicing leave red up to twice and blue up to one and a half times as noisy as green, and the three a
+    little correlated; denoisers smear the noise of some pictures.
+    """
     batch = len(light)
-    full_well = torch.exp(dice.uniform(6, 10.5, batch, 1, 1, 1))  # electrons at white: 400 .. 36,000
-    read = dice.uniform(0.3, 3, batch, 1, 1, 1) * full_well**0.25 / 6
-    deviation = (light / full_well + (read / full_well) ** 2).sqrt()
+    full_well = torch.exp(dice.uniform(7.2, 11.5, batch, 1, 1, 1))  # electrons at white: 1,300 .. 99,000
+    read = dice.uniform(0.3, 2.5, batch, 1, 1, 1) * full_well**0.25 / 6
+    uneven = dice.uniform(0, 1, batch, 1, 1, 1) * torch.tensor([1.6, 0.0, 1.0], device=light.device)[:, None, None]
+    deviation = ((light / full_well + (read / full_well) ** 2) * torch.exp(uneven)).sqrt()
     noise = dice.normal(*light.shape)
+    noise = noise + dice.uniform(0, 0.6, batch, 1, 1, 1) * noise.mean(1, keepdim=True)
     blotches = torch.where(dice.chance(0.3, batch) > 0, smeared(noise, 5), smeared(noise, 3))
-    share = dice.uniform(0, 1, batch, 1, 1, 1) * dice.chance(0.7, batch)
+    share = dice.uniform(0, 1, batch, 1, 1, 1) * dice.chance(0.35, batch)
     return (light + deviation * (noise + share * (blotches - noise))).clamp(min=0)
 
 
@@ -89,7 +106,7 @@ class LowLight:
 
     def draw(self, batch: int, dice: Dice) -> Pairs:
         """`batch` pairs with context, each of a picture of its own."""
-        clean = windows(self.pool, batch, self.whole, dice)
+        clean = photographed(windows(self.pool, batch, self.whole, dice), dice)
         stops, fine = exposures(batch, dice)
         scene = to_linear(exposed(clean, fine, dice))
         target = to_srgb(scene)

@@ -12,6 +12,7 @@ from training.synthesis.jpeg import some_compressed
 
 DRY = 0.2  # share of pictures without drops, whose target is themselves
 MEANS = (0.25, 0.7)  # of the clean pictures
+SKY = (-1.0, 0.0, 0.4)  # how its light parts from grey
 
 
 def blurred(picture: Tensor, factor: int) -> Tensor:
@@ -33,14 +34,16 @@ def refracted(picture: Tensor, shift: Tensor) -> Tensor:
 def wet(clean: Tensor, drops: Tensor, dice: Dice) -> Tensor:
     """Clean b 3 h w and drop maps b 4 h w (training.synthesis.drops.CHANNELS), 0..1 -> seen through the wet window.
 
-    A drop shows the scene refracted and out of focus, under a share of the sky's light; a drop lets through more or less of it.
+    A drop shows the scene refracted and out of focus, under a share of the sky's light, which is blue more often than red; it lets
+    more or less of the scene behind it through.
     """
     batch = len(clean)
     cover, shift, shade = drops[:, :1], (drops[:, 1:3] - 128 / 255) * REACH, (drops[:, 3:] - 128 / 255) * 2
     soft = torch.where(dice.chance(0.5, batch) > 0, blurred(clean, 16), blurred(clean, 8))
     sharp = torch.where(dice.chance(0.5, batch) > 0, blurred(clean, 4), clean)
     lens = refracted(torch.where(dice.chance(0.85, batch) > 0, soft, sharp), shift)
-    sky = dice.uniform(0.55, 0.95, batch, 1, 1, 1) + 0.06 * dice.normal(batch, 3, 1, 1)
+    blue = dice.uniform(-0.03, 0.12, batch, 1, 1, 1) * torch.tensor(SKY, device=clean.device)[:, None, None]
+    sky = dice.uniform(0.55, 0.95, batch, 1, 1, 1) + blue + 0.05 * dice.normal(batch, 3, 1, 1)
     lens = lens + dice.uniform(0.15, 0.9, batch, 1, 1, 1) * (sky - lens)
     lens = (lens * torch.exp(dice.uniform(0, 1, batch, 1, 1, 1) * shade)).clamp(0, 1)
     opacity = cover * dice.uniform(0.6, 1, batch, 1, 1, 1)
