@@ -1,8 +1,8 @@
 """What need not be computed twice: identical work in flight runs once; finished x_0 are kept, as pixels, within a bound in bytes.
 
-With NumPy's Philox a result is a function of picture, mask, model file, method, steps and seed, whatever eta is. Who asked,
-file formats and metadata are no part of it: they are applied to x_0 per request, later. `ResponseCache` keeps finished bodies for
-the one who was given them.
+With NumPy's Philox a result is a function of picture, mask, model file, method, steps and seed, whatever eta is; its pixels, of
+their depth too. Who asked, file formats and metadata are no part of it: they are applied per request, later. `ResponseCache`
+keeps finished bodies for the one who was given them.
 """
 
 import asyncio
@@ -79,8 +79,8 @@ class FinishedResult:
 
 
 def finished(result: Result, depth: Depth) -> FinishedResult:
-    """Bytes are a quarter of the floats that they stand for: four times as many results are kept."""
-    made = FinishedResult(to_pixels(result.x_0, depth), result.residual, result.trace)
+    """x_0 as bytes takes a quarter of the floats' memory (as 16 bits a half), so that many more results are kept."""
+    made = FinishedResult(np.ascontiguousarray(to_pixels(result.x_0, depth)), result.residual, result.trace)
     for array in made.arrays:
         array.flags.writeable = False
     return made

@@ -92,7 +92,7 @@ Listener = Callable[[Step], None]
 
 
 class Sampler(Protocol):
-    """What runs work: the pipeline, and what stands in front of it."""
+    """What runs work: the pipeline."""
 
     async def run(self, work: Work, on_step: Listener | None = None) -> Result:
         """Samples; on_step is called in the event loop after each step. Cancelling the awaiting task cancels the work."""

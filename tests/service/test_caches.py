@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from rddm.image import to_pixels
 from service.caches import CachedResponse, FinishedResult, LruCache, ResponseCache, ResultCache, key_of
 from service.errors import DeadlineExceeded, EngineUnavailable, NotFound
 from service.pipeline import Pipeline, Step, Work
@@ -41,6 +42,18 @@ async def test_a_kept_result_is_given_again_without_the_engine_and_tells_one_ste
     assert [(step.step, step.steps) for step in told] == [(3, 3)]
     with pytest.raises(ValueError, match="read-only"):
         again.pixels[...] = 0
+
+
+async def test_pixels_have_the_depth_that_is_wanted_also_when_they_are_kept() -> None:
+    results = results_of(FakeEngine())
+    x_0 = (await Pipeline(FakeEngine()).run(work_of())).x_0
+    for depth, kind in ((8, np.uint8), (16, np.uint16)):
+        told: list[Step] = []
+        first, again = [await results.run(work_of(depth=depth), told.append) for _ in range(2)]
+        assert again is first
+        assert first.pixels.dtype == kind
+        assert np.array_equal(first.pixels, to_pixels(x_0, depth))
+        assert np.abs(told[-1].preview - x_0.clip(-1, 1)).max() < 1.01 / np.iinfo(kind).max
 
 
 DIFFERENT = {
