@@ -322,15 +322,14 @@ def main(argv: list[str]) -> int:
 
 
 def _find_data(args: argparse.Namespace) -> None:
-    """Turns --data into the folders in it that were not named themselves. Raises FileNotFoundError where it holds no pairs."""
+    """Turns --data into the folders in it that were not named themselves. Raises FileNotFoundError where it lacks target/."""
     if args.data is None:
         return
-    if missing := [name for name in ("target", "input") if not (args.data / name).is_dir()]:
-        raise FileNotFoundError(f"--data {args.data} holds no folder {missing[0]}/; expected target/ and input/")
-    args.target = args.target or str(args.data / "target")
-    args.given = args.given or str(args.data / "input")
-    if args.mask is None and (args.data / "mask").is_dir():
-        args.mask = str(args.data / "mask")
+    if args.target is None and not (args.data / "target").is_dir():
+        raise FileNotFoundError(f"--data {args.data} holds no folder target/; expected target/, input/ and perhaps mask/")
+    for option, name in (("target", "target"), ("given", "input"), ("mask", "mask")):
+        if getattr(args, option) is None and (args.data / name).is_dir():
+            setattr(args, option, str(args.data / name))
 
 
 def _evaluate(args: argparse.Namespace) -> dict[str, object]:
