@@ -27,11 +27,13 @@ def l1_split(found: Tensor, wanted: Tensor) -> Tensor:
 
 
 def l1_pyramid(found: Tensor, wanted: Tensor) -> Tensor:
-    """L1 of the error in three octaves (a Laplacian pyramid, Bojanowski et al. 2018), plus `l1_split` of the rest.
+    """L1 of the error in three octaves (a pyramid of box filters, after Bojanowski et al. 2018), plus `l1_split` of the rest.
 
-    h, w must be multiples of 8. The gradient of plain L1 is the sign of the whole error: where a wall's tone is off by more than
-    its grain, that sign says nothing of the grain, which then stays.
+    The gradient of plain L1 is the sign of the whole error: where a wall's tone is off by more than its grain, that sign says
+    nothing of the grain, which then stays. Raises ValueError unless h and w are multiples of 8.
     """
+    if found.shape[2] % 8 or found.shape[3] % 8:
+        raise ValueError(f"the loss l1_pyramid takes crops of multiples of 8 pixels, not {found.shape[3]} x {found.shape[2]}")
     error, bands = found - wanted, found.new_zeros(())
     for _ in range(3):
         coarse = functional.avg_pool2d(error, 2)

@@ -33,6 +33,7 @@ from training.sources import make_sources
 from training.synthesis.draws import Dice, Pairs, PairSource
 from training.validation import Validation
 
+DIVERGED = 1  # exit status
 OPTIMISERS = {"adam": torch.optim.Adam, "radam": torch.optim.RAdam}
 
 
@@ -99,7 +100,8 @@ class Trainer:
     def step(self, batches: Iterator[MicroBatch], progress: float = 0.0) -> float:
         """One optimiser step over `accumulate` micro-batches, each loss divided by their number; the summed loss.
 
-        Raises FloatingPointError, with the weights as they were, where loss or gradient is infinite or not a number.
+        Raises FloatingPointError, with the weights as they were, where the gradient is infinite or not a number: in every process
+        of a team, since all have the same.
         """
         total = torch.zeros((), device=self.device)
         for _ in range(self.recipe.accumulate):
@@ -108,7 +110,7 @@ class Trainer:
             loss.backward()
             total += loss.detach()
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
-        if not bool(torch.isfinite(norm + total)):
+        if not bool(torch.isfinite(norm)):
             self.optimiser.zero_grad()
             raise FloatingPointError(f"step {self.steps + 1} has a loss of {float(total):g} and a gradient of norm {float(norm):g}")
         for group in self.optimiser.param_groups:
@@ -333,7 +335,7 @@ def chosen_recipe(name: str, files: dict[str, str] | None = None, crop: bool = F
 
 
 def main(argv: list[str]) -> int:
-    """Train a model by its recipe, with validation; resumable. 130 when interrupted (and saved), 2 for wrong arguments."""
+    """Train a model by its recipe, with validation; resumable. 130: interrupted, 1: diverged (both saved), 2: wrong arguments."""
     args = parser().parse_args(argv)
     console = Console()
     try:
@@ -394,7 +396,10 @@ def run(recipe: Recipe, args: argparse.Namespace, console: Console) -> int:
     budget = Budget(recipe.steps, args.minutes and max(args.minutes - rendering / 60, 0.1))
     batches = drawn_batches(recipe, trainer.objective, training_pairs, dice)
     if process:
-        train(trainer, batches, budget, lambda _: None)
+        try:
+            train(trainer, batches, budget, lambda _: None)
+        except FloatingPointError:
+            return diverged(team)
         return 0
     args.output.mkdir(parents=True, exist_ok=True)
     validation = Validation.of(recipe, held_out, device, args.val_pairs, args.val_glob)
@@ -402,7 +407,15 @@ def run(recipe: Recipe, args: argparse.Namespace, console: Console) -> int:
         diary = Diary(trainer, args.output, dice, validation, bar, budget)
         diary.sample_every, diary.facts = args.sample_every, {"selection": selection} if selection else {}
         diary.events = SummaryWriter(str(args.output / "tensorboard")) if args.tensorboard else None
-        return keep(diary, batches, console)
+        status = keep(diary, batches, console)
+    return diverged(team) if status == DIVERGED else status
+
+
+def diverged(team: Accelerator | None) -> int:
+    """The exit status; with it a process of a team waits for the others, since the first to leave ends the one that saves."""
+    if team:
+        team.wait_for_everyone()
+    return DIVERGED
 
 
 def keep(diary: Diary, batches: Iterator[MicroBatch], console: Console) -> int:
@@ -413,11 +426,11 @@ def keep(diary: Diary, batches: Iterator[MicroBatch], console: Console) -> int:
         diary.save()
         console.print(f"interrupted after {diary.trainer.steps} steps; saved, continue with --resume", markup=False)
         return 130
-    except FloatingPointError as diverged:
+    except FloatingPointError as error:
         diary.save()
-        told = "the steps before it are saved; look at the pictures it was given, or continue with --resume and a lower rate"
-        console.print(f"{diverged}; {told}", markup=False)
-        return 1
+        told = "the steps before it are saved; look at the pictures it is given, or --resume with a recipe of a lower rate"
+        console.print(f"{error}; {told}", markup=False)
+        return DIVERGED
     diary.validate()
     diary.save()
     if diary.events is not None:
