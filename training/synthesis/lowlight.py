@@ -46,7 +46,7 @@ def photographed(scene: Tensor, dice: Dice) -> Tensor:
     soft = functional.avg_pool2d(scene, 3, stride=1, padding=1, count_include_pad=False)
     picture = scene + dice.uniform(-0.6, 0.9, batch, 1, 1, 1).clamp(min=0) * (soft - scene)
     mean = picture.mean((1, 2, 3), keepdim=True).clamp(min=0.01)
-    picture = mean + dice.uniform(0.65, 1.05, batch, 1, 1, 1) * (picture - mean)
+    picture = mean + dice.uniform(0.8, 1.1, batch, 1, 1, 1) * (picture - mean)
     tint = (picture.mean((2, 3), keepdim=True) / mean).clamp(0.25, 4)  # a channel may be empty
     return (picture * tint ** -dice.uniform(0, 0.9, batch, 1, 1, 1)).clamp(0, 1)
 
@@ -55,14 +55,14 @@ def falloff(picture: Tensor, dice: Dice) -> Tensor:
     """A factor on the light, (b, 1, h, w) in 0..1: even for most, else a smooth field of up to 4 stops."""
     batch = len(picture)
     field = torch.sigmoid(2.5 * dice.field(batch, (picture.shape[2], picture.shape[3]), 2))
-    depth = dice.chance(0.2, batch) * dice.uniform(0.5, 4, batch, 1, 1, 1)
+    depth = dice.chance(0.1, batch) * dice.uniform(0.5, 4, batch, 1, 1, 1)
     return torch.exp2(-depth * field)
 
 
 def sensor(light: Tensor, dice: Dice) -> Tensor:
     """Shot and read noise on linear light 0..1, clipped at black.
 
-    White balance and demosaicing leave red up to twice and blue up to one and a half times as noisy as green, and the three a
+    White balance and demosaicing leave red up to 2.2 and blue up to 1.6 times as noisy as green, and the three a
     little correlated; denoisers smear the noise of some pictures.
     """
     batch = len(light)
