@@ -44,7 +44,8 @@ def _section(facts: Mapping[str, Any], level: int) -> Iterator[str]:
 
 
 def _title(name: str) -> str:
-    return name.replace("_", " ").capitalize()
+    words = name.replace("_", " ")
+    return words[:1].upper() + words[1:]  # the rest as it is: PSNR, LOL
 
 
 def _text(value: Any) -> str:
