@@ -82,9 +82,10 @@ def compared(bursts: dict[str, list[Burst]], measure: Callable[[Burst], float], 
 def one_caller(field: Field, bench: Bench) -> Report:
     """256x256, default steps, one caller: seconds and CPU seconds relative to the bare loop.
 
-    Short bursts, many rounds: what a machine's neighbours do to it changes from second to second.
+    Short bursts, many rounds: what a machine's neighbours do to it changes from second to second. But not so short that the
+    first requests, to a process that has just been woken, are the median.
     """
-    bursts = in_turns(replace(bench, rounds=3 * bench.rounds), field.all, bench.load(8))
+    bursts = in_turns(replace(bench, rounds=2 * bench.rounds), field.all, bench.load(16))
     return {
         "contenders": {name: summary(found) for name, found in bursts.items()},
         "wall_over_bare": compared(bursts, lambda burst: statistics.median(burst.latencies)),
@@ -94,8 +95,11 @@ def one_caller(field: Field, bench: Bench) -> Report:
 
 
 def many_callers(field: Field, bench: Bench) -> Report:
-    """256x256, default steps, 16 callers: pictures a second relative to the bare loop at its best batch size."""
-    load = bench.load(48, 16)
+    """256x256, default steps, 16 callers: pictures a second relative to the bare loop at its best batch size.
+
+    Six requests a caller, so that the first and the last, beside which cores are idle, do not count for much.
+    """
+    load = bench.load(96, 16)
     batches = {}
     for batch in BATCHES:
         field.bare.batch = batch
