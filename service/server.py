@@ -6,8 +6,10 @@ import socket
 import time
 from types import FrameType
 
+import h11
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from service.gateway import Gateway
 from service.middleware import HEAD_BYTES
@@ -15,6 +17,28 @@ from service.settings import Settings
 
 KEEP_ALIVE_SECONDS = 30
 LAST_SECONDS = 5  # for answers that are on their way when everything is done
+LINGER_SECONDS = 2.0  # for who is refused while he still sends
+
+
+class HttpProtocol(H11Protocol):
+    """uvicorn's, but a head that is refused is read to its end, for a while: a connection closed on a sender loses the answer."""
+
+    _refused = False
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer, say that nothing follows, and close a little later."""
+        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+        response = h11.Response(status_code=400, headers=headers, reason=b"Bad Request")
+        for event in (response, h11.Data(data=msg.encode("ascii")), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self._refused = True
+        self.transport.write_eof()
+        self.loop.call_later(LINGER_SECONDS, self.transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        """What a refused sender still sends is dropped."""
+        if not self._refused:
+            super().data_received(data)
 
 
 class Server(uvicorn.Server):
@@ -32,7 +56,7 @@ class Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                http="h11",
+                http=HttpProtocol,
                 h11_max_incomplete_event_size=HEAD_BYTES,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=LAST_SECONDS,

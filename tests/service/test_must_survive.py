@@ -235,6 +235,7 @@ HEADERS = [
     wire("a header with CR/LF in it", 400, head("/restore", len(PNG), "X-Bad: a\rb"), PNG),
     wire("a header with a null", 400, head("/restore", len(PNG), "X-Bad: a\0b"), PNG),
     wire("100 KB header", 431, head("/restore", len(PNG), "X-Long: " + "a" * 100_000), PNG),
+    wire("a header that goes on after its refusal", 431, head()[:-4] + b"\r\nX: " + b"a" * 50_000, b"a" * 50_000, b"a", pause=0.1),
     wire("1000 headers", 431, head("/restore", len(PNG), *(f"X-{i}: a" for i in range(1000))), PNG),
     wire("a request line of 100 KB", 431, b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: g\r\n\r\n"),
     wire("no HTTP", 400, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 50 + b"\r\n\r\n"),
