@@ -18,7 +18,7 @@ from rddm.image import Pixels, prepared, to_image, to_pixels
 from rddm.spec import ModelSpec
 from service.admission import megapixel_steps
 from service.arrays import offload
-from service.caches import FinishedResult
+from service.caches import FinishedResult, ResultCache
 from service.codec_pool import CodecPool
 from service.engines.contract import Model, Repository
 from service.errors import InvalidValue, NotFound, TooLarge
@@ -51,14 +51,6 @@ class LatencyEstimator(Protocol):
 
     def steps_within(self, model: Model, height: int, width: int, asked: int, seconds: float, caller: str) -> int:
         """At most `asked`. Raises DeadlineExceeded if even the model's fewest take longer."""
-        ...
-
-
-class Results(Protocol):
-    """What finishes work (service.caches.ResultCache)."""
-
-    async def run(self, work: Work, on_step: Listener | None = None) -> FinishedResult:
-        """See service.pipeline.Sampler."""
         ...
 
 
@@ -110,10 +102,10 @@ class Stopwatch:
 
 
 class InferenceService:
-    """Restores and generates with a repository, what finishes work, and a codec pool."""
+    """Restores and generates with a repository, the results that are kept, and a codec pool."""
 
     def __init__(
-        self, settings: Settings, repository: Repository, results: Results, latency: LatencyEstimator, codecs: CodecPool
+        self, settings: Settings, repository: Repository, results: ResultCache, latency: LatencyEstimator, codecs: CodecPool
     ) -> None:
         self._settings = settings
         self._repository = repository
@@ -325,7 +317,7 @@ class JointProgress:
             self._on_step(Step(slowest.step, slowest.steps, thumbnail(shown)))
 
 
-async def _run_all(results: Results, works: list[Work], on_step: Listener | None) -> list[FinishedResult]:
+async def _run_all(results: ResultCache, works: list[Work], on_step: Listener | None) -> list[FinishedResult]:
     """All at once; one that fails ends the others, and its error is everybody's."""
     try:
         async with asyncio.TaskGroup() as group:

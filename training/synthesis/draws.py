@@ -84,6 +84,11 @@ def with_mean(picture: Tensor, mean: Tensor) -> Tensor:
     return picture.clamp(min=1e-4) ** (torch.log(mean) / torch.log(own))
 
 
+def smoothed(picture: Tensor, size: int) -> Tensor:
+    """Each pixel the mean of a square of an odd size around it, less at the borders: b c h w."""
+    return functional.avg_pool2d(picture, size, stride=1, padding=size // 2, count_include_pad=False)
+
+
 def recoloured(picture: Tensor, dice: Dice, spread: float = 0.4) -> Tensor:
     """The picture with more or less saturated colours, by a factor of about exp(+-spread), and a light tint: b 3 h w, 0..1."""
     batch, grey = len(picture), picture.mean(1, keepdim=True)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.synthesis.draws import Dice, Pairs, quantise, to_linear, to_srgb, windows, with_mean
+from training.synthesis.draws import Dice, Pairs, quantise, smoothed, to_linear, to_srgb, windows, with_mean
 from training.synthesis.jpeg import some_compressed
 
 DARK, MILD, FINE = 0.72, 0.1, 0.18  # shares of the mix; they sum to 1
@@ -43,8 +43,8 @@ def exposed(picture: Tensor, fine: Tensor, dice: Dice) -> Tensor:
 def photographed(scene: Tensor, dice: Dice) -> Tensor:
     """The scene as cameras take it: a little soft, in flatter light than streets at noon, its colours balanced towards grey."""
     batch = len(scene)
-    soft = functional.avg_pool2d(scene, 3, stride=1, padding=1, count_include_pad=False)
-    picture = scene + dice.uniform(-0.6, 0.9, batch, 1, 1, 1).clamp(min=0) * (soft - scene)
+    softness = dice.uniform(-0.6, 0.9, batch, 1, 1, 1).clamp(min=0)
+    picture = scene + softness * (smoothed(scene, 3) - scene)
     mean = picture.mean((1, 2, 3), keepdim=True).clamp(min=0.01)
     picture = mean + dice.uniform(0.8, 1.1, batch, 1, 1, 1) * (picture - mean)
     tint = (picture.mean((2, 3), keepdim=True) / mean).clamp(0.25, 4)  # a channel may be empty
@@ -79,7 +79,7 @@ def sensor(light: Tensor, dice: Dice) -> Tensor:
 
 def smeared(noise: Tensor, size: int) -> Tensor:
     """White noise averaged over squares of an odd size, of the same deviation."""
-    return functional.avg_pool2d(noise, size, stride=1, padding=size // 2, count_include_pad=False) * size
+    return smoothed(noise, size) * size
 
 
 def darkened(scene: Tensor, stops: Tensor, dice: Dice) -> Tensor:

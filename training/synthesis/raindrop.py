@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.synthesis.draws import Dice, Pairs, quantise, varied, windows
+from training.synthesis.draws import Dice, Pairs, quantise, smoothed, varied, windows
 from training.synthesis.drops import REACH
 from training.synthesis.jpeg import some_compressed
 
@@ -17,8 +17,7 @@ SKY = (-1.0, 0.0, 0.4)  # how its light parts from grey
 
 def blurred(picture: Tensor, factor: int) -> Tensor:
     """Out of focus by about `factor` pixels; h and w multiples of it."""
-    small = functional.avg_pool2d(picture, factor)
-    small = functional.avg_pool2d(small, 3, stride=1, padding=1, count_include_pad=False)
+    small = smoothed(functional.avg_pool2d(picture, factor), 3)
     return functional.interpolate(small, size=picture.shape[2:], mode="bilinear")
 
 
