@@ -240,6 +240,12 @@ HEADERS = [
     wire("a request line of 100 KB", 431, b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: g\r\n\r\n"),
     wire("no HTTP", 400, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 50 + b"\r\n\r\n"),
     wire("no Host", 400, b"GET /healthz HTTP/1.1\r\n\r\n"),
+    wire("two Hosts", 400, b"GET /healthz HTTP/1.1\r\nHost: g\r\nHost: h\r\n\r\n"),
+    wire("no Host in HTTP/1.0", 200, b"GET /healthz HTTP/1.0\r\n\r\n"),
+    wire("both lengths", 400, CHUNKED[:-2] + b"Content-Length: 5\r\n\r\n", b"0\r\n\r\n"),
+    wire("a chunk whose extension does not end", 400, CHUNKED, b"1;" + b"a" * 50_000, b"a" * 50_000, pause=0.1),
+    wire("a trailer that does not end", 400, CHUNKED, b"1\r\na\r\n0\r\nX: ", b"a" * 50_000, b"a" * 50_000, pause=0.1),
+    wire("an upgrade that is not offered", 200, head("/restore", len(PNG), "Connection: Upgrade", "Upgrade: h2c") + PNG),
     wire("an X-Request-Id that could break a log", 200, b'GET /healthz HTTP/1.1\r\nHost: g\r\nX-Request-Id: "}{\x7f\r\n\r\n'),
 ]
 
