@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from benchmarks import figures, growth, promises, seams
-from benchmarks.contenders import started
+from benchmarks.contenders import KEPT_PICTURES, started
 from benchmarks.pictures import darkened, scene, to_png
 from benchmarks.scenarios import CORES, SCENARIOS, Bench, Report
 from rddm.spec import ModelSpec
@@ -72,6 +72,8 @@ def reports(options: argparse.Namespace, spec: ModelSpec, wanted: Sequence[str],
         with tempfile.TemporaryDirectory() as folder:
             bench = replace(prepared(Path(folder), spec, options.rounds, tick), own_seeds=options.own_seeds)
             with started(options.model_repository, options.model, peers=not options.no_peers) as field:
+                tick("filling the gateway's caches")
+                field.gateway.run(bench.load(KEPT_PICTURES, CORES))
                 for name in served:
                     yield name, SCENARIOS[name](field, bench)
     for name in wanted:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +20,8 @@ from benchmarks import callers, loop
 
 READY_SECONDS = 300.0
 SETTLE_SECONDS = 0.2  # for what a server catches up with when it runs again
+KEPT_BYTES = 8 << 20  # of each of the gateway's caches: soon full, as they are in a service that has run for a while
+KEPT_PICTURES = 200  # more than either holds
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class Burst:
 class RequestLoad:
     """What is asked of a contender: count pictures, of a file or generated, by so many callers or at a rate.
 
-    own_seeds: each request has a seed of its own; else all have the default one, and pictures differ.
+    own_seeds: each request has a seed of its own; else all have the default one, and pictures differ. warm_up: requests that come
+    first and are not measured: a process that has just been woken finds its memory cold.
     """
 
     count: int
@@ -51,6 +54,7 @@ class RequestLoad:
     rate: float | None = None
     file: Path | None = None
     own_seeds: bool = False
+    warm_up: int = 0
 
 
 class Contender(Protocol):
@@ -110,9 +114,10 @@ class Bare:
     def run(self, load: RequestLoad) -> Burst:
         """Rates do not apply to it, and it keeps nothing that a repeated request could find."""
         batch = min(self.batch, load.callers)
-        workload = loop.Workload(
-            load.count, list(load.steps), min(self.cores, load.callers), batch, str(load.file) if load.file else None
-        )
+        threads, file = min(self.cores, load.callers), str(load.file) if load.file else None
+        workload = loop.Workload(load.count, list(load.steps), threads, batch, file, load.own_seeds)
+        if load.warm_up:
+            self.lines.ask(**vars(replace(workload, count=load.warm_up)))
         told = loop.Measurement(**self.lines.ask(**vars(workload)))
         return Burst(load.count, told.seconds, told.cpu, 0.0, [seconds for seconds in told.latencies for _ in range(batch)])
 
@@ -160,10 +165,19 @@ class Served:
 
     def run(self, load: RequestLoad) -> Burst:
         """No request repeats an earlier one, so no kept result answers."""
+        with self.rest.interrupted():
+            if load.warm_up:
+                self._ask(load, load.warm_up)
+            before = cpu_of(self.rest.process)
+            told = self._ask(load, load.count)
+            cpu = cpu_of(self.rest.process) - before
+        return Burst(load.count, told.seconds, cpu, told.cpu, told.latencies, len(told.refused))
+
+    def _ask(self, load: RequestLoad, count: int) -> callers.Measurement:
         workload = callers.Workload(
             self.url,
             self.style if load.file else "generate",
-            load.count,
+            count,
             list(load.steps),
             load.callers,
             load.rate,
@@ -171,12 +185,8 @@ class Served:
             self.first,
             load.own_seeds,
         )
-        self.first += load.count
-        with self.rest.interrupted():
-            before = cpu_of(self.rest.process)
-            told = callers.Measurement(**self.lines.ask(**vars(workload)))
-            cpu = cpu_of(self.rest.process) - before
-        return Burst(load.count, told.seconds, cpu, told.cpu, told.latencies, len(told.refused))
+        self.first += count
+        return callers.Measurement(**self.lines.ask(**vars(workload)))
 
 
 def cpu_of(process: psutil.Process) -> float:
@@ -257,7 +267,9 @@ def started(folder: Path, model: str, *, peers: bool = True) -> Iterator[Field]:
         calling = lines("benchmarks.callers")
         port, plain, lit = free_port(), free_port(), free_port()
         command = ["rddm", "serve", "--port", str(port), "--model-repository", str(folder), "--default-model", model]
-        gateway = served("gateway", "gateway", command, "/readyz", port, RDDM_JOBS_FILE=":memory:", RDDM_LOG_LEVEL="warning")
+        kept = dict.fromkeys(("RDDM_RESULTS_BYTES", "RDDM_ANSWERS_BYTES"), str(KEPT_BYTES))
+        quiet = {"RDDM_JOBS_FILE": ":memory:", "RDDM_LOG_LEVEL": "warning"}
+        gateway = served("gateway", "gateway", command, "/readyz", port, **kept, **quiet)
         others = []
         if peers:
             arguments = [str(folder), model]

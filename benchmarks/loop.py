@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from rddm.image import to_image, to_pixels
 from rddm.objective import predict
-from rddm.sampler import Question, philox_noise, run, sample
+from rddm.sampler import Question, run, sample
 from rddm.schedule import make_schedule
 from rddm.tiling import pad, padded
 from service.engines.embedded import find_newest
@@ -27,6 +27,7 @@ from service.pictures.decode import Bounds, decode
 from service.pictures.encode import encode
 from service.pictures.kinds import KINDS
 from service.pictures.picture import PLAIN
+from service.sampling import DEFAULT_SEED, noise_of
 
 Image = NDArray[np.float32]
 BOUNDS = Bounds(2**25, 2**14)
@@ -64,7 +65,7 @@ class Loop:
         """x_0 of a batch of pictures, b 3 h w."""
         height, width = pictures.shape[2:]
         rows, columns = padded(height, self.spec.size_multiple), padded(width, self.spec.size_multiple)
-        x_in, fields = pad(pictures, rows, columns), [philox_noise(seed, 3, height, width) for seed in seeds]
+        x_in, fields = pad(pictures, rows, columns), [noise_of(seed, height, width) for seed in seeds]
         condition = np.concatenate([x_in] * len(self.spec.condition), 1) if self.spec.condition else None
 
         def noise(k: int) -> Image:
@@ -86,14 +87,17 @@ class Loop:
 
 @dataclass(frozen=True)
 class Workload:
-    """count pictures from a file, in batches, by so many threads; steps are taken in turn. No file: they are generated."""
+    """count pictures from a file, in batches, by so many threads; steps are taken in turn. No file: they are generated.
+
+    With own_seeds each picture has a seed of its own, else the one that requests have which name none.
+    """
 
     count: int
     steps: list[int]
     threads: int = 1
     batch: int = 1
     file: str | None = None
-    seed: int = 0
+    own_seeds: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,12 +114,12 @@ def measure(loop: Loop, workload: Workload) -> Measurement:
     body = Path(workload.file).read_bytes() if workload.file else b""
 
     def one(index: int) -> float:
-        begun, seed = time.perf_counter(), workload.seed + index * workload.batch
-        steps = workload.steps[index % len(workload.steps)]
+        begun, steps = time.perf_counter(), workload.steps[index % len(workload.steps)]
         if workload.file:
-            loop.restore([body] * workload.batch, steps, range(seed, seed + workload.batch))
+            seeds = [index * workload.batch + k if workload.own_seeds else DEFAULT_SEED for k in range(workload.batch)]
+            loop.restore([body] * workload.batch, steps, seeds)
         else:
-            loop.generate(steps, seed)
+            loop.generate(steps, index)
         return time.perf_counter() - begun
 
     begun, cpu = time.perf_counter(), time.process_time()

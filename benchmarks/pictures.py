@@ -54,5 +54,5 @@ def to_x_in(picture: Floats) -> NDArray[np.float32]:
 def to_png(picture: Floats) -> bytes:
     """The picture as a PNG file."""
     body = BytesIO()
-    Image.fromarray((picture * 255 + 0.5).astype(np.uint8)).save(body, "png")
+    Image.fromarray((picture * 255 + 0.5).astype(np.uint8)).save(body, "png", compress_level=1)  # as the callers write theirs
     return body.getvalue()

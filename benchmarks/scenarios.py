@@ -59,10 +59,9 @@ def summary(bursts: Iterable[Burst]) -> Report:
 
 
 def in_turns(bench: Bench, contenders: Sequence[Contender], load: RequestLoad) -> dict[str, list[Burst]]:
-    """Every contender in every round; who begins changes from round to round. One unmeasured burst each comes first."""
+    """Every contender in every round; who begins changes from round to round. Each burst begins with requests not measured."""
+    load = replace(load, warm_up=max(2, load.callers))
     bursts: dict[str, list[Burst]] = {contender.name: [] for contender in contenders}
-    for contender in contenders:
-        contender.run(replace(load, count=load.callers))
     for turn in range(bench.rounds):
         shift = turn % len(contenders)
         for contender in [*contenders[shift:], *contenders[:shift]]:
@@ -82,8 +81,7 @@ def compared(bursts: dict[str, list[Burst]], measure: Callable[[Burst], float], 
 def one_caller(field: Field, bench: Bench) -> Report:
     """256x256, default steps, one caller: seconds and CPU seconds relative to the bare loop.
 
-    Short bursts, many rounds: what a machine's neighbours do to it changes from second to second. But not so short that the
-    first requests, to a process that has just been woken, are the median.
+    Short bursts, many rounds: what a machine's neighbours do to it changes from second to second.
     """
     bursts = in_turns(replace(bench, rounds=2 * bench.rounds), field.all, bench.load(16))
     return {

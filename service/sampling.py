@@ -35,8 +35,15 @@ def schedule_of(spec: ModelSpec) -> Schedule:
 
 @lru_cache(maxsize=8)
 def default_noise(k: int, height: int, width: int) -> Image:
-    """The k-th field of the seed of everyone who names none: kept, as drawing it takes longer than a step. Only to be read."""
+    """The k-th field of the seed of everyone who names none: kept, since so many ask for it. Only to be read."""
     return philox_noise(DEFAULT_SEED, 3, height, width)(k)
+
+
+def noise_of(seed: int, height: int, width: int) -> Callable[[int], Image]:
+    """What gives the k-th field (1, 3, h, w) of a seed, kept or drawn."""
+    if seed == DEFAULT_SEED and height * width <= KEPT_NOISE_PIXELS:
+        return lambda k: default_noise(k, height, width)
+    return philox_noise(seed, 3, height, width)
 
 
 def thumbnail(picture: Image) -> Image:
@@ -131,8 +138,7 @@ class SamplingState:
     def _noise(self) -> "_lru_cache_wrapper[Array]":
         """The k-th field of the picture's own size, grown to the padded size like the picture; only the latest is kept."""
         height, width = self.size
-        kept = self.seed == DEFAULT_SEED and height * width <= KEPT_NOISE_PIXELS
-        draw = (lambda k: default_noise(k, height, width)) if kept else philox_noise(self.seed, 3, height, width)
+        draw = noise_of(self.seed, height, width)
         return lru_cache(maxsize=1)(lambda k: self.arrays.place(pad(draw(k), self.plan.height, self.plan.width)))
 
     def cut(self, tile: Tile) -> tuple[Array, Array | None]:
