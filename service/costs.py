@@ -1,11 +1,15 @@
-"""What calls cost, by model and shape: one ladder each, begun by calibration and kept up to date by every batch."""
+"""What calls cost, by model and shape: one ladder each, begun by calibration and kept up to date by every batch.
+
+And what it costs to write the files that are answered.
+"""
 
 import math
 from collections import OrderedDict
 
-from service.ladder import SIZES, Ladder
+from service.ladder import SIZES, Ladder, mean
 
 Shape = tuple[str, int, int, int]  # model, version, height, width
+TELLING_PIXELS = 128 * 128
 SHAPES = 1024  # remembered at once; pictures up to whole_max each have their own
 
 
@@ -72,3 +76,19 @@ class Costs:
         """Seconds of a call of one row of this shape, measured, or by its pixels; NaN if nothing is known."""
         alone = self.ladder(shape).seconds_of(1)
         return self.seconds_per_megapixel(*shape[:2]) * pixels(shape) / 1e6 if math.isnan(alone) else alone
+
+
+class EncodingCosts:
+    """Seconds a megapixel that writing pictures took lately, by kind of file. Small ones tell nothing of large ones."""
+
+    def __init__(self) -> None:
+        self._rates: dict[str, float] = {}
+
+    def record(self, kind: str, pixels: int, seconds: float) -> None:
+        """A picture of so many pixels was written in so many seconds."""
+        if pixels >= TELLING_PIXELS:
+            self._rates[kind] = mean(self._rates.get(kind), seconds / (pixels / 1e6))
+
+    def seconds(self, kind: str, pixels: int) -> float:
+        """What so many pixels will take; 0 of a kind that was not written yet."""
+        return self._rates.get(kind, 0.0) * pixels / 1e6

@@ -20,6 +20,7 @@ from service.admission import megapixel_steps
 from service.arrays import offload
 from service.caches import FinishedResult, ResultCache
 from service.codec_pool import CodecPool
+from service.costs import EncodingCosts
 from service.engines.contract import Model, Repository
 from service.errors import InvalidValue, NotFound, TooLarge
 from service.keys import Caller
@@ -112,6 +113,7 @@ class InferenceService:
         self._results = results
         self._latency = latency
         self._codecs = codecs
+        self._encoding = EncodingCosts()
 
     def restoration_model(self, task: str | None) -> str:
         """The model for a task: by its own name, else by its task. Raises NotFound with the tasks there are."""
@@ -150,7 +152,9 @@ class InferenceService:
                 mask = await self._mask(sources, picture, model.spec)
                 model_input = await offload(picture.pixels.size, to_model_input, picture.pixels, mask, model.spec)
             height, width = model_input.x_in.shape[2:]
-            steps = self._in_time(parameters, model, (height, width), steps, context)
+            kind = kind or (KINDS[picture.metadata.kind] if parameters.returned == "image" else KINDS["png"])
+            left = self._seconds_left(parameters, context, kind, height * width)
+            steps = self._in_time(model, (height, width), steps, left, context.caller.name)
             keep: frozenset[Kept] = _KEPT[parameters.returned]
             work = Work(
                 model,
@@ -168,9 +172,9 @@ class InferenceService:
             with self._charged(context.caller, megapixel_steps(model.spec, height, width, steps)), stopwatch.measure("sample"):
                 result = await self._results.run(work, on_step)
             with stopwatch.measure("encode"):
-                kind = kind or (KINDS[picture.metadata.kind] if parameters.returned == "image" else KINDS["png"])
                 pixels, metadata = await offload(model_input.x_in.size, _output, parameters, result, picture)
                 body = await self._codecs.encode(pixels, metadata, kind, parameters.metadata)
+            self._encoding.record(kind.name, height * width, stopwatch.milliseconds["encode"] / 1000)
             size = (
                 (pixels.shape[0], pixels.shape[1])
                 if metadata.orientation < 5 or parameters.metadata == "none"
@@ -191,7 +195,8 @@ class InferenceService:
             steps = self._steps(model.spec, parameters.steps)
             await self._latency.ensure(model)
             height, width = model.spec.image_size or (0, 0)
-            steps = self._in_time(parameters, model, (height, width), steps, context, n)
+            left = self._seconds_left(parameters, context, kind, n * height * width)
+            steps = self._in_time(model, (height, width), steps, left, context.caller.name, n)
             caller, deadline = context.caller, self._deadline(parameters, context)
             works = [Work(model, steps, seed + k, f"{context.request}-{k}", caller.name, deadline=deadline) for k in range(n)]
             with self._charged(caller, n * megapixel_steps(model.spec, height, width, steps)), stopwatch.measure("sample"):
@@ -232,13 +237,17 @@ class InferenceService:
             raise InvalidValue(f"steps = {steps}; model {spec.name} takes {spec.min_steps}..{spec.max_steps}")
         return steps
 
-    def _in_time(
-        self, parameters: CommonParameters, model: Model, size: tuple[int, int], steps: int, context: RequestContext, n: int = 1
-    ) -> int:
-        """The steps that max_latency_ms leaves. Raises DeadlineExceeded at once if none do, TooLarge for too much work."""
-        if parameters.max_latency_ms is not None:
-            left = context.arrived + parameters.max_latency_ms / 1000 - time.monotonic()
-            steps = self._latency.steps_within(model, *size, steps, left, context.caller.name)
+    def _seconds_left(self, parameters: CommonParameters, context: RequestContext, kind: Kind, pixels: int) -> float:
+        """For sampling: until max_latency_ms is over, less what it takes to write the file; infinite where none is given."""
+        if parameters.max_latency_ms is None:
+            return math.inf
+        until = context.arrived + parameters.max_latency_ms / 1000
+        return until - time.monotonic() - self._encoding.seconds(kind.name, pixels)
+
+    def _in_time(self, model: Model, size: tuple[int, int], steps: int, seconds: float, caller: str, n: int = 1) -> int:
+        """The steps that fit into so many seconds. Raises DeadlineExceeded at once if none do, TooLarge for too much work."""
+        if math.isfinite(seconds):
+            steps = self._latency.steps_within(model, *size, steps, seconds, caller)
         cost, most = n * megapixel_steps(model.spec, *size, steps), self._settings.max_megapixel_steps
         if cost > most:
             raise TooLarge(

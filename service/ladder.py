@@ -43,7 +43,7 @@ class Ladder:
     def record(self, rows: int, seconds: float) -> None:
         """A call of so many rows took so many seconds."""
         self.calls += 1
-        self.seconds[rows] = _mean(self.seconds.get(rows), seconds)
+        self.seconds[rows] = mean(self.seconds.get(rows), seconds)
         if rows in SIZES[1:] and self._since(rows // 2) <= FRESH:
             self._try(rows, 2 * self._last[rows // 2][1] / seconds)
         self._last[rows] = self.calls, seconds
@@ -112,5 +112,5 @@ class Ladder:
         return self.seconds[nearest] * rows / nearest
 
 
-def _mean(before: float | None, now: float) -> float:
+def mean(before: float | None, now: float) -> float:
     return now if before is None else before + NEWS * (now - before)

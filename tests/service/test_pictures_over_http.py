@@ -137,6 +137,18 @@ async def test_a_deadline_takes_steps_away_and_never_adds_any(tmp_path: Any, png
         assert refused.status_code == 504
 
 
+async def test_a_deadline_counts_the_writing_of_the_file(gateway: RunningApp) -> None:
+    path, picture, costs = "/restore?max_latency_ms=20000&seed=1", file_of(pixels_of(160, 160)), gateway.state.inference._encoding
+    assert costs.seconds("png", 160 * 160) == 0
+    assert (await gateway.client.post("/restore", content=picture)).status_code == 200
+    assert costs.seconds("png", 160 * 160) > 0
+    costs.record("png", 160 * 160, 1000.0)
+    calls = gateway.engine.calls
+    assert (await gateway.client.post(path, content=picture)).status_code == 504
+    assert gateway.engine.calls == calls
+    assert (await gateway.client.post(f"{path}&format=webp", content=picture)).status_code == 200
+
+
 async def test_the_models_are_told_with_their_rules(gateway: RunningApp) -> None:
     told = (await gateway.client.get("/models")).json()
     models = {one["name"]: one for one in told["models"]}
