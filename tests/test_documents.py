@@ -1,6 +1,8 @@
-"""The documents: every option of a command that they show is one that the command takes."""
+"""The documents: every option of a command or module that they show is one that it takes."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from rddm.__main__ import main, verbs
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted(path for path in ROOT.rglob("*.md") if not any(part.startswith(".") for part in path.relative_to(ROOT).parts))
 COMMAND = re.compile(r"\brddm ([a-z]+)\b([^`#\n]*)")
+MODULE = re.compile(r"\bpython -m ((?:benchmarks|docs|export|service|training)[.\w]*)([^`#\n]*)")
 OPTION = re.compile(r"(?<![\w-])(--?[a-z][\w-]*)")
 
 
@@ -23,6 +26,15 @@ def commands() -> dict[str, set[str]]:
     return shown
 
 
+def modules() -> dict[str, set[str]]:
+    """Module -> the options that any document shows with it."""
+    shown: dict[str, set[str]] = {}
+    for document in DOCUMENTS:
+        for name, rest in MODULE.findall(document.read_text(encoding="utf-8")):
+            shown.setdefault(name.rstrip("."), set()).update(OPTION.findall(rest))
+    return shown
+
+
 @pytest.mark.parametrize("name", sorted(verbs()))
 def test_shown_options_are_options(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -32,6 +44,14 @@ def test_shown_options_are_options(name: str, capsys: pytest.CaptureFixture[str]
     assert commands()[name] <= known
 
 
+@pytest.mark.parametrize("name", sorted(modules()))
+def test_shown_options_of_modules_are_options(name: str) -> None:
+    told = subprocess.run([sys.executable, "-m", name, "--help"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr
+    assert modules()[name] <= set(OPTION.findall(told.stdout))
+
+
 def test_the_documents_show_options() -> None:
     assert "--data" in commands()["evaluate"]
     assert sum(map(len, commands().values())) > 15
+    assert "--kill-every" in modules()["benchmarks.endurance"]
