@@ -88,7 +88,7 @@ def picture_in(kind: str, asked: tuple[Any, ...], size: tuple[int, int], form: s
 
 
 @dataclass(frozen=True)
-class RestoreRequest:
+class MixedRequest:
     """A picture, and what is asked of it."""
 
     dark: Dark
@@ -117,10 +117,10 @@ class Mixture:
         [kind] = draw.choices(list(KINDS), [share for share, _ in KINDS.values()])
         return await KINDS[kind][1](self, draw)
 
-    def request(self, draw: random.Random) -> RestoreRequest:
+    def request(self, draw: random.Random) -> MixedRequest:
         """Any picture, with any steps and seed; sometimes in another format."""
         query: Query = {"seed": draw.randrange(SEEDS), "steps": draw.choice(STEPS)}
-        return RestoreRequest(
+        return MixedRequest(
             draw.choice(self._pictures), query | ({"format": draw.choice(FORMATS)} if draw.random() < 0.3 else {})
         )
 
@@ -181,7 +181,7 @@ class Mixture:
     async def edit(self, draw: random.Random) -> Outcome:
         """As OpenAI's SDKs ask."""
         request = self.request(draw)
-        request = RestoreRequest(request.dark, {**request.query, "format": request.form})
+        request = MixedRequest(request.dark, {**request.query, "format": request.form})
         said = {"model": "lowlight", "output_format": request.form, "steps": request.query["steps"], "seed": request.query["seed"]}
         answer = await self._client.post("/v1/images/edits", data=said, files={"image": ("a", request.dark.body)})
         return refusal_of("edit", answer) or request.outcome("edit", base64.b64decode(answer.json()["data"][0]["b64_json"]))
