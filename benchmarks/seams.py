@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from benchmarks.pictures import darkened, half_lit, scene, to_x_in
 from rddm.image import decode, to_image
+from rddm.spec import ModelSpec
 from rddm.tiling import Plan, plan
 from service.engines.embedded import EmbeddedEngine
 from service.pipeline import Pipeline, Work
@@ -93,11 +94,16 @@ def pictures(side: int, files: Iterable[Path]) -> Iterable[tuple[str, Image]]:
         yield file.stem, to_image(decode(file.read_bytes()))
 
 
-async def measure(folder: Path, model: str, side: int, files: list[Path], steps: int | None = None) -> list[Seam]:
+def side_of(spec: ModelSpec) -> int:
+    """Of a square of 3 x 3 tiles that overlap by no more than they must; in other sizes they are spread and overlap by more."""
+    return 3 * spec.tile - 2 * spec.overlap
+
+
+async def measure(folder: Path, model: str, files: list[Path], steps: int | None = None) -> list[Seam]:
     """Every picture, with a model of the repository."""
     engine = EmbeddedEngine(folder)
     await engine.start()
-    found = []
+    found, side = [], side_of(engine.models()[model].spec)
     for name, x_in in pictures(side, files):
         tiled, whole, tiles = await restore_both(engine, model, x_in, steps)
         found.append(compare(name, tiled, whole, tiles))
@@ -105,6 +111,6 @@ async def measure(folder: Path, model: str, side: int, files: list[Path], steps:
     return found
 
 
-def run(folder: Path, model: str, side: int = 768, files: list[Path] | None = None) -> list[Seam]:
+def run(folder: Path, model: str, files: list[Path] | None = None) -> list[Seam]:
     """The same, from a program without an event loop."""
-    return asyncio.run(measure(folder, model, side, files or []))
+    return asyncio.run(measure(folder, model, files or []))
