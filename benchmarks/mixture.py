@@ -120,9 +120,7 @@ class Mixture:
     def request(self, draw: random.Random) -> MixedRequest:
         """Any picture, with any steps and seed; sometimes in another format."""
         query: Query = {"seed": draw.randrange(SEEDS), "steps": draw.choice(STEPS)}
-        return MixedRequest(
-            draw.choice(self._pictures), query | ({"format": draw.choice(FORMATS)} if draw.random() < 0.3 else {})
-        )
+        return MixedRequest(draw.choice(self._pictures), query | ({"format": draw.choice(FORMATS)} if draw.random() < 0.3 else {}))
 
     async def raw(self, draw: random.Random) -> Outcome:
         """The picture as the body."""
