@@ -24,7 +24,7 @@ Image = NDArray[np.float32]
 
 PREVIEW_SIDE = 512
 DEFAULT_SEED = 0
-KEPT_NOISE_PIXELS = 512 * 512  # a larger field is drawn each time
+KEPT_NOISE_PIXELS = 640 * 640  # what the models that ship take in one call; a larger field is drawn each time
 
 
 @lru_cache(maxsize=32)
