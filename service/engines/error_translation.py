@@ -53,6 +53,7 @@ QUEUE_SIGNS = ("maximum queue size", "request timeout expired")
 SHAPE_SIGNS = ("to hold the results",)  # an output is larger than the memory that was meant for it
 MEMORY_SIGNS = ("out of memory", "failed to allocate", "bad_alloc", "cuda failure 2")
 UNKNOWN_SIGNS = ("failed to poll from model repository",)
+GARBLED_SIGNS = ("without 'shared_memory_region'",)  # said, very seldom, of a request that names its region
 LOST_REGION = "unable to find shared memory region"
 RETRY_AFTER_SECONDS = 1.0
 
@@ -114,4 +115,6 @@ def to_kind(code: grpc.StatusCode, said: str) -> type[ServiceError]:
         return QueueFull
     if any(sign in said for sign in UNKNOWN_SIGNS):
         return UnknownModel
+    if any(sign in said for sign in GARBLED_SIGNS):
+        return EngineUnavailable
     return CODES[code]

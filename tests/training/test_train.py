@@ -300,7 +300,11 @@ def test_what_stops_a_run_saves_it(
         signal.raise_signal(sent)
 
     monkeypatch.setattr(training_run, "train", interrupted)
-    assert main([str(recipe_file), "-o", str(tmp_path / "run"), "--device", "cpu"]) == 130
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it runs in the background
+    try:
+        assert main([str(recipe_file), "-o", str(tmp_path / "run"), "--device", "cpu"]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert load_checkpoint(tmp_path / "run").facts["steps"] == 1
 
 

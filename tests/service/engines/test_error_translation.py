@@ -50,6 +50,11 @@ def test_the_table_holds_nothing_but_grpcs_codes_and_every_error_has_its_sentenc
         (grpc.StatusCode.NOT_FOUND, "Request for unknown model: 'x' version 7 is not found", UnknownModel),
         (grpc.StatusCode.NOT_FOUND, "Unable to find shared memory region: 'x'", LostRegion),
         (grpc.StatusCode.INVALID_ARGUMENT, "unexpected shape for input 'x_t'", InvalidValue),
+        (
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "'shared_memory_offset' can not be specified without 'shared_memory_region' parameter for tensor 'out_0'",
+            EngineUnavailable,
+        ),
         (grpc.StatusCode.INTERNAL, "shared memory size should be at least 9 bytes to hold the results", BadAnswer),
         (grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded", DeadlineExceeded),
         (None, "got unexpected numpy array shape", InvalidValue),
