@@ -5,11 +5,13 @@ And what it costs to write the files that are answered.
 
 import math
 from collections import OrderedDict
+from time import monotonic
 
 from service.ladder import SIZES, Ladder, mean
 
 Shape = tuple[str, int, int, int]  # model, version, height, width
 TELLING_PIXELS = 128 * 128
+FRESH_SECONDS = 60.0
 SHAPES = 1024  # remembered at once; pictures up to whole_max each have their own
 
 
@@ -79,16 +81,23 @@ class Costs:
 
 
 class EncodingCosts:
-    """Seconds a megapixel that writing pictures took lately, by kind of file. Small ones tell nothing of large ones."""
+    """Seconds a megapixel that writing pictures took lately, by kind of file. Small ones tell nothing of large ones.
+
+    What nobody confirmed for a while is forgotten: requests that are refused for it could never prove it wrong.
+    """
 
     def __init__(self) -> None:
-        self._rates: dict[str, float] = {}
+        self._rates: dict[str, tuple[float, float]] = {}  # and when it was recorded
 
     def record(self, kind: str, pixels: int, seconds: float) -> None:
         """A picture of so many pixels was written in so many seconds."""
         if pixels >= TELLING_PIXELS:
-            self._rates[kind] = mean(self._rates.get(kind), seconds / (pixels / 1e6))
+            self._rates[kind] = mean(self._rate(kind), seconds / (pixels / 1e6)), monotonic()
 
     def seconds(self, kind: str, pixels: int) -> float:
-        """What so many pixels will take; 0 of a kind that was not written yet."""
-        return self._rates.get(kind, 0.0) * pixels / 1e6
+        """What so many pixels will take; 0 of a kind that was not written lately."""
+        return (self._rate(kind) or 0.0) * pixels / 1e6
+
+    def _rate(self, kind: str) -> float | None:
+        rate, at = self._rates.get(kind, (0.0, -math.inf))
+        return rate if monotonic() - at < FRESH_SECONDS else None
