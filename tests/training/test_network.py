@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from rddm.spec import ModelSpec
-from training.network import Exposure, SmallConfig, check_fits, encoded, linear, make_network
+from training.network import Exposure, SmallConfig, check_fits, conv, encoded, linear, make_network, over_pixels
 from training.recipe import built_in_recipes, load_recipe
 
 TINY = SmallConfig(widths=(8, 8, 8), depths=(1, 1, 1), time_width=16)
@@ -38,6 +39,12 @@ def test_two_heads_without_condition() -> None:
 def test_a_fresh_network_leaves_the_picture_as_it_is() -> None:
     (residual,) = make_network(TINY)(pictures(1, 3, 16, 16), pictures(1, 3, 16, 16, seed=1), torch.zeros(1, 2))
     assert residual.abs().max() == 0
+
+
+def test_the_door_over_pixels_is_the_door_after_space_to_depth() -> None:
+    door, picture = conv(4 * 5, 7), pictures(2, 5, 24, 40)
+    folded = functional.conv2d(picture, over_pixels(door.weight), door.bias, stride=2, padding=2)
+    assert torch.allclose(folded, door(functional.pixel_unshuffle(picture, 2)), atol=1e-5)
 
 
 def test_a_far_pixel_changes_nothing() -> None:
