@@ -43,13 +43,13 @@ class Model:
     golden: Golden
 
 
-def golden_input(spec: ModelSpec) -> dict[str, NDArray[np.float32]]:
+def golden_input(spec: ModelSpec, side: int = GOLDEN_SIDE) -> dict[str, NDArray[np.float32]]:
     """The graph's inputs by name: `x_t` (1 3 s s), `condition` (1 c s s) where the spec lists one, `time` (1 2).
 
-    s is 32, or the next multiple of the spec's size multiple. Pixels are Philox's, uniform in [-1, 1]; the time is the middle
+    s is `side`, or the next multiple of the spec's size multiple. Pixels are Philox's, uniform in [-1, 1]; the time is the middle
     index.
     """
-    side = -(-GOLDEN_SIDE // spec.size_multiple) * spec.size_multiple
+    side = -(-side // spec.size_multiple) * spec.size_multiple
     generator = np.random.Generator(np.random.Philox(key=GOLDEN_SEED))
     pixels = generator.random((1, 3 + spec.condition_channels, side, side), dtype=np.float32) * 2 - 1
     told = times(spec, make_schedule(spec.schedule, spec.timesteps), spec.timesteps // 2)

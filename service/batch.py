@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from service.arrays import Arrays
@@ -75,9 +75,13 @@ def shape_of(x_t: Array, ticket: Ticket) -> Shape:
 
 @dataclass(eq=False)
 class Batch:
-    """Items that are one call, the task that makes it, and those that are to be called again."""
+    """Items that are one call, the task that makes it, and those that are to be called again.
+
+    alone: whether nothing else was admitted when it went out, and nothing of its own request can follow before it is done.
+    """
 
     items: list[Item]
+    alone: bool = False
     task: "asyncio.Task[None] | None" = field(default=None, repr=False)
     again: list[Item] = field(default_factory=list)
 
@@ -94,7 +98,7 @@ class Batch:
         """The ticket of a lone item; of several, one with the last of their deadlines, or none if one has none."""
         first = self.items[0].ticket
         if len(self.items) == 1:
-            return first
+            return replace(first, alone=True) if self.alone else first
         requests = "+".join(dict.fromkeys(item.ticket.request for item in self.items))
         deadlines = [math.inf if item.ticket.deadline is None else item.ticket.deadline for item in self.items]
         latest = None if math.inf in deadlines else max(deadlines)

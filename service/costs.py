@@ -6,10 +6,12 @@ And what it costs to write the files that are answered.
 import math
 from collections import OrderedDict
 from time import monotonic
+from typing import TypeVar
 
 from service.ladder import SIZES, Ladder, mean
 
 Shape = tuple[str, int, int, int]  # model, version, height, width
+Known = TypeVar("Known")
 TELLING_PIXELS = 128 * 128
 FRESH_SECONDS = 60.0
 SHAPES = 1024  # remembered at once; pictures up to whole_max each have their own
@@ -27,11 +29,13 @@ class Costs:
         self._plans, self._probe_every = plans, probe_every
         self._calibrated: dict[tuple[str, int], tuple[Shape, Ladder]] = {}
         self._ladders: OrderedDict[Shape, Ladder] = OrderedDict()
+        self._alone: OrderedDict[Shape, float] = OrderedDict()  # seconds of a call that had the whole engine
 
     def add(self, shape: Shape, ladder: Ladder) -> None:
         """What calibration found for a model at its usual shape; all that was known of this version is forgotten."""
-        for old in [other for other in self._ladders if other[:2] == shape[:2]]:
-            del self._ladders[old]
+        for known in (self._ladders, self._alone):
+            for old in [other for other in known if other[:2] == shape[:2]]:
+                del known[old]
         self._calibrated[shape[:2]] = shape, ladder
         self._ladders[shape] = ladder
 
@@ -43,9 +47,7 @@ class Costs:
         """The shape's ladder. One never seen begins with single rows, and stays there until its model is calibrated."""
         if shape not in self._ladders:
             self._ladders[shape] = self._begun(shape)
-            if len(self._ladders) > SHAPES:
-                self._ladders.popitem(last=False)
-        self._ladders.move_to_end(shape)
+        _bound(self._ladders, shape)
         return self._ladders[shape]
 
     def _begun(self, shape: Shape) -> Ladder:
@@ -62,9 +64,13 @@ class Costs:
         """Rows of the next batch at most: the best size, or now and then a larger one, to learn what it costs."""
         return self.ladder(shape).room(waiting, self._probe_every)
 
-    def record(self, shape: Shape, rows: int, seconds: float) -> None:
-        """A call of so many rows (filled up) took so long."""
-        self.ladder(shape).record(rows, seconds)
+    def record(self, shape: Shape, rows: int, seconds: float, *, alone: bool = False) -> None:
+        """A call of so many rows (filled up) took so long. alone: it had the whole engine, which tells nothing of the others."""
+        if alone:
+            self._alone[shape] = mean(self._alone.get(shape), seconds)
+            _bound(self._alone, shape)
+        else:
+            self.ladder(shape).record(rows, seconds)
 
     def seconds_per_megapixel(self, model: str, version: int) -> float:
         """Of one call at the usual shape and the best batch size; NaN before the model was calibrated or used."""
@@ -74,10 +80,22 @@ class Costs:
         known = [(shape, ladder) for shape, ladder in self._ladders.items() if shape[:2] == (model, version) and ladder.seconds]
         return min((ladder.seconds_of(1) / (pixels(shape) / 1e6) for shape, ladder in known), default=math.nan)
 
-    def call_seconds(self, shape: Shape) -> float:
-        """Seconds of a call of one row of this shape, measured, or by its pixels; NaN if nothing is known."""
-        alone = self.ladder(shape).seconds_of(1)
-        return self.seconds_per_megapixel(*shape[:2]) * pixels(shape) / 1e6 if math.isnan(alone) else alone
+    def call_seconds(self, shape: Shape, *, alone: bool = False) -> float:
+        """Seconds of a call of one row of this shape, measured, or by its pixels; NaN if nothing is known.
+
+        alone: of one that has the whole engine, if such a call was measured.
+        """
+        if alone and shape in self._alone:
+            return self._alone[shape]
+        single = self.ladder(shape).seconds_of(1)
+        return self.seconds_per_megapixel(*shape[:2]) * pixels(shape) / 1e6 if math.isnan(single) else single
+
+
+def _bound(known: OrderedDict[Shape, Known], used: Shape) -> None:
+    """Forgets the shape that was used longest ago where there are too many."""
+    known.move_to_end(used)
+    if len(known) > SHAPES:
+        known.popitem(last=False)
 
 
 class EncodingCosts:

@@ -72,6 +72,8 @@ class TorchArrays:
 class IoBindingRunner:
     """ONNX Runtime on torch's memory (service.engines.embedded.SessionRunner): it reads and writes where torch has its tensors."""
 
+    by_threads = False
+
     def __init__(self, device: torch.device) -> None:
         self.device = device
 

@@ -20,7 +20,7 @@ from service.arrays import HOST, Arrays
 from service.batch import Batch, Flow, Item, Outputs, shape_of
 from service.calibration import Rig, depth, measure
 from service.costs import Costs, Shape
-from service.engines.contract import Engine, Model, Ticket
+from service.engines.contract import WIDE_PIXELS, Engine, Model, Ticket
 from service.errors import BadAnswer, DeadlineExceeded, OutOfMemory, QueueFull
 from service.fairness import FairQueue
 from service.ladder import Ladder
@@ -190,7 +190,10 @@ class Scheduler:
         of the engine, where every other caller takes as much while it has work.
         """
         name, version = model.spec.name, model.version
-        call = self.costs.call_seconds((name, version, load.height, load.width))
+        shape = (name, version, load.height, load.width)
+        if load.tiles == 1 and not self._flows:
+            return self.costs.call_seconds(shape, alone=True) * load.steps
+        call = self.costs.call_seconds(shape)
         behind = 1 if len(self._running) >= self._instances else 0
         alone = call * load.steps * (math.ceil(load.tiles / self._instances) + behind)
         work: dict[str, float] = {caller: load.megapixel_steps}
@@ -340,12 +343,17 @@ class Scheduler:
         """The items as a batch that counts as running; None of none."""
         if not items:
             return None
-        batch = Batch(items)
+        batch = Batch(items, alone=self._has_all(items))
         for item in items:
             item.batch, item.tries = batch, item.tries + 1
             item.flow.running += 1
         self._running.add(batch)
         return batch
+
+    def _has_all(self, items: list[Item]) -> bool:
+        """Whether one large call is all there is: nobody else is admitted, and nothing of its request follows before it is done."""
+        flow, large = items[0].flow, items[0].megapixels * 1e6 >= WIDE_PIXELS
+        return large and len(self._flows) == len(items) == flow.tiles == 1 and not (flow.waiting or flow.running)
 
     async def _run(self, batch: Batch) -> None:
         """One batch to the engine and its answers to the callers, or what becomes of them otherwise."""
@@ -388,7 +396,7 @@ class Scheduler:
         ended = monotonic()
         seconds = ended - max(started, min(self._free_at))
         self._free_at[self._free_at.index(min(self._free_at))] = ended
-        self.costs.record(batch.shape, filled, seconds)
+        self.costs.record(batch.shape, filled, seconds, alone=batch.alone)
         if self._on_call is not None:
             self._on_call(Call(batch.shape[0], batch.rows, filled, seconds, waited))
 

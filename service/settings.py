@@ -48,7 +48,7 @@ class Settings(BaseSettings):
     device: str = Field(
         default="cpu", pattern=r"^(cpu|cuda(:[0-9]+)?)$", description="where pictures are kept while they are sampled"
     )
-    threads: int = Field(default=1, ge=1, le=256, description="threads of one network call")
+    threads: int = Field(default=1, ge=1, le=256, description="threads of one network call; a large picture that nobody shares the engine with has those of all instances")
     instances: int | None = Field(default=None, ge=1, le=256, description="network calls side by side; default: one per core")
     default_model: str = "lowlight"
 

@@ -7,18 +7,21 @@ from typing import Any, Protocol
 
 from rddm.model import Golden, Model
 
-__all__ = ["Array", "Engine", "Feeds", "Golden", "Model", "Repository", "Ticket", "to_feeds"]
+__all__ = ["WIDE_PIXELS", "Array", "Engine", "Feeds", "Golden", "Model", "Repository", "Ticket", "to_feeds"]
 
 Array = Any  # NumPy, or torch where the sampler state lives on a GPU: the same kind goes in and comes out
 
 Feeds = Mapping[str, Array]
+
+WIDE_PIXELS = 100_000  # smaller calls gain little from more threads: waking them takes about as long as what they save
 
 
 @dataclass(frozen=True)
 class Ticket:
     """Who asks what of which weights. A merged batch has a ticket of its own.
 
-    deadline: seconds on the clock of `time.monotonic`, or None.
+    deadline: seconds on the clock of `time.monotonic`, or None. alone: whether nobody else wants the engine, so that this one
+    call, of WIDE_PIXELS or more, may have all of it.
     """
 
     model: str
@@ -26,6 +29,7 @@ class Ticket:
     request: str
     caller: str
     deadline: float | None = None
+    alone: bool = False
 
 
 class Engine(Protocol):

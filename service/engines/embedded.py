@@ -2,25 +2,33 @@
 
 Calls run in a pool of threads. A call that is cancelled, or whose deadline passes, never starts or stops at the next node of its
 graph. ONNX Runtime's exceptions are translated here and nowhere else.
+
+Calls side by side have a thread each: nothing yields more pictures a second. A picture that has the engine to itself and is one
+call would leave all cores but one idle, so for it each model has a second session, of all threads. On the CPU both answer with
+the same bytes; that is looked at on loading, and where it does not hold the second one is not used.
 """
 
 import asyncio
 import contextlib
 import hashlib
 import logging
+import math
 import os
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import onnxruntime
 
+from rddm.model import golden_input
 from service.engines.configuration import FILE, read_config, to_models
-from service.engines.contract import Array, Feeds, Model, Ticket, to_feeds
+from service.engines.contract import WIDE_PIXELS, Array, Feeds, Model, Ticket, to_feeds
 from service.engines.validation import check_feeds, check_finite, check_golden, check_outputs
 from service.engines.versions import ModelVersions
 from service.errors import BadAnswer, DeadlineExceeded, EngineUnavailable, InvalidValue, OutOfMemory, UnknownModel
@@ -38,7 +46,12 @@ NO_ROOM = ("bad allocation", "bad_alloc", "failed to allocate memory", "out of m
 
 
 class SessionRunner(Protocol):
-    """How a session is made and run: on NumPy arrays (`CpuRunner`), or bound to torch's memory (`service.gpu`)."""
+    """How a session is made and run: on NumPy arrays (`CpuRunner`), or bound to torch's memory (`service.gpu`).
+
+    by_threads: whether a session of more threads is faster.
+    """
+
+    by_threads: bool
 
     def session(self, data: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession: ...
 
@@ -50,8 +63,12 @@ class SessionRunner(Protocol):
 class CpuRunner:
     """NumPy in, NumPy out, on the CPU; answers are checked for NaN and infinity."""
 
+    by_threads = True
+
     def session(self, data: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
-        """A session on the CPU."""
+        """A session on the CPU; all of them take memory from one arena, where each would keep the most it ever used."""
+        share_memory()
+        options.add_session_config_entry("session.use_env_allocators", "1")
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
     def run(
@@ -63,9 +80,16 @@ class CpuRunner:
         return outputs
 
 
+@cache
+def share_memory() -> None:
+    """Makes the arena that the CPU sessions of this process share."""
+    place = onnxruntime.OrtMemoryInfo("Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT)
+    onnxruntime.create_and_register_allocator(place, None)
+
+
 @dataclass(frozen=True)
 class Threads:
-    """instances: calls that run side by side. each: threads that one call uses; measured on two cores, see benchmarks."""
+    """instances: calls that run side by side. each: threads that one of them uses; measured on two cores, see benchmarks."""
 
     instances: int
     each: int = 1
@@ -74,6 +98,23 @@ class Threads:
         for name in ("instances", "each"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)} must be at least 1")
+
+    @property
+    def all(self) -> int:
+        """Threads that run when every instance does."""
+        return self.instances * self.each
+
+
+@dataclass(frozen=True)
+class Sessions:
+    """One graph, ready for calls side by side, and, where that is of use, for a call that has all threads to itself."""
+
+    beside: onnxruntime.InferenceSession
+    alone: onnxruntime.InferenceSession | None = None
+
+    def suited(self, ticket: Ticket) -> onnxruntime.InferenceSession:
+        """The one to call with."""
+        return self.beside if self.alone is None or not ticket.alone else self.alone
 
 
 def one_per_core() -> Threads:
@@ -93,7 +134,7 @@ class EmbeddedEngine:
         self.broken: dict[str, str] = {}
         self._runner = runner or CpuRunner()
         self._pool = ThreadPoolExecutor(self.threads.instances, thread_name_prefix="onnxruntime")
-        self._versions: ModelVersions[onnxruntime.InferenceSession] = ModelVersions(lambda _model, _session: None)
+        self._versions: ModelVersions[Sessions] = ModelVersions(lambda _model, _session: None)
         self._loading = asyncio.Lock()
 
     @property
@@ -134,14 +175,14 @@ class EmbeddedEngine:
         """
         async with self._loading:
             try:
-                model, session = await asyncio.to_thread(self._open, name)
-                await check_golden(_Candidate(self, model, session), model)
+                model, sessions = await asyncio.to_thread(self._open, name)
+                await check_golden(_Candidate(self, model, sessions), model)
             except (EngineUnavailable, BadAnswer) as error:
                 self.broken[name] = error.detail
                 log.error("model %s could not be loaded: %s", name, error.detail)
                 raise EngineUnavailable(error.detail) from error
             self.broken.pop(name, None)
-            self._versions.activate(model, session)
+            self._versions.activate(model, sessions)
             return model
 
     async def unload(self, name: str) -> None:
@@ -150,16 +191,16 @@ class EmbeddedEngine:
 
     async def predict(self, x_t: Array, condition: Array | None, time: Array, ticket: Ticket) -> tuple[Array, ...]:
         """See `service.engines.contract.Engine`."""
-        model, session = self._versions.find(ticket)
-        return await self._run(model, session, to_feeds(x_t, condition, time), ticket)
+        model, sessions = self._versions.find(ticket)
+        return await self._run(model, sessions, to_feeds(x_t, condition, time), ticket)
 
-    async def _run(self, model: Model, session: onnxruntime.InferenceSession, feeds: Feeds, ticket: Ticket) -> tuple[Array, ...]:
+    async def _run(self, model: Model, sessions: Sessions, feeds: Feeds, ticket: Ticket) -> tuple[Array, ...]:
         check_feeds(feeds, model)
         options = onnxruntime.RunOptions()
         seconds = None if ticket.deadline is None else ticket.deadline - time.monotonic()
         if seconds is not None and seconds <= 0:
             raise DeadlineExceeded("the deadline passed before the network was called")
-        call = self._pool.submit(self._call, session, feeds, options, model)
+        call = self._pool.submit(self._call, sessions.suited(ticket), feeds, options, model)
         try:
             async with asyncio.timeout(seconds):
                 outputs = await asyncio.wrap_future(call)
@@ -176,19 +217,35 @@ class EmbeddedEngine:
         with translated(model.spec.name):
             return self._runner.run(session, feeds, options, model)
 
-    def _open(self, name: str) -> tuple[Model, onnxruntime.InferenceSession]:
+    def _open(self, name: str) -> tuple[Model, Sessions]:
         model, path = find_newest(self.folder, name)
         with translated(name):
             data = path.read_bytes()
         if hashlib.sha256(data).hexdigest() != model.digest:
             raise EngineUnavailable(f"version {model.version} of model {name!r} is corrupt: its file has another digest")
+        with translated(name):
+            sessions = Sessions(self._session(data, self.threads.each))
+            large = model.spec.image_size is None and model.spec.whole_max >= WIDE_PIXELS
+            if large and self._runner.by_threads and self.threads.all > self.threads.each:
+                sessions = self._widened(model, sessions, self._session(data, self.threads.all))
+        return model, sessions
+
+    def _session(self, data: bytes, threads: int) -> onnxruntime.InferenceSession:
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self.threads.each
+        options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads would take the gateway's cores
-        with translated(name):
-            return model, self._runner.session(data, options)
+        return self._runner.session(data, options)
+
+    def _widened(self, model: Model, sessions: Sessions, wide: onnxruntime.InferenceSession) -> Sessions:
+        """With a session of all threads, if it answers with the same bytes."""
+        feeds = golden_input(model.spec, math.isqrt(WIDE_PIXELS) + 1)
+        answers = [self._call(session, feeds, onnxruntime.RunOptions(), model) for session in (sessions.beside, wide)]
+        if all(np.array_equal(a, b) for a, b in zip(*answers, strict=True)):
+            return replace(sessions, alone=wide)
+        log.warning("model %s answers otherwise with %d threads: large pictures get one", model.spec.name, self.threads.all)
+        return sessions
 
 
 @dataclass(frozen=True)
@@ -197,10 +254,10 @@ class _Candidate:
 
     engine: EmbeddedEngine
     model: Model
-    session: onnxruntime.InferenceSession
+    sessions: Sessions
 
     async def predict(self, x_t: Array, condition: Array | None, time: Array, ticket: Ticket) -> tuple[Array, ...]:
-        return await self.engine._run(self.model, self.session, to_feeds(x_t, condition, time), ticket)
+        return await self.engine._run(self.model, self.sessions, to_feeds(x_t, condition, time), ticket)
 
 
 def find_newest(folder: Path, name: str) -> tuple[Model, Path]:

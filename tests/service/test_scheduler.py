@@ -328,6 +328,39 @@ async def test_a_dead_engine_is_told_to_everyone_who_waits() -> None:
     assert_empty(scheduler)
 
 
+LARGE = model_of(whole_max=320 * 320)
+
+
+async def told_alone(*works: Work) -> list[bool]:
+    """What the engine is told of each call when these pictures are asked for at once."""
+    engine = FakeEngine(0.01, instances=2)
+    pipeline, scheduler, _ = await scheduled(engine)
+    await asyncio.gather(*(pipeline.run(work) for work in works))
+    assert_empty(scheduler)
+    return [ticket.alone for _, ticket in engine.calls]
+
+
+async def test_a_large_call_has_the_whole_engine_while_nobody_else_wants_it() -> None:
+    first, second = (Work(LARGE, 2, seed, f"r{seed}", "a", picture(320, 320)) for seed in range(2))
+    assert await told_alone(first) == [True, True]
+    assert (await told_alone(first, second))[1:3] == [False, False]  # the first call went out before the second picture came
+    assert not any(await told_alone(Work(LARGE, 2, 0, "small", "a", picture(64, 64))))
+    assert not any(await told_alone(Work(LARGE, 2, 0, "tiled", "a", picture(400, 400))))
+
+
+async def test_a_call_that_had_the_whole_engine_tells_nothing_of_one_that_has_not() -> None:
+    engine = FakeEngine(0.0, 0.02)
+    pipeline, scheduler, _ = await scheduled(engine)
+    shape = ("fake", 1, 320, 320)
+    usual = scheduler.costs.call_seconds(shape)
+    await pipeline.run(Work(LARGE, 2, 0, "r", "a", picture(320, 320)))
+    assert scheduler.costs.call_seconds(shape) == usual
+    assert scheduler.costs.call_seconds(shape, alone=True) == pytest.approx(0.02, rel=0.5)
+    assert scheduler.steps_within(LARGE, 320, 320, 10, 1.2, "b") == 10
+    with scheduler.admit(Ticket("fake", 1, "other", "a"), Load(320, 320, 1, 1)):
+        assert scheduler.steps_within(LARGE, 320, 320, 10, 1.2, "b") < 10
+
+
 async def test_steps_are_chosen_to_meet_the_latency() -> None:
     engine = FakeEngine(0.0, 0.02)
     _, scheduler, _ = await scheduled(engine)

@@ -11,11 +11,12 @@ import onnx
 import onnxruntime
 import pytest
 
-from service.engines.embedded import EmbeddedEngine, Threads
+from service.engines.contract import WIDE_PIXELS
+from service.engines.embedded import CpuRunner, EmbeddedEngine, Threads
 from service.errors import BadAnswer, DeadlineExceeded, EngineUnavailable, InvalidValue, OutOfMemory, UnknownModel
 from tests.calls import Asking, picture, ticket
 from tests.graphs import altered, put
-from tests.models import tiny_spec
+from tests.models import release_tiny, tiny_spec
 
 
 @pytest.fixture
@@ -167,6 +168,8 @@ async def test_an_unloaded_model_serves_whoever_holds_it_to_the_end(engine: Embe
 class NoRoom:
     """A session's maker and runner on a machine whose memory is full."""
 
+    by_threads = False
+
     def session(self, data: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
         return onnxruntime.InferenceSession(data, options)
 
@@ -190,6 +193,65 @@ async def test_an_answer_that_is_not_finite_is_refused(engine: EmbeddedEngine) -
     x_t[0, 0, 0, 0] = np.inf
     with pytest.raises(BadAnswer, match="out_0 of model 'tiny' holds values that are not finite"):
         await engine.predict(x_t, picture(), np.zeros((1, 2), dtype=np.float32), ticket())
+
+
+class Counting(CpuRunner):
+    """Notes the threads of the sessions it makes, and of the one that each call of a large picture is given.
+
+    unlike: whether sessions of several threads answer otherwise.
+    """
+
+    def __init__(self, *, unlike: bool = False) -> None:
+        self.unlike, self.made, self.used = unlike, {}, []
+
+    def session(self, data: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+        made = super().session(data, options)
+        self.made[made] = options.intra_op_num_threads
+        return made
+
+    def run(self, session, feeds, options, model):
+        self.used.append(self.made[session])
+        return tuple(one + (self.unlike and self.made[session] > 1) for one in super().run(session, feeds, options, model))
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    """A repository with a model that takes large pictures in one call."""
+    release_tiny(tmp_path, tiny_spec(whole_max=WIDE_PIXELS))
+    return tmp_path
+
+
+async def called(folder: Path, runner: Counting, threads: Threads) -> list[tuple[int, bytes]]:
+    """A large picture asked for beside others and alone: the threads that its call was given, and the answer."""
+    engine, answers = EmbeddedEngine(folder, threads, runner), []
+    await engine.start()
+    for alone in (False, True):
+        [answer] = await engine.predict(
+            picture(side=320), picture(side=320, seed=1), np.full((1, 2), 500, np.float32), ticket(alone=alone)
+        )
+        answers.append((runner.used[-1], answer.tobytes()))
+    await engine.close()
+    return answers
+
+
+async def test_a_call_that_has_the_engine_to_itself_takes_all_threads_and_answers_with_the_same_bytes(large: Path) -> None:
+    beside, alone = await called(large, Counting(), Threads(2))
+    assert (beside[0], alone[0]) == (1, 2)
+    assert beside[1] == alone[1]
+    assert [threads for threads, _ in await called(large, Counting(), Threads(1))] == [1, 1]
+
+
+async def test_more_threads_that_answer_otherwise_are_not_used(large: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert [threads for threads, _ in await called(large, Counting(unlike=True), Threads(3))] == [1, 1]
+    assert "answers otherwise with 3 threads" in caplog.text
+
+
+async def test_a_model_of_small_calls_has_one_session(repository: Path) -> None:
+    runner = Counting()
+    engine = EmbeddedEngine(repository, Threads(2), runner)
+    await engine.start()
+    await engine.close()
+    assert [*runner.made.values()] == [1, 1]
 
 
 @pytest.mark.parametrize("wrong", [{"instances": 0}, {"instances": 1, "each": 0}])
