@@ -160,7 +160,7 @@ class ResultCache:
             if flight.latest is not None:
                 on_step(flight.latest)
         try:
-            async with asyncio.timeout_at(_loop_time(work.deadline)):
+            async with asyncio.timeout_at(loop_time(work.deadline)):
                 return await asyncio.shield(flight.task)
         except TimeoutError as late:
             raise DeadlineExceeded("the deadline passed while the picture was sampled") from late
@@ -185,7 +185,7 @@ def _is_past(deadline: float | None) -> bool:
     return deadline is not None and time.monotonic() >= deadline
 
 
-def _loop_time(deadline: float | None) -> float | None:
+def loop_time(deadline: float | None) -> float | None:
     """A deadline of time.monotonic's clock on the event loop's own."""
     return None if deadline is None else asyncio.get_running_loop().time() + deadline - time.monotonic()
 

@@ -1,5 +1,7 @@
 """The worker processes in which pictures are read and written: several, each killed at the time limit and replaced.
 
+Who waits for one is served in fair order: callers in turn, and within a caller the request that has had least.
+
 What holds nothing that a sender wrote, the pixels of a PNG, is written in a thread of the gateway.
 """
 
@@ -17,8 +19,11 @@ from service.pictures.encode import encode
 from service.pictures.framing import LENGTH, SHARED_BYTES, pack, share, unpack
 from service.pictures.kinds import Kind
 from service.pictures.picture import Picture, Policy, SourceMetadata
+from service.turns import Turns
 
 PIPE_BYTES = 1 << 20
+Whose = tuple[str, str]  # caller and request
+NOBODY: Whose = ("", "")
 BROKEN = "the picture broke the process that read it"
 START_SECONDS = 60.0
 TOLD = {kind.__name__: kind for kind in (errors.Malformed, errors.TooLarge, errors.UnsupportedMedia)}
@@ -82,46 +87,46 @@ class CodecPool:
         self.seconds = seconds
         self.memory_bytes = memory_bytes
         self.workers = workers
-        self._idle: asyncio.LifoQueue[Worker | None] = asyncio.LifoQueue()
+        self._idle: Turns[Worker | None] = Turns()
         self._threads = ThreadPoolExecutor(workers, "encode")
         self.killed = 0
 
     async def start(self) -> None:
         """Start every worker, so that no request waits for one."""
         for _ in range(self.workers):
-            self._idle.put_nowait(None)
-        await asyncio.gather(*(self._run({"task": "ready"}, START_SECONDS) for _ in range(self.workers)))
+            self._idle.put(None)
+        await asyncio.gather(*(self._run({"task": "ready"}, 0, NOBODY, START_SECONDS) for _ in range(self.workers)))
 
     async def close(self) -> None:
         """End every worker; call it when no request is left."""
         self._threads.shutdown(cancel_futures=True)
-        while not self._idle.empty():
-            if (worker := self._idle.get_nowait()) is not None:
+        while self._idle:
+            if (worker := self._idle.take()) is not None:
                 await worker.end()
 
-    async def decode(self, data: bytes) -> Picture:
-        """Raises Malformed, TooLarge, UnsupportedMedia."""
-        answer = await self._run(
-            {"task": "decode", "data": data, "max_pixels": self.bounds.max_pixels, "max_side": self.bounds.max_side}
-        )
+    async def decode(self, data: bytes, whose: Whose = NOBODY) -> Picture:
+        """Raises Malformed, TooLarge, UnsupportedMedia, and EngineUnavailable where no process can be started."""
+        facts = {"task": "decode", "data": data, "max_pixels": self.bounds.max_pixels, "max_side": self.bounds.max_side}
+        answer = await self._run(facts, len(data), whose)
         try:
             return Picture(answer["pixels"], SourceMetadata(**answer["metadata"]))
         except (KeyError, TypeError) as strange:
             raise errors.Malformed(BROKEN) from strange
 
-    async def encode(self, pixels: Pixels, metadata: SourceMetadata, kind: Kind, policy: Policy = "keep") -> bytes:
+    async def encode(
+        self, pixels: Pixels, metadata: SourceMetadata, kind: Kind, policy: Policy = "keep", whose: Whose = NOBODY
+    ) -> bytes:
         """Upright sRGB pixels h w 3 as a file that is like the one that came."""
         if kind.name == "png" and metadata.is_plain:
             return await asyncio.get_running_loop().run_in_executor(self._threads, encode, pixels, metadata, kind, policy)
-        answer = await self._run(
-            {"task": "encode", "pixels": pixels, "metadata": metadata.facts(), "kind": kind.name, "policy": policy}
-        )
+        facts = {"task": "encode", "pixels": pixels, "metadata": metadata.facts(), "kind": kind.name, "policy": policy}
+        answer = await self._run(facts, pixels.size, whose)
         return bytes(answer["data"])
 
-    async def _run(self, facts: dict[str, Any], seconds: float | None = None) -> dict[str, Any]:
-        worker: Worker | None = await self._idle.get()
+    async def _run(self, facts: dict[str, Any], cost: float, whose: Whose, seconds: float | None = None) -> dict[str, Any]:
+        worker = await self._idle.wait(*whose, cost)
         try:
-            worker = worker or await Worker.start(self.memory_bytes)
+            worker = await self._living(worker)
             answer = await asyncio.wait_for(worker.ask(facts), seconds or self.seconds)
         except BaseException as error:
             # Given up before the wait: a second cancellation must not put a dead worker back.
@@ -134,7 +139,19 @@ class CodecPool:
                 raise errors.Malformed(BROKEN) from error
             raise
         finally:
-            self._idle.put_nowait(worker)
+            self._idle.put(worker)
         if "error" in answer:
             raise TOLD.get(answer["error"], errors.Malformed)(str(answer["detail"]))
         return answer
+
+    async def _living(self, worker: Worker | None) -> Worker:
+        """The worker, or a new one for one that died while it had nothing to do: no picture is to blame for that."""
+        if worker is not None and worker.process.returncode is None:
+            return worker
+        if worker is not None:
+            self.killed += 1
+            await asyncio.shield(worker.end())
+        try:
+            return await Worker.start(self.memory_bytes)
+        except OSError as error:
+            raise errors.EngineUnavailable("no process can be started to read pictures", retry_after=5) from error

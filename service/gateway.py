@@ -195,7 +195,11 @@ async def open_gateway(
     step_spans = StepSpans()
     limits = Limits(settings.queue_megapixel_steps)
     scheduler = Scheduler(
-        TracedBatches(engine, step_spans), getattr(engine, "instances", 1), limits, arrays, on_call=partial(_note, metrics)
+        TracedBatches(engine, step_spans),
+        lambda: getattr(engine, "instances", 1),
+        limits,
+        arrays,
+        on_call=partial(_note, metrics),
     )
     pipeline = Pipeline(TracedSteps(scheduler, step_spans), scheduler, arrays)
     results = ResultCache(pipeline, settings.results_bytes)

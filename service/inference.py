@@ -5,8 +5,8 @@ import hashlib
 import math
 import secrets
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -18,11 +18,11 @@ from rddm.image import Pixels, prepared, to_image, to_pixels
 from rddm.spec import ModelSpec
 from service.admission import megapixel_steps
 from service.arrays import offload
-from service.caches import FinishedResult, ResultCache
-from service.codec_pool import CodecPool
+from service.caches import FinishedResult, ResultCache, loop_time
+from service.codec_pool import CodecPool, Whose
 from service.costs import EncodingCosts
 from service.engines.contract import Model, Repository
-from service.errors import InvalidValue, NotFound, TooLarge
+from service.errors import DeadlineExceeded, InvalidValue, NotFound, QueueFull, TooLarge
 from service.keys import Caller
 from service.parameters import LARGEST_SEED, CommonParameters, GenerateParameters, RestoreParameters
 from service.pictures.kinds import KINDS, Kind, sniff
@@ -50,7 +50,9 @@ class LatencyEstimator(Protocol):
         """Measure the model, unless that was done."""
         ...
 
-    def steps_within(self, model: Model, height: int, width: int, asked: int, seconds: float, caller: str) -> int:
+    def steps_within(
+        self, model: Model, height: int, width: int, asked: int, seconds: float, caller: str, pictures: int = 1
+    ) -> int:
         """At most `asked`. Raises DeadlineExceeded if even the model's fewest take longer."""
         ...
 
@@ -114,6 +116,7 @@ class InferenceService:
         self._latency = latency
         self._codecs = codecs
         self._encoding = EncodingCosts()
+        self._pixels_held = 0
 
     def restoration_model(self, task: str | None) -> str:
         """The model for a task: by its own name, else by its task. Raises NotFound with the tasks there are."""
@@ -144,13 +147,16 @@ class InferenceService:
     ) -> InferenceResult:
         """Raises what service.errors knows; kind None answers in the input's own format."""
         stopwatch = Stopwatch()
-        with self._repository.lease(self.restoration_model(parameters.task)) as model:
+        with self._repository.lease(self.restoration_model(parameters.task)) as model, ExitStack() as holding:
             steps = self._steps(model.spec, parameters.steps)
-            await self._latency.ensure(model)
-            with stopwatch.measure("decode"):
-                picture = await self._codecs.decode(sources.image)
-                mask = await self._mask(sources, picture, model.spec)
-                model_input = await offload(picture.pixels.size, to_model_input, picture.pixels, mask, model.spec)
+            whose, deadline = (context.caller.name, context.request), self._deadline(parameters, context)
+            async with _until(deadline):
+                await self._latency.ensure(model)
+                with stopwatch.measure("decode"):
+                    picture = await self._codecs.decode(sources.image, whose)
+                    holding.enter_context(self._held(picture.pixels.shape[0] * picture.pixels.shape[1]))
+                    mask = await self._mask(sources, picture, model.spec, whose)
+                    model_input = await offload(picture.pixels.size, to_model_input, picture.pixels, mask, model.spec)
             height, width = model_input.x_in.shape[2:]
             kind = kind or (KINDS[picture.metadata.kind] if parameters.returned == "image" else KINDS["png"])
             left = self._seconds_left(parameters, context, kind, height * width)
@@ -167,13 +173,13 @@ class InferenceService:
                 keep=keep,
                 pixels=model_input.pixels,
                 depth=16 if picture.metadata.depth == 16 or picture.metadata.profile is not None else 8,
-                deadline=self._deadline(parameters, context),
+                deadline=deadline,
             )
             with self._charged(context.caller, megapixel_steps(model.spec, height, width, steps)), stopwatch.measure("sample"):
                 result = await self._results.run(work, on_step)
             with stopwatch.measure("encode"):
                 pixels, metadata = await offload(model_input.x_in.size, _output, parameters, result, picture)
-                body = await self._codecs.encode(pixels, metadata, kind, parameters.metadata)
+                body = await self._codecs.encode(pixels, metadata, kind, parameters.metadata, whose)
             self._encoding.record(kind.name, height * width, stopwatch.milliseconds["encode"] / 1000)
             size = (
                 (pixels.shape[0], pixels.shape[1])
@@ -193,22 +199,40 @@ class InferenceService:
         self._check_count(n, seed)
         with self._repository.lease(self.generation_model(parameters.model)) as model:
             steps = self._steps(model.spec, parameters.steps)
-            await self._latency.ensure(model)
+            caller, deadline = context.caller, self._deadline(parameters, context)
+            async with _until(deadline):
+                await self._latency.ensure(model)
             height, width = model.spec.image_size or (0, 0)
             left = self._seconds_left(parameters, context, kind, n * height * width)
             steps = self._in_time(model, (height, width), steps, left, context.caller.name, n)
-            caller, deadline = context.caller, self._deadline(parameters, context)
             works = [Work(model, steps, seed + k, f"{context.request}-{k}", caller.name, deadline=deadline) for k in range(n)]
             with self._charged(caller, n * megapixel_steps(model.spec, height, width, steps)), stopwatch.measure("sample"):
                 results = await _run_all(self._results, works, on_step)
             with stopwatch.measure("encode"):
                 pictures = [result.pixels for result in results]
                 frames = [grid(pictures)] if parameters.grid else pictures
-                bodies = [await self._codecs.encode(frame, PLAIN, kind, "none") for frame in frames]
+                bodies = [await self._codecs.encode(frame, PLAIN, kind, "none", (caller.name, context.request)) for frame in frames]
             images = tuple(OutputImage(body, seed + k) for k, body in enumerate(bodies))
             return InferenceResult(
                 images, kind, (frames[0].shape[0], frames[0].shape[1]), model, steps, seed, stopwatch.milliseconds
             )
+
+    @contextmanager
+    def _held(self, pixels: int) -> Iterator[None]:
+        """Counts a decoded picture for as long as its request lives. Raises QueueFull if memory is not meant to hold it too.
+
+        Those that wait for the same result as another are not in the scheduler's queue, but they hold their picture as well.
+        """
+        most = self._settings.max_held_megapixels
+        if self._pixels_held and (self._pixels_held + pixels) / 1e6 > most:
+            raise QueueFull(
+                f"pictures of {self._pixels_held / 1e6:.0f} megapixels are in work; {most:g} are allowed", retry_after=2
+            )
+        self._pixels_held += pixels
+        try:
+            yield
+        finally:
+            self._pixels_held -= pixels
 
     def check_restore(self, parameters: RestoreParameters, sources: Sources) -> str:
         """The model's name; refuses what can be refused at once, before a job or a stream is begun."""
@@ -247,7 +271,7 @@ class InferenceService:
     def _in_time(self, model: Model, size: tuple[int, int], steps: int, seconds: float, caller: str, n: int = 1) -> int:
         """The steps that fit into so many seconds. Raises DeadlineExceeded at once if none do, TooLarge for too much work."""
         if math.isfinite(seconds):
-            steps = self._latency.steps_within(model, *size, steps, seconds, caller)
+            steps = self._latency.steps_within(model, *size, steps, seconds, caller, n)
         cost, most = n * megapixel_steps(model.spec, *size, steps), self._settings.max_megapixel_steps
         if cost > most:
             raise TooLarge(
@@ -273,12 +297,12 @@ class InferenceService:
             caller.bucket.give_back(cost)
             raise
 
-    async def _mask(self, sources: Sources, picture: Picture, spec: ModelSpec) -> Pixels | None:
+    async def _mask(self, sources: Sources, picture: Picture, spec: ModelSpec, whose: Whose) -> Pixels | None:
         if sources.mask is None:
             return None
         if "mask" not in spec.condition:
             raise InvalidValue(f"model {spec.name} takes no mask")
-        mask = (await self._codecs.decode(sources.mask)).pixels
+        mask = (await self._codecs.decode(sources.mask, whose)).pixels
         if mask.shape != picture.pixels.shape:
             (rows, columns), (high, wide) = mask.shape[:2], picture.pixels.shape[:2]
             raise InvalidValue(f"the mask is {columns} x {rows} pixels and the picture {wide} x {high}; expected the same")
@@ -305,6 +329,16 @@ def to_model_input(pixels: Pixels, mask: Pixels | None, spec: ModelSpec) -> Mode
         digest.update(b"" if part is None else np.ascontiguousarray(part).data)
     masked = None if mask is None else (to_image(mask) + np.float32(1)) / np.float32(2)  # networks are told masks in [0, 1]
     return ModelInput(to_image(prepared(pixels, spec.preprocessing)), masked, digest.digest())
+
+
+@asynccontextmanager
+async def _until(deadline: float) -> AsyncIterator[None]:
+    """Ends the block at a moment of time.monotonic's clock. Raises DeadlineExceeded."""
+    try:
+        async with asyncio.timeout_at(loop_time(deadline)):
+            yield
+    except TimeoutError as late:
+        raise DeadlineExceeded("the deadline passed while the picture waited to be read") from late
 
 
 class JointProgress:

@@ -123,11 +123,13 @@ class Pipeline:
         self._engine = engine
         self._admission = admission or AdmitAll()
         self._arrays = arrays
-        self._thread = ThreadPoolExecutor(1, "array-work")
+        self._tiled = ThreadPoolExecutor(1, "array-work")
+        self._whole = ThreadPoolExecutor(1, "array-work-whole")  # so that no picture of one call waits behind a huge one
 
     def close(self) -> None:
-        """Ends the thread that works on large arrays."""
-        self._thread.shutdown(cancel_futures=True)
+        """Ends the threads that work on large arrays."""
+        for thread in (self._tiled, self._whole):
+            thread.shutdown(cancel_futures=True)
 
     async def run(self, work: Work, on_step: Listener | None = None) -> Result:
         """x_0 in work.steps steps.
@@ -167,11 +169,11 @@ class Pipeline:
                 on_step(Step(question.step, question.steps, await self._work(state, state.preview)))
 
     async def _work(self, state: SamplingState, act: Callable[..., T], *arguments: Any) -> T:
-        """Array work: here for a small picture, in the thread beside the event loop for a large one."""
+        """Array work: here for a small picture, in a thread beside the event loop for a large one."""
         height, width = state.size
         if height * width <= self._arrays.inline_pixels:
             return act(*arguments)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, act, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._whole if state.whole else self._tiled, act, *arguments)
 
     async def _ask(self, state: SamplingState, times: Image, ticket: Ticket) -> None:
         """Every tile to the engine, some ahead of others; answers are blended in the plan's order, so no sum depends on load."""

@@ -10,7 +10,7 @@ import asyncio
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -60,32 +60,37 @@ class Call:
 class Scheduler:
     """An engine in front of an engine that runs `instances` calls side by side, and the admission to it.
 
-    plans: whether the engine runs only the ladder's batch sizes. on_call is told of each call, in the event loop.
+    instances: a number, or what tells it: servers come and go. plans: whether the engine runs only the ladder's batch sizes.
+    on_call is told of each call, in the event loop.
     """
 
     def __init__(
         self,
         engine: Engine,
-        instances: int = 1,
+        instances: int | Callable[[], int] = 1,
         limits: Limits | None = None,
         arrays: Arrays = HOST,
         *,
         plans: bool = False,
         on_call: Callable[[Call], None] | None = None,
     ) -> None:
-        self._engine, self._instances, self._limits, self._arrays = engine, instances, limits or Limits(), arrays
+        self._engine, self._told_instances, self._limits, self._arrays = engine, instances, limits or Limits(), arrays
         self._plans, self._on_call = plans, on_call
         self.costs = Costs(plans=plans, probe_every=self._limits.probe_every)
         self._queue: FairQueue[Item] = FairQueue()
         self._waiting: dict[Shape, dict[Item, None]] = {}
         self._flows: dict[tuple[str, str], Flow] = {}
         self._running: set[Batch] = set()
-        self._free_at = [0.0] * instances
+        self._free_at = [0.0]
         self._closed_until = 0.0
         self._calibrating = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
         self.depth = 2  # batches in flight per instance; 1 where calibration finds that a second only waits its turn
         self.depth_whole = 2  # the same for pictures of one tile, see _places
+
+    @property
+    def _instances(self) -> int:
+        return self._told_instances if isinstance(self._told_instances, int) else max(1, self._told_instances())
 
     @property
     def pending(self) -> float:
@@ -114,6 +119,8 @@ class Scheduler:
 
     async def ensure(self, model: Model) -> None:
         """Calibrates a model unless this version of it was; who comes meanwhile waits for the same measurement."""
+        if self.costs.knows(model.spec.name, model.version):  # nobody waits while another model is measured
+            return
         async with self._calibrating:
             if not self.costs.knows(model.spec.name, model.version):
                 await self.calibrate(model)
@@ -169,15 +176,18 @@ class Scheduler:
         """How long the engine takes for so much work with all its instances busy; NaN if nothing was measured."""
         return megapixel_steps * self.costs.seconds_per_megapixel(model, version) / self._instances
 
-    def steps_within(self, model: Model, height: int, width: int, asked: int, seconds: float, caller: str) -> int:
-        """The most steps, up to `asked`, that fit into so many seconds beside the work that is admitted now.
+    def steps_within(
+        self, model: Model, height: int, width: int, asked: int, seconds: float, caller: str, pictures: int = 1
+    ) -> int:
+        """The most steps, up to `asked`, in which so many pictures fit into so many seconds beside the work that is admitted now.
 
         Raises DeadlineExceeded if not even the model's least number of steps fits. Before the first measurement: `asked`.
         """
         spec = model.spec
         least = min(asked, spec.min_steps)
         for steps in range(asked, least - 1, -1):
-            needed = self._estimate(model, load_of(spec, height, width, steps), caller)
+            load = load_of(spec, height, width, steps)
+            needed = self._estimate(model, replace(load, tiles=load.tiles * pictures), caller)
             if not needed > seconds:
                 return steps
         raise DeadlineExceeded(
@@ -185,7 +195,7 @@ class Scheduler:
         )
 
     def _estimate(self, model: Model, load: Load, caller: str) -> float:
-        """Seconds until such a picture is done: its own calls, each behind one that runs already; or, if that is longer, its share
+        """Seconds until such work is done: its own calls, each behind one that runs already; or, if that is longer, its share
 
         of the engine, where every other caller takes as much while it has work.
         """
@@ -394,8 +404,9 @@ class Scheduler:
     def _measured(self, batch: Batch, filled: int, started: float, waited: float) -> None:
         """A call's own seconds: those since one of the engine's instances was free for it."""
         ended = monotonic()
-        seconds = ended - max(started, min(self._free_at))
-        self._free_at[self._free_at.index(min(self._free_at))] = ended
+        free_at = sorted([0.0] * (self._instances - len(self._free_at)) + self._free_at)[-self._instances :]
+        seconds = ended - max(started, free_at[0])
+        self._free_at = [ended, *free_at[1:]]
         self.costs.record(batch.shape, filled, seconds, alone=batch.alone)
         if self._on_call is not None:
             self._on_call(Call(batch.shape[0], batch.rows, filled, seconds, waited))

@@ -48,7 +48,12 @@ class Settings(BaseSettings):
     device: str = Field(
         default="cpu", pattern=r"^(cpu|cuda(:[0-9]+)?)$", description="where pictures are kept while they are sampled"
     )
-    threads: int = Field(default=1, ge=1, le=256, description="threads of one network call; a large picture that nobody shares the engine with has those of all instances")
+    threads: int = Field(
+        default=1,
+        ge=1,
+        le=256,
+        description="threads of one network call; a large picture that nobody shares the engine with has those of all instances",
+    )
     instances: int | None = Field(default=None, ge=1, le=256, description="network calls side by side; default: one per core")
     default_model: str = "lowlight"
 
@@ -61,6 +66,7 @@ class Settings(BaseSettings):
     max_megapixel_steps: float = Field(default=200, gt=0)
     max_pictures: int = Field(default=16, ge=1, le=1024, description="of one /generate")
     queue_megapixel_steps: float = Field(default=400, gt=0)
+    max_held_megapixels: float = Field(default=128, gt=0, description="of pictures that are read and not yet answered")
     request_timeout_seconds: float = Field(default=300, gt=0)
     body_timeout_seconds: float = Field(default=60, gt=0)
     idle_timeout_seconds: float = Field(default=10, gt=0)

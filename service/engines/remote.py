@@ -59,6 +59,8 @@ class RemoteServer:
         self._ready: Mapping[str, frozenset[int]] = {}
         self._revived: defaultdict[str, float] = defaultdict(lambda: -REVIVAL_SECONDS)
         self._examining = asyncio.Lock()
+        self.empty = asyncio.Event()  # no call is under way
+        self.empty.set()
 
     async def close(self) -> None:
         """Free the shared memory and the connection."""
@@ -79,14 +81,22 @@ class RemoteServer:
         outputs = [f"out_{index}" for index in range(len(HEADS[model.spec.objective]))]
         begun = time.monotonic()
         self.in_flight += 1
+        self.empty.clear()
         try:
             found = await self._transport.exchange(self._call(ticket, min(allowed, left)), feeds, outputs, ticket.model)
         except DeadlineExceeded as error:
             if allowed < left:
                 raise Slow(f"a step of model {ticket.model!r} took more than {allowed:.1f} s", retry_after=1) from error
             raise
+        except asyncio.CancelledError as error:  # gRPC says so too when the connection was closed under a call
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise ServerUnreachable(f"the connection for model {ticket.model!r} was closed", retry_after=1) from error
         finally:
             self.in_flight -= 1
+            if not self.in_flight:
+                self.empty.set()
         check_outputs(found, x_t, model)
         if self._transport.kind != "cuda":
             check_finite(found, model)

@@ -134,7 +134,7 @@ class RegionPool:
 
     def retire(self, region: Region) -> None:
         """Never use it again: a server may yet write to it."""
-        del self._all[region.name]
+        self._all.pop(region.name, None)  # gone already if the pool was closed meanwhile
         region.free()
 
     def close(self) -> None:

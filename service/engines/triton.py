@@ -36,6 +36,7 @@ TransportChoice = Literal["auto", "bytes", "system"]
 # A call that these end is nobody's fault on the server's side.
 BLAMELESS = (DeadlineExceeded, InvalidValue, OutOfMemory)
 DRAIN_SECONDS = 600.0
+LEAVING_SECONDS = 120.0  # that a server whose address is gone may take for the calls it has
 
 
 class TritonEngine:
@@ -243,7 +244,7 @@ class TritonEngine:
             for address in found - self._servers.keys():
                 self._servers[address] = RemoteServer(address, self._make_transport, self._longest_step)
             for address in self._servers.keys() - found:
-                await self._servers.pop(address).close()
+                self._keep(_let_go(self._servers.pop(address)))
         await asyncio.gather(*(server.examine() for server in self._servers.values()))
         self._adopt()
 
@@ -290,6 +291,17 @@ class TritonEngine:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def _let_go(server: RemoteServer) -> None:
+    """Close the connection to a server that gets no new calls, once those that are under way have been answered."""
+    try:
+        async with asyncio.timeout(LEAVING_SECONDS):
+            await server.empty.wait()
+    except TimeoutError:
+        log.warning("Triton at %s has left, and calls to it have not been answered", server.address)
+    finally:
+        await server.close()
 
 
 def split_url(url: str) -> tuple[str, int]:

@@ -50,7 +50,7 @@ class InProcessCodecs(CodecPool):
     async def start(self) -> None:
         pass
 
-    async def _run(self, facts: dict[str, Any], seconds: float | None = None) -> dict[str, Any]:
+    async def _run(self, facts: dict[str, Any], *_: Any) -> dict[str, Any]:
         return await asyncio.to_thread(TASKS[facts.pop("task")], facts)
 
 

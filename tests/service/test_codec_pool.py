@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from service import errors
-from service.codec_pool import CodecPool
+from service.codec_pool import CodecPool, Worker
+from service.errors import EngineUnavailable
 from service.pictures.decode import Bounds
 from service.pictures.encode import encode
 from service.pictures.framing import LENGTH, SHARED_BYTES, pack, share, unpack
@@ -86,11 +87,11 @@ async def test_an_order_that_is_given_up_ends_its_process_and_no_other() -> None
 async def test_a_worker_has_limits_and_knows_nothing_of_the_gateways_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RDDM_KEYS", "secret")
     async with opened() as codecs:
-        worker = codecs._idle.get_nowait()
+        worker = codecs._idle.take()
         process = Path(f"/proc/{worker.process.pid}")
         limits = process.joinpath("limits").read_text()
         environment = process.joinpath("environ").read_bytes()
-        codecs._idle.put_nowait(worker)
+        codecs._idle.put(worker)
     rows = {line[:25].strip(): line[25:].split()[:2] for line in limits.splitlines()}
     assert rows["Max address space"] == [str(1 << 31)] * 2
     assert rows["Max file size"] == rows["Max core file size"] == ["0", "0"]
@@ -118,10 +119,36 @@ def test_blobs_that_fit_lie_in_shared_memory_and_larger_ones_go_with_the_parcel(
 async def test_a_plain_png_needs_no_process_and_is_the_same_file() -> None:
     async with opened() as codecs:
         plain = (await codecs.decode(file_of(pixels_of(8, 8)))).metadata
-        worker = codecs._idle.get_nowait()  # nobody could answer
+        worker = codecs._idle.take()  # nobody could answer
         alone = await codecs.encode(pixels_of(9, 7), plain, KINDS["png"])
-        codecs._idle.put_nowait(worker)
+        codecs._idle.put(worker)
         metadata = replace(plain, dpi=(72.0, 72.0))
         assert np.array_equal(imagecodecs.png_decode(alone), pixels_of(9, 7))
         assert np.array_equal(imagecodecs.png_decode(await codecs.encode(pixels_of(9, 7), metadata, KINDS["png"])), pixels_of(9, 7))
         assert alone == encode(pixels_of(9, 7), plain, KINDS["png"])
+
+
+async def test_a_worker_that_died_while_it_had_nothing_to_do_is_no_pictures_fault() -> None:
+    async with opened() as codecs:
+        worker = codecs._idle.take()
+        worker.process.kill()
+        await worker.process.wait()
+        codecs._idle.put(worker)
+        assert (await codecs.decode(file_of(pixels_of(8, 8)))).pixels.shape == (8, 8, 3)
+        assert codecs.killed == 1
+
+
+async def test_no_process_to_read_pictures_is_the_services_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened() as codecs:
+        worker = codecs._idle.take()
+        await worker.end()
+        codecs._idle.put(worker)
+
+        async def refused(_memory_bytes: int) -> None:
+            raise BlockingIOError("no more processes")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Worker, "start", refused)
+            with pytest.raises(EngineUnavailable, match="no process can be started"):
+                await codecs.decode(file_of(pixels_of(8, 8)))
+        assert (await codecs.decode(file_of(pixels_of(8, 8)))).pixels.shape == (8, 8, 3)

@@ -1,5 +1,6 @@
 """POST /restore and /generate: bodies, shapes of the answer, progress, headers."""
 
+import asyncio
 import base64
 import json
 import re
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from service.codec_pool import CodecPool
+from service.pictures.decode import Bounds
 from tests.service.conftest import RunningApp, file_of, pixels_of, running, settings_for
 from tests.service.serving import FakeServingEngine
 from tests.service.test_jobs import events_of
@@ -127,6 +130,31 @@ async def test_generate_takes_json_and_answers_it(gateway: RunningApp) -> None:
     answer = await gateway.client.post("/generate", json={"seed": 3, "steps": 4, "format": "webp"})
     assert (answer.json()["media_type"], answer.json()["steps"]) == ("image/webp", 4)
     assert opened(base64.b64decode(answer.json()["image"])).size == (32, 32)
+
+
+async def test_pictures_that_wait_for_the_same_result_count_as_memory(tmp_path: Any) -> None:
+    engine = FakeServingEngine()
+    async with running(settings_for(tmp_path, max_held_megapixels=0.02), engine) as gateway:
+        engine.gate, engine.entered = asyncio.Event(), asyncio.Event()
+        picture = file_of(pixels_of(120, 120))
+        first = asyncio.create_task(gateway.client.post("/restore", content=picture))
+        await engine.entered.wait()
+        second = await gateway.client.post("/restore", content=picture)
+        assert (second.status_code, second.headers["retry-after"]) == (429, "2")
+        engine.gate.set()
+        assert (await first).status_code == 200
+        assert (await gateway.client.post("/restore?seed=2", content=picture)).status_code == 200
+
+
+async def test_a_deadline_ends_the_wait_for_who_reads_pictures(tmp_path: Any, png: bytes) -> None:
+    codecs = CodecPool(Bounds(10**7, 4096), 1, 30.0, 1 << 31)
+    async with running(settings_for(tmp_path), codecs=codecs) as gateway:
+        worker = codecs._idle.take()
+        late = await gateway.client.post("/restore?max_latency_ms=200", content=png)
+        assert late.status_code == 504
+        assert "waited to be read" in late.json()["detail"]
+        codecs._idle.put(worker)
+        assert (await gateway.client.post("/restore", content=png)).status_code == 200
 
 
 async def test_a_deadline_takes_steps_away_and_never_adds_any(tmp_path: Any, png: bytes) -> None:

@@ -373,6 +373,46 @@ async def test_steps_are_chosen_to_meet_the_latency() -> None:
         assert scheduler.steps_within(model, 64, 64, 10, 0.11, "a") == 2
 
 
+async def test_several_pictures_of_one_request_get_fewer_steps_than_one() -> None:
+    _, scheduler, _ = await scheduled(FakeEngine(0.0, 0.02))
+    model = model_of(min_steps=1, max_steps=10)
+    one, eight = (scheduler.steps_within(model, 64, 64, 10, 0.5, "a", pictures) for pictures in (1, 8))
+    assert (one, eight) == (10, 3)
+
+
+async def test_nobody_waits_for_the_measurement_of_a_model_that_is_not_theirs() -> None:
+    scheduler = Scheduler(engine := FakeEngine())
+    known = model_of()
+    await scheduler.ensure(known)
+    engine.fixed = 30.0
+    measuring = asyncio.create_task(scheduler.ensure(model_of(name="other")))
+    await asyncio.sleep(0.01)
+    async with asyncio.timeout(1):
+        await scheduler.ensure(known)
+    measuring.cancel()
+
+
+async def test_servers_that_come_later_are_used() -> None:
+    count, engine = 1, FakeEngine(0.02, instances=8)
+    scheduler = Scheduler(engine, lambda: count)
+    pipeline = Pipeline(scheduler, scheduler)
+
+    async def most() -> int:
+        works = [Work(model_of(), 1, seed, f"r{seed}", f"c{seed}", picture(64, 64)) for seed in range(40)]
+        running = asyncio.ensure_future(asyncio.gather(*(pipeline.run(work) for work in works)))
+        found = 0
+        while not running.done():
+            await asyncio.sleep(0.001)
+            found = max(found, scheduler.running)
+        return found
+
+    few, count = await most(), 8
+    assert few <= 2 < 8 <= await most()
+    count = 2
+    assert await most() <= 4
+    assert_empty(scheduler)
+
+
 async def test_an_item_whose_deadline_passes_in_the_queue_is_told_so() -> None:
     engine = FakeEngine(0.1, 0.0)
     pipeline, scheduler, _ = await scheduled(engine, calibrated=False)
