@@ -66,6 +66,6 @@ async def test_steps_are_chosen_to_meet_a_deadline_and_the_rest_is_refused_at_on
 
     refused, taken = await timed(client, f"{ASKED}&max_latency_ms=1", body)
     assert refused.status_code == 504
-    assert "the fewest steps of model tiny, 1," in refused.json()["detail"]
+    assert any(told in refused.json()["detail"] for told in ("the fewest steps of model tiny, 1,", "waited to be read"))
     assert taken < seconds
     assert (gateway.scheduler.pending, gateway.scheduler.waiting, gateway.scheduler.running, gateway.drain.working) == (0, 0, 0, 0)
