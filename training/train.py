@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from training import curve, samples
-from training.checkpoint import RESUME, Checkpoint, load_checkpoint, save_checkpoint, save_tensors
+from training.checkpoint import FACTS, RESUME, WEIGHTS, Checkpoint, load_checkpoint, save_checkpoint, save_tensors
 from training.ema import Ema
 from training.network import Block, make_network
 from training.objective import Objective
@@ -342,7 +342,7 @@ def main(argv: list[str]) -> int:
         files = {part: value for part in PARTS if (value := getattr(args, part)) is not None}
         recipe = chosen_recipe(args.recipe, files, args.crop)
     except ValueError as error:
-        console.print(f"rddm train: {error}", markup=False)
+        console.print(f"rddm train: {error}", markup=False, soft_wrap=True)
         return 2
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -351,7 +351,7 @@ def main(argv: list[str]) -> int:
     try:
         return run(recipe.model_copy(update=chosen), args, console)
     except (ValueError, FileNotFoundError) as error:
-        console.print(f"rddm train: {error}", markup=False)
+        console.print(f"rddm train: {error}", markup=False, soft_wrap=True)
         return 2
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -375,8 +375,21 @@ def selected(recipe: Recipe, source: PairSource, dice: Dice, console: Console) -
     return with_objective(recipe, found.objective), asdict(found)
 
 
+def check_free(folder: Path) -> None:
+    """Raises ValueError for a folder that holds a run already: a new one would overwrite it."""
+    if not any((folder / name).exists() for name in (WEIGHTS, RESUME)):
+        return
+    try:
+        steps = f" of {json.loads((folder / FACTS).read_text())['steps']} steps"
+    except (OSError, ValueError, LookupError, TypeError):
+        steps = ""
+    raise ValueError(f"{folder} holds a run{steps}; --resume continues it, another --output leaves it as it is")
+
+
 def run(recipe: Recipe, args: argparse.Namespace, console: Console) -> int:
     """Train as the arguments say."""
+    if not args.resume:
+        check_free(args.output)
     started, team = time.monotonic(), team_of(args)
     device, process = (team.device, team.process_index) if team else (torch.device(args.device), 0)
     dice = Dice(torch.Generator(device).manual_seed(recipe.seed + process))

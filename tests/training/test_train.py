@@ -291,6 +291,19 @@ def test_the_command_leaves_checkpoint_log_and_curve(recipe_file: Path, tmp_path
     assert load_checkpoint(out).facts["steps"] == 8
 
 
+def test_a_run_is_not_overwritten_by_another(recipe_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, run = tmp_path / "run", [str(recipe_file), "--device", "cpu", "-o"]
+    assert main([*run, str(out)]) == 0
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    for again in ([*run, str(out)], [*run, str(out), "--from", str(out)]):
+        assert main(again) == 2
+        assert f"{out} holds a run of 6 steps; --resume continues it" in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert main([*run, str(tmp_path / "other"), "--from", str(out), "--steps", "1"]) == 0
+    assert load_checkpoint(tmp_path / "other").facts["steps"] == 1
+
+
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_what_stops_a_run_saves_it(
     recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: signal.Signals
