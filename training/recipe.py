@@ -124,7 +124,7 @@ class Recipe(Frozen):
     precision: Literal["float32", "bfloat16"] = "float32"
     channels_last: bool = True
     compile: bool = False
-    seed: int = Field(default=10, ge=0)
+    seed: int = Field(default=10, ge=0, lt=2**63)
     validate_every: int = Field(default=1000, ge=1)
     save_every: int = Field(default=1000, ge=1)
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from safetensors import safe_open
@@ -334,22 +335,40 @@ def chosen_recipe(name: str, files: dict[str, str] | None = None, crop: bool = F
     return load_recipe(Path(name))
 
 
+def overridden(recipe: Recipe, args: argparse.Namespace) -> Recipe:
+    """The recipe with what the arguments say instead. Raises ValueError naming the option, its value and what is allowed."""
+    chosen = {name: value for name in ("seed", "steps", "batch", "compile") if (value := getattr(args, name)) is not None}
+    try:
+        return Recipe.model_validate(recipe.model_dump() | chosen)
+    except ValidationError as error:
+        wrong = (f"--{'.'.join(map(str, each['loc']))} {each['input']}: {each['msg']}" for each in error.errors())
+        raise ValueError("; ".join(wrong)) from error
+
+
+def check_positive(args: argparse.Namespace) -> None:
+    """Raises ValueError for a number of minutes or threads that is none."""
+    for name in ("minutes", "threads"):
+        value = getattr(args, name)
+        if value is not None and not value > 0:
+            raise ValueError(f"--{name} {value:g}: should be greater than 0")
+
+
 def main(argv: list[str]) -> int:
     """Train a model by its recipe, with validation; resumable. 130: interrupted, 1: diverged (both saved), 2: wrong arguments."""
     args = parser().parse_args(argv)
     console = Console()
     try:
         files = {part: value for part in PARTS if (value := getattr(args, part)) is not None}
-        recipe = chosen_recipe(args.recipe, files, args.crop)
+        recipe = overridden(chosen_recipe(args.recipe, files, args.crop), args)
+        check_positive(args)
     except ValueError as error:
         console.print(f"rddm train: {error}", markup=False, soft_wrap=True)
         return 2
     if args.threads:
         torch.set_num_threads(args.threads)
-    chosen = {name: value for name in ("seed", "steps", "batch", "compile") if (value := getattr(args, name)) is not None}
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # what stops a container saves too, as Ctrl-C does
     try:
-        return run(recipe.model_copy(update=chosen), args, console)
+        return run(recipe, args, console)
     except (ValueError, FileNotFoundError) as error:
         console.print(f"rddm train: {error}", markup=False, soft_wrap=True)
         return 2

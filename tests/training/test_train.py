@@ -20,7 +20,7 @@ from training.objective import LOSSES, Objective, asked_indices
 from training.recipe import EmaConfig, Optimiser, Recipe, ScenesData, built_in_recipes, load_recipe
 from training.restoring import condition_of, restore_picture, sample_with
 from training.synthesis.draws import Dice, Pairs
-from training.train import Budget, MicroBatch, Trainer, chosen_recipe, drawn_batches, main, rate_share, train
+from training.train import Budget, MicroBatch, Trainer, chosen_recipe, drawn_batches, main, overridden, parser, rate_share, train
 from training.validation import Validation, read_pairs
 
 SPEC = ModelSpec(name="tiny", task="tiny", licence="CC0-1.0", size_multiple=8, default_steps=2)
@@ -289,6 +289,36 @@ def test_the_command_leaves_checkpoint_log_and_curve(recipe_file: Path, tmp_path
     assert (out / "curve.png").stat().st_size > 1000
     assert main([str(recipe_file), "-o", str(out), "--device", "cpu", "--resume", "--steps", "8"]) == 0
     assert load_checkpoint(out).facts["steps"] == 8
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "allowed"),
+    [
+        ("steps", "-4", "greater than or equal to 1"),
+        ("steps", "0", "greater than or equal to 1"),
+        ("batch", "0", "greater than or equal to 1"),
+        ("seed", "-3", "greater than or equal to 0"),
+        ("minutes", "-1", "greater than 0"),
+        ("minutes", "nan", "greater than 0"),
+        ("threads", "0", "greater than 0"),
+    ],
+)
+def test_a_number_that_cannot_be_is_refused(
+    recipe_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, value: str, allowed: str
+) -> None:
+    assert main([str(recipe_file), "-o", str(tmp_path / "run"), "--device", "cpu", f"--{option}", value]) == 2
+    told = capsys.readouterr().out
+    assert f"--{option} {value}: " in told
+    assert allowed in told
+    assert not (tmp_path / "run").exists()
+
+
+def test_every_recipe_may_be_overridden() -> None:
+    for name, path in built_in_recipes().items():
+        recipe = load_recipe(path)
+        assert overridden(recipe, parser().parse_args([name, "-o", "run", "--steps", "7"])) == recipe.model_copy(
+            update={"steps": 7}
+        )
 
 
 def test_a_run_is_not_overwritten_by_another(recipe_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
