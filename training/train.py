@@ -376,6 +376,17 @@ def main(argv: list[str]) -> int:
         signal.signal(signal.SIGTERM, before)
 
 
+def device_of(name: str) -> torch.device:
+    """The device, which has been seen to work. Raises ValueError for another, saying what there is."""
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        there = "cpu or cuda" if torch.cuda.is_available() else "cpu; torch finds no CUDA here"
+        raise ValueError(f"--device {name} cannot be used; expected {there}") from error
+    return device
+
+
 def team_of(args: argparse.Namespace) -> Accelerator | None:
     """The processes that `accelerate launch` started this run with; None for one process. Raises ValueError for a time limit."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
@@ -410,7 +421,7 @@ def run(recipe: Recipe, args: argparse.Namespace, console: Console) -> int:
     if not args.resume:
         check_free(args.output)
     started, team = time.monotonic(), team_of(args)
-    device, process = (team.device, team.process_index) if team else (torch.device(args.device), 0)
+    device, process = (team.device, team.process_index) if team else (device_of(args.device), 0)
     dice = Dice(torch.Generator(device).manual_seed(recipe.seed + process))
     training_pairs, held_out = make_sources(recipe.data, args.cache, device)
     selection: dict[str, Any] = {}

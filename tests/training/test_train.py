@@ -313,6 +313,19 @@ def test_a_number_that_cannot_be_is_refused(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("name", ["gpu", "cuda", "cuda:99", "meta"])
+def test_a_device_that_is_not_there_is_refused(
+    recipe_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def without(*_: object, **__: object) -> None:
+        raise RuntimeError("Found no NVIDIA driver on your system")
+
+    if name == "cuda":
+        monkeypatch.setattr(torch, "zeros", without)
+    assert main([str(recipe_file), "-o", str(tmp_path / "run"), "--device", name]) == 2
+    assert f"rddm train: --device {name} cannot be used; expected cpu" in capsys.readouterr().out
+
+
 def test_every_recipe_may_be_overridden() -> None:
     for name, path in built_in_recipes().items():
         recipe = load_recipe(path)
