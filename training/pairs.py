@@ -3,6 +3,7 @@
 What is not repeated of theirs: a flip that is always made, padding cut back by the neighbour's size, pairs by order alone.
 """
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,12 +24,18 @@ from training.synthesis.draws import Dice, Pairs
 Picture = NDArray[np.uint8]
 MULTIPLE = 8
 KEPT = 1024
+# What Pillow raises for bytes that are no picture, depending on the format and on where they break off.
+UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, LookupError, struct.error, Image.DecompressionBombError)
 
 
 @lru_cache(maxsize=KEPT)
 def read(path: Path) -> Picture:
-    """An upright RGB picture, h w 3; recently read ones are kept."""
-    return decode(path.read_bytes())
+    """An upright RGB picture, h w 3; recently read ones are kept. Raises ValueError, naming the file, where Pillow cannot."""
+    data = path.read_bytes()
+    try:
+        return decode(data)
+    except UNREADABLE as error:
+        raise ValueError(f"{path} cannot be read as a picture: {error}") from error
 
 
 @lru_cache(maxsize=KEPT)

@@ -152,6 +152,14 @@ def test_unreadable_picture_is_named(tmp_path: Path) -> None:
         check_sizes([(broken,)])
 
 
+def test_a_truncated_picture_is_named_when_it_is_read(tmp_path: Path) -> None:
+    broken = draw_picture(tmp_path / "a.png", (64, 64))
+    broken.write_bytes(broken.read_bytes()[:2000])
+    check_sizes([(broken,)])  # its header is whole
+    with pytest.raises(ValueError, match=r"a\.png cannot be read as a picture: .*truncated"):
+        read(broken)
+
+
 @pytest.mark.parametrize("source", ["nowhere", "nowhere.flist", "nowhere/*.png"])
 def test_missing_source_is_an_error(tmp_path: Path, source: str) -> None:
     with pytest.raises((FileNotFoundError, ValueError), match="nowhere"):
