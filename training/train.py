@@ -34,7 +34,7 @@ from training.sources import make_sources
 from training.synthesis.draws import Dice, Pairs, PairSource
 from training.validation import Validation
 
-DIVERGED = 1  # exit status
+DIVERGED, FAILED = 1, 3  # exit statuses
 OPTIMISERS = {"adam": torch.optim.Adam, "radam": torch.optim.RAdam}
 
 
@@ -354,7 +354,10 @@ def check_positive(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Train a model by its recipe, with validation; resumable. 130: interrupted, 1: diverged (both saved), 2: wrong arguments."""
+    """Train a model by its recipe, with validation; resumable. 2: wrong arguments.
+
+    What was trained is saved before 130: interrupted, 1: diverged, 3: a file could not be read or written (if its disk lets it).
+    """
     args = parser().parse_args(argv)
     console = Console()
     try:
@@ -369,7 +372,7 @@ def main(argv: list[str]) -> int:
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # what stops a container saves too, as Ctrl-C does
     try:
         return run(recipe, args, console)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         console.print(f"rddm train: {error}", markup=False, soft_wrap=True)
         return 2
     finally:
@@ -406,7 +409,9 @@ def selected(recipe: Recipe, source: PairSource, dice: Dice, console: Console) -
 
 
 def check_free(folder: Path) -> None:
-    """Raises ValueError for a folder that holds a run already: a new one would overwrite it."""
+    """Raises ValueError for a folder that holds a run already, which a new one would overwrite, and for a file."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file; --output takes a folder")
     if not any((folder / name).exists() for name in (WEIGHTS, RESUME)):
         return
     try:
@@ -465,6 +470,8 @@ def keep(diary: Diary, batches: Iterator[MicroBatch], console: Console) -> int:
     """Train with the diary open; what was reached is saved in any case."""
     try:
         train(diary.trainer, batches, diary.budget, diary.after_step)
+        diary.validate()
+        diary.save()
     except KeyboardInterrupt:
         diary.save()
         console.print(f"interrupted after {diary.trainer.steps} steps; saved, continue with --resume", markup=False)
@@ -474,11 +481,24 @@ def keep(diary: Diary, batches: Iterator[MicroBatch], console: Console) -> int:
         told = "the steps before it are saved; look at the pictures it is given, or --resume with a recipe of a lower rate"
         console.print(f"{error}; {told}", markup=False)
         return DIVERGED
-    diary.validate()
-    diary.save()
+    except (ValueError, OSError) as error:
+        console.print(f"rddm train: {error}; {saved_after_all(diary)}", markup=False, soft_wrap=True)
+        return FAILED
     if diary.events is not None:
         diary.events.close()
     return 0
+
+
+def saved_after_all(diary: Diary) -> str:
+    """Save what was trained before a failure, if that can be done, and say what became of it."""
+    steps = diary.trainer.steps
+    if not steps:
+        return "nothing was trained"
+    try:
+        diary.save()
+    except OSError as error:
+        return f"its {steps} steps could not be saved: {error}"
+    return f"saved after {steps} steps, continue with --resume"
 
 
 if __name__ == "__main__":

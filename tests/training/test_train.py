@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from rddm.spec import ModelSpec
+from training import checkpoint
 from training import train as training_run
 from training.checkpoint import Checkpoint, build, load_checkpoint, save_checkpoint
 from training.ema import Ema
@@ -382,6 +384,48 @@ def test_a_run_that_diverges_ends_with_the_weights_before(
     found = load_checkpoint(out)
     assert found.facts["steps"] == 1
     assert all(bool(torch.isfinite(weight).all()) for weight in found.weights.values())
+
+
+def test_a_picture_that_breaks_a_run_leaves_what_was_trained(
+    recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Torn(Dimmed):
+        left = 2  # make a step
+
+        def draw(self, batch: int, dice: Dice) -> Pairs:
+            if self.left == 0:
+                raise ValueError("a.png cannot be read as a picture")
+            self.left -= 1
+            return super().draw(batch, dice)
+
+    torn = Torn()
+    monkeypatch.setattr(training_run, "make_sources", lambda data, cache, device: (torn, Dimmed()))
+    run = [str(recipe_file), "--device", "cpu", "-o", str(tmp_path / "run")]
+    assert main(run) == 3
+    assert "a.png cannot be read as a picture; saved after 1 steps, continue with --resume" in capsys.readouterr().out
+    assert load_checkpoint(tmp_path / "run").facts["steps"] == 1
+    assert main([*run[:-1], str(tmp_path / "other")]) == 3
+    assert "a.png cannot be read as a picture; nothing was trained" in capsys.readouterr().out
+
+
+def test_a_full_disk_ends_a_run_in_one_line(
+    recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(tensors: object, path: Path, metadata: object) -> None:
+        path.write_bytes(b"half")
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    assert main([str(recipe_file), "--device", "cpu", "-o", str(tmp_path / "run")]) == 3
+    told = capsys.readouterr().out
+    assert "model.safetensors cannot be written: Error while serializing: I/O error: No space left" in told
+    assert "its 4 steps could not be saved" in told
+    assert not list((tmp_path / "run").glob("*.safetensors*"))
+
+
+def test_an_output_that_is_a_file_is_refused(recipe_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(recipe_file), "--device", "cpu", "-o", str(recipe_file)]) == 2
+    assert f"{recipe_file} is a file; --output takes a folder" in capsys.readouterr().out
 
 
 def test_validation_measures_whole_pictures(tmp_path: Path) -> None:
