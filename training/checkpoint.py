@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from rddm.spec import ModelSpec
@@ -42,7 +42,10 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
-    """Read a checkpoint. Raises FileNotFoundError naming the missing file, ValueError where network and spec disagree."""
+    """Read a checkpoint.
+
+    Raises FileNotFoundError naming the missing file, ValueError for weights that are cut short or where network and spec disagree.
+    """
     for name in (WEIGHTS, SPEC, NETWORK):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder} is no checkpoint: {name} is missing")
@@ -50,7 +53,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     network = _NETWORK_CONFIG.validate_json((folder / NETWORK).read_text())
     check_fits(network, spec)
     facts = json.loads((folder / FACTS).read_text()) if (folder / FACTS).is_file() else {}
-    return Checkpoint(spec, network, load_file(folder / WEIGHTS), facts)
+    return Checkpoint(spec, network, load_tensors(folder / WEIGHTS)[0], facts)
 
 
 def build(checkpoint: Checkpoint) -> nn.Module:
@@ -70,6 +73,15 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, 
         raise OSError(f"{path} cannot be written: {error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a safetensors file and its metadata. Raises ValueError, naming the path, for a file that is cut short."""
+    try:
+        with safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 (not a dict)
+    except SafetensorError as error:
+        raise ValueError(f"{path} cannot be read, it may be cut short: {error}") from error
 
 
 def write_text(path: Path, text: str) -> None:

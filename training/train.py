@@ -19,12 +19,11 @@ from accelerate import Accelerator
 from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from safetensors import safe_open
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from training import curve, samples
-from training.checkpoint import FACTS, RESUME, WEIGHTS, Checkpoint, load_checkpoint, save_checkpoint, save_tensors
+from training.checkpoint import FACTS, RESUME, WEIGHTS, Checkpoint, load_checkpoint, load_tensors, save_checkpoint, save_tensors
 from training.ema import Ema
 from training.network import Block, make_network
 from training.objective import Objective
@@ -148,12 +147,11 @@ class Trainer:
         self.ema.average.load_state_dict(self.network.state_dict())
 
     def resume(self, folder: Path, dice: Dice) -> None:
-        """Continue from what save wrote. Raises FileNotFoundError if it is not there."""
+        """Continue from what save wrote. Raises FileNotFoundError if it is not there, ValueError if it is cut short."""
         if not (folder / RESUME).is_file():
             raise FileNotFoundError(f"nothing to resume: {folder / RESUME} is missing")
-        with safe_open(folder / RESUME, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-            state = json.loads(file.metadata()["state"])
+        tensors, metadata = load_tensors(folder / RESUME)
+        state = json.loads(metadata["state"])
         self.steps, self.seconds = state["steps"], state["seconds"]
         self.ema.calls, self.ema.started = state["calls"], state["started"]
         self.network.load_state_dict(_part(tensors, "online."))

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from rddm.spec import ModelSpec
 from training import checkpoint
 from training import train as training_run
-from training.checkpoint import Checkpoint, build, load_checkpoint, save_checkpoint
+from training.checkpoint import RESUME, WEIGHTS, Checkpoint, build, load_checkpoint, save_checkpoint
 from training.ema import Ema
 from training.evaluate import Example
 from training.network import SmallConfig
@@ -208,6 +208,18 @@ def test_a_checkpoint_round_trips(tmp_path: Path) -> None:
 def test_a_folder_without_weights_is_no_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"model\.safetensors is missing"):
         load_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("size", [4, 100, 5000])
+def test_a_file_that_is_cut_short_is_named(tmp_path: Path, size: int) -> None:
+    trainer = Trainer(RECIPE, torch.device("cpu"))
+    trainer.save(tmp_path, {}, dice())
+    for name in (WEIGHTS, RESUME):
+        (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:size])
+    with pytest.raises(ValueError, match=r"model\.safetensors cannot be read, it may be cut short"):
+        load_checkpoint(tmp_path)
+    with pytest.raises(ValueError, match=r"resume\.safetensors cannot be read, it may be cut short"):
+        trainer.resume(tmp_path, dice())
 
 
 def test_sampling_does_not_depend_on_who_shares_the_batch() -> None:
