@@ -335,7 +335,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str]) -> int:
-    """Import the authors' checkpoint, or a diffusers DDIM. 2 for a file that cannot be."""
+    """Import the authors' checkpoint, or a diffusers DDIM. 2 for a file that cannot be, or a folder that cannot be written."""
     args = vars(parser().parse_args(argv))
     source: Path = args.pop("source")
     output: Path | None = args.pop("output")
@@ -345,7 +345,11 @@ def main(argv: list[str]) -> int:
         print(f"rddm import: {error}", file=sys.stderr)
         return 2
     folder = output or Path("runs") / checkpoint.spec.name
-    save_checkpoint(folder, checkpoint)
+    try:
+        save_checkpoint(folder, checkpoint)
+    except OSError as error:
+        print(f"rddm import: {folder} cannot be written: {error}", file=sys.stderr)
+        return 2
     print(f"{folder}: {describe(checkpoint)}")
     return 0
 

@@ -163,6 +163,12 @@ def test_file_with_code_inside_is_refused(tmp_path: Path, capsys: pytest.Capture
     assert "more than tensors inside" in complaint([str(tmp_path / "evil.pt")], capsys)
 
 
+@pytest.mark.parametrize("inside", ["", "deeper"])
+def test_an_output_that_cannot_be_written_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str], inside: str) -> None:
+    path = official(tmp_path / "model-80.pt", unet(("image",), -1), "ramp", one_optimiser=True)
+    assert f"rddm import: {path / inside} cannot be written: " in complaint([str(path), "-o", str(path / inside)], capsys)
+
+
 def test_other_checkpoint_is_refused_with_what_was_expected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({"state_dict": {}}, tmp_path / "other.pt")
     assert "expected the keys step, model, opt or opt0, ema, scaler; got ['state_dict']" in complaint(
