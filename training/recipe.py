@@ -137,8 +137,15 @@ class Recipe(Frozen):
 
 
 def load_recipe(path: Path) -> Recipe:
-    """The recipe in a TOML file. Raises pydantic's ValidationError, naming key and value, for what does not fit."""
-    return Recipe.model_validate(tomllib.loads(path.read_text()))
+    """The recipe in a TOML file.
+
+    Raises ValueError naming the file if it is no TOML, and pydantic's ValidationError, naming key and value, for what does not fit.
+    """
+    try:
+        told = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no TOML: {error}") from error
+    return Recipe.model_validate(told)
 
 
 def built_in_recipes() -> dict[str, Path]:

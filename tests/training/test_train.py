@@ -247,6 +247,13 @@ def test_every_built_in_recipe_is_valid() -> None:
         assert load_recipe(path).spec.name == name
 
 
+@pytest.mark.parametrize("text", [b"steps = 6\nbatch = = 2\n", b"\xff\xfe"])
+def test_a_recipe_that_is_no_toml_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: bytes) -> None:
+    (tmp_path / "mine.toml").write_bytes(text)
+    assert main([str(tmp_path / "mine.toml"), "-o", str(tmp_path / "run")]) == 2
+    assert f"rddm train: {tmp_path / 'mine.toml'} is no TOML: " in capsys.readouterr().out
+
+
 def test_an_unknown_recipe_lists_the_known(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"unknown recipe 'dehaze'.*derain"):
         chosen_recipe("dehaze")
