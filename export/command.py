@@ -17,7 +17,7 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument(
         "-o", "--output", type=Path, default=Path("model_repository"), help="the model repository (default: %(default)s)"
     )
-    verb.add_argument("--version", type=_version, help="number of the version (default: one more than the newest there)")
+    verb.add_argument("--version", type=_version, help="number of the version (default: one past every version there)")
     verb.add_argument("--replace", action="store_true", help="overwrite that version if it is there")
     verb.add_argument(
         "--weights",

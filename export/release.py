@@ -13,7 +13,7 @@ from torch import nn
 from export.card import to_card
 from export.configuration import ONNX
 from export.graph import Comparison, compare, plain, rounded, rounding, to_onnx
-from export.repository import CARD, described, write
+from export.repository import CARD, described, taken, write
 from rddm.model import Golden, Model, golden_input
 from rddm.spec import ModelSpec
 
@@ -48,14 +48,14 @@ def release(
     weights: Weights = "auto",
     pictures: Mapping[str, bytes] | None = None,
 ) -> Release:
-    """Export the network, compare it with torch, and write it as `version` (default: one more than the newest there).
+    """Export the network, compare it with torch, and write it as `version` (default: one past every version there).
 
     pictures: files that the card shows, by name; facts["pictures"] maps captions to these names. Raises FileExistsError for a
     version that is there unless `replace`; ValueError where ONNX Runtime and torch disagree, or versions do.
     """
     earlier = described(folder / spec.name)
-    version = version or max(earlier, default=0) + 1
-    if version in earlier and not replace:
+    version = version or max(taken(folder / spec.name), default=0) + 1
+    if (folder / spec.name / str(version)).is_dir() and not replace:
         raise FileExistsError(f"{folder / spec.name} has a version {version} already; choose another, or replace it")
     network = plain(network)
     moved = rounding(network, spec)

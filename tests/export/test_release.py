@@ -1,6 +1,7 @@
 """A checkpoint becomes a model in the repository: the graph answers as torch does, and nothing is ever half written."""
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,23 @@ def test_a_second_version_joins_the_first(written: Release, tmp_path: Path) -> N
         1: written.model.digest,
         2: second.model.digest,
     }
+
+
+@pytest.mark.parametrize(("copied", "gone"), [("7", None), ("7", "2"), ("notes", "2")])
+def test_a_new_version_is_past_directories_and_configuration(
+    written: Release, tmp_path: Path, copied: str, gone: str | None
+) -> None:
+    release_tiny(tmp_path, seed=1)
+    shutil.copytree(written.path / "1", written.path / copied)
+    if gone:
+        shutil.rmtree(written.path / gone)
+    assert release_tiny(tmp_path, seed=1).model.version == (8 if copied == "7" else 3)
+
+
+def test_a_version_without_configuration_is_not_overwritten(written: Release, tmp_path: Path) -> None:
+    shutil.copytree(written.path / "1", written.path / "2")
+    with pytest.raises(FileExistsError, match="has a version 2 already"):
+        release_tiny(tmp_path, seed=1, version=2)
 
 
 def test_a_version_is_overwritten_only_when_asked(written: Release, tmp_path: Path) -> None:
