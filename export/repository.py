@@ -6,13 +6,17 @@ Written whole or not at all.
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from export.configuration import Backend, from_text, to_text
 from rddm.model import Model
 
 CARD, CONFIG = "README.md", "config.pbtxt"
+STAGING, REPLACED = ".staging-", "replaced"
+ABANDONED = 3600.0  # seconds; writing takes a few
 
 
 def described(path: Path) -> dict[int, Model]:
@@ -46,7 +50,8 @@ def write(
     path = folder / model.spec.name
     text = to_text([*{**earlier, model.version: model}.values()], backend)
     path.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=folder))
+    _sweep(folder)
+    staging = Path(tempfile.mkdtemp(prefix=STAGING, dir=folder))
     try:
         (staging / "version").mkdir()
         (staging / "version" / backend.file).write_bytes(data)
@@ -62,19 +67,27 @@ def write(
     return path
 
 
+def _sweep(folder: Path) -> None:
+    """Remove what killed exports left half written; not what may be the only copy of a version that was being replaced."""
+    for staging in folder.glob(f"{STAGING}*"):
+        with suppress(OSError):  # another export sweeps too, or it is another user's
+            if time.time() - staging.stat().st_mtime > ABANDONED and not (staging / REPLACED).exists():
+                shutil.rmtree(staging, ignore_errors=True)
+
+
 def _move_in(staging: Path, path: Path, version: int) -> None:
     place = path / str(version)
     if place.exists():
-        place.rename(staging / "replaced")
+        place.rename(staging / REPLACED)
     try:
         (staging / "version").rename(place)
         for file in (staging / "card").iterdir():
             file.replace(path / file.name)
         (staging / CONFIG).replace(path / CONFIG)
     except OSError:
-        if (staging / "replaced").exists():
+        if (staging / REPLACED).exists():
             shutil.rmtree(place, ignore_errors=True)
-            (staging / "replaced").rename(place)
+            (staging / REPLACED).rename(place)
         raise
     _open_to_readers(path)
 

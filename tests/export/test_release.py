@@ -1,7 +1,9 @@
 """A checkpoint becomes a model in the repository: the graph answers as torch does, and nothing is ever half written."""
 
 import hashlib
+import os
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -163,6 +165,15 @@ def test_a_full_disk_leaves_the_repository_as_it_was(tmp_path: Path, monkeypatch
         release_tiny(tmp_path, seed=1)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
     assert [path.name for path in tmp_path.iterdir()] == (["tiny"] if exists else [])
+
+
+def test_what_a_killed_export_left_is_swept(tmp_path: Path) -> None:
+    for name, age in (("old", 7200), ("new", 60), ("only-copy", 7200)):
+        staging = tmp_path / f".staging-{name}"
+        (staging / ("replaced" if name == "only-copy" else "version")).mkdir(parents=True)
+        os.utime(staging, (time.time() - age,) * 2)
+    release_tiny(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".staging-new", ".staging-only-copy", "tiny"]
 
 
 def test_a_rename_that_fails_brings_the_old_version_back(written: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
