@@ -260,6 +260,13 @@ class Diary:
         self.bar.update(self.task, psnr=" ".join(f"{name} {value:.2f}" for name, value in self.figures.items()))
         self.bar.console.print_json(json.dumps(line), indent=None)
 
+    def finish(self) -> None:
+        """Validate what the last line of the log does not cover yet, and save."""
+        if self.losses:
+            self.validate()
+        self.figures = self.figures or self.validation.measure(self.trainer.ema.average)
+        self.save()
+
     def save(self) -> None:
         """Write the checkpoint."""
         self.trainer.save(self.folder, {"figures": self.figures, **self.facts}, self.dice)
@@ -468,8 +475,7 @@ def keep(diary: Diary, batches: Iterator[MicroBatch], console: Console) -> int:
     """Train with the diary open; what was reached is saved in any case."""
     try:
         train(diary.trainer, batches, diary.budget, diary.after_step)
-        diary.validate()
-        diary.save()
+        diary.finish()
     except KeyboardInterrupt:
         diary.save()
         console.print(f"interrupted after {diary.trainer.steps} steps; saved, continue with --resume", markup=False)
