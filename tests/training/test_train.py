@@ -1,6 +1,7 @@
 """Training: it learns, it resumes exactly, it stops when told, and what it leaves can be loaded."""
 
 import json
+import re
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
+from rddm.image import encode
 from rddm.spec import ModelSpec
 from training import checkpoint
 from training import train as training_run
@@ -252,6 +254,19 @@ def test_a_recipe_that_is_no_toml_is_named(tmp_path: Path, capsys: pytest.Captur
     (tmp_path / "mine.toml").write_bytes(text)
     assert main([str(tmp_path / "mine.toml"), "-o", str(tmp_path / "run")]) == 2
     assert f"rddm train: {tmp_path / 'mine.toml'} is no TOML: " in capsys.readouterr().out
+
+
+def test_the_readmes_recipe_trains_on_a_folder_of_pairs(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    [recipe] = re.findall(r"```toml\n(.*?)```", (root / "training" / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "denoise.toml").write_text(recipe)
+    for part in ("input", "target"):
+        (tmp_path / "pairs" / part).mkdir(parents=True)
+        for name in "ab":
+            (tmp_path / "pairs" / part / f"{name}.png").write_bytes(encode(np.full((130, 140, 3), 90, np.uint8)))
+    monkeypatch.chdir(tmp_path)
+    assert load_recipe(Path("denoise.toml")).data.kind == "folder"
+    assert main(["denoise.toml", "-o", "runs/denoise", "--steps", "1", "--batch", "1", "--device", "cpu"]) == 0
+    assert load_checkpoint(Path("runs/denoise")).spec.task == "denoise"
 
 
 def test_an_unknown_recipe_lists_the_known(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
