@@ -210,39 +210,47 @@ class JobQueue:
         self._progress[job.id].task = asyncio.create_task(self._run(job.id))
 
     async def _run(self, job: str) -> None:
-        async with self._free:
-            progress = self._progress[job]
-            progress.begun = time.monotonic()
-            await self._change(job, status="running")
-            try:
-                finished = await self._run_with_retries(job, progress)
-                facts = finished.headers
-                await self._end(
-                    job,
-                    finished,
-                    status="succeeded",
-                    model=facts["X-Model"],
-                    steps=int(facts["X-Steps"]),
-                    seed=int(facts["X-Seed"]),
-                )
-            except ServiceError as error:
-                await self._end(job, None, status="failed", problem=of_error(error, job))
-            except Exception as unforeseen:
-                log.error("job failed: %s", type(unforeseen).__name__, exc_info=unforeseen)
-                await self._end(job, None, status="failed", problem=of_error(ServiceError("the error is in the log"), job))
+        progress = self._progress[job]
+        try:
+            finished = await self._run_with_retries(job, progress)
+            facts = finished.headers
+            await self._end(
+                job,
+                finished,
+                status="succeeded",
+                model=facts["X-Model"],
+                steps=int(facts["X-Steps"]),
+                seed=int(facts["X-Seed"]),
+            )
+        except ServiceError as error:
+            await self._end(job, None, status="failed", problem=of_error(error, job))
+        except Exception as unforeseen:
+            log.error("job failed: %s", type(unforeseen).__name__, exc_info=unforeseen)
+            await self._end(job, None, status="failed", problem=of_error(ServiceError("the error is in the log"), job))
 
     async def _run_with_retries(self, job: str, progress: JobProgress) -> ResponseContent:
-        """Again and again while the queue is full, the quota spent or no engine there, within the job's patience."""
-        image, mask = await self._store.sources(job)
-        sources = None if image is None else Sources(image, mask)
+        """Again and again while the queue is full, the quota spent or no engine there, within the job's patience.
+
+        Between two attempts it leaves its place to others; its status stays running.
+        """
         while True:
             try:
-                return await self._run_job(self._jobs[job], sources, lambda step: self._stepped(job, progress, step))
+                async with self._free:
+                    return await self._attempt(job, progress)
             except (QueueFull, EngineUnavailable) as error:
                 pause = min(max(error.retry_after or 1.0, LEAST_PAUSE), LONGEST_PAUSE)
                 if time.monotonic() - progress.begun + pause > self._limits.patience_seconds:
                     raise
-                await asyncio.sleep(pause)
+            await asyncio.sleep(pause)
+
+    async def _attempt(self, job: str, progress: JobProgress) -> ResponseContent:
+        """The pictures are read each time, so that a job which waits keeps none in memory."""
+        if self._jobs[job].status == "queued":
+            progress.begun = time.monotonic()
+            await self._change(job, status="running")
+        image, mask = await self._store.sources(job)
+        sources = None if image is None else Sources(image, mask)
+        return await self._run_job(self._jobs[job], sources, lambda step: self._stepped(job, progress, step))
 
     def _stepped(self, job: str, progress: JobProgress, step: Step) -> None:
         self._jobs[job] = replace(self._jobs[job], step=step.step, steps=step.steps)

@@ -6,17 +6,44 @@ import hashlib
 import hmac
 import json
 import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from service.errors import QuotaSpent
+from service.job_store import Job, JobStore, ResponseContent
+from service.jobs import JobFunction, JobLimits, JobQueue, new_job
+from service.pipeline import Listener
+from service.request_body import Sources
 from service.webhooks import Webhooks
 from tests.calls import until
 from tests.service.conftest import RunningApp, file_of, pixels_of, running, settings_for
 from tests.service.serving import FakeServingEngine
 
 LATER = {"Prefer": "respond-async"}
+
+
+FINISHED = ResponseContent(b"", "image/png", {"X-Model": "lowlight", "X-Steps": "2", "X-Seed": "0"})
+
+
+@asynccontextmanager
+async def queue_of(run_job: JobFunction, store: JobStore | None = None, patience: float = 300) -> AsyncIterator[JobQueue]:
+    """A queue of two jobs at once, in memory."""
+
+    async def on_end(_: Job) -> None:
+        pass
+
+    queue = JobQueue(store or JobStore(None), run_job, JobLimits(9, 9, 9, 60, patience), lambda _step, _begun: {}, on_end)
+    await queue.start()
+    yield queue
+    await queue.close()
+
+
+def a_job(caller: str = "ann", **facts: Any) -> Job:
+    return new_job(caller=caller, kind="generate", parameters="{}", accept=None, as_json=False, fingerprint="", bytes=0, **facts)
 
 
 async def begin(gateway: RunningApp, path: str = "/restore", **more: Any) -> dict[str, Any]:
@@ -102,6 +129,19 @@ async def test_a_job_has_no_result_before_its_end(settings: Any) -> None:
         assert (await gateway.client.get(f"/jobs/{job['id']}/result")).status_code == 409
         engine.gate.set()
         assert (await ended(gateway, job))["status"] == "succeeded"
+
+
+async def test_a_job_that_waits_for_its_quota_leaves_its_place_to_others() -> None:
+    async def run_job(job: Job, _sources: Sources | None, _on_step: Listener) -> ResponseContent:
+        if job.caller == "poor":
+            raise QuotaSpent("spent", retry_after=60)
+        return FINISHED
+
+    async with queue_of(run_job) as queue:
+        waiting = [await queue.submit(a_job(caller="poor"), None) for _ in range(2)]
+        done = await queue.submit(a_job(caller="rich"), None)
+        await until(lambda: queue.find(done.id, "rich").status == "succeeded", 5)
+        assert [queue.find(job.id, "poor").status for job in waiting] == ["running", "running"]
 
 
 async def test_jobs_survive_a_restart(tmp_path: Path) -> None:
