@@ -210,23 +210,17 @@ class JobQueue:
         self._progress[job.id].task = asyncio.create_task(self._run(job.id))
 
     async def _run(self, job: str) -> None:
-        progress = self._progress[job]
+        """However this ends, so does the job, unless the task was cancelled; a CancelledError that came by itself is a failure."""
         try:
-            finished = await self._run_with_retries(job, progress)
+            finished = await self._run_with_retries(job, self._progress[job])
             facts = finished.headers
-            await self._end(
-                job,
-                finished,
-                status="succeeded",
-                model=facts["X-Model"],
-                steps=int(facts["X-Steps"]),
-                seed=int(facts["X-Seed"]),
-            )
-        except ServiceError as error:
-            await self._end(job, None, status="failed", problem=of_error(error, job))
-        except Exception as unforeseen:
-            log.error("job failed: %s", type(unforeseen).__name__, exc_info=unforeseen)
-            await self._end(job, None, status="failed", problem=of_error(ServiceError("the error is in the log"), job))
+            told = {"model": facts["X-Model"], "steps": int(facts["X-Steps"]), "seed": int(facts["X-Seed"])}
+            await self._end(job, finished, status="succeeded", **told)
+        except (Exception, asyncio.CancelledError) as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            await self._end(job, None, status="failed", problem=_problem(error, job))
 
     async def _run_with_retries(self, job: str, progress: JobProgress) -> ResponseContent:
         """Again and again while the queue is full, the quota spent or no engine there, within the job's patience.
@@ -266,8 +260,8 @@ class JobQueue:
         ended = replace(self._jobs[job], expires=now + self._limits.kept_seconds, **facts)
         try:
             await self._store.finish(ended, finished)
-        except ServiceError as error:
-            ended = replace(ended, status="failed", problem=of_error(error, job))
+        except Exception as error:  # whatever the store does, nobody shall wait for ever
+            ended = replace(ended, status="failed", problem=_problem(error, job))
         self._jobs[job] = ended
         self._progress[job].tell(*_ending(ended))
         task = asyncio.create_task(self._on_end(ended))
@@ -291,6 +285,14 @@ class JobQueue:
 
 def _ending(job: Job) -> tuple[str, dict[str, Any]]:
     return ("error", job.problem) if job.problem is not None else ("result", job_document(job))
+
+
+def _problem(error: BaseException, job: str) -> dict[str, Any]:
+    """The problem document of an error; what was not foreseen goes to the log."""
+    if isinstance(error, ServiceError):
+        return of_error(error, job)
+    log.error("job failed: %s", type(error).__name__, exc_info=error)
+    return of_error(ServiceError("the error is in the log"), job)
 
 
 def new_job(**facts: Any) -> Job:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
-from service.errors import QuotaSpent
+from service.errors import QuotaSpent, StoreUnavailable
 from service.job_store import Job, JobStore, ResponseContent
 from service.jobs import JobFunction, JobLimits, JobQueue, new_job
 from service.pipeline import Listener
@@ -142,6 +143,40 @@ async def test_a_job_that_waits_for_its_quota_leaves_its_place_to_others() -> No
         done = await queue.submit(a_job(caller="rich"), None)
         await until(lambda: queue.find(done.id, "rich").status == "succeeded", 5)
         assert [queue.find(job.id, "poor").status for job in waiting] == ["running", "running"]
+
+
+class FullStore(JobStore):
+    """Takes new jobs, and nothing after that."""
+
+    fault: Exception = StoreUnavailable("the disk is full")
+
+    async def update(self, job: Job) -> None:
+        raise self.fault
+
+    async def finish(self, job: Job, finished: ResponseContent | None) -> None:
+        raise self.fault
+
+
+@pytest.mark.parametrize("fault", [FullStore.fault, RuntimeError("cannot schedule new futures")])
+async def test_a_job_that_the_store_cannot_keep_fails(fault: Exception) -> None:
+    async def run_job(_job: Job, _sources: Sources | None, _on_step: Listener) -> ResponseContent:
+        return FINISHED
+
+    store = FullStore(None)
+    store.fault = fault
+    async with queue_of(run_job, store, patience=0) as queue:
+        job = await queue.submit(a_job(), None)
+        await until(lambda: queue.find(job.id, "ann").status == "failed", 5)
+
+
+async def test_a_cancellation_that_nobody_asked_for_fails_the_job() -> None:
+    async def run_job(_job: Job, _sources: Sources | None, _on_step: Listener) -> ResponseContent:
+        raise asyncio.CancelledError
+
+    async with queue_of(run_job) as queue:
+        job = await queue.submit(a_job(), None)
+        await until(lambda: queue.find(job.id, "ann").status == "failed", 5)
+        assert queue.find(job.id, "ann").problem
 
 
 async def test_jobs_survive_a_restart(tmp_path: Path) -> None:
