@@ -52,9 +52,10 @@ async def get_preferences(
 
 @dataclass(frozen=True)
 class ParsedRequest:
-    """One request as it came: what, in which shape, and what answers it."""
+    """One request as it came: what, in which shape, and what answers it. sent: the parameters before a seed was drawn."""
 
     kind: Literal["restore", "generate"]
+    sent: RestoreParameters | GenerateParameters
     parameters: RestoreParameters | GenerateParameters
     sources: Sources | None
     model: str
@@ -86,7 +87,7 @@ async def restore(
         async def run(on_step: Listener | None) -> InferenceResult:
             return await gateway.inference.restore(parameters, sources, accepted.kind, context, on_step)
 
-        parsed = ParsedRequest("restore", parameters, sources, model, accepted, False, run)
+        parsed = ParsedRequest("restore", parameters, parameters, sources, model, accepted, False, run)
         return await answer(request, gateway, context, parsed, preferences)
 
 
@@ -106,8 +107,8 @@ async def generate(
 ) -> Response:
     """One PNG, or JSON for several. The same seed gives the same bytes."""
     with gateway.drain.track():
-        told = validated(GenerateParameters, await json_body(request), query) if media_type(request) == JSON else query
-        parameters = told if told.seed is not None else told.model_copy(update={"seed": random_seed()})
+        sent = validated(GenerateParameters, await json_body(request), query) if media_type(request) == JSON else query
+        parameters = sent if sent.seed is not None else sent.model_copy(update={"seed": random_seed()})
         several = parameters.n > 1 and not parameters.grid
         accepted = negotiate(request.headers.get("accept"), parameters.format, several or media_type(request) == JSON)
         if accepted.shape == "picture" and several:
@@ -117,7 +118,7 @@ async def generate(
         async def run(on_step: Listener | None) -> InferenceResult:
             return await gateway.inference.generate(parameters, accepted.kind, context, on_step)
 
-        parsed = ParsedRequest("generate", parameters, None, model, accepted, several, run)
+        parsed = ParsedRequest("generate", sent, parameters, None, model, accepted, several, run)
         return await answer(request, gateway, context, parsed, preferences)
 
 
@@ -153,16 +154,16 @@ async def _told(gateway: Gateway, context: RequestContext, parsed: ParsedRequest
 async def _later(request: Request, context: RequestContext, parsed: ParsedRequest, preferences: Preferences) -> Response:
     if parsed.parameters.webhook is not None:
         request.app.state.webhooks.check(parsed.parameters.webhook)
-    parameters, accepted = parsed.parameters.model_dump_json(exclude_none=True), parsed.accepted
+    sent, accepted = parsed.sent.model_dump_json(exclude_none=True), parsed.accepted
     accept = accepted.kind.name if accepted.kind else None
     as_json = accepted.shape == "json" or parsed.several
     job = new_job(
         caller=context.caller.name,
         kind=parsed.kind,
-        parameters=parameters,
+        parameters=parsed.parameters.model_dump_json(exclude_none=True),
         accept=accept,
         as_json=as_json,
-        fingerprint=fingerprint(f"{parsed.kind} {parameters}", f"{accept} {as_json}", parsed.sources),
+        fingerprint=fingerprint(f"{parsed.kind} {sent}", f"{accept} {as_json}", parsed.sources),
         bytes=len(parsed.sources.image) + len(parsed.sources.mask or b"") if parsed.sources else 0,
         key=preferences.idempotency_key,
         model=parsed.model,

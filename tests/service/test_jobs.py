@@ -108,6 +108,14 @@ async def test_the_same_idempotency_key_is_the_same_job_and_another_request_is_r
     assert other.status_code == 409
 
 
+async def test_the_same_idempotency_key_is_the_same_job_whatever_seed_was_drawn(gateway: RunningApp) -> None:
+    key = {"Idempotency-Key": "once"}
+    first, again = [await begin(gateway, "/generate", content=b"", headers=key) for _ in range(2)]
+    assert (first["id"], first["seed"]) == (again["id"], again["seed"])
+    other = await gateway.client.post("/generate?seed=1", headers=LATER | key)
+    assert other.status_code == 409
+
+
 async def test_a_cancelled_job_leaves_the_engine_and_is_forgotten(settings: Any) -> None:
     engine = FakeServingEngine()
     async with running(settings, engine) as gateway:
