@@ -100,6 +100,7 @@ class JobQueue:
         self._jobs: dict[str, Job] = {}
         self._progress: dict[str, JobProgress] = {}
         self._free = asyncio.Semaphore(limits.at_once)
+        self._entering = asyncio.Lock()
         self._ends: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -109,7 +110,7 @@ class JobQueue:
             self._jobs[job.id] = job
             self._progress[job.id] = JobProgress()
             if job.status in ACTIVE:
-                await self._launch(replace(job, status="queued", step=0))
+                self._launch(replace(job, status="queued", step=0))
         self._sweeper = asyncio.create_task(self._sweep())
 
     async def close(self) -> None:
@@ -125,23 +126,34 @@ class JobQueue:
         return sum(job.status == status for job in self._jobs.values())
 
     async def submit(self, job: Job, sources: Sources | None) -> Job:
-        """The job, or the one that the same Idempotency-Key made before. Raises Conflict, QueueFull, StoreUnavailable."""
+        """The job, or the one that the same Idempotency-Key made before. Raises Conflict, QueueFull, StoreUnavailable.
+
+        One at a time, so that a key that comes twice at once makes one job, and no limit is passed in between.
+        """
+        async with self._entering:
+            if (other := self._made_before(job)) is not None:
+                return other
+            self._check_room(job)
+            try:
+                await self._store.add(job, sources.image if sources else None, sources.mask if sources else None)
+            except BaseException:  # a cancelled write is done all the same
+                await self._forget(job.id)
+                raise
+            self._progress[job.id] = JobProgress()
+            self._launch(job)
+            await self._forget_oldest()
+        return job
+
+    def _made_before(self, job: Job) -> Job | None:
+        """The job of the same caller and key. Raises Conflict where it was another request."""
         for other in self._jobs.values():
             if job.key is not None and (other.caller, other.key) == (job.caller, job.key):
                 if other.fingerprint != job.fingerprint:
                     raise Conflict("this Idempotency-Key came with another request before")
                 return other
-        await self._make_room(job)
-        self._jobs[job.id], self._progress[job.id] = job, JobProgress()
-        try:
-            await self._store.add(job, sources.image if sources else None, sources.mask if sources else None)
-        except ServiceError:
-            del self._jobs[job.id], self._progress[job.id]
-            raise
-        await self._launch(job)
-        return job
+        return None
 
-    async def _make_room(self, job: Job) -> None:
+    def _check_room(self, job: Job) -> None:
         active = [other for other in self._jobs.values() if other.status in ACTIVE]
         own = sum(other.caller == job.caller for other in active)
         if own >= self._limits.of_one_caller or len(active) >= self._limits.jobs:
@@ -149,9 +161,12 @@ class JobQueue:
             raise QueueFull(f"{most} jobs are waiting or running, which is all there may be", retry_after=10)
         if sum(other.bytes for other in active) + job.bytes > self._limits.bytes:
             raise QueueFull(f"the pictures of waiting jobs would be over {self._limits.bytes} bytes", retry_after=10)
-        finished = [other for other in self._jobs.values() if other.status not in ACTIVE]
-        for other in finished[: max(0, len(self._jobs) + 1 - 2 * self._limits.jobs)]:
-            await self._forget(other.id)
+
+    async def _forget_oldest(self) -> None:
+        """Finished jobs beyond twice as many as may be unfinished."""
+        finished = [job for job in self._jobs.values() if job.status not in ACTIVE]
+        for job in finished[: max(0, len(self._jobs) - 2 * self._limits.jobs)]:
+            await self._forget(job.id)
 
     def find(self, job: str, caller: str) -> Job:
         """Raises NotFound for a job that is not there, or another caller's."""
@@ -205,7 +220,7 @@ class JobQueue:
             except TimeoutError:
                 yield None
 
-    async def _launch(self, job: Job) -> None:
+    def _launch(self, job: Job) -> None:
         self._jobs[job.id] = job
         self._progress[job.id].task = asyncio.create_task(self._run(job.id))
 

@@ -116,6 +116,33 @@ async def test_the_same_idempotency_key_is_the_same_job_whatever_seed_was_drawn(
     assert other.status_code == 409
 
 
+async def test_the_same_idempotency_key_twice_at_once_is_one_job() -> None:
+    async def run_job(_job: Job, _sources: Sources | None, _on_step: Listener) -> ResponseContent:
+        return FINISHED
+
+    async with queue_of(run_job) as queue:
+        for number in range(12):  # until there is something old to forget
+            job = await queue.submit(a_job(), None)
+            await until(lambda: queue.count("succeeded") == len(queue.of("ann")), 5)
+            one, other = await asyncio.gather(*(queue.submit(a_job(key=f"{number}"), None) for _ in range(2)))
+            assert one.id == other.id != job.id
+            await until(lambda: queue.count("succeeded") == len(queue.of("ann")), 5)
+        assert len(queue.of("ann")) == 18
+
+
+async def test_a_job_that_could_not_be_stored_is_not_there() -> None:
+    async def run_job(_job: Job, _sources: Sources | None, _on_step: Listener) -> ResponseContent:
+        return FINISHED
+
+    store = JobStore(None)
+    async with queue_of(run_job, store) as queue:
+        adding = asyncio.create_task(queue.submit(a_job(), None))
+        await asyncio.sleep(0)
+        adding.cancel()
+        await asyncio.gather(adding, return_exceptions=True)
+        assert queue.of("ann") == await store.jobs() == []
+
+
 async def test_a_cancelled_job_leaves_the_engine_and_is_forgotten(settings: Any) -> None:
     engine = FakeServingEngine()
     async with running(settings, engine) as gateway:
