@@ -15,6 +15,8 @@ RUN python -m venv /opt/rddm \
 FROM python:3.12-slim-bookworm
 COPY --from=build /opt/rddm /opt/rddm
 COPY model_repository /models
+# A named volume takes the owner of what it is mounted over.
+RUN mkdir /state && chown 10001:10001 /state
 ENV PATH=/opt/rddm/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 RDDM_MODEL_REPOSITORY=/models
 USER 10001:10001
 EXPOSE 8000

@@ -1,5 +1,6 @@
 """The compose file and the Dockerfiles are read by the tools that would run them."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -52,6 +53,22 @@ def test_a_stopping_gateway_is_given_longer_than_its_longest_request(root: Path)
         grace = service["stop_grace_period"].removesuffix("s")
         minutes, _, seconds = grace.rpartition("m")
         assert 60 * float(minutes or 0) + float(seconds or 0) > longest
+
+
+def test_every_named_volume_lies_over_a_folder_of_the_images_user(root: Path) -> None:
+    composed = yaml.safe_load(root.joinpath("docker-compose.yml").read_text("utf-8"))
+    services = composed["services"].values()
+    built = {service["image"]: service["build"]["dockerfile"] for service in services if "build" in service}
+    checked = set()
+    for service in services:
+        mounts = [volume.split(":")[:2] for volume in service.get("volumes", []) if service["image"] in built]
+        for target in (target for name, target in mounts if name in composed["volumes"]):
+            last_stage = root.joinpath(built[service["image"]]).read_text("utf-8").rpartition("\nFROM ")[2]
+            made = last_stage.partition("\nUSER ")[0]
+            assert re.search(rf"mkdir (-p )?{target}\b", made), (service["image"], target)
+            assert f"chown {service['user']} {target}" in made, (service["image"], target)
+            checked.add(target)
+    assert checked == {"/state", "/plans"}
 
 
 @pytest.mark.parametrize(
