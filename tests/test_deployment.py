@@ -90,6 +90,7 @@ def test_a_public_gateway_needs_a_file_of_keys(root: Path) -> None:
     with_keys = subprocess.run(
         command, cwd=root, env={"PATH": "/usr/bin:/bin", "KEYS_FILE": "/keys"}, capture_output=True, text=True, check=True
     )
+    assert yaml.safe_load(root.joinpath("docker/public.yml").read_text("utf-8"))["x-public"]["secrets"] == ["keys"]
     environment = yaml.safe_load(with_keys.stdout)["services"]["gateway"]["environment"]
     assert environment["RDDM_OPEN"] == "false"
     assert environment["RDDM_KEYS_FILE"] == "/run/secrets/keys"
