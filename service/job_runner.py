@@ -71,13 +71,13 @@ def limits_of(settings: Settings) -> JobLimits:
 def open_job_store(settings: Settings) -> JobStore:
     """The file of the settings; where none was named and the usual place cannot be used, memory, which the log tells.
 
-    Raises OSError and sqlite3.Error for a named file that cannot be used.
+    Raises OSError that names the file, for a named one that cannot be used.
     """
     try:
         return JobStore(settings.jobs_path)
     except (OSError, sqlite3.Error) as error:
         if settings.jobs_file is not None:
-            raise
+            raise OSError(f"the jobs file {settings.jobs_file} cannot be used: {error}") from error
         log.warning("jobs will not survive a restart: their file cannot be used (%s); name one with RDDM_JOBS_FILE", error)
         return JobStore(None)
 

@@ -166,6 +166,8 @@ def test_a_job_file_that_cannot_be_used_is_an_error_only_where_it_was_named(tmp_
     blocked.write_text("in the way")
     with pytest.raises(OSError, match="file"):
         open_job_store(settings_for(tmp_path, jobs_file=blocked / "jobs.sqlite"))
+    with pytest.raises(OSError, match=f"the jobs file {tmp_path} cannot be used: unable to open"):
+        open_job_store(settings_for(tmp_path, jobs_file=tmp_path))
     monkeypatch.setenv("XDG_STATE_HOME", str(blocked))
     with caplog.at_level(logging.WARNING):
         asyncio.run(open_job_store(settings_for(tmp_path, jobs_file=None)).close())
