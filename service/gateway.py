@@ -207,6 +207,7 @@ async def open_gateway(
     try:
         await codecs.start()  # before gRPC has threads, which it warns of when a process is started beside them
         await engine.start()
+        inference.warn_of_default()
         if measured:
             await calibrate(engine, scheduler)
         yield Gateway(

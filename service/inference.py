@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import logging
 import math
 import secrets
 import time
@@ -33,6 +34,7 @@ from service.sampling import thumbnail
 from service.settings import Settings
 from service.tracing import TRACER
 
+log = logging.getLogger("rddm.inference")
 Image = NDArray[np.float32]
 RANDOM_SEEDS = 2**32
 GRID_GAP = 2
@@ -120,15 +122,34 @@ class InferenceService:
 
     def restoration_model(self, task: str | None) -> str:
         """The model for a task: by its own name, else by its task. Raises NotFound with the tasks there are."""
-        models = {name: model for name, model in self._repository.models().items() if model.spec.start == "image"}
-        wanted = task or self._settings.default_model
-        if wanted in models:
+        wanted = task or self.default_model()
+        if (name := self._restorer(wanted)) is not None:
+            return name
+        models = self._restorers()
+        known = sorted({*models, *(model.spec.task for model in models.values())})
+        raise NotFound(f"unknown task {wanted[:64]!r}; expected one of {known}")
+
+    def default_model(self) -> str:
+        """The setting; where nobody set it and there is no such model or task, the first model that restores."""
+        wanted = self._settings.default_model
+        if "default_model" in self._settings.model_fields_set or self._restorer(wanted) is not None:
             return wanted
-        named = [name for name, model in sorted(models.items()) if model.spec.task == wanted]
-        if not named:
-            known = sorted({*models, *(model.spec.task for model in models.values())})
-            raise NotFound(f"unknown task {wanted[:64]!r}; expected one of {known}")
-        return named[0]
+        return min(self._restorers(), default=wanted)
+
+    def warn_of_default(self) -> None:
+        """In the log, where a default model was set and is not there."""
+        wanted = self.default_model()
+        if "default_model" in self._settings.model_fields_set and self._restorer(wanted) is None:
+            log.warning("the default model %r is not loaded; those that restore are %s", wanted, sorted(self._restorers()))
+
+    def _restorers(self) -> dict[str, Model]:
+        return {name: model for name, model in self._repository.models().items() if model.spec.start == "image"}
+
+    def _restorer(self, wanted: str) -> str | None:
+        """The model of that name, else the first one of that task."""
+        models = self._restorers()
+        named = (name for name, model in sorted(models.items()) if model.spec.task == wanted)
+        return wanted if wanted in models else next(named, None)
 
     def generation_model(self, name: str | None) -> str:
         """The model that generates, or the first one. Raises NotFound with the models there are."""

@@ -3,8 +3,10 @@
 import asyncio
 import base64
 import json
+import logging
 import re
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -187,6 +189,23 @@ async def test_the_models_are_told_with_their_rules(gateway: RunningApp) -> None
     assert models["emoji"]["size"]["image_size"] == [32, 32]
     assert (models["unshadow"]["takes_mask"], models["emoji"]["kind"]) == (True, "generate")
     assert (await gateway.client.get("/models/emoji")).json() == models["emoji"]
+
+
+async def test_the_default_nobody_set_is_a_model_that_is_there(settings: Any, png: bytes) -> None:
+    engine = FakeServingEngine()
+    del engine.loaded["lowlight"]
+    async with running(settings, engine) as gateway:
+        assert (await gateway.client.get("/models")).json()["default"] == "keeper"
+        assert (await gateway.client.post("/restore", content=png)).headers["x-model"] == "keeper"
+        assert (await gateway.client.post("/restore?task=lowlight", content=png)).status_code == 404
+
+
+async def test_a_default_that_was_set_and_is_not_there_is_told(tmp_path: Path, png: bytes, caplog: Any) -> None:
+    with caplog.at_level(logging.WARNING):
+        async with running(settings_for(tmp_path, default_model="mine")) as gateway:
+            assert (await gateway.client.get("/models")).json()["default"] == "mine"
+            assert (await gateway.client.post("/restore", content=png)).status_code == 404
+    assert "the default model 'mine' is not loaded; those that restore are ['keeper'" in caplog.text
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"])
