@@ -144,12 +144,12 @@ class EmbeddedEngine:
 
     async def start(self) -> None:
         """Load every model in the folder. Raises EngineUnavailable where not one could be loaded."""
-        names = sorted(path.parent.name for path in self.folder.glob(f"*/{FILE}"))
+        names = names_in(self.folder)
         for name in names:
             with contextlib.suppress(EngineUnavailable):
                 await self.load(name)
         if not self._versions.models():
-            raise EngineUnavailable(f"no model could be loaded; found {names}, broken: {self.broken}")
+            raise EngineUnavailable(f"no model could be loaded from {self.folder}; found {names}, broken: {self.broken}")
 
     async def close(self) -> None:
         """Drop queued calls, let running ones end, and free the models."""
@@ -260,12 +260,17 @@ class _Candidate:
         return await self.engine._run(self.model, self.sessions, to_feeds(x_t, condition, time), ticket)
 
 
+def names_in(folder: Path) -> list[str]:
+    """Of the models that lie there; a folder that begins with a dot is what an export that was killed left."""
+    return sorted(path.parent.name for path in folder.glob(f"[!.]*/{FILE}"))
+
+
 def find_newest(folder: Path, name: str) -> tuple[Model, Path]:
     """The newest version that the model's config.pbtxt describes and whose file is there.
 
     Raises UnknownModel where the folder holds no such model, EngineUnavailable for a configuration that cannot be used.
     """
-    there = sorted(path.parent.name for path in folder.glob(f"*/{FILE}"))
+    there = names_in(folder)
     if name not in there:
         raise UnknownModel(f"there is no model {name!r} in the repository; expected one of {there}")
     try:

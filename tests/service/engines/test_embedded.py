@@ -122,8 +122,18 @@ async def test_a_configuration_that_cannot_be_used_is_told(repository: Path, con
 
 
 async def test_an_empty_repository_is_no_engine(tmp_path: Path) -> None:
-    with pytest.raises(EngineUnavailable, match="no model could be loaded"):
+    with pytest.raises(EngineUnavailable, match=f"no model could be loaded from {tmp_path}; found"):
         await EmbeddedEngine(tmp_path).start()
+
+
+async def test_what_a_killed_export_left_is_no_model(repository: Path) -> None:
+    shutil.copytree(repository / "tiny", repository / ".staging-x")
+    engine = EmbeddedEngine(repository)
+    await engine.start()
+    assert (set(engine.models()), engine.broken) == ({"slow", "tiny"}, {})
+    with pytest.raises(UnknownModel, match=r"expected one of \['slow', 'tiny'\]"):
+        await engine.load(".staging-x")
+    await engine.close()
 
 
 @pytest.mark.parametrize(
