@@ -105,6 +105,10 @@ class ResultCache:
         self._flights: dict[tuple[str, bool], Flight] = {}
         self.hits = self.shared = self.misses = 0
 
+    def keeps(self, work: Work) -> bool:
+        """Whether the result of work whose pixels' digest is known is there already."""
+        return work.pixels is not None and self.entries.get(key_of(work)) is not None
+
     async def run(self, work: Work, on_step: Listener | None = None) -> FinishedResult:
         """The kept result, the one that is on its way, or a new one.
 

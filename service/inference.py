@@ -8,7 +8,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
@@ -180,8 +180,6 @@ class InferenceService:
                     model_input = await offload(picture.pixels.size, to_model_input, picture.pixels, mask, model.spec)
             height, width = model_input.x_in.shape[2:]
             kind = kind or (KINDS[picture.metadata.kind] if parameters.returned == "image" else KINDS["png"])
-            left = self._seconds_left(parameters, context, kind, height * width)
-            steps = self._in_time(model, (height, width), steps, left, context.caller.name)
             keep: frozenset[Kept] = _KEPT[parameters.returned]
             work = Work(
                 model,
@@ -196,6 +194,10 @@ class InferenceService:
                 depth=16 if picture.metadata.depth == 16 or picture.metadata.profile is not None else 8,
                 deadline=deadline,
             )
+            if not self._results.keeps(work):  # what is kept takes no time
+                left = self._seconds_left(parameters, context, kind, height * width)
+                steps = self._in_time(model, (height, width), steps, left, context.caller.name)
+                work = replace(work, steps=steps)
             with self._charged(context.caller, megapixel_steps(model.spec, height, width, steps)), stopwatch.measure("sample"):
                 result = await self._results.run(work, on_step)
             with stopwatch.measure("encode"):

@@ -148,6 +148,15 @@ async def test_pictures_that_wait_for_the_same_result_count_as_memory(tmp_path: 
         assert (await gateway.client.post("/restore?seed=2", content=picture)).status_code == 200
 
 
+async def test_what_is_kept_meets_a_deadline_that_making_it_would_not(tmp_path: Any, png: bytes) -> None:
+    engine = FakeServingEngine(seconds=0.3)
+    async with running(settings_for(tmp_path), engine) as gateway:
+        made = await gateway.client.post("/restore?steps=3", content=png)
+        assert (await gateway.client.post("/restore?steps=3&seed=9&max_latency_ms=250", content=png)).status_code == 504
+        kept = await gateway.client.post("/restore?steps=3&max_latency_ms=250", content=png)
+        assert (kept.status_code, kept.headers["x-steps"], kept.content) == (200, "3", made.content)
+
+
 async def test_a_deadline_ends_the_wait_for_who_reads_pictures(tmp_path: Any, png: bytes) -> None:
     codecs = CodecPool(Bounds(10**7, 4096), 1, 30.0, 1 << 31)
     async with running(settings_for(tmp_path), codecs=codecs) as gateway:
@@ -163,7 +172,7 @@ async def test_a_deadline_takes_steps_away_and_never_adds_any(tmp_path: Any, png
     async with running(settings_for(tmp_path), FakeServingEngine(seconds=0.05)) as gateway:
         roomy = await gateway.client.post("/restore?steps=3&max_latency_ms=60000", content=png)
         assert roomy.headers["x-steps"] == "3"
-        refused = await gateway.client.post("/restore?steps=3&max_latency_ms=1", content=png)
+        refused = await gateway.client.post("/restore?steps=3&seed=5&max_latency_ms=1", content=png)
         assert refused.status_code == 504
 
 
