@@ -30,6 +30,7 @@ from service.tracing import StepSpans, TracedBatches, TracedSteps
 log = logging.getLogger("rddm.gateway")
 EVENTS = ("retried", "lost")
 CHECK_SECONDS = 2.0  # readiness is asked for often; an answer this young is given again
+SCRAPE_SECONDS = 2.0  # that /metrics waits for golden answers; Prometheus itself waits for ten
 
 
 class ServingEngine(Engine, Repository, Protocol):
@@ -64,6 +65,8 @@ class Readiness:
         self._lock = asyncio.Lock()
         self._states: dict[str, dict[str, Any]] = {}
         self._at = -CHECK_SECONDS
+        self._told: set[str] = set()
+        self._asked: asyncio.Task[dict[str, dict[str, Any]]] | None = None
 
     async def states(self) -> dict[str, dict[str, Any]]:
         """{"ready", "version", "detail"?} by model."""
@@ -75,12 +78,29 @@ class Readiness:
                 self._at = time.monotonic()
             return self._states
 
+    async def refresh(self) -> None:
+        """Bring the gauges up to date. Answers that take longer than SCRAPE_SECONDS, or fail, leave them as they were."""
+        self._zero_missing()
+        if self._asked is None or self._asked.done():
+            self._asked = asyncio.create_task(self.states())
+        done, _ = await asyncio.wait({self._asked}, timeout=SCRAPE_SECONDS)
+        for task in done:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.error("readiness could not be found out: %s", type(error).__name__, exc_info=error)
+
+    def _zero_missing(self) -> None:
+        """Models that were unloaded, or could not be loaded, do not answer; `*` is no model, see TritonEngine.broken."""
+        broken: Mapping[str, str] = getattr(self._repository, "broken", {})
+        for name in (self._told | broken.keys()) - self._repository.models().keys() - {"*"}:
+            self._metrics.observe_readiness(name, False)
+
     async def _state(self, name: str, version: int) -> dict[str, Any]:
         state: dict[str, Any] = {"ready": True, "version": version}
         try:
             await self._repository.check(name)
         except ServiceError as error:
             state |= {"ready": False, "detail": error.detail}
+        self._told.add(name)
         self._metrics.observe_readiness(name, state["ready"])
         return state
 

@@ -50,6 +50,7 @@ async def ready(gateway: GatewayDependency) -> dict[str, Any]:
 @router.get("/metrics", tags=["health"], response_class=Response)
 async def metrics(gateway: GatewayDependency) -> Response:
     """Prometheus metrics."""
+    await gateway.readiness.refresh()
     text, media_type = gateway.metrics.exposition()
     return Response(text, headers={"Content-Type": media_type})
 

@@ -153,6 +153,29 @@ async def test_metrics_count_requests_batches_steps_and_the_cache(gateway: Runni
     assert values['rddm_step_seconds_count{model="lowlight"}'] >= 3
 
 
+async def ready_gauges(gateway: RunningApp) -> dict[str, str]:
+    return dict(re.findall(r'rddm_engine_ready{model="(.+?)"} (.+)', (await gateway.client.get("/metrics")).text))
+
+
+async def test_the_readiness_gauge_knows_every_model_without_being_asked_for_it(gateway: RunningApp) -> None:
+    assert await ready_gauges(gateway) == dict.fromkeys(("lowlight", "keeper", "unshadow", "emoji"), "1.0")
+    del gateway.engine.loaded["keeper"]
+    gateway.engine.broken = {"halved": "its file has another digest", "*": "a server is down"}  # type: ignore[attr-defined]
+    gauges = await ready_gauges(gateway)
+    assert (gauges.pop("keeper"), gauges.pop("halved")) == ("0.0", "0.0")
+    assert gauges == dict.fromkeys(("lowlight", "unshadow", "emoji"), "1.0")
+
+
+async def test_metrics_do_not_wait_for_an_engine_that_hangs(gateway: RunningApp, monkeypatch: Any) -> None:
+    hung = asyncio.Event()
+    monkeypatch.setattr("service.gateway.SCRAPE_SECONDS", 0.05)
+    monkeypatch.setattr(gateway.engine, "check", lambda _: hung.wait())
+    for _ in range(2):
+        assert await asyncio.wait_for(ready_gauges(gateway), 5) == {}
+    hung.set()
+    assert len(await ready_gauges(gateway)) == 4
+
+
 async def test_the_dashboard_asks_for_metrics_that_there_are(gateway: RunningApp, root: Path) -> None:
     text = (await gateway.client.get("/metrics")).text
     known = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
