@@ -22,7 +22,7 @@ from rddm.objective import predict
 from rddm.sampler import Question, run, sample
 from rddm.schedule import make_schedule
 from rddm.tiling import pad, padded
-from service.engines.embedded import find_newest
+from service.engines.embedded import CpuRunner, find_newest, session_options
 from service.pictures.decode import Bounds, decode
 from service.pictures.encode import encode
 from service.pictures.kinds import KINDS
@@ -34,11 +34,8 @@ BOUNDS = Bounds(2**25, 2**14)
 
 
 def session_of(path: Path) -> onnxruntime.InferenceSession:
-    """With the options of the embedded engine: one thread a call."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    """As the embedded engine makes it for calls side by side: one thread each."""
+    return CpuRunner().session(path.read_bytes(), session_options(1))
 
 
 class Loop:

@@ -106,7 +106,7 @@ def _serve_arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--triton-urls", metavar="HOST:PORT,...", help="gRPC addresses of Triton (127.0.0.1:8001)")
     parser.add_argument("--model-repository", type=Path, metavar="FOLDER", help="models in Triton's layout (those that ship)")
-    parser.add_argument("--default-model", metavar="NAME", help="answers where no task is named (lowlight, or the first that restores)")
+    parser.add_argument("--default-model", metavar="NAME", help="answers where no task is named (lowlight, or what restores)")
     parser.add_argument("--device", help="cpu, or cuda with the extra `gpu`: where pictures are kept while they are sampled (cpu)")
     parser.add_argument("--threads", type=int, help="threads of one network call (1)")
     parser.add_argument("--instances", type=int, help="network calls side by side (one per core)")

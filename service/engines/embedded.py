@@ -87,6 +87,16 @@ def share_memory() -> None:
     onnxruntime.create_and_register_allocator(place, None)
 
 
+def session_options(threads: int) -> onnxruntime.SessionOptions:
+    """Of a session whose calls use so many threads."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads would take the gateway's cores
+    return options
+
+
 @dataclass(frozen=True)
 class Threads:
     """instances: calls that run side by side. each: threads that one of them uses; measured on two cores, see benchmarks."""
@@ -231,12 +241,7 @@ class EmbeddedEngine:
         return model, sessions
 
     def _session(self, data: bytes, threads: int) -> onnxruntime.InferenceSession:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads would take the gateway's cores
-        return self._runner.session(data, options)
+        return self._runner.session(data, session_options(threads))
 
     def _widened(self, model: Model, sessions: Sessions, wide: onnxruntime.InferenceSession) -> Sessions:
         """With a session of all threads, if it answers with the same bytes."""
