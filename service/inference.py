@@ -119,6 +119,7 @@ class InferenceService:
         self._codecs = codecs
         self._encoding = EncodingCosts()
         self._pixels_held = 0
+        self._had_default = False
 
     def restoration_model(self, task: str | None) -> str:
         """The model for a task: by its own name, else by its task. Raises NotFound with the tasks there are."""
@@ -130,9 +131,13 @@ class InferenceService:
         raise NotFound(f"unknown task {wanted[:64]!r}; expected one of {known}")
 
     def default_model(self) -> str:
-        """The setting; where nobody set it and there is no such model or task, the first model that restores."""
+        """The setting. Where nobody set it and this repository never had such a model or task, the first model that restores.
+
+        One that was there and is unloaded is missed: nobody gets another model's picture instead.
+        """
         wanted = self._settings.default_model
-        if "default_model" in self._settings.model_fields_set or self._restorer(wanted) is not None:
+        self._had_default = self._had_default or self._restorer(wanted) is not None
+        if self._had_default or "default_model" in self._settings.model_fields_set:
             return wanted
         return min(self._restorers(), default=wanted)
 

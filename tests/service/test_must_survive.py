@@ -330,6 +330,16 @@ ELSEWHERE = [  # case, status, where it is tested
     ("one caller floods", "200", "test_scheduler.py::test_a_flood_of_one_caller_does_not_starve_another"),
     ("all callers cancel", "no answer", "test_faults.py::test_all_callers_leave_and_nothing_is_held"),
     (
+        "one Idempotency-Key twice at once",
+        "one job",
+        "test_jobs.py::test_the_same_idempotency_key_twice_at_once_is_one_job",
+    ),
+    (
+        "jobs whose quota is spent; others' jobs go on",
+        "200",
+        "test_jobs.py::test_a_job_that_waits_for_its_quota_leaves_its_place_to_others",
+    ),
+    (
         "the same request twice at once",
         "200",
         "test_faults.py::test_the_same_request_twice_at_once_is_computed_once_with_the_same_bytes",
@@ -355,9 +365,34 @@ ELSEWHERE = [  # case, status, where it is tested
         "test_faults.py::test_a_picture_that_takes_its_reader_too_long_is_refused_and_the_reader_replaced",
     ),
     (
+        "a reader of pictures that died while it had nothing to do",
+        "200",
+        "test_codec_pool.py::test_a_worker_that_died_while_it_had_nothing_to_do_is_no_pictures_fault",
+    ),
+    (
+        "one caller's many slow files, another's small one",
+        "200",
+        "test_turns.py::test_a_caller_with_one_request_does_not_wait_for_all_of_anothers",
+    ),
+    (
+        "a deadline that passes before the picture is read",
+        "504",
+        "test_pictures_over_http.py::test_a_deadline_ends_the_wait_for_who_reads_pictures",
+    ),
+    (
+        "the same picture again and again while the first is worked on",
+        "200, over the memory for pictures 429",
+        "test_pictures_over_http.py::test_pictures_that_wait_for_the_same_result_count_as_memory",
+    ),
+    (
         "a picture that needs too much memory",
         "413",
         "test_codec_pool.py::test_a_picture_that_needs_more_memory_than_it_may_have_is_refused_and_the_next_is_read",
+    ),
+    (
+        "another model is loaded and measured",
+        "200",
+        "test_scheduler.py::test_nobody_waits_for_the_measurement_of_a_model_that_is_not_theirs",
     ),
     (
         "a model unloaded, and loaded again",
@@ -383,6 +418,11 @@ ELSEWHERE = [  # case, status, where it is tested
         "Triton killed mid-step, another server lives",
         "200",
         "engines/test_triton_faults.py::test_a_server_that_dies_mid_request_is_replaced_from_the_step_it_was_at",
+    ),
+    (
+        "a Triton's address leaves the DNS while it works",
+        "200",
+        "engines/test_leaving.py::test_a_server_that_leaves_answers_first",
     ),
     ("Triton stopped (SIGSTOP)", "503", "engines/test_triton_faults.py::test_stopped"),
     (
