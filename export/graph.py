@@ -116,9 +116,8 @@ def finish(model: onnx.ModelProto, spec: ModelSpec) -> None:
     for value in (*model.graph.input, *model.graph.output, *model.graph.value_info, *model.graph.initializer):
         del value.metadata_props[:]
     del model.graph.value_info[:]
-    del model.graph.metadata_props[
-        :
-    ]  # differ from process to process: the digest shall tell the weights, not the exporter's memory
+    # These differ from process to process, and the digest shall tell weights.
+    del model.graph.metadata_props[:]
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, {SPEC_KEY: spec.model_dump_json()})
     model.producer_name, model.doc_string = "rddm", f"{spec.name}: {spec.task}"

@@ -9,7 +9,8 @@ import asyncio
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Generic, TypeVar
@@ -164,10 +165,8 @@ class ResultCache:
             if flight.latest is not None:
                 on_step(flight.latest)
         try:
-            async with asyncio.timeout_at(loop_time(work.deadline)):
+            async with until(work.deadline, "was sampled"):
                 return await asyncio.shield(flight.task)
-        except TimeoutError as late:
-            raise DeadlineExceeded("the deadline passed while the picture was sampled") from late
         finally:
             if on_step is not None:
                 flight.listeners.remove(on_step)
@@ -189,9 +188,14 @@ def _is_past(deadline: float | None) -> bool:
     return deadline is not None and time.monotonic() >= deadline
 
 
-def loop_time(deadline: float | None) -> float | None:
-    """A deadline of time.monotonic's clock on the event loop's own."""
-    return None if deadline is None else asyncio.get_running_loop().time() + deadline - time.monotonic()
+@asynccontextmanager
+async def until(deadline: float | None, doing: str) -> AsyncIterator[None]:
+    """Ends the block at a moment of time.monotonic's clock. Raises DeadlineExceeded: what the picture was doing then."""
+    try:
+        async with asyncio.timeout(None if deadline is None else deadline - time.monotonic()):
+            yield
+    except TimeoutError as late:
+        raise DeadlineExceeded(f"the deadline passed while the picture {doing}") from late
 
 
 @dataclass(frozen=True)

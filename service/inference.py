@@ -6,8 +6,8 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -19,11 +19,11 @@ from rddm.image import Pixels, prepared, to_image, to_pixels
 from rddm.spec import ModelSpec
 from service.admission import megapixel_steps
 from service.arrays import offload
-from service.caches import FinishedResult, ResultCache, loop_time
+from service.caches import FinishedResult, ResultCache, until
 from service.codec_pool import CodecPool, Whose
 from service.costs import EncodingCosts
 from service.engines.contract import Model, Repository
-from service.errors import DeadlineExceeded, InvalidValue, NotFound, QueueFull, TooLarge
+from service.errors import InvalidValue, NotFound, QueueFull, TooLarge
 from service.keys import Caller
 from service.parameters import LARGEST_SEED, CommonParameters, GenerateParameters, RestoreParameters
 from service.pictures.kinds import KINDS, Kind, sniff
@@ -176,7 +176,7 @@ class InferenceService:
         with self._repository.lease(self.restoration_model(parameters.task)) as model, ExitStack() as holding:
             steps = self._steps(model.spec, parameters.steps)
             whose, deadline = (context.caller.name, context.request), self._deadline(parameters, context)
-            async with _until(deadline):
+            async with until(deadline, "waited to be read"):
                 await self._latency.ensure(model)
                 with stopwatch.measure("decode"):
                     picture = await self._codecs.decode(sources.image, whose)
@@ -228,7 +228,7 @@ class InferenceService:
         with self._repository.lease(self.generation_model(parameters.model)) as model:
             steps = self._steps(model.spec, parameters.steps)
             caller, deadline = context.caller, self._deadline(parameters, context)
-            async with _until(deadline):
+            async with until(deadline, "waited to be read"):
                 await self._latency.ensure(model)
             height, width = model.spec.image_size or (0, 0)
             left = self._seconds_left(parameters, context, kind, n * height * width)
@@ -357,16 +357,6 @@ def to_model_input(pixels: Pixels, mask: Pixels | None, spec: ModelSpec) -> Mode
         digest.update(b"" if part is None else np.ascontiguousarray(part).data)
     masked = None if mask is None else (to_image(mask) + np.float32(1)) / np.float32(2)  # networks are told masks in [0, 1]
     return ModelInput(to_image(prepared(pixels, spec.preprocessing)), masked, digest.digest())
-
-
-@asynccontextmanager
-async def _until(deadline: float) -> AsyncIterator[None]:
-    """Ends the block at a moment of time.monotonic's clock. Raises DeadlineExceeded."""
-    try:
-        async with asyncio.timeout_at(loop_time(deadline)):
-            yield
-    except TimeoutError as late:
-        raise DeadlineExceeded("the deadline passed while the picture waited to be read") from late
 
 
 class JointProgress:
