@@ -72,7 +72,7 @@ def _colours(pixels: Pixels, metadata: SourceMetadata) -> Pixels:
     if metadata.profile is not None:
         return colour.from_srgb(pixels, metadata.profile, "gray" if metadata.grey else "rgb")
     if metadata.grey:
-        return np.asarray(np.rint(pixels @ LUMA), pixels.dtype)
+        return np.asarray(np.rint(np.einsum("hwc,c->hw", pixels, LUMA)), pixels.dtype)
     return pixels
 
 

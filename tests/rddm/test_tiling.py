@@ -1,5 +1,8 @@
 """Tiles cover every pixel, their windows sum to one, and the context keeps the picture's mean."""
 
+import os
+import subprocess
+import sys
 from itertools import pairwise
 
 import numpy as np
@@ -105,3 +108,19 @@ def test_context_is_the_product_of_its_shares() -> None:
 def test_a_picture_of_the_wanted_size_is_its_own_context() -> None:
     x_in = np.zeros((1, 3, 32, 32), np.float32)
     assert context(x_in, 32, 32) is x_in
+
+
+CONTEXT_DIGEST = """
+import hashlib, numpy
+from rddm.tiling import context
+x_in = numpy.random.default_rng(3).uniform(-1, 1, (1, 3, 400, 600)).astype(numpy.float32)
+print(*(hashlib.sha256(context(x_in, *size)).hexdigest() for size in ((400, 608), (64, 64))))
+"""
+
+
+def test_the_context_has_the_same_bytes_with_any_number_of_blas_threads() -> None:
+    told = {
+        subprocess.check_output([sys.executable, "-c", CONTEXT_DIGEST], env=os.environ | {"OPENBLAS_NUM_THREADS": threads}, text=True)
+        for threads in ("1", "2", "3")
+    }
+    assert len(told) == 1
