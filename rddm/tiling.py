@@ -124,7 +124,7 @@ def context(x_in: NDArray[np.float32], height: int, width: int) -> NDArray[np.fl
 
 
 def _averaged(field: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """Averages by area along the last axis but one. By NumPy's own loops: a BLAS answers otherwise with other numbers of threads."""
+    """Averages by area along the last axis but one. By NumPy's own loops: a BLAS rounds as its number of threads wants."""
     averages = np.empty((*field.shape[:-2], size, field.shape[-1]), np.float32)
     for i, share in enumerate(shares(field.shape[-2], size)):
         used = np.flatnonzero(share)

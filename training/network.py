@@ -18,6 +18,8 @@ from rddm.spec import ConditionPart, Frozen, ModelSpec
 
 Outputs = tuple[Tensor, ...]
 
+ROOT = 1 / 2.4  # of the sRGB curve
+
 
 class SmallConfig(Frozen):
     """The small network. widths: channels at 1/2, 1/4, 1/8, 1/16 of the picture; depths: blocks per level on the way down.
@@ -183,29 +185,31 @@ class Exposure(nn.Module):
     def forward(self, image: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """(image, context: b 3 h w in [-1, 1]) -> (the brightened image, b 3 h w in 0..1; an embedding, b width)."""
         light = functional.avg_pool2d(linear((context + 1) / 2), 4)
-        stops = self.stops(light)
-        exposed = encoded(light * torch.exp2(stops)[:, :, None, None])
+        root = to_root(light)
+        stops = self.stops(light, root)
+        gain = torch.exp2(stops)[:, :, None, None]
+        exposed = encoded(light * gain, root * gain**ROOT)
         statistics = torch.cat(
-            [stops / 8, exposed.mean((1, 2, 3))[:, None], self.describe(exposed), self.describe(encoded(light))], 1
+            [stops / 8, exposed.mean((1, 2, 3))[:, None], self.describe(exposed), self.describe(encoded(light, root))], 1
         )
         embedding = self.trunk(statistics)
         shift, gamma = self.curve(embedding)[:, :, None, None].chunk(2, 1)
         bright = linear((image + 1) / 2) * torch.exp2(stops[:, :, None, None] + shift)
-        return power(encoded(bright).clamp(min=1e-4), torch.exp(gamma)), embedding
+        return encoded(bright, to_root(bright)).clamp(min=1e-4) ** torch.exp(gamma), embedding
 
-    def stops(self, light: Tensor) -> Tensor:
+    def stops(self, light: Tensor, root: Tensor) -> Tensor:
         """log2 of the gain that brings the mean of encoded(light) to TARGET, (b, 1), by interpolation on a grid of gains.
 
         What would clip counts twice, so that a night scene's lights hold the gain down.
         """
-        means = torch.stack([self.brightness(light * gain) for gain in self.gains.unbind()], 1)
+        means = torch.stack([self.brightness(light * gain, root * gain**ROOT) for gain in self.gains.unbind()], 1)
         reached = (self.TARGET - means[:, :-1]) / (means[:, 1:] - means[:, :-1]).clamp(min=1e-5)
         return self.STEP * reached.clamp(0, 1).sum(1, keepdim=True)
 
     @staticmethod
-    def brightness(light: Tensor) -> Tensor:
+    def brightness(light: Tensor, root: Tensor) -> Tensor:
         """Mean of the encoded picture plus mean of what is lost above white, (b,)."""
-        return (encoded(light) + (light - 1).clamp(0, 1)).mean((1, 2, 3))
+        return (encoded(light, root) + (light - 1).clamp(0, 1)).mean((1, 2, 3))
 
     def describe(self, picture: Tensor) -> Tensor:
         """Per channel: mean, root mean square and a soft cumulative histogram, (b, 3 (levels + 2))."""
@@ -217,18 +221,20 @@ class Exposure(nn.Module):
 def linear(srgb: Tensor) -> Tensor:
     """sRGB 0..1 -> linear light."""
     srgb = srgb.clamp(0, 1)
-    return torch.where(srgb <= 0.04045, srgb / 12.92, power((srgb.clamp(min=0.04) + 0.055) / 1.055, 2.4))
+    return torch.where(srgb <= 0.04045, srgb / 12.92, ((srgb.clamp(min=0.04) + 0.055) / 1.055) ** 2.4)
 
 
-def encoded(light: Tensor) -> Tensor:
-    """Linear light -> sRGB 0..1, clipped."""
-    light = light.clamp(0, 1)
-    return torch.where(light <= 0.0031308, 12.92 * light, 1.055 * power(light.clamp(min=0.003), 1 / 2.4) - 0.055)
+def to_root(light: Tensor) -> Tensor:
+    """light ** ROOT, kept off zero, where its slope has no end. Powers cost; that of light times a gain is root times gain ** ROOT.
+
+    Not by logarithm: that is faster, but ONNX Runtime's depends in the last bit on how many threads there are.
+    """
+    return light.clamp(min=1e-6) ** ROOT
 
 
-def power(base: Tensor, exponent: Tensor | float) -> Tensor:
-    """base ** exponent for positive bases, by logarithm: ONNX Runtime takes five times longer for a power on a CPU."""
-    return torch.exp(exponent * torch.log(base))
+def encoded(light: Tensor, root: Tensor) -> Tensor:
+    """Linear light and its root -> sRGB 0..1, clipped."""
+    return torch.where(light <= 0.0031308, 12.92 * light, 1.055 * root - 0.055).clamp(0, 1)
 
 
 class Small(nn.Module):

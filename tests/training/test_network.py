@@ -6,7 +6,7 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from rddm.spec import ModelSpec
-from training.network import Exposure, SmallConfig, check_fits, conv, encoded, linear, make_network, over_pixels
+from training.network import Exposure, SmallConfig, check_fits, conv, encoded, linear, make_network, over_pixels, to_root
 from training.recipe import built_in_recipes, load_recipe
 
 TINY = SmallConfig(widths=(8, 8, 8), depths=(1, 1, 1), time_width=16)
@@ -72,13 +72,14 @@ def test_exposure_finds_the_gain_whatever_the_darkness(stops: int) -> None:
     exposure = Exposure(16)
     bright = (pictures(1, 3, 64, 64, seed=5) + 1) / 2 * 0.8
     light = linear(bright) / 2**stops
-    found = encoded(light * torch.exp2(exposure.stops(light))[:, :, None, None]).mean()
+    exposed = light * torch.exp2(exposure.stops(light, to_root(light)))[:, :, None, None]
+    found = encoded(exposed, to_root(exposed)).mean()
     assert abs(float(found) - Exposure.TARGET) < 0.01
 
 
 def test_exposure_never_darkens() -> None:
     light = torch.full((1, 3, 16, 16), 0.7)
-    assert float(Exposure(16).stops(light)) == 0
+    assert float(Exposure(16).stops(light, to_root(light))) == 0
 
 
 def test_shipped_recipes_stay_within_the_size_that_was_promised() -> None:

@@ -18,6 +18,8 @@ from tests.calls import Asking, picture, ticket
 from tests.graphs import altered, put
 from tests.models import release_tiny, tiny_spec
 
+SHIPPED = Path(__file__).parents[3] / "model_repository"
+
 
 @pytest.fixture
 async def engine(repository: Path) -> AsyncIterator[EmbeddedEngine]:
@@ -254,6 +256,16 @@ async def test_a_call_that_has_the_engine_to_itself_takes_all_threads_and_answer
 async def test_more_threads_that_answer_otherwise_are_not_used(large: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert [threads for threads, _ in await called(large, Counting(unlike=True), Threads(3))] == [1, 1]
     assert "answers otherwise with 3 threads" in caplog.text
+
+
+@pytest.mark.parametrize("threads", [2, 7])
+async def test_what_ships_answers_with_the_same_bytes_in_any_threads(threads: int, caplog: pytest.LogCaptureFixture) -> None:
+    runner = Counting()
+    engine = EmbeddedEngine(SHIPPED, Threads(threads), runner)
+    await engine.start()
+    await engine.close()
+    assert [*runner.made.values()].count(threads) == 3
+    assert "answers otherwise" not in caplog.text
 
 
 async def test_a_model_of_small_calls_has_one_session(repository: Path) -> None:
