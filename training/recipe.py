@@ -4,7 +4,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from rddm.spec import Frozen, ModelSpec
 from training.network import NetworkConfig, check_fits
@@ -139,13 +139,25 @@ class Recipe(Frozen):
 def load_recipe(path: Path) -> Recipe:
     """The recipe in a TOML file.
 
-    Raises ValueError naming the file if it is no TOML, and pydantic's ValidationError, naming key and value, for what does not fit.
+    Raises ValueError naming the file if it is no TOML, and each key with its value for what does not fit.
     """
     try:
         told = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no TOML: {error}") from error
-    return Recipe.model_validate(told)
+    try:
+        return Recipe.model_validate(told)
+    except ValidationError as error:
+        raise ValueError("\n  ".join([f"{path} is no recipe:", *complaints(error)])) from error
+
+
+def complaints(error: ValidationError) -> list[str]:
+    """What pydantic found, a line for each key: its value, where it has one of its own, and what is allowed."""
+    told = []
+    for one in error.errors():
+        value = "" if isinstance(one["input"], dict) else f" = {one['input']!r}"
+        told.append(f"{'.'.join(map(str, one['loc']))}{value}: {one['msg']}")
+    return told
 
 
 def built_in_recipes() -> dict[str, Path]:
