@@ -18,6 +18,7 @@ from service.pipeline import Pipeline, Work
 
 Image = NDArray[np.float32]
 LINE = 2  # pixels beside a tile's border that count as the border
+LEAST_SIDE = 2400
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,13 @@ def pictures(side: int, files: Iterable[Path]) -> Iterable[tuple[str, Image]]:
 
 
 def side_of(spec: ModelSpec) -> int:
-    """Of a square of 3 x 3 tiles that overlap by no more than they must; in other sizes they are spread and overlap by more."""
-    return 3 * spec.tile - 2 * spec.overlap
+    """Of a square of a few megapixels, whose tiles overlap by no more than they must; in other sizes they are spread.
+
+    A tile at the rim sees the rim as the whole picture does, and differs less. In a square of 3 x 3 tiles the rim is most of what lies
+    elsewhere, and the ratio of borders to elsewhere is mostly one of middle to rim.
+    """
+    stride = spec.tile - spec.overlap
+    return -(-(LEAST_SIDE - spec.overlap) // stride) * stride + spec.overlap
 
 
 async def measure(folder: Path, model: str, files: list[Path], steps: int | None = None) -> list[Seam]:
