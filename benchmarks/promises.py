@@ -51,7 +51,7 @@ async def opened(folder: Path, name: str, largest: int) -> AsyncIterator[Setup]:
     scheduler = Scheduler(engine, engine.instances, Limits(queue_megapixel_steps=float("inf")), on_call=calls.append)
     pipeline = Pipeline(scheduler, scheduler)
     ladder = await scheduler.calibrate(model)
-    shape = (name, model.version, model.spec.tile, model.spec.tile)
+    shape = (model.weights, model.spec.tile, model.spec.tile)
     scheduler.costs.add(shape, Forced(only=ladder.only, exact=ladder.exact, seconds=ladder.seconds, largest=largest))
     try:
         yield Setup(pipeline, scheduler, model, calls)
@@ -98,7 +98,7 @@ async def alone_and_mixed(folder: Path, name: str, mixes: int = 200, largest: in
             different += sum(got != alone[work.request] for got, work in zip(results, chosen, strict=True))
             pictures += len(chosen)
         rows = [call.rows for call in place.calls]
-        exact = place.scheduler.costs.ladder((name, place.model.version, 64, 64)).exact
+        exact = place.scheduler.costs.ladder((place.model.weights, 64, 64)).exact
         return Mixes(mixes, pictures, different, sum(rows) / len(rows), max(rows), exact)
 
 

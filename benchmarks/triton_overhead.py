@@ -42,7 +42,7 @@ async def restore(engine: Engine, model: Model, x_in: Image, steps: int) -> Imag
     spec = model.spec
     schedule = make_schedule(spec.schedule, spec.timesteps)
     sampling = sample(spec, schedule, x_in, philox_noise(0, *x_in.shape[1:]), steps)
-    condition, ticket = conditioned(spec, x_in), Ticket(spec.name, model.version, "benchmark", "benchmark")
+    condition, ticket = conditioned(spec, x_in), Ticket(model.weights, "benchmark", "benchmark")
     question = next(sampling)
     while True:
         outputs = await engine.predict(question.x_t, condition, np.asarray([question.time], np.float32), ticket)

@@ -33,6 +33,15 @@ class Golden:
         return float(np.abs(answer - self.answer).max() / (1 + np.abs(self.answer).max()))
 
 
+@dataclass(frozen=True)
+class Weights:
+    """Which weights: a version that was exported anew under its number has another digest, and is another one."""
+
+    name: str
+    version: int
+    digest: str
+
+
 @dataclass(frozen=True, eq=False)
 class Model:
     """The spec, the version's number, SHA-256 of the model file, and the golden answer."""
@@ -41,6 +50,11 @@ class Model:
     version: int
     digest: str
     golden: Golden
+
+    @property
+    def weights(self) -> Weights:
+        """What tells this version from every other one."""
+        return Weights(self.spec.name, self.version, self.digest)
 
 
 def golden_input(spec: ModelSpec, side: int = GOLDEN_SIDE) -> dict[str, NDArray[np.float32]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from service.arrays import Arrays
-from service.costs import Shape
+from service.costs import Shape, pixels
 from service.engines.contract import Ticket
 
 Array = Any
@@ -65,12 +65,12 @@ class Item:
 
     @property
     def megapixels(self) -> float:
-        return self.rows * self.shape[2] * self.shape[3] / 1e6
+        return self.rows * pixels(self.shape) / 1e6
 
 
 def shape_of(x_t: Array, ticket: Ticket) -> Shape:
-    """Model, version, height and width."""
-    return ticket.model, ticket.version, int(x_t.shape[2]), int(x_t.shape[3])
+    """Weights, height and width."""
+    return ticket.weights, int(x_t.shape[2]), int(x_t.shape[3])
 
 
 @dataclass(eq=False)
@@ -102,7 +102,7 @@ class Batch:
         requests = "+".join(dict.fromkeys(item.ticket.request for item in self.items))
         deadlines = [math.inf if item.ticket.deadline is None else item.ticket.deadline for item in self.items]
         latest = None if math.inf in deadlines else max(deadlines)
-        return Ticket(first.model, first.version, requests, "scheduler", latest)
+        return Ticket(first.weights, requests, "scheduler", latest)
 
     def joined(self, arrays: Arrays, rows: int) -> Inputs:
         """x_t, condition and time of all items, filled up to so many rows with copies of the last."""

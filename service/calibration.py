@@ -48,7 +48,7 @@ class Rig:
 
     async def call(self, x_t: Array, condition: Array | None, times: Array) -> tuple[Array, ...]:
         """One call of the engine."""
-        ticket = Ticket(self.model.spec.name, self.model.version, "calibration", "calibration")
+        ticket = Ticket(self.model.weights, "calibration", "calibration")
         return await self.engine.predict(x_t, condition, times, ticket)
 
     async def seconds(self, count: int, times: int = 1) -> float:

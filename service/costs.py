@@ -8,9 +8,10 @@ from collections import OrderedDict
 from time import monotonic
 from typing import TypeVar
 
+from service.engines.contract import Weights
 from service.ladder import SIZES, Ladder, mean
 
-Shape = tuple[str, int, int, int]  # model, version, height, width
+Shape = tuple[Weights, int, int]  # and height, width
 Known = TypeVar("Known")
 TELLING_PIXELS = 128 * 128
 FRESH_SECONDS = 60.0
@@ -19,7 +20,7 @@ SHAPES = 1024  # remembered at once; pictures up to whole_max each have their ow
 
 def pixels(shape: Shape) -> int:
     """Of one row."""
-    return shape[2] * shape[3]
+    return shape[1] * shape[2]
 
 
 class Costs:
@@ -27,21 +28,21 @@ class Costs:
 
     def __init__(self, *, plans: bool, probe_every: int) -> None:
         self._plans, self._probe_every = plans, probe_every
-        self._calibrated: dict[tuple[str, int], tuple[Shape, Ladder]] = {}
+        self._calibrated: dict[Weights, tuple[Shape, Ladder]] = {}
         self._ladders: OrderedDict[Shape, Ladder] = OrderedDict()
         self._alone: OrderedDict[Shape, float] = OrderedDict()  # seconds of a call that had the whole engine
 
     def add(self, shape: Shape, ladder: Ladder) -> None:
-        """What calibration found for a model at its usual shape; all that was known of this version is forgotten."""
+        """What calibration found for a model at its usual shape; all that was known of these weights is forgotten."""
         for known in (self._ladders, self._alone):
-            for old in [other for other in known if other[:2] == shape[:2]]:
+            for old in [other for other in known if other[0] == shape[0]]:
                 del known[old]
-        self._calibrated[shape[:2]] = shape, ladder
+        self._calibrated[shape[0]] = shape, ladder
         self._ladders[shape] = ladder
 
-    def knows(self, model: str, version: int) -> bool:
-        """Whether this version was calibrated."""
-        return (model, version) in self._calibrated
+    def knows(self, weights: Weights) -> bool:
+        """Whether these were calibrated."""
+        return weights in self._calibrated
 
     def ladder(self, shape: Shape) -> Ladder:
         """The shape's ladder. One never seen begins with single rows, and stays there until its model is calibrated."""
@@ -52,9 +53,9 @@ class Costs:
 
     def _begun(self, shape: Shape) -> Ladder:
         """Where bytes depend on the batch size, each shape keeps one: the calibrated one, or as many rows as its pixels allow."""
-        if shape[:2] not in self._calibrated:
+        if shape[0] not in self._calibrated:
             return Ladder(plans=self._plans, ceiling=1)
-        usual, ladder = self._calibrated[shape[:2]]
+        usual, ladder = self._calibrated[shape[0]]
         if ladder.only is None:
             return Ladder(plans=self._plans, exact=ladder.exact)
         fitting = [size for size in SIZES if size <= ladder.only and size * pixels(shape) <= ladder.only * pixels(usual)]
@@ -72,12 +73,12 @@ class Costs:
         else:
             self.ladder(shape).record(rows, seconds)
 
-    def seconds_per_megapixel(self, model: str, version: int) -> float:
+    def seconds_per_megapixel(self, weights: Weights) -> float:
         """Of one call at the usual shape and the best batch size; NaN before the model was calibrated or used."""
-        if (model, version) in self._calibrated:
-            usual, ladder = self._calibrated[model, version]
+        if weights in self._calibrated:
+            usual, ladder = self._calibrated[weights]
             return ladder.seconds_of(ladder.best) / (ladder.best * pixels(usual) / 1e6)
-        known = [(shape, ladder) for shape, ladder in self._ladders.items() if shape[:2] == (model, version) and ladder.seconds]
+        known = [(shape, ladder) for shape, ladder in self._ladders.items() if shape[0] == weights and ladder.seconds]
         return min((ladder.seconds_of(1) / (pixels(shape) / 1e6) for shape, ladder in known), default=math.nan)
 
     def call_seconds(self, shape: Shape, *, alone: bool = False) -> float:
@@ -88,7 +89,7 @@ class Costs:
         if alone and shape in self._alone:
             return self._alone[shape]
         single = self.ladder(shape).seconds_of(1)
-        return self.seconds_per_megapixel(*shape[:2]) * pixels(shape) / 1e6 if math.isnan(single) else single
+        return self.seconds_per_megapixel(shape[0]) * pixels(shape) / 1e6 if math.isnan(single) else single
 
 
 def _bound(known: OrderedDict[Shape, Known], used: Shape) -> None:

@@ -67,7 +67,7 @@ class Work:
     @property
     def ticket(self) -> Ticket:
         """The ticket of each of its network calls."""
-        return Ticket(self.model.spec.name, self.model.version, self.request, self.caller, self.deadline)
+        return Ticket(self.model.weights, self.request, self.caller, self.deadline)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,6 @@
 """The scheduler: an engine in front of an engine, which makes one batch of tiles of many pictures, callers and steps.
 
-The network is pure in (x_t, x_in, t) with t per row, so a batch may mix anything that has one shape and one model version.
+The network is pure in (x_t, x_in, t) with t per row, so a batch may mix anything that has one shape and the same weights.
 A batch goes out when it is full, when everyone who is about to ask has asked, or when its oldest item's time is up. Who is
 next: `service.fairness`. How large a batch is worth it, and what it costs: `service.costs`, begun by `service.calibration`
 and kept up to date by every batch. Who is let in, and what to tell the others: `admit` and `steps_within`.
@@ -19,8 +19,8 @@ from service.admission import Load, load_of
 from service.arrays import HOST, Arrays
 from service.batch import Batch, Flow, Item, Outputs, shape_of
 from service.calibration import Rig, depth, measure
-from service.costs import Costs, Shape
-from service.engines.contract import WIDE_PIXELS, Engine, Model, Ticket
+from service.costs import Costs, Shape, pixels
+from service.engines.contract import WIDE_PIXELS, Engine, Model, Ticket, Weights
 from service.errors import BadAnswer, DeadlineExceeded, OutOfMemory, QueueFull
 from service.fairness import FairQueue
 from service.ladder import Ladder
@@ -118,18 +118,18 @@ class Scheduler:
         return not (self._flows or self._waiting or self._running or self._queue or self._queue.callers)
 
     async def ensure(self, model: Model) -> None:
-        """Calibrates a model unless this version of it was; who comes meanwhile waits for the same measurement."""
-        if self.costs.knows(model.spec.name, model.version):  # nobody waits while another model is measured
+        """Calibrates a model unless these weights of it were; who comes meanwhile waits for the same measurement."""
+        if self.costs.knows(model.weights):  # nobody waits while another model is measured
             return
         async with self._calibrating:
-            if not self.costs.knows(model.spec.name, model.version):
+            if not self.costs.knows(model.weights):
                 await self.calibrate(model)
 
     async def calibrate(self, model: Model) -> Ladder:
         """Measures a model that the engine has loaded: once after each load, a second or two on a CPU."""
         rig = Rig(self._engine, model, self._instances, self._arrays, self._plans)
         ladder = await measure(rig)
-        self.costs.add((model.spec.name, model.version, *rig.shape), ladder)
+        self.costs.add((model.weights, *rig.shape), ladder)
         self.depth = await depth(rig, ladder)
         return ladder
 
@@ -150,7 +150,7 @@ class Scheduler:
     def admit(self, ticket: Ticket, load: Load, /) -> Iterator[None]:
         """Holds a place for one picture. Raises QueueFull if the work already admitted leaves no room for it."""
         self._check_room(ticket, load)
-        flow = self._flow(ticket, (ticket.model, ticket.version, load.height, load.width))
+        flow = self._flow(ticket, (ticket.weights, load.height, load.width))
         flow.weight = self._limits.small_weight if load.tiles == 1 else 1.0
         flow.pictures, flow.remaining = flow.pictures + 1, flow.remaining + load.megapixel_steps
         flow.tiles, flow.heard = load.tiles, monotonic()
@@ -166,15 +166,15 @@ class Scheduler:
         pending, bound = self.pending, self._limits.queue_megapixel_steps
         over = pending + load.megapixel_steps - bound
         if pending > 0 and over > 0:
-            seconds = self._seconds(ticket.model, ticket.version, over)
+            seconds = self._seconds(ticket.weights, over)
             raise QueueFull(
                 f"{pending:.0f} megapixel-steps are in work, this picture adds {load.megapixel_steps:.1f}; {bound:.0f} are allowed",
                 retry_after=float(max(1, math.ceil(seconds))) if math.isfinite(seconds) else 1.0,
             )
 
-    def _seconds(self, model: str, version: int, megapixel_steps: float) -> float:
+    def _seconds(self, weights: Weights, megapixel_steps: float) -> float:
         """How long the engine takes for so much work with all its instances busy; NaN if nothing was measured."""
-        return megapixel_steps * self.costs.seconds_per_megapixel(model, version) / self._instances
+        return megapixel_steps * self.costs.seconds_per_megapixel(weights) / self._instances
 
     def steps_within(
         self, model: Model, height: int, width: int, asked: int, seconds: float, caller: str, pictures: int = 1
@@ -199,8 +199,7 @@ class Scheduler:
 
         of the engine, where every other caller takes as much while it has work.
         """
-        name, version = model.spec.name, model.version
-        shape = (name, version, load.height, load.width)
+        shape = (model.weights, load.height, load.width)
         if load.tiles == 1 and not self._flows:
             return self.costs.call_seconds(shape, alone=True) * load.steps
         call = self.costs.call_seconds(shape)
@@ -209,7 +208,7 @@ class Scheduler:
         work: dict[str, float] = {caller: load.megapixel_steps}
         for flow in self._flows.values():
             work[flow.ticket.caller] = work.get(flow.ticket.caller, 0.0) + flow.remaining
-        shared = self._seconds(name, version, sum(min(others, work[caller]) for others in work.values()))
+        shared = self._seconds(model.weights, sum(min(others, work[caller]) for others in work.values()))
         return max(alone, shared)
 
     # The queue
@@ -394,7 +393,7 @@ class Scheduler:
         """The engine's answer, one for each item."""
         filled = self.costs.ladder(batch.shape).padded(batch.rows)
         waited = monotonic() - min(item.asked for item in batch.items)
-        large = filled * batch.shape[2] * batch.shape[3] > INLINE_MEGAPIXELS * 1e6 and len(batch.items) > 1
+        large = filled * pixels(batch.shape) > INLINE_MEGAPIXELS * 1e6 and len(batch.items) > 1
         inputs = await asyncio.to_thread(batch.joined, self._arrays, filled) if large else batch.joined(self._arrays, filled)
         started = monotonic()
         outputs = await self._engine.predict(*inputs, batch.ticket)
@@ -409,7 +408,7 @@ class Scheduler:
         self._free_at = [ended, *free_at[1:]]
         self.costs.record(batch.shape, filled, seconds, alone=batch.alone)
         if self._on_call is not None:
-            self._on_call(Call(batch.shape[0], batch.rows, filled, seconds, waited))
+            self._on_call(Call(batch.shape[0].name, batch.rows, filled, seconds, waited))
 
     @staticmethod
     def _deliver(item: Item, outputs: Outputs) -> None:

@@ -120,8 +120,8 @@ class TracedBatches:
 def _facts(x_t: Array, ticket: Ticket) -> dict[str, str | int]:
     rows, _, height, width = x_t.shape
     return {
-        "rddm.model": ticket.model,
-        "rddm.version": ticket.version,
+        "rddm.model": ticket.weights.name,
+        "rddm.version": ticket.weights.version,
         "rddm.rows": int(rows),
         "rddm.height": int(height),
         "rddm.width": int(width),

@@ -4,38 +4,50 @@ import asyncio
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
-from service.engines.contract import Array, Engine, Ticket
+from service.engines.contract import Array, Engine, Repository, Ticket, Weights
 
 ROUNDS_PER_SECOND = 200_000  # of tests.graphs.slow_graph, on one core
 
 
-def ticket(model: str = "tiny", version: int = 1, **facts: object) -> Ticket:
-    return Ticket(model, version, "request", "caller", **facts)  # type: ignore[arg-type]
+def served(repository: Repository, name: str = "tiny") -> Weights:
+    """The weights that take new traffic; of a model that is not served, ones that nobody has."""
+    model = repository.models().get(name)
+    return Weights(name, 1, "none") if model is None else model.weights
+
+
+def ticket(weights: Weights, **facts: object) -> Ticket:
+    return Ticket(weights, "request", "caller", **facts)  # type: ignore[arg-type]
 
 
 def picture(rows: int = 1, side: int = 32, seed: int = 0) -> Array:
     return np.random.default_rng(seed).uniform(-1, 1, (rows, 3, side, side)).astype(np.float32)
 
 
+class Served(Engine, Repository, Protocol):
+    """An engine that is also its own repository."""
+
+
 class Asking:
     """Asks an engine."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Served) -> None:
         self.engine = engine
 
-    async def tiny(self, rows: int = 1, seed: int = 0, **facts: object) -> Array:
-        """out_0 of the network."""
+    async def tiny(self, rows: int = 1, seed: int = 0, weights: Weights | None = None, **facts: object) -> Array:
+        """out_0 of the network, with the weights that take new traffic if none are given."""
         time = np.full((rows, 2), 500, dtype=np.float32)
-        [answer] = await self.engine.predict(picture(rows, seed=seed), picture(rows, seed=seed + 1), time, ticket(**facts))  # type: ignore[arg-type]
+        asked = ticket(weights or served(self.engine), **facts)
+        [answer] = await self.engine.predict(picture(rows, seed=seed), picture(rows, seed=seed + 1), time, asked)
         return answer
 
     async def slow(self, seconds: float, **facts: object) -> Array:
         """A call of about so many seconds."""
         time = np.full((1, 2), seconds * ROUNDS_PER_SECOND, dtype=np.float32)
-        [answer] = await self.engine.predict(picture(), None, time, ticket("slow", **facts))  # type: ignore[arg-type]
+        [answer] = await self.engine.predict(picture(), None, time, ticket(served(self.engine, "slow"), **facts))
         return answer
 
 

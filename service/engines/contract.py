@@ -5,9 +5,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from rddm.model import Golden, Model
+from rddm.model import Golden, Model, Weights
 
-__all__ = ["WIDE_PIXELS", "Array", "Engine", "Feeds", "Golden", "Model", "Repository", "Ticket", "to_feeds"]
+__all__ = ["WIDE_PIXELS", "Array", "Engine", "Feeds", "Golden", "Model", "Repository", "Ticket", "Weights", "to_feeds"]
 
 Array = Any  # NumPy, or torch where the sampler state lives on a GPU: the same kind goes in and comes out
 
@@ -24,8 +24,7 @@ class Ticket:
     call, of WIDE_PIXELS or more, may have all of it.
     """
 
-    model: str
-    version: int
+    weights: Weights
     request: str
     caller: str
     deadline: float | None = None

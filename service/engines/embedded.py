@@ -202,7 +202,7 @@ class EmbeddedEngine:
 
     async def predict(self, x_t: Array, condition: Array | None, time: Array, ticket: Ticket) -> tuple[Array, ...]:
         """See `service.engines.contract.Engine`."""
-        model, sessions = self._versions.find(ticket)
+        model, sessions = self._versions.find(ticket.weights)
         return await self._run(model, sessions, to_feeds(x_t, condition, time), ticket)
 
     async def _run(self, model: Model, sessions: Sessions, feeds: Feeds, ticket: Ticket) -> tuple[Array, ...]:

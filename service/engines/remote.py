@@ -11,7 +11,7 @@ from tritonclient.grpc.aio import InferenceServerClient
 
 from rddm.objective import HEADS
 from service.engines.configuration import to_models
-from service.engines.contract import Array, Feeds, Model, Ticket, to_feeds
+from service.engines.contract import Array, Feeds, Model, Ticket, Weights, to_feeds
 from service.engines.error_translation import ModelCrashed, ServerUnreachable, translated
 from service.engines.step_timeout import StepTimeout
 from service.engines.transport import Transport
@@ -21,7 +21,6 @@ from service.tracing import onward
 
 log = logging.getLogger(__name__)
 
-Version = tuple[str, int]  # name and number
 MESSAGE_BYTES = 2**31 - 1
 # A server that is started anew is found within half a second; gRPC's own default lets a channel rest for up to two minutes.
 CHANNEL = [
@@ -47,8 +46,8 @@ class RemoteServer:
 
     def __init__(self, address: str, make_transport: Callable[[Any], Any], longest_step: float) -> None:
         self.address = address
-        self.proven: dict[Version, Model] = {}
-        self.faults: dict[Version, str] = {}
+        self.proven: dict[Weights, Model] = {}
+        self.faults: dict[Weights, str] = {}
         self.gone: frozenset[str] = frozenset()
         self.down: str | None = "not asked yet"
         self.in_flight = 0
@@ -71,9 +70,9 @@ class RemoteServer:
     async def predict(self, model: Model, feeds: Feeds, ticket: Ticket) -> tuple[Array, ...]:
         """One call. Raises ServerUnreachable, Slow and the others of error_translation; BadAnswer for what cannot be believed."""
         if self._transport is None:
-            raise EngineUnavailable(f"the server of model {ticket.model!r} was not reached yet")
+            raise EngineUnavailable(f"the server of model {model.spec.name!r} was not reached yet")
         check_feeds(feeds, model)
-        timeout, x_t = self._timeouts[ticket.model], feeds["x_t"]
+        timeout, x_t = self._timeouts[model.spec.name], feeds["x_t"]
         allowed = timeout.allowed(x_t, self.in_flight)
         left = float("inf") if ticket.deadline is None else ticket.deadline - time.monotonic()
         if left <= 0:
@@ -83,16 +82,16 @@ class RemoteServer:
         self.in_flight += 1
         self.empty.clear()
         try:
-            found = await self._transport.exchange(self._call(ticket, min(allowed, left)), feeds, outputs, ticket.model)
+            found = await self._transport.exchange(self._call(ticket, min(allowed, left)), feeds, outputs, model.spec.name)
         except DeadlineExceeded as error:
             if allowed < left:
-                raise Slow(f"a step of model {ticket.model!r} took more than {allowed:.1f} s", retry_after=1) from error
+                raise Slow(f"a step of model {model.spec.name!r} took more than {allowed:.1f} s", retry_after=1) from error
             raise
         except asyncio.CancelledError as error:  # gRPC says so too when the connection was closed under a call
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            raise ServerUnreachable(f"the connection for model {ticket.model!r} was closed", retry_after=1) from error
+            raise ServerUnreachable(f"the connection for model {model.spec.name!r} was closed", retry_after=1) from error
         finally:
             self.in_flight -= 1
             if not self.in_flight:
@@ -108,9 +107,9 @@ class RemoteServer:
 
         def call(inputs: list[Any], outputs: list[Any]) -> Any:
             return self._client.infer(
-                ticket.model,
+                ticket.weights.name,
                 inputs,
-                str(ticket.version),
+                str(ticket.weights.version),
                 outputs,
                 request_id=ticket.request,
                 timeout=int(seconds * 1e6),
@@ -133,7 +132,8 @@ class RemoteServer:
                 self._lost(error.detail)
                 return
             if self.down:
-                log.info("Triton at %s answers, over %s; it serves %s", self.address, self._transport.kind, sorted(self.proven))
+                served = sorted((weights.name, weights.version) for weights in self.proven)
+                log.info("Triton at %s answers, over %s; it serves %s", self.address, self._transport.kind, served)
             self.down, self._ready = None, ready
 
     def blame(self, ticket: Ticket, error: ServiceError) -> None:
@@ -141,20 +141,19 @@ class RemoteServer:
         if isinstance(error, Slow | ServerUnreachable):
             self._lost(error.detail)
         else:
-            self.proven.pop((ticket.model, ticket.version), None)
-            self.faults[ticket.model, ticket.version] = error.detail
+            self.proven.pop(ticket.weights, None)
+            self.faults[ticket.weights] = error.detail
 
     async def prove(self, model: Model) -> None:
         """One golden inference. Raises the engine's errors; a wrong answer takes the version out of traffic."""
-        version = (model.spec.name, model.version)
         try:
             await check_golden(_VersionEngine(self, model), model, time.monotonic() + PROOF_SECONDS)
         except ServiceError as error:
-            self.proven.pop(version, None)
-            self.faults[version] = error.detail
+            self.proven.pop(model.weights, None)
+            self.faults[model.weights] = error.detail
             raise
-        self.proven[version] = model
-        self.faults.pop(version, None)
+        self.proven[model.weights] = model
+        self.faults.pop(model.weights, None)
 
     async def load(self, name: str) -> None:
         """Load the newest versions on the server's disk."""
@@ -180,15 +179,13 @@ class RemoteServer:
     async def _prove(self, ready: Mapping[str, frozenset[int]]) -> None:
         """Ask every version that is ready for its golden answer, but those that gave it and have not changed."""
         found = {name: await self._described(name) for name in ready}
-        served = {
-            (name, version): found[name][version] for name, versions in ready.items() for version in versions & found[name].keys()
-        }
+        models = [found[name][version] for name, versions in ready.items() for version in versions & found[name].keys()]
+        served = {model.weights: model for model in models}
         for kept in (self.proven, self.faults):
-            for version in kept.keys() - served.keys():
-                kept.pop(version)
-        for version, model in served.items():
-            known = self.proven.get(version)
-            if self.down or known is None or known.digest != model.digest:
+            for weights in kept.keys() - served.keys():
+                kept.pop(weights)
+        for weights, model in served.items():
+            if self.down or weights not in self.proven:
                 await self._prove_or_revive(model)
 
     async def _prove_or_revive(self, model: Model) -> None:
@@ -197,7 +194,7 @@ class RemoteServer:
         try:
             await self.prove(model)
         except ModelCrashed:
-            if any(other == name for other, _ in self.proven) or time.monotonic() < self._revived[name] + REVIVAL_SECONDS:
+            if any(weights.name == name for weights in self.proven) or time.monotonic() < self._revived[name] + REVIVAL_SECONDS:
                 return
             log.warning("Triton at %s: model %s has crashed; it is unloaded and loaded", self.address, name)
             self._revived[name] = time.monotonic()

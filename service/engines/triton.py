@@ -84,7 +84,7 @@ class TritonEngine:
         """Why models get no traffic from one server or the other, by model; `*` stands for servers that do not answer."""
         reasons: dict[str, str] = {}
         for server in self._servers.values():
-            reasons |= {name: reason for (name, _), reason in server.faults.items()}
+            reasons |= {weights.name: reason for weights, reason in server.faults.items()}
             if server.down:
                 reasons["*"] = server.down
         return reasons
@@ -142,10 +142,10 @@ class TritonEngine:
 
     async def predict(self, x_t: Array, condition: Array | None, time: Array, ticket: Ticket) -> tuple[Array, ...]:
         """See `service.engines.contract.Engine`. A server's failure is asked of another one, once."""
-        model, _ = self._versions.find(ticket)
+        model, _ = self._versions.find(ticket.weights)
         feeds = to_feeds(x_t, condition, time)
         tried: list[RemoteServer] = []
-        failure: ServiceError = EngineUnavailable(f"model {ticket.model!r} has no healthy server", retry_after=1)
+        failure: ServiceError = EngineUnavailable(f"model {model.spec.name!r} has no healthy server", retry_after=1)
         for attempt in range(2):
             server = self._choose(ticket, tried)
             if server is None:
@@ -168,10 +168,8 @@ class TritonEngine:
         raise failure
 
     def _choose(self, ticket: Ticket, tried: Sequence[RemoteServer]) -> RemoteServer | None:
-        """The next server in turn that has proven the version and was not tried."""
-        fit = [
-            server for server in self._servers.values() if (ticket.model, ticket.version) in server.proven and server not in tried
-        ]
+        """The next server in turn that has proven these very weights and was not tried."""
+        fit = [server for server in self._servers.values() if ticket.weights in server.proven and server not in tried]
         self._turn += 1
         return fit[self._turn % len(fit)] if fit else None
 
@@ -179,8 +177,8 @@ class TritonEngine:
         """Why the server does not serve the model rightly; None where it does."""
         if server.down:
             return server.down
-        if (model.spec.name, model.version) not in server.proven:
-            return server.faults.get((model.spec.name, model.version), f"version {model.version} is not loaded")
+        if model.weights not in server.proven:
+            return server.faults.get(model.weights, f"version {model.version} is not loaded")
         try:
             await server.prove(model)
         except ServiceError as error:
@@ -197,9 +195,9 @@ class TritonEngine:
                 return EngineUnavailable(f"a server could not load model {name!r}: {type(error).title.lower()}")
             finally:
                 await server.examine()
-            newest = max((version for other, version in {**server.proven, **server.faults} if other == name), default=0)
-            fault = server.faults.get((name, newest))
-            return EngineUnavailable(fault) if fault else None
+            found = [weights for weights in (*server.proven, *server.faults) if weights.name == name]
+            newest = max(found, key=lambda weights: weights.version, default=None)
+            return EngineUnavailable(server.faults[newest]) if newest in server.faults else None
 
         return load
 
@@ -207,17 +205,14 @@ class TritonEngine:
         """New traffic goes to the newest version that some server has proven; a model that somebody unloaded gets none."""
         newest: dict[str, Model] = {}
         for server in self._servers.values():
-            for (name, version), model in server.proven.items():
-                if name not in self._unwanted and (name not in newest or newest[name].version < version):
+            for model in server.proven.values():
+                name = model.spec.name
+                if name not in self._unwanted and (name not in newest or newest[name].version < model.version):
                     newest[name] = model
         current = self._versions.models()
         for name, model in newest.items():
             known = current.get(name)
-            if (
-                known is None
-                or known.version < model.version
-                or (known.version, known.digest != model.digest) == (model.version, True)
-            ):
+            if known is None or (known.version <= model.version and known.weights != model.weights):
                 self._versions.activate(model, None)
         up = [server for server in self._servers.values() if not server.down]
         for name in current:

@@ -49,7 +49,7 @@ def check_finite(outputs: Sequence[Any], model: Model) -> None:
 async def check_golden(engine: Engine, model: Model, deadline: float | None = None) -> None:
     """Ask for the golden answer. Raises EngineUnavailable with the deviation and what is allowed; else the engine's own errors."""
     given = golden_input(model.spec)
-    ticket = Ticket(model.spec.name, model.version, "golden", "readiness", deadline)
+    ticket = Ticket(model.weights, "golden", "readiness", deadline)
     outputs = await engine.predict(given["x_t"], given.get("condition"), given["time"], ticket)
     answer = outputs[0] if isinstance(outputs[0], np.ndarray) else outputs[0].cpu().numpy()  # the one tensor that may be asked for
     deviation = model.golden.deviation(answer)

@@ -5,11 +5,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
-from service.engines.contract import Model, Ticket
+from service.engines.contract import Model, Weights
 from service.errors import UnknownModel
 
 Handle = TypeVar("Handle")
-Key = tuple[str, int, str]  # name, version, digest: a version that was exported anew is another one
 
 
 class ModelVersions(Generic[Handle]):
@@ -17,21 +16,20 @@ class ModelVersions(Generic[Handle]):
 
     def __init__(self, release: Callable[[Model, Handle], None]) -> None:
         self._release = release
-        self._current: dict[str, Key] = {}
-        self._all: dict[Key, tuple[Model, Handle]] = {}
-        self._leases: Counter[Key] = Counter()
+        self._current: dict[str, Weights] = {}
+        self._all: dict[Weights, tuple[Model, Handle]] = {}
+        self._leases: Counter[Weights] = Counter()
 
     def models(self) -> Mapping[str, Model]:
         """The version that takes new traffic, by name."""
-        return {name: self._all[key][0] for name, key in sorted(self._current.items())}
+        return {name: self._all[weights][0] for name, weights in sorted(self._current.items())}
 
     def activate(self, model: Model, handle: Handle) -> None:
         """New traffic goes to this version; the one before is let go of once no request holds it."""
-        key = (model.spec.name, model.version, model.digest)
         earlier = self._current.get(model.spec.name)
-        self._all[key] = (model, handle)
-        self._current[model.spec.name] = key
-        if earlier is not None and earlier != key:
+        self._all[model.weights] = (model, handle)
+        self._current[model.spec.name] = model.weights
+        if earlier is not None and earlier != model.weights:
             self._drop_if_free(earlier)
 
     def deactivate(self, name: str) -> None:
@@ -45,41 +43,38 @@ class ModelVersions(Generic[Handle]):
             raise UnknownModel(f"model {name!r} is not loaded; expected one of {sorted(self._current)}")
         return self._all[self._current[name]][0]
 
-    def find(self, ticket: Ticket) -> tuple[Model, Handle]:
-        """The version that the ticket names, current or held. Raises UnknownModel."""
-        current = self._current.get(ticket.model)
-        if current is not None and current[1] == ticket.version:
-            return self._all[current]
-        for key, kept in self._all.items():
-            if key[:2] == (ticket.model, ticket.version):
-                return kept
-        self.current(ticket.model)
-        raise UnknownModel(f"version {ticket.version} of model {ticket.model!r} is no longer loaded")
+    def find(self, weights: Weights) -> tuple[Model, Handle]:
+        """What is kept of just these weights, current or held. Raises UnknownModel."""
+        if weights in self._all:
+            return self._all[weights]
+        self.current(weights.name)
+        raise UnknownModel(
+            f"version {weights.version} of model {weights.name!r} is no longer loaded with the digest {weights.digest[:8]}"
+        )
 
     @contextmanager
     def lease(self, name: str) -> Iterator[Model]:
         """Hold the current version. Raises UnknownModel."""
         model = self.current(name)
-        key = self._current[name]
-        self._leases[key] += 1
+        self._leases[model.weights] += 1
         try:
             yield model
         finally:
-            self._leases[key] -= 1
-            self._drop_if_free(key)
+            self._leases[model.weights] -= 1
+            self._drop_if_free(model.weights)
 
     def older(self, name: str) -> list[int]:
         """Versions of the model that take no new traffic and that requests still hold."""
-        return sorted(key[1] for key in self._all if key[0] == name and self._current.get(name) != key)
+        return sorted(weights.version for weights in self._all if weights.name == name and self._current.get(name) != weights)
 
     def clear(self) -> None:
         """Let go of everything, held or not."""
         self._current.clear()
         self._leases.clear()
-        for key in list(self._all):
-            self._drop_if_free(key)
+        for weights in list(self._all):
+            self._drop_if_free(weights)
 
-    def _drop_if_free(self, key: Key) -> None:
-        if key in self._all and not self._leases[key] and self._current.get(key[0]) != key:
-            self._release(*self._all.pop(key))
-            del self._leases[key]
+    def _drop_if_free(self, weights: Weights) -> None:
+        if weights in self._all and not self._leases[weights] and self._current.get(weights.name) != weights:
+            self._release(*self._all.pop(weights))
+            del self._leases[weights]

@@ -88,6 +88,6 @@ class FakeServingEngine:
         await asyncio.sleep(0 if ticket.request == "calibration" else self.seconds)
         if self.fault is not None and ticket.request != "calibration":
             raise self.fault
-        if ticket.model == "emoji":
+        if ticket.weights.name == "emoji":
             return (-np.tanh(x_t), x_t * np.float32(0.5))
-        return (np.full_like(x_t, -0.5 if ticket.model == "lowlight" else 0.0),)
+        return (np.full_like(x_t, -0.5 if ticket.weights.name == "lowlight" else 0.0),)

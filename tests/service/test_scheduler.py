@@ -12,7 +12,7 @@ import pytest
 
 from service.admission import Load
 from service.calibration import Rig
-from service.engines.contract import Ticket
+from service.engines.contract import Model, Ticket
 from service.errors import BadAnswer, DeadlineExceeded, EngineUnavailable, OutOfMemory, QueueFull
 from service.pipeline import Pipeline, Work
 from service.scheduler import Call, Limits, Scheduler
@@ -20,6 +20,7 @@ from tests.service.fakes import FakeEngine, model_of, picture
 
 SIZES = [(50, 40), (64, 64), (200, 133), (33, 70), (130, 64)]
 ROOMY = Limits(queue_megapixel_steps=math.inf)
+OTHER_WEIGHTS = [replace(model_of(), version=2), replace(model_of(), digest="1" * 64)]
 
 
 def mix(count: int, seed: int) -> list[Work]:
@@ -119,8 +120,10 @@ async def test_a_model_is_measured_once_however_many_ask() -> None:
     calls = len(engine.calls)
     await scheduler.ensure(model_of())
     assert len(engine.calls) == calls > 0
-    await scheduler.ensure(replace(model_of(), version=2))
-    assert len(engine.calls) > calls
+    for other in OTHER_WEIGHTS:
+        await scheduler.ensure(other)
+        assert len(engine.calls) > calls
+        calls = len(engine.calls)
 
 
 async def test_the_second_batch_in_flight_is_kept_only_if_it_hides_something() -> None:
@@ -237,7 +240,8 @@ async def test_a_batch_cancelled_before_its_task_begins_is_forgotten() -> None:
     _, scheduler, _ = await scheduled(FakeEngine(0.01))
     scheduler.depth = scheduler.depth_whole = 1
     x_t, times = np.zeros((1, 3, 64, 64), np.float32), np.zeros((1, 2), np.float32)
-    first, second = (asyncio.create_task(scheduler.predict(x_t, x_t, times, Ticket("fake", v, "r", "c"))) for v in (1, 2))
+    tickets = [Ticket(model.weights, "r", "c") for model in (model_of(), OTHER_WEIGHTS[0])]
+    first, second = (asyncio.create_task(scheduler.predict(x_t, x_t, times, ticket)) for ticket in tickets)
     await asyncio.sleep(0)
     [batch] = scheduler.batches
     batch.task.cancel()
@@ -351,13 +355,13 @@ async def test_a_large_call_has_the_whole_engine_while_nobody_else_wants_it() ->
 async def test_a_call_that_had_the_whole_engine_tells_nothing_of_one_that_has_not() -> None:
     engine = FakeEngine(0.0, 0.02)
     pipeline, scheduler, _ = await scheduled(engine)
-    shape = ("fake", 1, 320, 320)
+    shape = (LARGE.weights, 320, 320)
     usual = scheduler.costs.call_seconds(shape)
     await pipeline.run(Work(LARGE, 2, 0, "r", "a", picture(320, 320)))
     assert scheduler.costs.call_seconds(shape) == usual
     assert scheduler.costs.call_seconds(shape, alone=True) == pytest.approx(0.02, rel=0.5)
     assert scheduler.steps_within(LARGE, 320, 320, 10, 1.2, "b") == 10
-    with scheduler.admit(Ticket("fake", 1, "other", "a"), Load(320, 320, 1, 1)):
+    with scheduler.admit(Ticket(LARGE.weights, "other", "a"), Load(320, 320, 1, 1)):
         assert scheduler.steps_within(LARGE, 320, 320, 10, 1.2, "b") < 10
 
 
@@ -369,7 +373,7 @@ async def test_steps_are_chosen_to_meet_the_latency() -> None:
     assert scheduler.steps_within(model, 64, 64, 10, 0.11, "a") in (4, 5)
     with pytest.raises(DeadlineExceeded, match="the fewest steps of model fake, 2, would take about"):
         scheduler.steps_within(model, 64, 64, 10, 0.02, "a")
-    with scheduler.admit(Ticket("fake", 1, "r", "b"), Load(64, 64, 100, 5)):
+    with scheduler.admit(Ticket(model.weights, "r", "b"), Load(64, 64, 100, 5)):
         assert scheduler.steps_within(model, 64, 64, 10, 0.11, "a") == 2
 
 
@@ -425,18 +429,25 @@ async def test_an_item_whose_deadline_passes_in_the_queue_is_told_so() -> None:
     assert_empty(scheduler)
 
 
-async def test_two_versions_of_a_model_never_share_a_batch() -> None:
+@pytest.mark.parametrize("other", OTHER_WEIGHTS, ids=["of another number", "exported anew"])
+async def test_two_versions_of_a_model_never_share_a_batch(other: Model) -> None:
     engine = FakeEngine(0.004, 0.0001)
     _, scheduler, _ = await scheduled(engine)
-    await scheduler.calibrate(replace(model_of(), version=2))
+    await scheduler.calibrate(other)
     engine.calls.clear()
     x_t, times = np.zeros((1, 3, 64, 64), np.float32), np.zeros((1, 2), np.float32)
-    tickets = [Ticket("fake", version, f"r{version}{i}", "c") for version in (1, 2) for i in range(4)]
-    await asyncio.gather(*(scheduler.predict(x_t, x_t, times, ticket) for ticket in tickets))
-    assert {ticket.version for _, ticket in engine.calls} == {1, 2}
+    asked = {f"r{i}": model.weights for i, model in enumerate([model_of(), other] * 4)}
+    await asyncio.gather(*(scheduler.predict(x_t, x_t, times, Ticket(weights, r, "c")) for r, weights in asked.items()))
+    assert {ticket.weights for _, ticket in engine.calls} == {model_of().weights, other.weights}
     assert max(rows for rows, _ in engine.calls) > 1
-    assert all(ticket.request.startswith(f"r{ticket.version}") for _, ticket in engine.calls)
-    assert all(part.startswith(f"r{t.version}") for _, t in engine.calls for part in t.request.split("+"))
+    assert all(asked[part] == ticket.weights for _, ticket in engine.calls for part in ticket.request.split("+"))
+
+
+async def test_what_other_weights_cost_is_not_taken_for_ones_own() -> None:
+    _, scheduler, _ = await scheduled(FakeEngine(0.0, 0.02))
+    for other in OTHER_WEIGHTS:
+        assert math.isnan(scheduler.costs.call_seconds((other.weights, 64, 64)))
+    assert scheduler.costs.call_seconds((model_of().weights, 64, 64)) > 0
 
 
 async def test_closing_ends_all_who_wait() -> None:

@@ -86,7 +86,7 @@ async def test_a_batch_does_not_take_the_trace_of_whoever_began_its_task(spans: 
     engine, stranger = Told(), SpanContext(int("5" * 32, 16), int("6" * 16, 16), is_remote=True)
     with trace.use_span(trace.NonRecordingSpan(stranger)):
         asked = np.zeros((1, 3, 32, 32), np.float32), None, np.zeros((1, 2), np.float32)
-        await TracedBatches(engine, StepSpans()).predict(*asked, Ticket("lowlight", 1, "request", "caller"))
+        await TracedBatches(engine, StepSpans()).predict(*asked, Ticket(engine.models()["lowlight"].weights, "request", "caller"))
     assert "5" * 32 not in engine.told.get("traceparent", "")
 
 

@@ -3,7 +3,9 @@
 import asyncio
 import shutil
 import time
-from collections.abc import AsyncIterator
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +13,13 @@ import onnx
 import onnxruntime
 import pytest
 
-from service.engines.contract import WIDE_PIXELS
+from rddm.model import Model
+from service.engines.contract import WIDE_PIXELS, Engine
 from service.engines.embedded import CpuRunner, EmbeddedEngine, Threads
 from service.errors import BadAnswer, DeadlineExceeded, EngineUnavailable, InvalidValue, OutOfMemory, UnknownModel
-from tests.calls import Asking, picture, ticket
+from service.pipeline import Pipeline, Work
+from service.scheduler import Scheduler
+from tests.calls import Asking, picture, served, ticket
 from tests.graphs import altered, put
 from tests.models import release_tiny, tiny_spec
 
@@ -54,9 +59,9 @@ async def test_it_knows_its_models_and_they_prove_themselves(engine: EmbeddedEng
 
 async def test_an_unknown_model_or_version_is_named(engine: EmbeddedEngine) -> None:
     with pytest.raises(UnknownModel, match=r"'nope' is not loaded; expected one of \['slow', 'tiny'\]"):
-        await Asking(engine).tiny(model="nope")
+        await Asking(engine).tiny(weights=served(engine, "nope"))
     with pytest.raises(UnknownModel, match="version 7 of model 'tiny'"):
-        await Asking(engine).tiny(version=7)
+        await Asking(engine).tiny(weights=replace(served(engine), version=7))
     with pytest.raises(UnknownModel, match="no model 'nope'"):
         await engine.load("nope")
 
@@ -64,11 +69,11 @@ async def test_an_unknown_model_or_version_is_named(engine: EmbeddedEngine) -> N
 async def test_shapes_that_do_not_fit_are_refused_by_name(engine: EmbeddedEngine) -> None:
     time_ = np.zeros((1, 2), dtype=np.float32)
     with pytest.raises(InvalidValue, match=r"takes \['condition', 'time', 'x_t'\]"):
-        await engine.predict(picture(), None, time_, ticket())
+        await engine.predict(picture(), None, time_, ticket(served(engine)))
     with pytest.raises(InvalidValue, match=r"condition of model 'tiny' has shape \(1, 3, 16, 16\)"):
-        await engine.predict(picture(), picture(side=16), time_, ticket())
+        await engine.predict(picture(), picture(side=16), time_, ticket(served(engine)))
     with pytest.raises(InvalidValue, match="multiples of 4, got 30 x 30"):
-        await engine.predict(picture(side=30), picture(side=30), time_, ticket())
+        await engine.predict(picture(side=30), picture(side=30), time_, ticket(served(engine)))
 
 
 async def test_a_passed_deadline_ends_a_running_call(engine: EmbeddedEngine) -> None:
@@ -160,17 +165,56 @@ async def test_a_request_finishes_on_the_version_it_started_with(
     with engine.lease("tiny") as held:
         assert (await engine.load("tiny")).version == 2
         assert engine.models()["tiny"].version == 2
-        np.testing.assert_array_equal(await Asking(engine).tiny(version=held.version), before)
-        assert np.abs(await Asking(engine).tiny(version=2) - before).max() > 0.01
+        np.testing.assert_array_equal(await Asking(engine).tiny(weights=held.weights), before)
+        assert np.abs(await Asking(engine).tiny() - before).max() > 0.01
     with pytest.raises(UnknownModel, match="version 1 of model 'tiny' is no longer loaded"):
-        await Asking(engine).tiny(version=1)
+        await Asking(engine).tiny(weights=held.weights)
+
+
+class Interrupted:
+    """An engine; something happens once, after its first answer."""
+
+    def __init__(self, engine: EmbeddedEngine, happens: Callable[[], Awaitable[None]]) -> None:
+        self.engine, self.happens = engine, happens
+
+    async def predict(self, *given):
+        outputs = await self.engine.predict(*given)
+        if self.happens is not None:
+            happens, self.happens = self.happens, None
+            await happens()
+        return outputs
+
+
+async def test_a_version_exported_anew_between_two_steps_is_for_later_requests(engine: EmbeddedEngine, repository: Path) -> None:
+    async def exported_anew() -> None:
+        release_tiny(repository, seed=1, version=1, replace=True)
+        await engine.load("tiny")
+
+    async def restored(model: Model, engine: Engine) -> np.ndarray:
+        scheduler = Scheduler(engine, 2)
+        pipeline = Pipeline(scheduler, scheduler)
+        result = await pipeline.run(Work(model, 3, 5, "request", "caller", picture()))
+        pipeline.close()
+        return result.x_0
+
+    with engine.lease("tiny") as held:
+        before = await restored(held, engine)
+        sessions = weakref.ref(engine._versions.find(held.weights)[1])
+        np.testing.assert_array_equal(await restored(held, Interrupted(engine, exported_anew)), before)
+        anew = engine.models()["tiny"]
+        assert (anew.version, anew.digest == held.digest) == (1, False)
+        assert np.abs(await restored(anew, engine) - before).max() > 0.01
+        assert sessions() is not None
+    assert sessions() is None
+    with pytest.raises(UnknownModel, match=f"version 1 of model 'tiny' is no longer loaded with the digest {held.digest[:8]}"):
+        await restored(held, engine)
 
 
 async def test_an_unloaded_model_serves_whoever_holds_it_to_the_end(engine: EmbeddedEngine) -> None:
     with engine.lease("tiny") as held:
         await engine.unload("tiny")
         assert "tiny" not in engine.models()
-        await Asking(engine).tiny(version=held.version)
+        await Asking(engine).tiny(weights=held.weights)
     with pytest.raises(UnknownModel):
         await Asking(engine).tiny()
     assert (await engine.load("tiny")).version == 1
@@ -204,7 +248,7 @@ async def test_an_answer_that_is_not_finite_is_refused(engine: EmbeddedEngine) -
     x_t = picture()
     x_t[0, 0, 0, 0] = np.inf
     with pytest.raises(BadAnswer, match="out_0 of model 'tiny' holds values that are not finite"):
-        await engine.predict(x_t, picture(), np.zeros((1, 2), dtype=np.float32), ticket())
+        await engine.predict(x_t, picture(), np.zeros((1, 2), dtype=np.float32), ticket(served(engine)))
 
 
 class Counting(CpuRunner):
@@ -239,7 +283,7 @@ async def called(folder: Path, runner: Counting, threads: Threads) -> list[tuple
     await engine.start()
     for alone in (False, True):
         [answer] = await engine.predict(
-            picture(side=320), picture(side=320, seed=1), np.full((1, 2), 500, np.float32), ticket(alone=alone)
+            picture(side=320), picture(side=320, seed=1), np.full((1, 2), 500, np.float32), ticket(served(engine), alone=alone)
         )
         answers.append((runner.used[-1], answer.tobytes()))
     await engine.close()

@@ -18,7 +18,7 @@ from service.engines.triton import TritonEngine
 from service.errors import EngineUnavailable
 from service.gpu import HostRegion, IoBindingRunner, TensorRegion, TorchArrays, find_device, make_region
 from service.pipeline import Pipeline, Work
-from tests.calls import own_regions, picture, ticket
+from tests.calls import own_regions, picture, served, ticket
 
 CPU = torch.device("cpu")
 
@@ -41,8 +41,8 @@ async def agree(engine: EmbeddedEngine | TritonEngine, host: EmbeddedEngine, dev
     """Tensors in, tensors out, and the host engine's numbers."""
     arrays = TorchArrays(device)
     given = [picture(3), picture(3, seed=1), np.full((3, 2), 500, np.float32)]
-    [expected] = await host.predict(*given, ticket())
-    [found] = await engine.predict(*map(arrays.place, given), ticket())
+    [expected] = await host.predict(*given, ticket(served(host)))
+    [found] = await engine.predict(*map(arrays.place, given), ticket(served(engine)))
     assert isinstance(found, torch.Tensor)
     assert found.device.type == device.type
     np.testing.assert_allclose(arrays.host(found), expected, atol=tolerance)

@@ -41,7 +41,8 @@ async def server() -> RemoteServer:
 
 def asked(server: RemoteServer) -> asyncio.Task:
     feeds = {"x_t": picture(), "condition": np.zeros((1, 6, 32, 32), np.float32), "time": np.zeros((1, 2), np.float32)}
-    return asyncio.create_task(server.predict(model_of(), feeds, Ticket("fake", 1, "r", "c")))
+    model = model_of()
+    return asyncio.create_task(server.predict(model, feeds, Ticket(model.weights, "r", "c")))
 
 
 async def test_a_server_that_leaves_answers_first(server: RemoteServer) -> None:

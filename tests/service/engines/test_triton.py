@@ -15,7 +15,7 @@ from service.engines.embedded import EmbeddedEngine
 from service.engines.shared_memory import FOLDER, PREFIX, SystemRegion
 from service.engines.triton import TritonEngine
 from service.errors import DeadlineExceeded, InvalidValue, UnknownModel
-from tests.calls import Asking, own_regions, picture, ticket
+from tests.calls import Asking, own_regions, picture, served, ticket
 
 pytestmark = [pytest.mark.tritonserver, pytest.mark.usefixtures("patient")]
 
@@ -39,7 +39,7 @@ async def embedded(server: Server) -> AsyncIterator[EmbeddedEngine]:
 async def test_both_engines_give_the_same_answer(engine: TritonEngine, embedded: EmbeddedEngine) -> None:
     for rows, side in ((1, 32), (5, 16), (16, 64)):
         time_ = np.linspace(0, 999, 2 * rows, dtype=np.float32).reshape(rows, 2)
-        given = (picture(rows, side), picture(rows, side, seed=1), time_, ticket())
+        given = (picture(rows, side), picture(rows, side, seed=1), time_, ticket(served(embedded)))
         [here], [there] = await embedded.predict(*given), await engine.predict(*given)
         np.testing.assert_allclose(there, here, atol=1e-5)
 
@@ -112,9 +112,9 @@ async def test_a_cancelled_call_is_stopped_by_the_server(engine: TritonEngine) -
 
 async def test_what_the_graph_does_not_take_never_reaches_the_server(engine: TritonEngine) -> None:
     with pytest.raises(InvalidValue, match="multiples of 4"):
-        await engine.predict(picture(side=30), picture(side=30), np.zeros((1, 2), np.float32), ticket())
+        await engine.predict(picture(side=30), picture(side=30), np.zeros((1, 2), np.float32), ticket(served(engine)))
     with pytest.raises(UnknownModel, match=r"'nope' is not loaded; expected one of \['slow', 'tiny'\]"):
-        await Asking(engine).tiny(model="nope")
+        await Asking(engine).tiny(weights=served(engine, "nope"))
     with pytest.raises(UnknownModel, match="no model 'nope'"):
         await engine.load("nope")
     await Asking(engine).tiny()

@@ -21,7 +21,7 @@ from rddm.schedule import make_schedule
 from service.engines.shared_memory import FOLDER
 from service.engines.triton import TritonEngine
 from service.errors import BadAnswer, EngineUnavailable, QueueFull, ServiceError, UnknownModel
-from tests.calls import Asking, own_regions, picture, ticket, until
+from tests.calls import Asking, own_regions, picture, served, ticket, until
 from tests.graphs import altered, put
 from tests.models import tiny_spec
 from tests.servers import started
@@ -226,8 +226,8 @@ async def test_a_request_finishes_on_its_version_while_a_new_one_takes_over(
         shutil.copytree(second_version / "tiny", repository / "tiny", dirs_exist_ok=True)
         with engine.lease("tiny") as held:
             assert (await engine.load("tiny")).version == 2
-            np.testing.assert_allclose(await Asking(engine).tiny(version=held.version), before, atol=1e-5)
-            assert np.abs(await Asking(engine).tiny(version=2) - before).max() > 0.01
+            np.testing.assert_allclose(await Asking(engine).tiny(weights=held.weights), before, atol=1e-5)
+            assert np.abs(await Asking(engine).tiny() - before).max() > 0.01
         assert engine.models()["tiny"].version == 2
 
 
@@ -236,7 +236,7 @@ async def test_another_gateway_follows_a_new_version(own_server: Server, reposit
         shutil.copytree(second_version / "tiny", repository / "tiny", dirs_exist_ok=True)
         await one.load("tiny")
         await until(lambda: other.models()["tiny"].version == 2)
-        await Asking(other).tiny(version=2)
+        await Asking(other).tiny()
 
 
 async def test_models_go_and_come_back(own_server: Server) -> None:
@@ -245,7 +245,7 @@ async def test_models_go_and_come_back(own_server: Server) -> None:
             await engine.unload("tiny")
             assert set(engine.models()) == {"slow"}
             await asyncio.sleep(0.5)
-            await Asking(other).tiny(version=held.version)
+            await Asking(other).tiny(weights=held.weights)
         await until(lambda: "tiny" not in other.models())
         with pytest.raises(UnknownModel):
             await Asking(engine).tiny()
@@ -266,7 +266,7 @@ async def test_a_server_that_dies_mid_request_is_replaced_from_the_step_it_was_a
             if question.step == kill_at:
                 own_server.kill()
             time_ = np.asarray([question.time], np.float32)
-            outputs = await engine.predict(question.x_t, x_in, time_, ticket())
+            outputs = await engine.predict(question.x_t, x_in, time_, ticket(served(engine)))
             try:
                 question = sampling.send(predict(spec, schedule, outputs, question.x_t, x_in, question.t))
             except StopIteration as end:

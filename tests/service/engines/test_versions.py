@@ -6,7 +6,6 @@ import pytest
 from rddm.model import Golden, Model
 from service.engines.versions import ModelVersions
 from service.errors import UnknownModel
-from tests.calls import ticket
 from tests.models import tiny_spec
 
 
@@ -31,7 +30,7 @@ def test_the_old_version_goes_at_once_when_nobody_holds_it(versions: ModelVersio
     assert gone == ["first"]
     assert versions.models()["tiny"].version == 2
     with pytest.raises(UnknownModel, match="version 1 of model 'tiny' is no longer loaded"):
-        versions.find(ticket(version=1))
+        versions.find(model(1).weights)
 
 
 def test_the_old_version_goes_when_the_last_request_has_left_it(versions: ModelVersions[str], gone: list[str]) -> None:
@@ -40,24 +39,27 @@ def test_the_old_version_goes_when_the_last_request_has_left_it(versions: ModelV
             versions.activate(model(2), "second")
         assert gone == []
         assert versions.older("tiny") == [1]
-        assert versions.find(ticket(version=one.version))[1] == "first"
+        assert versions.find(one.weights)[1] == "first"
     assert gone == ["first"]
     assert versions.older("tiny") == []
 
 
 def test_the_same_number_with_other_weights_is_another_version(versions: ModelVersions[str], gone: list[str]) -> None:
-    with versions.lease("tiny"):
-        versions.activate(model(1, digest="changed"), "changed")
-        assert versions.find(ticket(version=1))[1] == "changed"
+    with versions.lease("tiny") as held:
+        versions.activate(anew := model(1, digest="changed"), "changed")
+        assert versions.find(held.weights)[1] == "first"
+        assert versions.find(anew.weights)[1] == "changed"
         assert gone == []
     assert gone == ["first"]
+    with pytest.raises(UnknownModel, match="version 1 of model 'tiny' is no longer loaded with the digest 1"):
+        versions.find(held.weights)
 
 
 def test_a_deactivated_model_serves_who_holds_it(versions: ModelVersions[str], gone: list[str]) -> None:
-    with versions.lease("tiny"):
+    with versions.lease("tiny") as held:
         versions.deactivate("tiny")
         assert versions.models() == {}
-        assert versions.find(ticket())[1] == "first"
+        assert versions.find(held.weights)[1] == "first"
     assert gone == ["first"]
     with pytest.raises(UnknownModel, match=r"'tiny' is not loaded; expected one of \[\]"):
         versions.deactivate("tiny")
