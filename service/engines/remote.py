@@ -127,6 +127,7 @@ class RemoteServer:
                 if self._transport is None:
                     self._transport = await self._make_transport(self._client)
                 if self.down or self.faults or ready != self._ready:
+                    self._ready = ready
                     await self._prove(ready)
             except ServiceError as error:
                 self._lost(error.detail)
@@ -134,7 +135,7 @@ class RemoteServer:
             if self.down:
                 served = sorted((weights.name, weights.version) for weights in self.proven)
                 log.info("Triton at %s answers, over %s; it serves %s", self.address, self._transport.kind, served)
-            self.down, self._ready = None, ready
+            self.down = None
 
     def blame(self, ticket: Ticket, error: ServiceError) -> None:
         """A call failed through the server's fault: no traffic until it is examined again."""
@@ -157,8 +158,11 @@ class RemoteServer:
 
     async def load(self, name: str) -> None:
         """Load the newest versions on the server's disk."""
-        with translated(name):
-            await self._client.load_model(name, client_timeout=LOAD_SECONDS)
+        try:
+            with translated(name):
+                await self._client.load_model(name, client_timeout=LOAD_SECONDS)
+        finally:
+            self._ready = {}  # versions of the same numbers may have other weights now: the next examination looks
 
     async def unload(self, name: str) -> None:
         """Make the server forget the model."""

@@ -23,7 +23,7 @@ from service.engines.triton import TritonEngine
 from service.errors import BadAnswer, EngineUnavailable, QueueFull, ServiceError, UnknownModel
 from tests.calls import Asking, own_regions, picture, served, ticket, until
 from tests.graphs import altered, put
-from tests.models import tiny_spec
+from tests.models import release_tiny, tiny_spec
 from tests.servers import started
 
 pytestmark = pytest.mark.tritonserver
@@ -229,6 +229,20 @@ async def test_a_request_finishes_on_its_version_while_a_new_one_takes_over(
             np.testing.assert_allclose(await Asking(engine).tiny(weights=held.weights), before, atol=1e-5)
             assert np.abs(await Asking(engine).tiny() - before).max() > 0.01
         assert engine.models()["tiny"].version == 2
+
+
+async def test_a_version_exported_anew_answers_nobody_who_began_with_the_old_one(own_server: Server, repository: Path) -> None:
+    async with gateway(own_server) as engine:
+        before = await Asking(engine).tiny()
+        with engine.lease("tiny") as held:
+            release_tiny(repository, seed=1, version=1, replace=True)
+            anew = await engine.load("tiny")
+            assert (anew.version, anew.digest == held.digest) == (1, False)
+            assert np.abs(await Asking(engine).tiny() - before).max() > 0.01
+            with pytest.raises(EngineUnavailable, match="model 'tiny' has no healthy server"):
+                await Asking(engine).tiny(weights=held.weights)
+        with pytest.raises(UnknownModel, match="version 1 of model 'tiny' is no longer loaded with the digest"):
+            await Asking(engine).tiny(weights=held.weights)
 
 
 async def test_another_gateway_follows_a_new_version(own_server: Server, repository: Path, second_version: Path) -> None:
