@@ -450,6 +450,16 @@ ELSEWHERE = [  # case, status, where it is tested
         "200",
         "engines/test_triton_faults.py::test_a_request_finishes_on_its_version_while_a_new_one_takes_over",
     ),
+    (
+        "a version exported anew under its number, reloaded mid-request",
+        "200",
+        "engines/test_embedded.py::test_a_version_exported_anew_between_two_steps_is_for_later_requests",
+    ),
+    (
+        "the same on Triton, which keeps one file per number",
+        "503",
+        "engines/test_triton_faults.py::test_a_version_exported_anew_answers_nobody_who_began_with_the_old_one",
+    ),
     ("two gateways on one Triton", "200", "engines/test_triton.py::test_two_gateways_share_a_server"),
 ]
 
