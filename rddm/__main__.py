@@ -47,7 +47,7 @@ def usage() -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one verb; returns its exit status, 2 for an unknown or uninstalled one."""
+    """Run one verb; returns its exit status, 2 for an unknown or uninstalled one, 130 after Ctrl-C, also while it is loaded."""
     arguments = sys.argv[1:] if argv is None else argv
     if not arguments or arguments[0] in {"-h", "--help", "help"}:
         print(usage())
@@ -59,6 +59,8 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     try:
         verb = entry.load()
+    except KeyboardInterrupt:
+        return 130
     except ModuleNotFoundError as missing:
         extra = ",".join(entry.extras)
         print(

@@ -3,7 +3,9 @@
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 from rddm.__main__ import main, verbs
 
@@ -21,6 +23,14 @@ def test_an_unknown_verb_is_refused_with_the_list(capsys) -> None:
     assert main(["restroe"]) == 2
     assert "'restroe'" in (error := capsys.readouterr().err)
     assert "restore" in error
+
+
+def test_ctrl_c_while_a_verb_is_loaded_is_its_status(monkeypatch: Any) -> None:
+    def interrupted(_: EntryPoint) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(EntryPoint, "load", interrupted)
+    assert main(["restore", "x.png"]) == 130
 
 
 def test_the_method_and_the_service_import_without_torch() -> None:
