@@ -3,8 +3,10 @@
 import argparse
 import asyncio
 import contextlib
+import os
 import sys
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,7 +128,7 @@ def restore(argv: Sequence[str]) -> int:
 def _restore_arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="rddm restore", description="Restores a picture, or every picture of a folder.")
     parser.add_argument("source", type=Path, metavar="IN", help=f"a picture ({', '.join(SUFFIXES)}) or a folder of pictures")
-    parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="file or folder (beside IN, with `-restored` in its name)")
+    parser.add_argument("-o", "--output", metavar="OUT", help="file or folder (beside IN, with `-restored` in its name)")
     parser.add_argument("--task", help="a model's name or task, see `rddm models` (the default model)")
     parser.add_argument("--steps", type=int, help="network calls (the model's own number)")
     parser.add_argument("--seed", type=int, help="0 if absent")
@@ -158,27 +160,63 @@ class RestoreItem:
 def _restore(argv: Sequence[str]) -> int:
     given = _restore_arguments().parse_args(argv)
     mask = given.mask.read_bytes() if given.mask is not None else None
-    named = given.format or (SUFFIXES.get(given.output.suffix.lower()) if given.output is not None else None)
     parameters = _parameters(
         RestoreParameters,
         **{name: getattr(given, name) for name in ("task", "steps", "seed", "returned", "metadata")},
-        format=named,
+        format=given.format if given.source.is_dir() else _named(given.output, given.format),
     )
     items = [RestoreItem(source, target, parameters, mask) for source, target in _pairs(given.source, given.output, parameters)]
     return asyncio.run(_restore_all(items, given.server, given.key))
 
 
-def _pairs(source: Path, output: Path | None, parameters: RestoreParameters) -> list[tuple[Path, Path]]:
-    """Every picture and where its result goes. Raises Refused where there is none."""
+def _is_folder(output: str) -> bool:
+    return output.endswith(("/", os.sep)) or Path(output).is_dir()
+
+
+def _named(output: str | None, format_: str | None) -> str | None:
+    """The format that --format or OUT's name asks for. Raises Refused for a name that asks for another."""
+    if format_ is not None or output is None or _is_folder(output):
+        return format_
+    suffix = Path(output).suffix.lower()
+    if suffix and suffix not in SUFFIXES:
+        raise Refused(f"{output} ends in {suffix!r}; expected {', '.join(SUFFIXES)}, or a --format beside it")
+    return SUFFIXES.get(suffix)
+
+
+def _pairs(source: Path, output: str | None, parameters: RestoreParameters) -> list[tuple[Path, Path]]:
+    """Every picture and where its result goes. Raises Refused where there is none, or a file would be lost."""
     if source.is_file():
-        return [(source, output or source.with_name(f"{source.stem}-restored{_suffix(source, parameters)}"))]
+        return _checked([(source, _target(source, output, parameters))])
     if not source.is_dir():
         raise Refused(f"{source} is neither a file nor a folder")
+    whole = source.resolve() if source.name in {"", ".."} else source  # those have no name of their own
+    folder = Path(output) if output is not None else whole.with_name(f"{whole.name}-restored")
+    inside = folder.resolve() if folder.resolve() != source.resolve() else None  # what an earlier call left is no picture of it
     found = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    found = [path for path in found if inside not in path.resolve().parents]
     if not found:
         raise Refused(f"there is no picture in {source}; expected files ending in {', '.join(SUFFIXES)}")
-    folder = output or source.with_name(f"{source.resolve().name}-restored")
-    return [(path, folder / path.relative_to(source).with_suffix(_suffix(path, parameters))) for path in found]
+    return _checked([(path, folder / path.relative_to(source).with_suffix(_suffix(path, parameters))) for path in found])
+
+
+def _target(source: Path, output: str | None, parameters: RestoreParameters) -> Path:
+    suffix = _suffix(source, parameters)
+    if output is None:
+        return source.with_name(f"{source.stem}-restored{suffix}")
+    return Path(output) / f"{source.stem}{suffix}" if _is_folder(output) else Path(output)
+
+
+def _checked(pairs: list[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
+    """The same pairs. Raises Refused where two results have one name, or one has the name of a picture that is restored."""
+    sources = {source.resolve() for source, _ in pairs}
+    taken: dict[Path, Path] = {}
+    for source, target in pairs:
+        if target.resolve() in sources:
+            raise Refused(f"{target} is a picture to restore, and the result of {source} would replace it; expected another OUT")
+        if target in taken:
+            raise Refused(f"{taken[target]} and {source} would both become {target}; expected them in two calls, with two OUTs")
+        taken[target] = source
+    return pairs
 
 
 def _suffix(source: Path, parameters: RestoreParameters) -> str:
@@ -200,9 +238,7 @@ async def _restore_all(items: Sequence[RestoreItem], server: str | None, key: st
                     begun = time.perf_counter()
                     try:
                         result = await _restore_one(backend, item)
-                        progress.console.print(
-                            f"{item.target}  {_summary(result)}  {time.perf_counter() - begun:.2f} s", highlight=False
-                        )
+                        _tell(progress.console, f"{item.target}  {_summary(result)}  {time.perf_counter() - begun:.2f} s")
                     except (ServiceError, ClientError, OSError) as error:
                         failures.append(f"{item.source}: {error}")
                     progress.advance(bar)
@@ -220,8 +256,26 @@ async def _restore_one(backend: Backend, item: RestoreItem) -> OutputFile:
 
 
 def _write(target: Path, body: bytes) -> None:
+    """The whole file or none: what was there before stays until all of the new one is on the disk."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(body)
+    if target.exists() and not target.is_file():
+        target.write_bytes(body)  # a device, or the error of a folder
+        return
+    place = target.resolve()
+    part = place.with_name(f".rddm-{uuid.uuid4().hex}.part")
+    try:
+        part.write_bytes(body)
+        if place.exists():
+            part.chmod(place.stat().st_mode)
+        part.replace(place)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _tell(console: Console, line: str) -> None:
+    """A line as it is: no name is taken for markup or broken at the edge."""
+    console.print(line, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def _summary(result: OutputFile) -> str:
@@ -240,10 +294,9 @@ def _generate(argv: Sequence[str]) -> int:
     parser.add_argument(
         "-o",
         "--output",
-        type=Path,
-        default=Path("generated.png"),
+        default="generated.png",
         metavar="OUT",
-        help="file; with -n a number is put into its name",
+        help="file, or folder for generated.png; with -n a number is put into its name",
     )
     parser.add_argument("--model", help="see `rddm models` (the first that generates)")
     parser.add_argument("--steps", type=int, help="network calls (the model's own number)")
@@ -256,9 +309,11 @@ def _generate(argv: Sequence[str]) -> int:
     parameters = _parameters(
         GenerateParameters,
         **{name: getattr(given, name) for name in ("model", "steps", "seed", "n", "grid")},
-        format=given.format or SUFFIXES.get(given.output.suffix.lower()),
+        format=_named(given.output, given.format),
     )
-    return asyncio.run(_generate_all(parameters, given.output, given.server, given.key))
+    name = f"generated{SUFFIX_OF[parameters.format or 'png']}"
+    output = Path(given.output, name) if _is_folder(given.output) else Path(given.output)
+    return asyncio.run(_generate_all(parameters, output, given.server, given.key))
 
 
 async def _generate_all(parameters: GenerateParameters, output: Path, server: str | None, key: str | None) -> int:
@@ -269,7 +324,7 @@ async def _generate_all(parameters: GenerateParameters, output: Path, server: st
     for number, picture in enumerate(pictures):
         target = output if len(pictures) == 1 else output.with_stem(f"{output.stem}-{number}")
         _write(target, picture.body)
-        console.print(f"{target}  {_summary(picture)}", highlight=False)
+        _tell(console, f"{target}  {_summary(picture)}")
     return 0
 
 

@@ -62,6 +62,86 @@ def test_a_folder_keeps_its_tree_and_tells_which_files_failed(where: list[str], 
     assert "words.png" in capsys.readouterr().err
 
 
+def test_an_output_that_is_a_folder_gets_the_file(where: list[str], tmp_path: Path) -> None:
+    (tmp_path / "dark.jpg").write_bytes(file_of(pixels_of(8, 8), "JPEG"))
+    (tmp_path / "there").mkdir()
+    for folder in (str(tmp_path / "there"), f"{tmp_path}/new/"):
+        assert commands.restore([str(tmp_path / "dark.jpg"), "-o", folder, "--format", "webp", *where]) == 0
+        assert opened(Path(folder, "dark.webp").read_bytes()).format == "WEBP"
+    assert commands.generate(["-o", str(tmp_path / "there"), *where]) == 0
+    assert (tmp_path / "there" / "generated.png").is_file()
+
+
+def test_the_folder_one_is_in_is_restored_beside_itself(where: list[str], tmp_path: Path, monkeypatch: Any) -> None:
+    for folder in ("album", "album/trip"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.png").write_bytes(file_of(pixels_of(8, 8)))
+    monkeypatch.chdir(tmp_path / "album" / "trip")
+    assert commands.restore([".", *where]) == 0
+    assert (tmp_path / "album" / "trip-restored" / "a.png").is_file()
+    assert commands.restore(["..", *where]) == 0
+    assert (tmp_path / "album-restored" / "trip" / "a.png").is_file()
+
+
+def test_results_within_the_folder_are_not_restored_again(where: list[str], tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(file_of(pixels_of(8, 8)))
+    for _ in range(2):
+        assert commands.restore([str(tmp_path), "-o", str(tmp_path / "out"), *where]) == 0
+    assert [path.name for path in (tmp_path / "out").rglob("*")] == ["a.png"]
+
+
+def test_a_name_is_told_as_it_is(where: list[str], tmp_path: Path, capsys: Any) -> None:
+    name = f"{'long ' * 30}[edited] :smile: [/b].png"
+    (tmp_path / name).parent.mkdir()
+    (tmp_path / name).write_bytes(file_of(pixels_of(8, 8)))
+    assert commands.restore([str(tmp_path), "-o", str(tmp_path / "[out]"), *where]) == 0
+    assert str(tmp_path / "[out]" / name) in capsys.readouterr().err
+    assert commands.generate(["-o", str(tmp_path / "[out]" / name), *where]) == 0
+    assert str(tmp_path / "[out]" / name) in capsys.readouterr().err
+
+
+def test_a_result_that_cannot_be_written_whole_leaves_the_old_one(where: list[str], tmp_path: Path, monkeypatch: Any) -> None:
+    (tmp_path / "a.png").write_bytes(file_of(pixels_of(8, 8)))
+    (tmp_path / "out.png").write_bytes(b"of yesterday")
+    write = Path.write_bytes
+
+    def half(path: Path, body: bytes) -> int:
+        write(path, body[: len(body) // 2])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", half)
+    assert commands.restore([str(tmp_path / "a.png"), "-o", str(tmp_path / "out.png"), *where]) == 1
+    assert (tmp_path / "out.png").read_bytes() == b"of yesterday"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "out.png"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["album", "-o", "out", "--format", "png"], "album/a.jpg and album/a.png would both become out/a.png"),
+        (["album", "-o", "album"], "album/a.jpg is a picture to restore"),
+        (["album/a.png", "-o", "album/a.png"], "album/a.png is a picture to restore"),
+        (["album/a.png", "-o", "album"], "album/a.png is a picture to restore"),
+        (["album/a.png", "-o", "out.gif"], "out.gif ends in '.gif'; expected .png"),
+    ],
+)
+def test_no_picture_is_lost_or_misnamed(tmp_path: Path, monkeypatch: Any, capsys: Any, options: list[str], words: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("album").mkdir()
+    for name in ("album/a.png", "album/a.jpg"):
+        Path(name).write_bytes(file_of(pixels_of(8, 8)))
+    before = {path: path.read_bytes() for path in Path("album").iterdir()}
+    assert commands.restore(options) == 2
+    assert words in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in Path("album").iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["album"]
+
+
+def test_generate_refuses_a_name_for_another_format(tmp_path: Path, capsys: Any) -> None:
+    assert commands.generate(["-o", str(tmp_path / "face.gif")]) == 2
+    assert "face.gif ends in '.gif'" in capsys.readouterr().err
+
+
 def test_generate_writes_n_numbered_files_and_tells_the_seed(where: list[str], tmp_path: Path, capsys: Any) -> None:
     target = tmp_path / "emoji.png"
     assert commands.generate(["-o", str(target), "-n", "2", "--seed", "5", *where]) == 0
