@@ -21,12 +21,13 @@ from service import logs
 from service.app import create_app
 from service.backends import Backend, OutputFile, open_backend
 from service.client import Client, ClientError
+from service.client.operations import to_address, to_headers
 from service.errors import ServiceError
 from service.gateway import keyring_of
 from service.parameters import GenerateParameters, RestoreParameters
 from service.pictures.kinds import KINDS
 from service.server import Server
-from service.settings import Settings, unknown_variables
+from service.settings import KEY_VARIABLE, Settings, unknown_variables
 
 SUFFIXES = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".avif": "avif", ".tif": "tiff", ".tiff": "tiff"}
 SUFFIX_OF = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "avif": ".avif", "tiff": ".tiff"}
@@ -143,8 +144,24 @@ def _restore_arguments() -> argparse.ArgumentParser:
 
 
 def _add_server(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--server", metavar="URL", help="a running gateway to ask, instead of working here")
-    parser.add_argument("--key", help="its API key")
+    parser.add_argument("--server", type=_server, metavar="URL", help="a running gateway to ask, instead of working here")
+    given = os.environ.get(KEY_VARIABLE)
+    parser.add_argument("--key", type=_key, default=given, help=f"its API key (the environment's {KEY_VARIABLE})")
+
+
+def _server(text: str) -> str:
+    try:
+        return str(to_address(text))
+    except ValueError as wrong:
+        raise argparse.ArgumentTypeError(str(wrong)) from wrong
+
+
+def _key(text: str) -> str:
+    try:
+        to_headers(text)
+    except ValueError as wrong:
+        raise argparse.ArgumentTypeError(str(wrong)) from wrong
+    return text
 
 
 @dataclass(frozen=True)

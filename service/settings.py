@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 MIB = 1024 * 1024
 CARRIED_REPOSITORY = Path(__file__).parent / "model_repository"
 CHECKOUT_REPOSITORY = Path(__file__).parent.parent / "model_repository"
+KEY_VARIABLE = "RDDM_API_KEY"  # no setting of the gateway: what those who call one send to it
 Words = Annotated[tuple[str, ...], NoDecode]
 
 
@@ -131,5 +132,5 @@ class Settings(BaseSettings):
 
 def unknown_variables() -> list[str]:
     """RDDM_ variables of the environment that no setting has."""
-    known = {f"RDDM_{name.upper()}" for name in Settings.model_fields}
+    known = {f"RDDM_{name.upper()}" for name in Settings.model_fields} | {KEY_VARIABLE}
     return sorted(name for name in os.environ if name.upper().startswith("RDDM_") and name.upper() not in known)

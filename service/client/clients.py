@@ -18,14 +18,25 @@ from service.client.answers import (
     to_model,
 )
 from service.client.drivers import AwaitingDriver, BlockingDriver, drive, drive_async
-from service.client.operations import OnStep, OnStepAsync, Operation, Operations, Picture, admin_path, job_path, to_body
+from service.client.operations import (
+    OnStep,
+    OnStepAsync,
+    Operation,
+    Operations,
+    Picture,
+    admin_path,
+    job_path,
+    to_address,
+    to_body,
+    to_headers,
+)
 
 T = TypeVar("T")
 
 
 def _operations(base_url: str, api_key: str | None, timeout: float, retries: int, max_wait: float) -> Operations:
-    headers = {"user-agent": "rddm-serve-client"} | ({"authorization": f"Bearer {api_key}"} if api_key else {})
-    return Operations(httpx.URL(base_url), headers, httpx.Timeout(timeout, connect=min(timeout, 10)), retries, max_wait)
+    waits = httpx.Timeout(timeout, connect=min(timeout, 10))
+    return Operations(to_address(base_url), to_headers(api_key), waits, retries, max_wait)
 
 
 class Client:
@@ -35,7 +46,8 @@ class Client:
     request counts as unreachable (an event stream sends signs of life). retries, max_wait: how often what is busy or unreachable
     is asked again, and the longest Retry-After, in seconds, that is waited for. transport: httpx's, for tests and proxies.
 
-    Every method raises ClientError's kinds; OSError where a picture's path cannot be read.
+    Every method raises ClientError's kinds; OSError where a picture's path cannot be read. An address or a key that cannot be one
+    is a ValueError at once.
     """
 
     def __init__(

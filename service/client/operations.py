@@ -103,6 +103,25 @@ def contents(picture: Picture) -> bytes:
     return picture if isinstance(picture, bytes) else Path(picture).read_bytes()
 
 
+def to_address(base_url: str) -> httpx.URL:
+    """Raises ValueError for what is no address of http or https."""
+    expected = f"{base_url!r} is no address of a gateway; expected http://HOST:PORT or https://HOST:PORT"
+    try:
+        address = httpx.URL(base_url)
+    except httpx.InvalidURL as wrong:
+        raise ValueError(expected) from wrong
+    if address.scheme not in {"http", "https"} or not address.host:
+        raise ValueError(expected)
+    return address
+
+
+def to_headers(api_key: str | None) -> dict[str, str]:
+    """Raises ValueError for a key that no header can carry; the key is not told."""
+    if api_key and not (api_key.isascii() and api_key.isprintable()):
+        raise ValueError("the API key has a character that no header can carry; expected printable ASCII in one line")
+    return {"user-agent": "rddm-serve-client"} | ({"authorization": f"Bearer {api_key}"} if api_key else {})
+
+
 def job_path(job_id: str) -> str:
     return f"/jobs/{quote(job_id, safe='')}"
 

@@ -190,6 +190,17 @@ def test_what_is_refused_is_raised_with_the_servers_words_and_not_sent_again(gat
     assert text.value.request_id
 
 
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_an_address_or_key_that_cannot_be_one_is_said_at_once(kind: Any) -> None:
+    for address in ("localhost:8000", "gateway", "http://", "http://[::1", "ftp://gateway"):
+        with pytest.raises(ValueError, match="is no address of a gateway; expected http://HOST:PORT"):
+            kind(address)
+    for key in ("schlüssel", "two\nlines"):
+        with pytest.raises(ValueError, match="expected printable ASCII in one line") as told:
+            kind("http://gateway", api_key=key)
+        assert key not in str(told.value)
+
+
 def test_a_key_is_sent_and_never_shown(tmp_path: Path, png: bytes) -> None:
     keys = f"anna {sha256(b'correct-horse').hexdigest()}\n"
     with live(settings_for(tmp_path, keys=keys)) as locked:

@@ -1,6 +1,7 @@
 """The verbs, with a fake engine in this process and against a gateway."""
 
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from service import backends, commands
 from service.gateway import open_gateway
-from service.settings import Settings
+from service.settings import Settings, unknown_variables
 from tests.service.conftest import file_of, pixels_of, settings_for
 from tests.service.live import Live, live
 from tests.service.serving import FakeServingEngine
@@ -191,6 +192,40 @@ def test_what_cannot_be_done_is_said_with_status_2(tmp_path: Path, capsys: Any, 
 def test_a_server_that_is_not_there_is_said_with_status_1(capsys: Any) -> None:
     assert commands.models(["--server", "http://127.0.0.1:9"]) == 1
     assert "127.0.0.1:9" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", [commands.restore, commands.generate, commands.models])
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--server", "localhost:8000"], "'localhost:8000' is no address of a gateway; expected http://HOST:PORT"),
+        (["--server", "http://[::1"], "'http://[::1' is no address"),
+        (["--server", "http://"], "'http://' is no address"),
+        (["--server", "http://127.0.0.1:9", "--key", "schlüssel"], "expected printable ASCII"),
+        (["--server", "http://127.0.0.1:9", "--key", "two\nlines"], "expected printable ASCII"),
+    ],
+)
+def test_an_address_or_key_that_cannot_be_one_is_status_2(verb: Any, options: list[str], words: str, capsys: Any) -> None:
+    with pytest.raises(SystemExit) as end:
+        verb(["x.png", *options] if verb is commands.restore else options)
+    assert end.value.code == 2
+    told = capsys.readouterr().err
+    assert words in told
+    assert "schlüssel" not in told
+    assert "two" not in told
+
+
+def test_the_key_comes_from_the_environment_and_the_command_line_beats_it(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
+    with live(settings_for(tmp_path, port=0, keys=f"anna {sha256(b'correct-horse').hexdigest()}\n")) as locked:
+        address = ["--server", f"http://127.0.0.1:{locked.port}"]
+        assert commands.models(address) == 1
+        monkeypatch.setenv("RDDM_API_KEY", "correct-horse")
+        assert commands.models(address) == 0
+        assert commands.models([*address, "--key", "wrong"]) == 1
+    assert "RDDM_API_KEY" not in unknown_variables()
+    with pytest.raises(SystemExit):
+        commands.models(["--help"])
+    assert "correct-horse" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("verb", [commands.serve, commands.restore, commands.generate, commands.models])
