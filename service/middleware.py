@@ -124,9 +124,11 @@ class _Exchange:
         self._id = given if GIVEN_ID.fullmatch(given) else uuid.uuid4().hex
         self._status = CLIENT_GONE
         self._sent = 0
+        scope.setdefault("state", {})["request_id"] = self._id
+        self._headless = scope["method"] == "HEAD"
+        self._inner = {**scope, "method": "GET"} if self._headless else scope  # routes answer GET; HEAD is its head
 
     async def run(self) -> None:
-        self._scope.setdefault("state", {})["request_id"] = self._id
         REQUEST_ID.set(self._id)
         begun = time.perf_counter()
         with within(Headers(scope=self._scope)):
@@ -142,7 +144,7 @@ class _Exchange:
             _check_head(self._scope)
             _check_encoding(self._scope)
             await self._body.check_length()
-            await self._app(self._scope, self._body.receive, self._answer)
+            await self._app(self._inner, self._body.receive, self._answer)
         except ServiceError as refused:
             await self._respond(refused)
         except ClientDisconnect:
@@ -163,11 +165,13 @@ class _Exchange:
             self._status = message["status"]
             MutableHeaders(scope=message)["X-Request-Id"] = self._id
             MutableHeaders(scope=message).setdefault("X-Content-Type-Options", "nosniff")
+        elif self._headless:
+            message = {**message, "body": b""}
         self._sent += len(message.get("body", b""))
         await self._send(message)
 
     def _record(self, seconds: float) -> None:
-        route = getattr(self._scope.get("route"), "path", "unknown")
+        route = getattr(self._inner.get("route"), "path", "unknown")
         record = RequestRecord(self._scope["method"], route, self._status, seconds)
         self._on_request(record)
         log.info(

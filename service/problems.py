@@ -16,7 +16,7 @@ from service.errors import InvalidValue, ServiceError
 MEDIA_TYPE = "application/problem+json"
 SHOWN_CHARACTERS = 60
 OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
-FILES = {"GET", "HEAD"}  # methods of the page's files
+FILES = {"GET", "HEAD"}  # what answers the one answers the other, and the page's files answer nothing else
 HTTP_SLUGS = {404: "no-such-page", 405: "method-not-allowed"}
 log = logging.getLogger("rddm.problems")
 
@@ -115,7 +115,7 @@ def _allowed(request: Request) -> list[str]:
         match, _ = route.matches({**request.scope, "method": "GET", "root_path": outside})
         if match != Match.NONE:
             methods |= FILES if isinstance(route, Mount) else getattr(route, "methods", None) or set()
-    return sorted(methods)
+    return sorted(methods | FILES if "GET" in methods else methods)
 
 
 def _routes(found: Iterable[BaseRoute]) -> Iterator[BaseRoute]:

@@ -247,14 +247,38 @@ async def test_the_document_shows_requests_that_work(gateway: RunningApp) -> Non
     ("method", "path", "allowed"),
     [
         ("GET", "/restore", "POST"),
-        ("POST", "/models", "GET"),
-        ("PUT", "/jobs/1", "DELETE, GET"),
+        ("POST", "/models", "GET, HEAD"),
+        ("PUT", "/jobs/1", "DELETE, GET, HEAD"),
         ("GET", "/v1/images/edits", "POST"),
         ("POST", "/static/app.js", "GET, HEAD"),
-        ("DELETE", "/", "GET"),
+        ("DELETE", "/", "GET, HEAD"),
+        ("HEAD", "/restore", "POST"),
     ],
 )
 async def test_another_method_is_told_which_there_are(gateway: RunningApp, method: str, path: str, allowed: str) -> None:
     answer = await gateway.client.request(method, path)
     assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
-    assert answer.json()["detail"] == f"{method} is not answered here; expected {allowed}"
+    if method != "HEAD":
+        assert answer.json()["detail"] == f"{method} is not answered here; expected {allowed}"
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/models", "/models/lowlight", "/docs", "/static/app.js", "/nothing"])
+async def test_head_is_the_head_of_get(gateway: RunningApp, path: str) -> None:
+    whole, head = await gateway.client.get(path), await gateway.client.head(path)
+    told = {name: value for name, value in head.headers.items() if name not in {"x-request-id", "content-length"}}
+    assert head.status_code == whole.status_code
+    assert told == {name: value for name, value in whole.headers.items() if name in told}
+    assert head.content == b""
+
+
+async def test_a_result_is_looked_up_without_its_bytes(gateway: RunningApp, png: bytes) -> None:
+    made = await gateway.client.post("/restore", content=png)
+    head = await gateway.client.head(made.headers["content-location"])
+    assert (head.status_code, head.headers["etag"], head.content) == (200, made.headers["etag"], b"")
+    assert int(head.headers["content-length"]) == len(made.content)
+    assert (
+        await gateway.client.head(made.headers["content-location"], headers={"If-None-Match": head.headers["etag"]})
+    ).status_code == 304
+    assert (
+        'rddm_requests_total{method="HEAD",route="/results/{result}",status="304"}' in (await gateway.client.get("/metrics")).text
+    )
