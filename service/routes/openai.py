@@ -49,6 +49,9 @@ async def edits(request: Request, gateway: GatewayDependency, context: ContextDe
     """Restore a picture: multipart with `image` and, as `model`, a model's name or task."""
     with gateway.drain.track():
         async with form_of(request) as form:
+            twice = [name for name in form if name not in FILES and len(form.getlist(name)) > 1]
+            if twice:
+                raise Malformed(f"the part `{twice[0][:60]}` came {len(form.getlist(twice[0]))} times; expected one")
             parameters = validated(OpenAIParameters, {name: value for name, value in form.items() if name not in FILES})
             sent = [name for name in ("image", "image[]") if name in form]
             if len(sent) != 1:

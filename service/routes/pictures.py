@@ -1,5 +1,6 @@
 """POST /restore and POST /generate."""
 
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -19,7 +20,15 @@ from service.pipeline import Listener
 from service.request_body import Sources, json_body, media_type, read_restore, validated
 from service.routes.dependencies import ContextDependency, GatewayDependency, jobs_of, problems
 
-router = APIRouter(tags=["pictures"])
+
+async def each_once(request: Request) -> None:
+    """Raises InvalidValue for a name that the query has twice: one of its values would count for nothing."""
+    for name, times in Counter(name for name, _ in request.query_params.multi_items()).items():
+        if times > 1:
+            raise InvalidValue(f"{name[:60]!r} is in the query {times} times; expected it once")
+
+
+router = APIRouter(tags=["pictures"], dependencies=[Depends(each_once)])
 ALL_PROBLEMS = problems(400, 401, 404, 406, 408, 409, 413, 415, 422, 429, 500, 503, 504)
 RunInference = Callable[[Listener | None], Coroutine[Any, Any, InferenceResult]]
 
@@ -64,6 +73,11 @@ class ParsedRequest:
     run: RunInference
 
 
+def accept_of(request: Request) -> str | None:
+    """The Accept header, also where it comes in several lines."""
+    return ", ".join(request.headers.getlist("accept")) or None
+
+
 @router.post(
     "/restore",
     summary="Restore a picture",
@@ -81,7 +95,7 @@ async def restore(
     """The picture is the body itself, the multipart part `image`, or base64 in JSON; the answer has its width and height."""
     with gateway.drain.track():
         parameters, sources = await read_restore(request, query)
-        accepted = negotiate(request.headers.get("accept"), parameters.format, media_type(request) == JSON)
+        accepted = negotiate(accept_of(request), parameters.format, media_type(request) == JSON)
         model = gateway.inference.check_restore(parameters, sources)
 
         async def run(on_step: Listener | None) -> InferenceResult:
@@ -110,7 +124,7 @@ async def generate(
         sent = validated(GenerateParameters, await json_body(request), query) if media_type(request) == JSON else query
         parameters = sent if sent.seed is not None else sent.model_copy(update={"seed": random_seed()})
         several = parameters.n > 1 and not parameters.grid
-        accepted = negotiate(request.headers.get("accept"), parameters.format, several or media_type(request) == JSON)
+        accepted = negotiate(accept_of(request), parameters.format, several or media_type(request) == JSON)
         if accepted.shape == "picture" and several:
             raise NotAcceptable(f"several pictures come as {JSON}, or as one with grid=true")
         model = gateway.inference.check_generate(parameters)

@@ -219,6 +219,7 @@ VALUES = [
         picture(query, PNG, 422, query)
         for query in ("?stepz=2", "?steps=2&x[]=1", "?format=gif", "?return=all", "?metadata=some", "?max_latency_ms=0")
     ),
+    picture("a value twice in the query", PNG, 422, "?steps=2&steps=3"),
     picture("a deadline that cannot be met", file_of(pixels_of(400, 400)), 504, "?steps=2&max_latency_ms=1"),  # 81 tiles a step
     *(picture(query, PNG, 404, query) for query in ("?task=../../etc", "?task=%00", "?task=emoji", "?task=lowlight%0d%0aX:1")),
     picture("a task of 10,000 letters", PNG, 422, "?task=" + "a" * 10_000),

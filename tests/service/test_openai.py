@@ -49,6 +49,13 @@ async def test_models_are_listed(sdk: openai.AsyncOpenAI) -> None:
     assert (await sdk.models.retrieve("emoji")).owned_by == "rddm-serve"
 
 
+async def test_a_part_that_comes_twice_is_refused(gateway: RunningApp) -> None:
+    parts = [("image", ("dark.png", file_of(pixels_of(8, 8)))), ("model", (None, "lowlight")), ("model", (None, "keeper"))]
+    answer = await gateway.client.post("/v1/images/edits", files=parts)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"] == "the part `model` came 2 times; expected one"
+
+
 async def test_errors_arrive_as_the_packages_own(sdk: openai.AsyncOpenAI) -> None:
     with pytest.raises(openai.NotFoundError, match="gpt-image-1"):
         await sdk.images.generate(prompt="-", model="gpt-image-1")

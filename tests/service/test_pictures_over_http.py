@@ -282,3 +282,18 @@ async def test_a_result_is_looked_up_without_its_bytes(gateway: RunningApp, png:
     assert (
         'rddm_requests_total{method="HEAD",route="/results/{result}",status="304"}' in (await gateway.client.get("/metrics")).text
     )
+
+
+async def test_an_accept_header_may_come_in_lines(gateway: RunningApp, png: bytes) -> None:
+    lines = [("accept", "text/html"), ("accept", "image/webp")]
+    answer = await gateway.client.post("/restore", content=png, headers=lines)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/webp")
+    told = await gateway.client.post("/generate?n=2", headers=[("accept", "text/html"), ("accept", "application/json")])
+    assert told.status_code == 200
+
+
+@pytest.mark.parametrize("address", ["/restore?steps=1&seed=1&steps=2", "/generate?n=2&n=3", "/restore?steps=2&steps=2"])
+async def test_a_value_that_comes_twice_is_refused(gateway: RunningApp, png: bytes, address: str) -> None:
+    answer = await gateway.client.post(address, content=png if "restore" in address else b"")
+    assert answer.status_code == 422
+    assert "is in the query 2 times; expected it once" in answer.json()["detail"]
