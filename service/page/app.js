@@ -88,6 +88,7 @@ document.addEventListener("paste", (event) => {
 
 // The server
 
+let missed = []; // the alerts that say why the models are not known; they end with their reason
 const STATES = { ready: "Ready", starting: "Not ready yet", away: "Not reachable" };
 
 async function look() {
@@ -100,13 +101,16 @@ async function look() {
 }
 
 async function offer() {
+  for (const alert of missed) alert.hidden = true;
+  missed = [];
   try {
     const { default: preferred, models: list } = await models();
     restoreRoom.offer(list.filter((model) => model.kind === "restore"), preferred);
     generateRoom.offer(list.filter((model) => model.kind === "generate"));
   } catch (problem) {
     if (!problem.title) throw problem;
-    showProblem(document.querySelector("#restore .alert"), problem, offer);
+    missed = [...document.querySelectorAll(".panel .alert")];
+    for (const alert of missed) showProblem(alert, problem, offer);
   }
 }
 

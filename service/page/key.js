@@ -28,6 +28,9 @@ function keep(key) {
   forget.hidden = !key;
 }
 
+// A header carries printable ASCII only: fetch would fail as if the server were gone.
+const carried = (key) => /^[ -~]+$/.test(key);
+
 function ask(why) {
   detail.textContent = why || standing;
   field.value = "";
@@ -36,8 +39,9 @@ function ask(why) {
   return new Promise((resolve) => {
     dialog.addEventListener("close", () => {
       const key = dialog.returnValue === "use" ? field.value.trim() : "";
+      if (key && !carried(key)) return resolve(ask("That is no key: keys have the letters, digits and signs of ASCII only."));
       if (key) keep(key);
-      resolve(key !== "");
+      return resolve(key !== "");
     }, { once: true });
   });
 }

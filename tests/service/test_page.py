@@ -360,6 +360,38 @@ def test_a_server_that_is_gone_is_told(page: Page, dark: Path) -> None:
     assert "cannot be reached" in page.text("#restore .alert")
 
 
+@pytest.mark.parametrize("room", ["restore", "generate"])
+def test_a_server_that_was_away_is_told_in_both_rooms_until_it_is_back(page: Page, room: str) -> None:
+    page.driver.get("about:blank")
+    script = {
+        "source": "window.real = window.fetch; window.fetch = () => Promise.reject(new TypeError('gone'));"
+        "const every = window.setInterval; window.setInterval = (look) => every(look, 100);"
+    }
+    gone = page.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", script)
+    try:
+        page.open(f"#{room}")
+        page.until(lambda: page.text("#status") == "Not reachable")
+        assert "cannot be reached" in page.text(f"#{room} .alert")
+    finally:
+        page.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", gone)
+    page.run("window.fetch = window.real")
+    page.until(lambda: page.find("#task").is_enabled())
+    assert [alert.get_property("hidden") for alert in page.all(".alert")] == [True, True]
+
+
+def test_a_key_that_no_header_can_carry_is_asked_for_again(driver: webdriver.Chrome, tmp_path: Path) -> None:
+    with live(settings_for(tmp_path, keys=f"anna {sha256(b'correct-horse').hexdigest()}\n")) as locked:
+        page = Page(driver, locked.url + "/")
+        driver.get(page.url)
+        page.until(lambda: page.find("#key-dialog").is_displayed())
+        page.find("#key").send_keys("schl\u00fcssel")
+        page.press(Keys.ENTER)
+        page.until(lambda: "ASCII" in page.text("#key-detail"))
+        page.find("#key").send_keys("correct-horse")
+        page.press(Keys.ENTER)
+        page.until(lambda: page.find("#task").is_enabled())
+
+
 def test_a_key_is_asked_for_only_when_the_server_wants_one(driver: webdriver.Chrome, tmp_path: Path, dark: Path) -> None:
     keys = f"anna {sha256(b'correct-horse').hexdigest()}\n"
     with live(settings_for(tmp_path, keys=keys)) as locked:
