@@ -20,10 +20,10 @@ async def restore_one(client: AsyncClient, free: asyncio.Semaphore, source: Path
     async with free:
         try:
             restored = await client.restore(source)
-        except ClientError as error:
+            await asyncio.to_thread(target.write_bytes, restored.image)
+        except (ClientError, OSError) as error:
             print(f"{source}: {error}", file=sys.stderr)
             return False
-    await asyncio.to_thread(target.write_bytes, restored.image)
     print(f"{target}  {restored.steps} steps")
     return True
 
@@ -43,9 +43,13 @@ def main() -> int:
     parser.add_argument("--server", default="http://127.0.0.1:8000")
     parser.add_argument("--at-once", type=int, default=4)
     arguments = parser.parse_args()
-    arguments.target.mkdir(parents=True, exist_ok=True)
-    pictures = sorted(path for path in arguments.source.iterdir() if path.suffix.lower() in KINDS)
-    return 0 if asyncio.run(restore_all(pictures, arguments.target, arguments.server, arguments.at_once)) else 1
+    try:
+        pictures = sorted(path for path in arguments.source.iterdir() if path.suffix.lower() in KINDS and path.is_file())
+        arguments.target.mkdir(parents=True, exist_ok=True)
+        return 0 if asyncio.run(restore_all(pictures, arguments.target, arguments.server, arguments.at_once)) else 1
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

@@ -38,18 +38,25 @@ async function* events(stream) {
   }
 }
 
-function fail(problem) {
-  console.error(`${problem.title} (${problem.status}): ${problem.detail}`);
-  process.exit(1);
+const told = (problem) => new Error(`${problem.title} (${problem.status}): ${problem.detail}`);
+
+async function restore() {
+  const response = await send();
+  if (!response.ok) throw told(await response.json());
+  for await (const { event, data } of events(response.body)) {
+    if (event === "error") throw told(data);
+    if (event === "step") console.log(`step ${data.step} of ${data.steps} after ${(data.elapsed_ms / 1000).toFixed(2)} s`);
+    if (event === "result") {
+      await writeFile(out, Buffer.from(data.image, "base64"));
+      return `${out}: ${data.model}, ${data.steps} steps, ${data.width} x ${data.height}`;
+    }
+  }
+  throw new Error("The answer broke off before the result.");
 }
 
-const response = await send();
-if (!response.ok) fail(await response.json());
-for await (const { event, data } of events(response.body)) {
-  if (event === "error") fail(data);
-  if (event === "step") console.log(`step ${data.step} of ${data.steps} after ${(data.elapsed_ms / 1000).toFixed(2)} s`);
-  if (event === "result") {
-    await writeFile(out, Buffer.from(data.image, "base64"));
-    console.log(`${out}: ${data.model}, ${data.steps} steps, ${data.width} x ${data.height}`);
-  }
+try {
+  console.log(await restore());
+} catch (error) {
+  console.error(error.cause ? `${error.message}: ${error.cause.message}` : error.message);
+  process.exitCode = 1;
 }

@@ -29,10 +29,10 @@ def main() -> int:
     try:
         with Client(arguments.server, api_key=os.environ.get("RDDM_API_KEY")) as client:
             restored = client.restore(arguments.picture, on_step=show, **options)
-    except ClientError as error:
+        arguments.out.write_bytes(restored.image)
+    except (ClientError, OSError, ValueError) as error:  # the server's or the network's; a file's; an address's or a key's
         print(error, file=sys.stderr)
         return 1
-    arguments.out.write_bytes(restored.image)
     print(f"{arguments.out}: {restored.model}, {restored.steps} steps, {sum(restored.timings.values()):.0f} ms")
     return 0
 

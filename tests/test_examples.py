@@ -5,8 +5,10 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -90,11 +92,13 @@ def test_whole_folder(gateway: Live, tmp_path: Path) -> None:
     for number in range(6):
         (tmp_path / "photos" / f"{number}.png").write_bytes(file_of(pixels_of(16 + number, 24, seed=number)))
     (tmp_path / "photos" / "broken.png").write_bytes(b"no picture")
+    (tmp_path / "photos" / "more.png").mkdir()
+    (tmp_path / "restored" / "0.png").mkdir(parents=True)
     done = run(tmp_path, sys.executable, FOLDER / "folder.py", "photos", "restored", "--server", gateway.url)
     assert done.returncode == 1
-    assert "6 of 7 pictures" in done.stdout
-    assert "broken.png" in done.stderr
-    assert all(brighter(tmp_path / "photos" / f"{k}.png", tmp_path / "restored" / f"{k}.png") for k in range(6))
+    assert "5 of 7 pictures" in done.stdout
+    assert [line.partition(": ")[0] for line in sorted(done.stderr.splitlines())] == ["photos/0.png", "photos/broken.png"]
+    assert all(brighter(tmp_path / "photos" / f"{k}.png", tmp_path / "restored" / f"{k}.png") for k in range(1, 6))
 
 
 def test_javascript(gateway: Live, dark: Path, tmp_path: Path) -> None:
@@ -106,6 +110,59 @@ def test_javascript(gateway: Live, dark: Path, tmp_path: Path) -> None:
     locked = run(tmp_path, node, FOLDER / "restore.mjs", dark, "light.png", gateway.url, key="wrong")
     assert locked.returncode == 1
     assert "(401)" in locked.stderr
+
+
+NOWHERE = "http://127.0.0.1:9"
+
+
+@pytest.mark.parametrize("program", ["restore.py", "restore.mjs"])
+@pytest.mark.parametrize(
+    ("picture", "out", "address", "words"),
+    [
+        ("nothing.png", "light.png", None, "nothing.png"),
+        ("dark.png", "nowhere/light.png", None, "nowhere/light.png"),
+        ("dark.png", "light.png", "gateway:8000", "gateway:8000"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(
+    gateway: Live, tmp_path: Path, program: str, picture: str, out: str, address: str | None, words: str
+) -> None:
+    (tmp_path / "dark.png").write_bytes(file_of(pixels_of(24, 40)))
+    server = address or gateway.url
+    runner = [sys.executable] if program.endswith("py") else [needs("node")]
+    option = ["--server", server] if program.endswith("py") else [server]
+    done = run(tmp_path, *runner, FOLDER / program, picture, out, *option)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    if program.endswith("py"):
+        assert words in done.stderr
+
+
+def test_javascript_says_that_nobody_is_there(tmp_path: Path) -> None:
+    (tmp_path / "dark.png").write_bytes(file_of(pixels_of(24, 40)))
+    done = run(tmp_path, needs("node"), FOLDER / "restore.mjs", "dark.png", "light.png", NOWHERE)
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+
+
+def test_javascript_says_that_an_answer_broke_off(tmp_path: Path) -> None:
+    class Short(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("content-length", 0)))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b": hello\n\n")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    (tmp_path / "dark.png").write_bytes(file_of(pixels_of(24, 40)))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Short) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        done = run(tmp_path, needs("node"), FOLDER / "restore.mjs", "dark.png", "light.png", address)
+        server.shutdown()
+    assert done.returncode == 1
+    assert done.stderr == "The answer broke off before the result.\n"
 
 
 @pytest.mark.slow
