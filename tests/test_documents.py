@@ -51,6 +51,11 @@ def test_shown_options_of_modules_are_options(name: str) -> None:
     assert modules()[name] <= set(OPTION.findall(told.stdout))
 
 
+def test_the_answer_that_the_readme_shows_is_of_the_model_that_ships() -> None:
+    [shown] = re.findall(r"^x-model-digest: (\w+)$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert shown in (ROOT / "model_repository" / "lowlight" / "config.pbtxt").read_text(encoding="utf-8")
+
+
 def test_the_documents_show_options() -> None:
     assert "--data" in commands()["evaluate"]
     assert sum(map(len, commands().values())) > 15
