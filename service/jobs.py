@@ -134,6 +134,7 @@ class JobQueue:
             if (other := self._made_before(job)) is not None:
                 return other
             self._check_room(job)
+            job = replace(job, expires=job.created + self._limits.kept_seconds)  # not before; counted again from its end
             try:
                 await self._store.add(job, sources.image if sources else None, sources.mask if sources else None)
             except BaseException:  # a cancelled write is done all the same

@@ -49,7 +49,7 @@ def a_job(caller: str = "ann", **facts: Any) -> Job:
 
 async def begin(gateway: RunningApp, path: str = "/restore", **more: Any) -> dict[str, Any]:
     headers = LATER | more.pop("headers", {})
-    content = more.pop("content", file_of(pixels_of(24, 40)))
+    content = more.pop("content", file_of(pixels_of(24, 40)) if path.startswith("/restore") else b"")
     answer = await gateway.client.post(path, content=content, headers=headers, **more)
     assert answer.status_code == 202, answer.text
     assert answer.headers["location"] == f"/jobs/{answer.json()['id']}"
@@ -69,6 +69,11 @@ def events_of(text: str) -> list[tuple[int, str, dict[str, Any]]]:
         if lines:
             found.append((int(lines["id"]), lines["event"], json.loads(lines["data"])))
     return found
+
+
+async def test_a_job_is_kept_for_a_while_from_the_start(gateway: RunningApp) -> None:
+    job = await begin(gateway, headers={"Prefer": "respond-async; wait=1"})
+    assert job["expires_at"] > job["created_at"]
 
 
 async def test_a_job_ends_with_the_bytes_that_restore_answers(gateway: RunningApp, png: bytes) -> None:
