@@ -66,7 +66,9 @@ async def read_restore(request: Request, query: RestoreParameters) -> tuple[Rest
 
 @asynccontextmanager
 async def form_of(request: Request) -> AsyncIterator[FormData]:
-    """A multipart form, closed at the end of the block. Raises Malformed."""
+    """A multipart form, closed at the end of the block. Raises Malformed, and UnsupportedMedia for another kind of body."""
+    if media_type(request) != "multipart/form-data":
+        raise UnsupportedMedia(f"a body of {media_type(request)[:80]!r} is not read here; expected multipart/form-data")
     limits = {"max_files": MOST_FILES, "max_fields": MOST_FIELDS, "max_part_size": MOST_FIELD_BYTES}
     try:
         form = await InMemoryMultiPartParser(request.headers, request.stream(), **limits).parse()

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from service import responses
 from service.errors import InvalidValue, Malformed
@@ -20,13 +20,20 @@ from service.routes.dependencies import CallerDependency, ContextDependency, Gat
 router = APIRouter(prefix="/v1", tags=["openai"], responses=problems(401, 404))
 WORK_PROBLEMS = problems(400, 401, 404, 408, 413, 415, 422, 429, 500, 503, 504)
 FILES = ("image", "image[]", "mask")
+NULLABLE = ("n", "size", "response_format", "output_format")
 Ignored = Annotated[Any, BeforeValidator(lambda _: None)]
 
 
-class OpenAIParameters(BaseModel):
-    """What both routes may say; the members that are Ignored change nothing."""
+def _nullable(schema: dict[str, Any]) -> None:
+    for name in NULLABLE:
+        told = schema["properties"][name]
+        schema["properties"][name] = {"anyOf": [told, {"type": "null"}], "default": told.pop("default")}
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+
+class OpenAIParameters(BaseModel):
+    """What both routes may say; the members that are Ignored change nothing. As at OpenAI, null is a member that is not set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=_nullable)
 
     model: Name | None = None
     n: Count = 1
@@ -42,6 +49,11 @@ class OpenAIParameters(BaseModel):
     moderation: Ignored = None
     style: Ignored = None
     input_fidelity: Ignored = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, said: Any) -> Any:
+        return {name: value for name, value in said.items() if value is not None or name not in NULLABLE}
 
 
 @router.post("/images/edits", responses=WORK_PROBLEMS, openapi_extra={"requestBody": openai_edit_body()})

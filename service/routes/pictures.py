@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, Response
 
 from service import responses
 from service.content_negotiation import JSON, AcceptedFormat, negotiate
-from service.errors import InvalidValue, NotAcceptable
+from service.errors import InvalidValue, NotAcceptable, UnsupportedMedia
 from service.gateway import Gateway
 from service.inference import InferenceResult, RequestContext, random_seed
 from service.jobs import fingerprint, job_document, new_job
@@ -43,7 +43,7 @@ class Preferences:
     @property
     def respond_async(self) -> bool:
         """Whether the answer may come later."""
-        return any(word.strip().lower() == "respond-async" for word in self.prefer.split(","))
+        return any(word.partition(";")[0].strip().lower() == "respond-async" for word in self.prefer.split(","))
 
 
 async def get_preferences(
@@ -121,10 +121,13 @@ async def generate(
 ) -> Response:
     """One PNG, or JSON for several. The same seed gives the same bytes."""
     with gateway.drain.track():
-        sent = validated(GenerateParameters, await json_body(request), query) if media_type(request) == JSON else query
+        as_json = media_type(request) == JSON
+        if not as_json and await request.body():
+            raise UnsupportedMedia(f"a body of {media_type(request)[:80]!r} is not read here; expected none, or {JSON}")
+        sent = validated(GenerateParameters, await json_body(request), query) if as_json else query
         parameters = sent if sent.seed is not None else sent.model_copy(update={"seed": random_seed()})
         several = parameters.n > 1 and not parameters.grid
-        accepted = negotiate(accept_of(request), parameters.format, several or media_type(request) == JSON)
+        accepted = negotiate(accept_of(request), parameters.format, several or as_json)
         if accepted.shape == "picture" and several:
             raise NotAcceptable(f"several pictures come as {JSON}, or as one with grid=true")
         model = gateway.inference.check_generate(parameters)

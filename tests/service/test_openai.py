@@ -56,6 +56,18 @@ async def test_a_part_that_comes_twice_is_refused(gateway: RunningApp) -> None:
     assert answer.json()["error"]["message"] == "the part `model` came 2 times; expected one"
 
 
+async def test_a_member_that_is_null_is_one_that_is_not_set(gateway: RunningApp) -> None:
+    said = {"prompt": "-", "model": None, "n": None, "size": None, "response_format": None, "output_format": None, "seed": 7}
+    answer = await gateway.client.post("/v1/images/generations", json=said)
+    assert (answer.status_code, len(answer.json()["data"])) == (200, 1)
+
+
+async def test_an_edit_that_is_no_form_is_told_what_is_expected(gateway: RunningApp) -> None:
+    answer = await gateway.client.post("/v1/images/edits", json={"image": "AAAA"})
+    assert answer.status_code == 415
+    assert answer.json()["error"]["message"] == "a body of 'application/json' is not read here; expected multipart/form-data"
+
+
 async def test_errors_arrive_as_the_packages_own(sdk: openai.AsyncOpenAI) -> None:
     with pytest.raises(openai.NotFoundError, match="gpt-image-1"):
         await sdk.images.generate(prompt="-", model="gpt-image-1")

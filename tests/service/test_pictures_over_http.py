@@ -134,6 +134,15 @@ async def test_generate_takes_json_and_answers_it(gateway: RunningApp) -> None:
     assert opened(base64.b64decode(answer.json()["image"])).size == (32, 32)
 
 
+@pytest.mark.parametrize("body", [{"data": {"n": "4"}}, {"content": b'{"n": 4}', "headers": {"content-type": "text/plain"}}])
+async def test_generate_refuses_what_it_would_not_read(gateway: RunningApp, body: dict[str, Any]) -> None:
+    answer = await gateway.client.post("/generate", **body)
+    assert answer.status_code == 415
+    assert "expected none, or application/json" in answer.json()["detail"]
+    empty = await gateway.client.post("/generate", content=b"", headers={"content-type": "application/x-www-form-urlencoded"})
+    assert empty.status_code == 200
+
+
 async def test_pictures_that_wait_for_the_same_result_count_as_memory(tmp_path: Any) -> None:
     engine = FakeServingEngine()
     async with running(settings_for(tmp_path, max_held_megapixels=0.02), engine) as gateway:
