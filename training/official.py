@@ -149,7 +149,8 @@ def read_official(path: Path) -> Official:
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
-        raise ValueError(f"{path} is no readable torch checkpoint (cut short, or more than tensors inside): {error}") from error
+        reason = str(error).partition(". ")[0]  # torch goes on to advise a load that runs what is in the file
+        raise ValueError(f"{path} is no readable torch checkpoint (cut short, or more than tensors inside): {reason}") from error
     if not isinstance(saved, dict) or "ema" not in saved:
         found = sorted(map(str, saved))[:8] if isinstance(saved, dict) else type(saved).__name__
         raise ValueError(f"{path} is no official checkpoint: expected the keys step, model, opt or opt0, ema, scaler; got {found}")

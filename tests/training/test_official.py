@@ -160,7 +160,10 @@ def test_truncated_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture
 
 def test_file_with_code_inside_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({"ema": Path("x")}, tmp_path / "evil.pt")
-    assert "more than tensors inside" in complaint([str(tmp_path / "evil.pt")], capsys)
+    told = complaint([str(tmp_path / "evil.pt")], capsys)
+    assert "more than tensors inside" in told
+    assert "weights_only" not in told
+    assert len(told.splitlines()) == 1
 
 
 @pytest.mark.parametrize("inside", ["", "deeper"])
