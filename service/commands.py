@@ -32,6 +32,7 @@ from service.settings import KEY_VARIABLE, Settings, unknown_variables
 SUFFIXES = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".avif": "avif", ".tif": "tiff", ".tiff": "tiff"}
 SUFFIX_OF = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "avif": ".avif", "tiff": ".tiff"}
 AT_ONCE = 2
+LINE = 1000  # a table's line is as long as its words: a terminal breaks it, a pipe takes it whole
 O = TypeVar("O", bound=BaseModel)  # noqa: E741
 
 
@@ -378,7 +379,7 @@ def _show_models(server: str | None, key: str | None) -> int:
             f"{size[1]}x{size[0]}" if size else "any",
             *(facts["licence"], facts["digest"][:8]),
         )
-    Console().print(table)
+    Console(width=LINE).print(table)
     return 0
 
 

@@ -152,11 +152,14 @@ def test_generate_writes_n_numbered_files_and_tells_the_seed(where: list[str], t
     assert target.read_bytes() == second.read_bytes() != first.read_bytes()
 
 
-def test_models_are_listed(where: list[str], capsys: Any) -> None:
+def test_models_are_listed(where: list[str], capsys: Any, monkeypatch: Any) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
     assert commands.models(where) == 0
     shown = capsys.readouterr().out
     assert "lowlight" in shown
     assert "32x32" in shown
+    assert len(shown.splitlines()) == 5
+    assert "\u2026" not in shown
 
 
 def test_a_running_gateway_loads_and_unloads_models(server: Live, capsys: Any) -> None:
