@@ -45,14 +45,14 @@ class BlockingDriver:
             else:
                 response.read()
                 response.close()
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             return unreachable(request, error)
         return response
 
     def line(self) -> str | Unreachable | None:
         try:
             return next(self.lines, None)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             return unreachable(None, error)
 
     def close_stream(self) -> None:
@@ -89,7 +89,7 @@ class AwaitingDriver:
             else:
                 await response.aread()
                 await response.aclose()
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             return unreachable(request, error)
         return response
 
@@ -98,7 +98,7 @@ class AwaitingDriver:
             return None
         try:
             return await anext(self.lines, None)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             return unreachable(None, error)
 
     async def close_stream(self) -> None:
@@ -107,7 +107,7 @@ class AwaitingDriver:
             self.stream, self.lines = None, None
 
 
-def unreachable(request: httpx.Request | None, error: httpx.TransportError) -> Unreachable:
+def unreachable(request: httpx.Request | None, error: httpx.RequestError) -> Unreachable:
     where = "the stream" if request is None else f"{request.url.scheme}://{request.url.netloc.decode()}"
     found = Unreachable(
         f"{where}: {type(error).__name__}: {error}", patient=isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout)
@@ -121,9 +121,11 @@ def drive(operation: Operation[T], driver: BlockingDriver) -> T:
     told: object = None
     try:
         while True:
-            told = driver.do(operation.send(told))
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
+            try:
+                effect = operation.send(told)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+            told = driver.do(effect)
     finally:
         operation.close()
         driver.close_stream()

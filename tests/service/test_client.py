@@ -190,6 +190,30 @@ def test_what_is_refused_is_raised_with_the_servers_words_and_not_sent_again(gat
     assert text.value.request_id
 
 
+def test_a_listeners_stop_iteration_is_no_result() -> None:
+    client, _ = answering(events(step(1)))
+
+    def stop(_: Step) -> None:
+        raise StopIteration("the caller's")
+
+    with client, pytest.raises(StopIteration, match="the caller's"):
+        client.restore(b"picture", on_step=stop)
+
+
+def test_an_answer_that_cannot_be_unpacked_is_an_error_of_the_clients(pauses: list[float]) -> None:
+    heads = {"content-encoding": "gzip", "content-type": "application/json"}
+
+    def garbled(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, stream=httpx.ByteStream(b"no gzip"), headers=heads)
+
+    with (
+        Client("http://gateway", transport=httpx.MockTransport(garbled)) as client,
+        pytest.raises(Unreachable, match="DecodingError"),
+    ):
+        client.models()
+    assert len(pauses) == 4
+
+
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
 def test_an_address_or_key_that_cannot_be_one_is_said_at_once(kind: Any) -> None:
     for address in ("localhost:8000", "gateway", "http://", "http://[::1", "ftp://gateway"):
