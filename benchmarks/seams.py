@@ -98,8 +98,8 @@ def pictures(side: int, files: Iterable[Path]) -> Iterable[tuple[str, Image]]:
 def side_of(spec: ModelSpec) -> int:
     """Of a square of a few megapixels, whose tiles overlap by no more than they must; in other sizes they are spread.
 
-    A tile at the rim sees the rim as the whole picture does, and differs less. In a square of 3 x 3 tiles the rim is most of what lies
-    elsewhere, and the ratio of borders to elsewhere is mostly one of middle to rim.
+    A tile at the rim sees the rim as the whole picture does, and differs less. In a square of 3 x 3 tiles the rim is most of what
+    lies elsewhere, and the ratio of borders to elsewhere is mostly one of middle to rim.
     """
     stride = spec.tile - spec.overlap
     return -(-(LEAST_SIDE - spec.overlap) // stride) * stride + spec.overlap
