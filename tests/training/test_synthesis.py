@@ -11,7 +11,7 @@ from PIL import Image
 from training.synthesis import drops, jpeg, outdoors, photographs, scenes, sheet, streaks
 from training.synthesis.draws import Dice, PairSource, quantise, to_linear, to_srgb
 from training.synthesis.emoji import Emoji, find_font, render_all, split
-from training.synthesis.lowlight import LowLight, darkened
+from training.synthesis.lowlight import LowLight, darkened, lamps
 from training.synthesis.pool import load_pool
 from training.synthesis.rain import Rain, rained
 from training.synthesis.raindrop import Raindrop
@@ -87,11 +87,28 @@ def test_context_is_the_whole_dark_picture(clean: torch.Tensor) -> None:
 
 
 def test_dark_pictures_have_targets_of_the_stated_brightness(clean: torch.Tensor) -> None:
-    pairs = LowLight(clean, crop=64, whole=64).draw(256, dice(6))
+    pairs = LowLight(clean, crop=64, whole=64, nights=0).draw(256, dice(6))
     dark = (pairs.given - pairs.target).abs().amax((1, 2, 3)) > 0.1
     means = (pairs.target[dark].mean((1, 2, 3)) + 1) / 2
     assert abs(float(means.mean()) - 0.43) < 0.02
     assert float(means.std()) < 0.05
+
+
+def test_what_is_unlit_at_night_stays_black_and_what_is_lit_has_the_stated_brightness(clean: torch.Tensor) -> None:
+    pairs = LowLight(clean, crop=64, whole=64, nights=1).draw(128, dice(7))
+    target = ((pairs.target + 1) / 2)[(pairs.given - pairs.target).abs().amax((1, 2, 3)) > 0.1].mean(1)
+    unlit = target < 0.12
+    shares = unlit.float().mean((1, 2))
+    assert float(shares.min()) < 0.3
+    assert float(shares.max()) > 0.9
+    assert 0.3 < float(target[~unlit].mean()) < 0.6
+
+
+def test_lamps_only_add_light_and_burn_on_in_the_dark(clean: torch.Tensor) -> None:
+    scene = to_linear(clean[:4, :, :64, :64].float() / 255)
+    lit = lamps(scene, torch.full((4, 1, 1, 1), 5.0), dice(8))
+    assert float((lit - scene).min()) >= 0
+    assert float(lit.max()) > 2**5
 
 
 @pytest.mark.parametrize("level", [0, 255])

@@ -6,6 +6,7 @@ random (shot noise), reading adds noise, the black level is cut off; then a tone
 Brightness of the targets: mean sRGB 0.43 (110 of 255), deviation 0.03, the middle of what well-exposed photographs have. How bright
 the scene was before the light fell cannot be told from a dark picture, so a wider spread would only be noise to learn from.
 Pictures that are bright enough already (mean 0.38 to 0.75), and some mildly dark ones, are in the mix: what was fine stays so.
+At night most of a scene has no light at all: what is lit has the targets' brightness there, the rest stays black.
 """
 
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from training.synthesis.jpeg import some_compressed
 
 DARK, MILD, FINE = 0.72, 0.1, 0.18  # shares of the mix; they sum to 1
 STOPS = (2.0, 7.5)
+NIGHT_STOPS = (0.0, 5.0)
 DEEPEST = 8.0
 MEAN, SPREAD = 0.43, 0.03
 
@@ -59,6 +61,31 @@ def falloff(picture: Tensor, dice: Dice) -> Tensor:
     return torch.exp2(-depth * field)
 
 
+def night(scene: Tensor, dice: Dice) -> Tensor:
+    """The scene (linear light) with a fourth to nearly all of it unlit, behind hard or soft outlines, often above, as skies are."""
+    batch, _, height, width = scene.shape
+    relief = dice.field(batch, (height, width), 2) + dice.uniform(0, 1, batch, 1, 1, 1) * dice.field(batch, (height, width), 9)
+    above = torch.linspace(1, -1, height, device=scene.device)[:, None]
+    relief = relief + dice.chance(0.6, batch) * dice.uniform(0.5, 4, batch, 1, 1, 1) * above
+    lit = torch.exp(dice.uniform(-5.3, -0.3, batch))
+    edge = torch.stack([torch.quantile(one, share) for one, share in zip(relief.flatten(1), lit, strict=True)])
+    unlit = torch.sigmoid((relief - edge[:, None, None, None]) * torch.exp(dice.uniform(1, 4.5, batch, 1, 1, 1)))
+    rest = torch.exp(dice.uniform(-8.5, -4.8, batch, 1, 1, 1)) * (0.4 + 2 * scene)  # about 0.003 to 0.1 in sRGB
+    return scene + unlit * (rest - scene)
+
+
+def lamps(scene: Tensor, stops: Tensor, dice: Dice) -> Tensor:
+    """The scene (linear light) with a few lamps in it, that stay white for all or most of the stops, and their glow."""
+    batch, _, height, width = scene.shape
+    points = (dice.uniform(0, 1, batch, 1, height, width) < dice.uniform(0, 6e-4, batch, 1, 1, 1)).float()
+    sizes = (1 + 2 * dice.integers(0, 4, batch)).tolist()
+    discs = torch.stack([functional.max_pool2d(one, size, 1, size // 2) for one, size in zip(points, sizes, strict=True)])
+    colour = torch.tensor([1.0, 0.75, 0.45], device=scene.device)[:, None, None] ** dice.uniform(-0.3, 1.3, batch, 1, 1, 1)
+    bright = torch.exp2(dice.uniform(0, 1, batch, 1, 1, 1) * (stops + 2))
+    glow = smoothed(smoothed(smoothed(discs, 15), 15), 15) * dice.uniform(0, 0.8, batch, 1, 1, 1)
+    return scene + colour * bright * (smoothed(smoothed(discs, 3), 3) + glow)
+
+
 def sensor(light: Tensor, dice: Dice) -> Tensor:
     """Shot and read noise on linear light 0..1, clipped at black.
 
@@ -97,18 +124,26 @@ def darkened(scene: Tensor, stops: Tensor, dice: Dice) -> Tensor:
 class LowLight:
     """Pairs from a uint8 pool (n, 3, side, side): whole pictures of `whole` pixels are darkened, a crop is taken of each.
 
-    whole must be a multiple of 16 (JPEG); the context is the whole dark picture shrunk to the crop.
+    whole must be a multiple of 16 (JPEG); the context is the whole dark picture shrunk to the crop. nights: share of the dark ones.
     """
 
     pool: Tensor
     crop: int = 112
     whole: int = 160
+    nights: float = 0.2
 
     def draw(self, batch: int, dice: Dice) -> Pairs:
         """`batch` pairs with context, each of a picture of its own."""
         clean = photographed(windows(self.pool, batch, self.whole, dice), dice)
         stops, fine = exposures(batch, dice)
         scene = to_linear(exposed(clean, fine, dice))
+        nights = dice.chance(self.nights, batch) * (stops > 0)
+        stops = torch.where(nights > 0, dice.uniform(*NIGHT_STOPS, batch, 1, 1, 1), stops)
+        for k in nights.flatten().nonzero():
+            scene[k] = night(scene[k], dice)
+        lamplit = torch.maximum(nights * dice.chance(0.6, batch), dice.chance(0.1, batch) * (1 - fine))
+        for k in lamplit.flatten().nonzero():
+            scene[k] = lamps(scene[k], stops[k], dice)
         target = to_srgb(scene)
         dark = torch.where(fine > 0, quantise(target), darkened(scene, stops, dice))
         context = functional.interpolate(dark, size=(self.crop, self.crop), mode="area")
