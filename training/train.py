@@ -336,7 +336,7 @@ def chosen_recipe(name: str, files: dict[str, str] | None = None, crop: bool = F
     if name in built_in:
         return load_recipe(built_in[name])
     if not Path(name).is_file():
-        raise ValueError(f"unknown recipe {name!r}; expected a TOML file or one of {sorted([*built_in, *PRESETS])}")
+        raise ValueError(f"unknown recipe {name!r}; expected a TOML file or one of {sorted({*built_in, *PRESETS})}")
     return load_recipe(Path(name))
 
 

@@ -77,6 +77,9 @@ SHEETS: dict[str, Callable[[int, int], Pictures]] = {
 }
 
 
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+
+
 def sheet(pictures: Pictures, columns: int) -> Image.Image:
     """Pictures of equal size in rows of `columns`; the last row is filled with grey."""
     grey = np.full_like(pictures[0], 128)
@@ -94,6 +97,15 @@ def main(argv: list[str]) -> int:
     p.add_argument("--columns", type=int, default=6, help="how many a row (default: %(default)s)")
     p.add_argument("--seed", type=int, default=0)
     args = p.parse_args(argv)
-    with Console().status(f"drawing {args.count} of {args.kind}"):
-        sheet(SHEETS[args.kind](args.count, args.seed), args.columns).save(args.output)
+    for name in ("count", "columns"):
+        if getattr(args, name) < 1:
+            p.error(f"--{name} {getattr(args, name)}: expected at least 1")
+    if args.output.suffix.lower() not in SUFFIXES:
+        p.error(f"{args.output} ends in {args.output.suffix!r}; expected {', '.join(SUFFIXES)}")
+    try:
+        args.output.parent.mkdir(parents=True, exist_ok=True)
+        with Console().status(f"drawing {args.count} of {args.kind}"):
+            sheet(SHEETS[args.kind](args.count, args.seed), args.columns).save(args.output)
+    except OSError as error:
+        p.error(f"{args.output} cannot be written: {error.strerror or error}")
     return 0
