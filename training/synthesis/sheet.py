@@ -23,6 +23,7 @@ from training.synthesis.raindrop import Raindrop
 
 Pictures = list[NDArray[np.uint8]]
 SIDE, CROP = 256, 192
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 def pool_of(render: Callable[[int, int], NDArray[np.uint8]], first: int, count: int, side: int = SIDE) -> torch.Tensor:
@@ -75,9 +76,6 @@ SHEETS: dict[str, Callable[[int, int], Pictures]] = {
     "raindrop": partial(drawn, mixed, lambda clean, count, seed: Raindrop(clean, pool_of(drops.render, seed, count), CROP)),
     "emoji": emoji,
 }
-
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 def sheet(pictures: Pictures, columns: int) -> Image.Image:
