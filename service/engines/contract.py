@@ -13,7 +13,7 @@ Array = Any  # NumPy, or torch where the sampler state lives on a GPU: the same 
 
 Feeds = Mapping[str, Array]
 
-WIDE_PIXELS = 100_000  # smaller calls gain little from more threads: waking them takes about as long as what they save
+WIDE_PIXELS = 36_000  # smaller calls gain little from more threads: waking them takes much of what they save
 
 
 @dataclass(frozen=True)

@@ -254,11 +254,11 @@ async def test_an_answer_that_is_not_finite_is_refused(engine: EmbeddedEngine) -
 class Counting(CpuRunner):
     """Notes the threads of the sessions it makes, and of the one that each call of a large picture is given.
 
-    unlike: whether sessions of several threads answer otherwise.
+    unlike: whether sessions of several threads answer otherwise. slow: how many threads those have that answer late.
     """
 
-    def __init__(self, *, unlike: bool = False) -> None:
-        self.unlike, self.made, self.used = unlike, {}, []
+    def __init__(self, *, unlike: bool = False, slow: int = 1) -> None:
+        self.unlike, self.slow, self.made, self.used = unlike, slow, {}, []
 
     def session(self, data: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
         made = super().session(data, options)
@@ -267,6 +267,7 @@ class Counting(CpuRunner):
 
     def run(self, session, feeds, options, model):
         self.used.append(self.made[session])
+        time.sleep(0.05 * (self.made[session] == self.slow))
         return tuple(one + (self.unlike and self.made[session] > 1) for one in super().run(session, feeds, options, model))
 
 
@@ -300,6 +301,12 @@ async def test_a_call_that_has_the_engine_to_itself_takes_all_threads_and_answer
 async def test_more_threads_that_answer_otherwise_are_not_used(large: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert [threads for threads, _ in await called(large, Counting(unlike=True), Threads(3))] == [1, 1]
     assert "answers otherwise with 3 threads" in caplog.text
+
+
+async def test_more_threads_that_are_no_faster_are_not_used(large: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        assert [threads for threads, _ in await called(large, Counting(slow=3), Threads(3))] == [1, 1]
+    assert "no faster with 3 threads" in caplog.text
 
 
 @pytest.mark.parametrize("threads", [2, 7])
