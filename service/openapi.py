@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 
 from rddm.image import encode
 from service.content_negotiation import EVENTS, JSON
@@ -126,6 +127,18 @@ def openai_generation_body() -> dict[str, Any]:
     """The JSON of /v1/images/generations."""
     examples = {"one": {"value": {"prompt": "ignored", "n": 1, "seed": 7}}}
     return {"required": True, "content": {JSON: {"schema": _reference("OpenAIParameters"), "examples": examples}}}
+
+
+def asked_by(**models: type[BaseModel]) -> dict[str, Any]:
+    """The parameters of a route that reads them itself, by where they are (`query`, `header`), and the keys that it takes."""
+    parameters = []
+    for where, model in models.items():
+        schema = model.model_json_schema(ref_template=REFERENCE)
+        for name, told in schema["properties"].items():
+            described = {"description": told["description"]} if "description" in told else {}
+            needed = name in schema.get("required", ())
+            parameters.append({"name": name, "in": where, "required": needed, "schema": told, **described})
+    return {"parameters": parameters, "security": [{"HTTPBearer": []}, {"APIKeyHeader": []}]}
 
 
 def picture_answers(*envelopes: str) -> dict[int | str, dict[str, Any]]:

@@ -1,10 +1,14 @@
-"""Requests -> parameters and picture bytes: multipart, a raw picture, or JSON. Nothing of a body ever touches the disk."""
+"""Requests -> parameters and picture bytes: the query, and multipart, a raw picture, or JSON. No body ever touches the disk.
+
+The query and the headers are read here and not by FastAPI, which takes half a millisecond for them.
+"""
 
 import asyncio
 import base64
 import binascii
 import json
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -39,6 +43,23 @@ class Sources:
 
     image: bytes
     mask: bytes | None = None
+
+
+def from_query(model: type[O], request: Request) -> O:
+    """The query's members. Raises RequestValidationError, and InvalidValue for a name that is there twice."""
+    members = request.query_params.multi_items()
+    given = dict(members)
+    if len(given) < len(members):
+        [(name, times)] = Counter(name for name, _ in members).most_common(1)
+        raise InvalidValue(f"{name[:60]!r} is in the query {times} times; expected it once")
+    return _validated(model, given, "query")
+
+
+def from_headers(model: type[O], request: Request) -> O:
+    """The members of a model whose fields have headers' names, in small letters, as aliases. Raises RequestValidationError."""
+    headers = request.headers
+    names = (field.alias for field in model.model_fields.values() if field.alias is not None)
+    return _validated(model, {name: headers[name] for name in names if name in headers}, "header")
 
 
 def media_type(request: Request) -> str:
@@ -162,8 +183,12 @@ def validated(model: type[O], body: Mapping[str, Any], query: BaseModel | None =
     twice = sorted(set(given) & set(body))
     if twice:
         raise InvalidValue(f"{twice[0]} is in the query and in the body; expected it in one of them")
+    return _validated(model, {**given, **body}, "body")
+
+
+def _validated(model: type[O], members: Mapping[str, Any], where: str) -> O:
     try:
-        return model.model_validate({**given, **body})
+        return model.model_validate(members)
     except ValidationError as wrong:
         found = wrong.errors(include_url=False, include_context=False, include_input=True)
-        raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in found]) from wrong
+        raise RequestValidationError([{**one, "loc": (where, *one["loc"])} for one in found]) from wrong

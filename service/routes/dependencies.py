@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from fastapi.security import APIKeyHeader, HTTPBearer
+from fastapi.security.utils import get_authorization_scheme_param
 
 from service.engines.contract import Model
 from service.errors import UnknownModel
@@ -44,16 +45,20 @@ async def get_job_queue(request: Request) -> JobQueue:
     return jobs_of(request)
 
 
-async def get_caller(
-    request: Request, bearer: Annotated[Any, Depends(BEARER)], header: Annotated[str | None, Depends(HEADER)]
-) -> Caller:
+def caller_of(request: Request) -> Caller:
     """Who calls. Raises Unauthorised."""
     address = request.client.host if request.client else "unknown"
-    presented = header if header is not None else bearer.credentials if bearer else None
+    scheme, credentials = get_authorization_scheme_param(request.headers.get("authorization"))
+    presented = request.headers.get("x-api-key", credentials if scheme.lower() == "bearer" and credentials else None)
     caller = gateway_of(request).keyring.caller(presented, address, is_loopback(address))
     request.scope["state"]["caller"] = caller.name
     request.scope["state"]["bucket"] = caller.bucket
     return caller
+
+
+async def get_caller(request: Request, _bearer: Annotated[Any, Depends(BEARER)], _key: Annotated[Any, Depends(HEADER)]) -> Caller:
+    """Who calls, as a dependency; the two that it has are for the OpenAPI document."""
+    return caller_of(request)
 
 
 JobQueueDependency = Annotated[JobQueue, Depends(get_job_queue)]
@@ -61,9 +66,14 @@ GatewayDependency = Annotated[Gateway, Depends(get_gateway)]
 CallerDependency = Annotated[Caller, Depends(get_caller)]
 
 
-async def get_context(request: Request, caller: CallerDependency) -> RequestContext:
-    """The id, caller and arrival of the request."""
-    return RequestContext(request_id_of(request), caller, time.monotonic())
+def context_of(request: Request) -> RequestContext:
+    """The id, caller and arrival of the request. Raises Unauthorised."""
+    return RequestContext(request_id_of(request), caller_of(request), time.monotonic())
+
+
+async def get_context(request: Request, _: CallerDependency) -> RequestContext:
+    """The same, as a dependency."""
+    return context_of(request)
 
 
 ContextDependency = Annotated[RequestContext, Depends(get_context)]

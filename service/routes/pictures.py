@@ -1,12 +1,12 @@
 """POST /restore and POST /generate."""
 
-from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, Field
 
 from service import responses
 from service.content_negotiation import JSON, AcceptedFormat, negotiate
@@ -14,49 +14,34 @@ from service.errors import InvalidValue, NotAcceptable, UnsupportedMedia
 from service.gateway import Gateway
 from service.inference import InferenceResult, RequestContext, random_seed
 from service.jobs import fingerprint, job_document, new_job
-from service.openapi import generate_body, picture_answers, restore_body
+from service.openapi import asked_by, generate_body, picture_answers, restore_body
 from service.parameters import GenerateParameters, RestoreParameters
 from service.pipeline import Listener
-from service.request_body import Sources, json_body, media_type, read_restore, validated
-from service.routes.dependencies import ContextDependency, GatewayDependency, jobs_of, problems
+from service.request_body import Sources, from_headers, from_query, json_body, media_type, read_restore, validated
+from service.routes.dependencies import context_of, gateway_of, jobs_of, problems
 
-
-async def each_once(request: Request) -> None:
-    """Raises InvalidValue for a name that the query has twice: one of its values would count for nothing."""
-    for name, times in Counter(name for name, _ in request.query_params.multi_items()).items():
-        if times > 1:
-            raise InvalidValue(f"{name[:60]!r} is in the query {times} times; expected it once")
-
-
-router = APIRouter(tags=["pictures"], dependencies=[Depends(each_once)])
+router = APIRouter(tags=["pictures"])
 ALL_PROBLEMS = problems(400, 401, 404, 406, 408, 409, 413, 415, 422, 429, 500, 503, 504)
 RunInference = Callable[[Listener | None], Coroutine[Any, Any, InferenceResult]]
 
 
-@dataclass(frozen=True)
-class Preferences:
+class Preferences(BaseModel):
     """What the headers say of when the answer is wanted."""
 
-    prefer: str = ""
-    idempotency_key: str | None = None
+    prefer: str = Field(default="", alias="prefer", max_length=200, description="respond-async makes a job of it")
+    idempotency_key: str | None = Field(
+        default=None,
+        alias="idempotency-key",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[!-~ ]+$",
+        description="sent again with the same request, it is the same job",
+    )
 
     @property
     def respond_async(self) -> bool:
         """Whether the answer may come later."""
         return any(word.partition(";")[0].strip().lower() == "respond-async" for word in self.prefer.split(","))
-
-
-async def get_preferences(
-    prefer: Annotated[str, Header(description="respond-async makes a job of it", max_length=200)] = "",
-    idempotency_key: Annotated[
-        str | None,
-        Header(
-            min_length=1, max_length=255, pattern=r"^[!-~ ]+$", description="sent again with the same request, it is the same job"
-        ),
-    ] = None,
-) -> Preferences:
-    """A coroutine, so that no thread is spent on it."""
-    return Preferences(prefer, idempotency_key)
 
 
 @dataclass(frozen=True)
@@ -83,16 +68,12 @@ def accept_of(request: Request) -> str | None:
     summary="Restore a picture",
     response_class=Response,
     responses=picture_answers("Envelope") | ALL_PROBLEMS,
-    openapi_extra={"requestBody": restore_body()},
+    openapi_extra={"requestBody": restore_body(), **asked_by(query=RestoreParameters, header=Preferences)},
 )
-async def restore(
-    request: Request,
-    gateway: GatewayDependency,
-    context: ContextDependency,
-    query: Annotated[RestoreParameters, Query()],
-    preferences: Annotated[Preferences, Depends(get_preferences)],
-) -> Response:
+async def restore(request: Request) -> Response:
     """The picture is the body itself, the multipart part `image`, or base64 in JSON; the answer has its width and height."""
+    gateway, context = gateway_of(request), context_of(request)
+    query, preferences = from_query(RestoreParameters, request), from_headers(Preferences, request)
     with gateway.drain.track():
         parameters, sources = await read_restore(request, query)
         accepted = negotiate(accept_of(request), parameters.format, media_type(request) == JSON)
@@ -110,16 +91,12 @@ async def restore(
     summary="Generate pictures",
     response_class=Response,
     responses=picture_answers("Envelope", "Pictures") | ALL_PROBLEMS,
-    openapi_extra={"requestBody": generate_body()},
+    openapi_extra={"requestBody": generate_body(), **asked_by(query=GenerateParameters, header=Preferences)},
 )
-async def generate(
-    request: Request,
-    gateway: GatewayDependency,
-    context: ContextDependency,
-    query: Annotated[GenerateParameters, Query()],
-    preferences: Annotated[Preferences, Depends(get_preferences)],
-) -> Response:
+async def generate(request: Request) -> Response:
     """One PNG, or JSON for several. The same seed gives the same bytes."""
+    gateway, context = gateway_of(request), context_of(request)
+    query, preferences = from_query(GenerateParameters, request), from_headers(Preferences, request)
     with gateway.drain.track():
         as_json = media_type(request) == JSON
         if not as_json and await request.body():
