@@ -18,10 +18,19 @@ import psutil
 
 from benchmarks import callers, loop
 
+CORES = len(os.sched_getaffinity(0))
 READY_SECONDS = 300.0
 SETTLE_SECONDS = 0.2  # for what a server catches up with when it runs again
 KEPT_BYTES = 8 << 20  # of each of the gateway's caches: soon full, as they are in a service that has run for a while
 KEPT_PICTURES = 200  # more than either holds
+
+
+# Name, style of its callers, module, what answers 200 once it is ready, and further arguments.
+PEERS: tuple[tuple[str, callers.Style, str, str, tuple[str, ...]], ...] = (
+    ("FastAPI handler", "form", "plain_handler", "/ready", ("1",)),
+    ("FastAPI handler, calls on all cores", "form", "plain_handler", "/ready", (str(CORES),)),
+    ("LitServe", "json", "lit_server", "/health", ()),
+)
 
 
 @dataclass(frozen=True)
@@ -252,7 +261,6 @@ class Field:
 @contextmanager
 def started(folder: Path, model: str, *, peers: bool = True) -> Iterator[Field]:
     """Everything is started, and idle until it is asked."""
-    cores = len(os.sched_getaffinity(0))
     with ExitStack() as stack:
 
         def lines(*command: str) -> Lines:
@@ -265,20 +273,18 @@ def started(folder: Path, model: str, *, peers: bool = True) -> Iterator[Field]:
             return Served(name, style, f"http://127.0.0.1:{port}", Rest(process), calling)
 
         calling = lines("benchmarks.callers")
-        port, plain, lit = free_port(), free_port(), free_port()
+        port = free_port()
         command = ["rddm", "serve", "--port", str(port), "--model-repository", str(folder), "--default-model", model]
         kept = dict.fromkeys(("RDDM_RESULTS_BYTES", "RDDM_ANSWERS_BYTES"), str(KEPT_BYTES))
         quiet = {"RDDM_JOBS_FILE": ":memory:", "RDDM_LOG_LEVEL": "warning"}
         gateway = served("gateway", "gateway", command, "/readyz", port, **kept, **quiet)
         others = []
-        if peers:
-            arguments = [str(folder), model]
-            others = [
-                served("FastAPI handler", "form", ["benchmarks.peers.plain_handler", *arguments, str(plain)], "/ready", plain),
-                served("LitServe", "json", ["benchmarks.peers.lit_server", *arguments, str(lit)], "/health", lit),
-            ]
+        for name, style, module, ready, more in PEERS if peers else ():
+            of_peer = free_port()
+            command = [f"benchmarks.peers.{module}", *arguments_of(folder, model), str(of_peer), *more]
+            others.append(served(name, style, command, ready, of_peer))
         yield Field(
-            Bare(lines("benchmarks.loop", *arguments_of(folder, model)), cores), gateway, others, lines("benchmarks.callers")
+            Bare(lines("benchmarks.loop", *arguments_of(folder, model)), CORES), gateway, others, lines("benchmarks.callers")
         )
 
 

@@ -51,6 +51,7 @@ def _ratios(key: str, label: str) -> Callable[[Axes, Report], None]:
             names, [report[key][name] for name in names], color=["#888", "#2a6fdb", *["#c9b28f"] * len(names)][: len(names)]
         )
         axes.bar_label(bars, fmt="%.3f")
+        axes.tick_params(axis="x", labelsize="small")
         axes.axhline(1, color="black", linewidth=0.8)
         axes.set_ylabel(label)
 

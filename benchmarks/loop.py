@@ -33,17 +33,17 @@ Image = NDArray[np.float32]
 BOUNDS = Bounds(2**25, 2**14)
 
 
-def session_of(path: Path) -> onnxruntime.InferenceSession:
-    """As the embedded engine makes it for calls side by side: one thread each."""
-    return CpuRunner().session(path.read_bytes(), session_options(1))
+def session_of(path: Path, threads: int = 1) -> onnxruntime.InferenceSession:
+    """As the embedded engine makes it: of one thread for calls side by side, of all for one that is alone."""
+    return CpuRunner().session(path.read_bytes(), session_options(threads))
 
 
 class Loop:
-    """A model of the repository and the way through it, for pictures that are one call each."""
+    """A model of the repository and the way through it, for pictures that are one call each. threads: of each call."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, threads: int = 1) -> None:
         model, path = find_newest(folder, name)
-        self.spec, self._session = model.spec, session_of(path)
+        self.spec, self._session = model.spec, session_of(path, threads)
         self._schedule = make_schedule(model.spec.schedule, model.spec.timesteps)
 
     def restore(self, bodies: Sequence[bytes], steps: int, seeds: Sequence[int]) -> list[bytes]:
@@ -106,8 +106,9 @@ class Measurement:
     latencies: list[float]
 
 
-def measure(loop: Loop, workload: Workload) -> Measurement:
-    """Runs a workload and measures it."""
+def measure(beside: Loop, alone: Loop, workload: Workload) -> Measurement:
+    """Runs a workload and measures it: by the loop whose calls have all threads if only one is made at a time."""
+    loop = alone if workload.threads == 1 else beside
     body = Path(workload.file).read_bytes() if workload.file else b""
 
     def one(index: int) -> float:
@@ -127,10 +128,10 @@ def measure(loop: Loop, workload: Workload) -> Measurement:
 
 def main(folder: str, name: str) -> None:
     """Runs workloads from standard input until it ends; the first line tells that the model is loaded."""
-    loop = Loop(Path(folder), name)
+    beside, alone = (Loop(Path(folder), name, threads) for threads in (1, len(os.sched_getaffinity(0))))
     print(json.dumps({"ready": os.getpid()}), flush=True)
     for line in sys.stdin:
-        print(json.dumps(asdict(measure(loop, Workload(**json.loads(line))))), flush=True)
+        print(json.dumps(asdict(measure(beside, alone, Workload(**json.loads(line))))), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """What is asked of the contenders, in turns, so that a busy machine is equally busy for all; and what the answers come to."""
 
 import math
-import os
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,9 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contenders import Bare, Burst, Contender, Field, RequestLoad, Served
+from benchmarks.contenders import CORES, Bare, Burst, Contender, Field, RequestLoad, Served
 
-CORES = len(os.sched_getaffinity(0))
 BATCHES = (1, 2, 4, 8)
 BROKEN = 5.0  # times the lone median: the p95 over which a service counts as overrun
 SHARES = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 1.0, 1.1)

@@ -1,4 +1,4 @@
-"""A FastAPI handler in FastAPI's own thread pool: `python -m benchmarks.peers.plain_handler REPOSITORY MODEL PORT`."""
+"""A FastAPI handler in FastAPI's own thread pool: `python -m benchmarks.peers.plain_handler REPOSITORY MODEL PORT THREADS`."""
 
 import sys
 from pathlib import Path
@@ -9,9 +9,9 @@ from fastapi import FastAPI, Response, UploadFile
 from benchmarks.loop import Loop
 
 
-def application(folder: str, name: str) -> FastAPI:
-    """POST /restore with the picture as the form's `image`."""
-    app, loop = FastAPI(), Loop(Path(folder), name)
+def application(folder: str, name: str, threads: int) -> FastAPI:
+    """POST /restore with the picture as the form's `image`. threads: of each call of the network."""
+    app, loop = FastAPI(), Loop(Path(folder), name, threads)
 
     @app.get("/ready")
     def ready() -> str:
@@ -25,4 +25,5 @@ def application(folder: str, name: str) -> FastAPI:
 
 
 if __name__ == "__main__":
-    uvicorn.run(application(*sys.argv[1:3]), port=int(sys.argv[3]), log_level="warning")
+    folder, name, port, threads = sys.argv[1:]
+    uvicorn.run(application(folder, name, int(threads)), port=int(port), log_level="warning")
