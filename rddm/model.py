@@ -6,7 +6,8 @@ A golden answer is the network's own out_0 to one fixed input: an engine that no
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +34,7 @@ class Golden:
         return float(np.abs(answer - self.answer).max() / (1 + np.abs(self.answer).max()))
 
 
-@dataclass(frozen=True)
-class Weights:
+class Weights(NamedTuple):
     """Which weights: a version that was exported anew under its number has another digest, and is another one."""
 
     name: str
@@ -51,7 +51,7 @@ class Model:
     digest: str
     golden: Golden
 
-    @property
+    @cached_property
     def weights(self) -> Weights:
         """What tells this version from every other one."""
         return Weights(self.spec.name, self.version, self.digest)

@@ -141,6 +141,10 @@ class ModelSpec(Frozen):
             raise ValueError(f"the schedule has {len(self.schedule.alpha_bar)} values, T is {self.timesteps}")
         return self
 
+    def __hash__(self) -> int:
+        """By the name: tables and plans are looked up by spec at every step, and all of a spec is much to hash."""
+        return hash(self.name)
+
     @property
     def condition_channels(self) -> int:
         """Channels of the graph's input `condition`; 0 when the model has none."""

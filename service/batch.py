@@ -43,25 +43,23 @@ class Flow:
 
 @dataclass(eq=False)
 class Item:
-    """Rows that one task waits for. tries: calls that they were part of; lone: to be called without others."""
+    """Rows that one task waits for. shape: what the rows of a batch have in common. tries: calls that they were part of;
+
+    lone: to be called without others.
+    """
 
     inputs: Inputs
     ticket: Ticket
     flow: Flow
+    shape: Shape
     answer: "asyncio.Future[Outputs]"
     asked: float
     tries: int = 0
     lone: bool = False
     batch: "Batch | None" = None
 
-    @property
-    def rows(self) -> int:
-        return int(self.inputs[0].shape[0])
-
-    @property
-    def shape(self) -> Shape:
-        """What the rows of a batch have in common."""
-        return shape_of(self.inputs[0], self.ticket)
+    def __post_init__(self) -> None:
+        self.rows = int(self.inputs[0].shape[0])
 
     @property
     def megapixels(self) -> float:

@@ -127,7 +127,8 @@ class CodecPool:
         worker = await self._idle.wait(*whose, cost)
         try:
             worker = await self._living(worker)
-            answer = await asyncio.wait_for(worker.ask(facts), seconds or self.seconds)
+            async with asyncio.timeout(seconds or self.seconds):
+                answer = await worker.ask(facts)
         except BaseException as error:
             # Given up before the wait: a second cancellation must not put a dead worker back.
             broken, worker, self.killed = worker, None, self.killed + 1

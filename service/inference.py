@@ -32,7 +32,7 @@ from service.pipeline import Kept, Listener, Step, Work
 from service.request_body import Sources
 from service.sampling import thumbnail
 from service.settings import Settings
-from service.tracing import TRACER
+from service.tracing import part_span
 
 log = logging.getLogger("rddm.inference")
 Image = NDArray[np.float32]
@@ -100,7 +100,7 @@ class Stopwatch:
         """Add the block's time to the part."""
         begun = time.perf_counter()
         try:
-            with TRACER.start_as_current_span(f"rddm.{part}"):
+            with part_span(f"rddm.{part}"):
                 yield
         finally:
             self.milliseconds[part] = self.milliseconds.get(part, 0) + (time.perf_counter() - begun) * 1000

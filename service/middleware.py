@@ -68,7 +68,8 @@ class RequestBody:
         if self.complete:
             return await self._receive()
         try:
-            message = await asyncio.wait_for(self._receive(), min(self._limits.idle_seconds, self._ends - time.monotonic()))
+            async with asyncio.timeout(min(self._limits.idle_seconds, self._ends - time.monotonic())):
+                message = await self._receive()
         except TimeoutError as slow:
             self.complete = True
             raise SlowSender(

@@ -215,8 +215,9 @@ class Scheduler:
 
     async def predict(self, x_t: Array, condition: Array | None, time: Array, ticket: Ticket) -> Outputs:
         """The engine's answer for these rows, in a batch with others. Raises what the engine raises, and DeadlineExceeded."""
-        flow = self._flow(ticket, shape_of(x_t, ticket))
-        item = Item((x_t, condition, time), ticket, flow, asyncio.get_running_loop().create_future(), monotonic())
+        shape = shape_of(x_t, ticket)
+        flow, answer = self._flow(ticket, shape), asyncio.get_running_loop().create_future()
+        item = Item((x_t, condition, time), ticket, flow, shape, answer, monotonic())
         flow.asked, flow.heard = flow.asked + item.rows, item.asked
         self._enqueue(item)
         alone = self._pump(item)
@@ -332,17 +333,20 @@ class Scheduler:
         """The items of one batch, in fair order; whose deadline has passed is told so instead."""
         room = self.costs.room(shape, sum(item.rows for item in self._waiting[shape]))
         items: list[Item] = []
+        rows = 0
 
         def fits(item: Item) -> bool:
-            alone = item.lone or any(other.lone for other in items)
-            return item.shape == shape and (not items or (not alone and sum(other.rows for other in items) + item.rows <= room))
+            if item.shape != shape or not items:
+                return item.shape == shape
+            return rows + item.rows <= room and not (item.lone or any(other.lone for other in items))
 
-        while (item := self._queue.take(fits)) is not None:
+        while rows < room and (item := self._queue.take(fits)) is not None:
             self._dequeued(item)
             if item.answer.done():  # its caller leaves in this very turn of the event loop
                 self._let_go(item.flow)
             elif item.ticket.deadline is None or item.ticket.deadline > now:
                 items.append(item)
+                rows += item.rows
             else:
                 _fail([item], DeadlineExceeded("the deadline passed while the picture waited for the engine"))
                 self._let_go(item.flow)

@@ -7,7 +7,7 @@ the batch is sent to is told of that span, and its own lie beneath.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from opentelemetry import context, trace
@@ -51,6 +51,11 @@ def _has_sdk() -> bool:
 def _is_traced() -> bool:
     """Whether anybody would see a span: an SDK in this process, or whoever began the trace that this belongs to."""
     return _has_sdk() or trace.get_current_span().get_span_context().is_valid
+
+
+def part_span(name: str) -> AbstractContextManager[object]:
+    """The span of a part of a request, where anybody would see it."""
+    return TRACER.start_as_current_span(name) if _is_traced() else nullcontext()
 
 
 class StepSpans:
@@ -107,6 +112,8 @@ class TracedBatches:
     async def predict(self, x_t: Array, condition: Array | None, time: Array, ticket: Ticket) -> tuple[Array, ...]:
         """See service.engines.contract.Engine."""
         asked = self._step_spans.of(ticket.request)
+        if not asked and not _is_traced():
+            return await self._engine.predict(x_t, condition, time, ticket)
         # The task of a batch was begun by any of its callers, or by another's: what trace that one belongs to means nothing here.
         parent = trace.set_span_in_context(trace.NonRecordingSpan(asked[0]) if asked else trace.INVALID_SPAN)
         if not asked and not _has_sdk():

@@ -122,3 +122,10 @@ def test_the_context_has_the_same_bytes_with_any_number_of_blas_threads() -> Non
     environments = [os.environ | {"OPENBLAS_NUM_THREADS": threads} for threads in ("1", "2", "3")]
     told = {subprocess.check_output([sys.executable, "-c", CONTEXT_DIGEST], env=env, text=True) for env in environments}
     assert len(told) == 1
+
+
+def test_specs_of_one_name_have_plans_of_their_own() -> None:
+    """They are looked up by name first."""
+    coarse, fine = (SPEC.model_copy(update={"tile": tile, "whole_max": 1}) for tile in (64, 128))
+    assert hash(coarse) == hash(fine)
+    assert [plan(spec, 200, 200).tiles[0].width for spec in (coarse, fine)] == [64, 128]
