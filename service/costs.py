@@ -4,7 +4,8 @@ And what it costs to write the files that are answered.
 """
 
 import math
-from collections import OrderedDict
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import TypeVar
 
@@ -15,12 +16,33 @@ Shape = tuple[Weights, int, int]  # and height, width
 Known = TypeVar("Known")
 TELLING_PIXELS = 128 * 128
 FRESH_SECONDS = 60.0
+LATEST = 3  # calls of the whole engine, the fastest of which tells what it is worth
+SLOWER = 1.1  # than one beside others: then it is not worth it
+PASSED_OVER = 16  # calls without it, before it is tried again
 SHAPES = 1024  # remembered at once; pictures up to whole_max each have their own
 
 
 def pixels(shape: Shape) -> int:
     """Of one row."""
     return shape[1] * shape[2]
+
+
+@dataclass
+class LoneCalls:
+    """Calls of one shape that had the whole engine. seconds: their running mean; latest: those of the last few.
+
+    passed_over: calls that could have had it since, and were better off without.
+    """
+
+    seconds: float
+    latest: deque[float] = field(default_factory=lambda: deque(maxlen=LATEST))
+    passed_over: int = 0
+
+    def record(self, seconds: float) -> None:
+        """Another one."""
+        self.seconds = mean(self.seconds, seconds)
+        self.latest.append(seconds)
+        self.passed_over = 0
 
 
 class Costs:
@@ -30,13 +52,12 @@ class Costs:
         self._plans, self._probe_every = plans, probe_every
         self._calibrated: dict[Weights, tuple[Shape, Ladder]] = {}
         self._ladders: OrderedDict[Shape, Ladder] = OrderedDict()
-        self._alone: OrderedDict[Shape, float] = OrderedDict()  # seconds of a call that had the whole engine
+        self._lone: OrderedDict[Shape, LoneCalls] = OrderedDict()
 
     def add(self, shape: Shape, ladder: Ladder) -> None:
         """What calibration found for a model at its usual shape; all that was known of these weights is forgotten."""
-        for known in (self._ladders, self._alone):
-            for old in [other for other in known if other[0] == shape[0]]:
-                del known[old]
+        self._ladders = OrderedDict((other, known) for other, known in self._ladders.items() if other[0] != shape[0])
+        self._lone = OrderedDict((other, known) for other, known in self._lone.items() if other[0] != shape[0])
         self._calibrated[shape[0]] = shape, ladder
         self._ladders[shape] = ladder
 
@@ -68,10 +89,21 @@ class Costs:
     def record(self, shape: Shape, rows: int, seconds: float, *, alone: bool = False) -> None:
         """A call of so many rows (filled up) took so long. alone: it had the whole engine, which tells nothing of the others."""
         if alone:
-            self._alone[shape] = mean(self._alone.get(shape), seconds)
-            _bound(self._alone, shape)
+            self._lone.setdefault(shape, LoneCalls(seconds)).record(seconds)
+            _bound(self._lone, shape)
         else:
             self.ladder(shape).record(rows, seconds)
+
+    def takes_all(self, shape: Shape) -> bool:
+        """Whether a call that is alone should have the whole engine: unless even the fastest of the latest took longer than one
+
+        beside others, as where another program works on the same cores. Now and then it is tried again.
+        """
+        lone = self._lone.get(shape)
+        if lone is None or lone.passed_over >= PASSED_OVER or not min(lone.latest) > SLOWER * self.call_seconds(shape):
+            return True
+        lone.passed_over += 1
+        return False
 
     def seconds_per_megapixel(self, weights: Weights) -> float:
         """Of one call at the usual shape and the best batch size; NaN before the model was calibrated or used."""
@@ -86,8 +118,8 @@ class Costs:
 
         alone: of one that has the whole engine, if such a call was measured.
         """
-        if alone and shape in self._alone:
-            return self._alone[shape]
+        if alone and shape in self._lone:
+            return self._lone[shape].seconds
         single = self.ladder(shape).seconds_of(1)
         return self.seconds_per_megapixel(shape[0]) * pixels(shape) / 1e6 if math.isnan(single) else single
 

@@ -364,9 +364,13 @@ class Scheduler:
         return batch
 
     def _has_all(self, items: list[Item]) -> bool:
-        """Whether one large call is all there is: nobody else is admitted, and nothing of its request follows before it is done."""
+        """Whether one large call is all there is: nobody else is admitted, and nothing of its request follows before it is done;
+
+        and whether that is of use to it.
+        """
         flow, large = items[0].flow, items[0].megapixels * 1e6 >= WIDE_PIXELS
-        return large and len(self._flows) == len(items) == flow.tiles == 1 and not (flow.waiting or flow.running)
+        lone = large and len(self._flows) == len(items) == flow.tiles == 1 and not (flow.waiting or flow.running)
+        return lone and self.costs.takes_all(items[0].shape)
 
     async def _run(self, batch: Batch) -> None:
         """One batch to the engine and its answers to the callers, or what becomes of them otherwise."""

@@ -5,7 +5,7 @@ graph. ONNX Runtime's exceptions are translated here and nowhere else.
 
 Calls side by side have a thread each: nothing yields more pictures a second. A picture that has the engine to itself and is one
 call would leave all cores but one idle, so for it each model has a second session, of all threads. On the CPU both answer with
-the same bytes; that is looked at on loading, and so is whether it is faster: where one of them does not hold, it is not used.
+the same bytes; that is looked at on loading, and where it does not hold the second one is not used.
 """
 
 import asyncio
@@ -42,7 +42,6 @@ RUNTIME_ERRORS: tuple[type[Exception], ...] = tuple(
 )
 REFUSED: tuple[type[Exception], ...] = (STATE.InvalidArgument, ValueError)
 UNUSABLE: tuple[type[Exception], ...] = (MemoryError, OSError, *RUNTIME_ERRORS)
-TRIALS = 3  # calls of each session; the fastest counts
 # What ONNX Runtime's allocators say when there is no room; it has no exception of its own for that.
 NO_ROOM = ("bad allocation", "bad_alloc", "failed to allocate memory", "out of memory", "cuda failure 2")
 
@@ -246,27 +245,18 @@ class EmbeddedEngine:
         return self._runner.session(data, session_options(threads))
 
     def _widened(self, model: Model, sessions: Sessions, wide: onnxruntime.InferenceSession) -> Sessions:
-        """With a session of all threads, if it answers with the same bytes, and sooner.
+        """With a session of all threads, if it answers with the same bytes.
 
         Looked at for a side of a prime number of multiples: threads share an operator's values out in equal blocks, and where those
         end inside a vector ONNX Runtime's logarithm answers otherwise in the last bit. A rounder size would hide it.
         """
         multiples = next(k for k in count(math.isqrt(WIDE_PIXELS) // model.spec.size_multiple + 1) if is_prime(k))
-        feeds, both = golden_input(model.spec, multiples * model.spec.size_multiple), (sessions.beside, wide)
-        answers = [self._call(session, feeds, onnxruntime.RunOptions(), model) for session in both]
-        if not all(np.array_equal(a, b) for a, b in zip(*answers, strict=True)):
-            log.warning("model %s answers otherwise with %d threads: pictures get one", model.spec.name, self.threads.all)
-            return sessions
-        seconds = [[self._seconds(session, feeds, model) for session in both] for _ in range(TRIALS)]
-        if min(alone for _, alone in seconds) < min(beside for beside, _ in seconds):
+        feeds = golden_input(model.spec, multiples * model.spec.size_multiple)
+        answers = [self._call(session, feeds, onnxruntime.RunOptions(), model) for session in (sessions.beside, wide)]
+        if all(np.array_equal(a, b) for a, b in zip(*answers, strict=True)):
             return replace(sessions, alone=wide)
-        log.info("model %s is no faster with %d threads: pictures get one", model.spec.name, self.threads.all)
+        log.warning("model %s answers otherwise with %d threads: pictures get one", model.spec.name, self.threads.all)
         return sessions
-
-    def _seconds(self, session: onnxruntime.InferenceSession, feeds: Feeds, model: Model) -> float:
-        begun = time.perf_counter()
-        self._call(session, feeds, onnxruntime.RunOptions(), model)
-        return time.perf_counter() - begun
 
 
 @dataclass(frozen=True)
