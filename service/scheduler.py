@@ -85,7 +85,8 @@ class Scheduler:
         self._closed_until = 0.0
         self._calibrating = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
-        self.depth = 2  # batches in flight per instance; 1 where calibration finds that a second only waits its turn
+        self.depth = 2  # batches in flight per instance, of a model that was not calibrated
+        self.depths: dict[Weights, int] = {}  # of those that were: 1 where a second one only waits its turn
         self.depth_whole = 2  # the same for pictures of one tile, see _places
 
     @property
@@ -130,7 +131,7 @@ class Scheduler:
         rig = Rig(self._engine, model, self._instances, self._arrays, self._plans)
         ladder = await measure(rig)
         self.costs.add((model.weights, *rig.shape), ladder)
-        self.depth = await depth(rig, ladder)
+        self.depths[model.weights] = await depth(rig, ladder)
         return ladder
 
     async def close(self) -> None:
@@ -276,7 +277,7 @@ class Scheduler:
         A batch of nothing but the item that is `asking` now is returned instead: its caller waits for it without a task between.
         """
         now, alone, head = monotonic(), None, None
-        most = self._instances * max(self.depth, self.depth_whole)
+        most = self._instances * max(self.depth, self.depth_whole, *self.depths.values())
         while len(self._running) < most and (head := self._ripe(now)) is not None and len(self._running) < self._places(head):
             batch = self._departing(self._gather(head.shape, now))
             if batch is not None and batch.items == [asking]:
@@ -301,7 +302,7 @@ class Scheduler:
         Tiles of large pictures are not: they would stand in a small one's way.
         """
         quick = head.flow.tiles == 1 and self.costs.ladder(head.shape).best == 1
-        return self._instances * (self.depth_whole if quick else self.depth)
+        return self._instances * (self.depth_whole if quick else self.depths.get(head.shape[0], self.depth))
 
     def _patience(self, shape: Shape) -> float:
         """Seconds that an item may wait for company: a share of what its call takes; 0 while that is unknown."""

@@ -1,6 +1,7 @@
 """Batches mix callers and steps without changing anybody's bytes; the queue is bounded, fair, and empty when all is done."""
 
 import asyncio
+import itertools
 import math
 import random
 import time
@@ -11,9 +12,10 @@ import numpy as np
 import pytest
 
 from service.admission import Load
-from service.calibration import Rig
+from service.calibration import Rig, depth
 from service.engines.contract import Model, Ticket
 from service.errors import BadAnswer, DeadlineExceeded, EngineUnavailable, OutOfMemory, QueueFull
+from service.ladder import Ladder
 from service.pipeline import Pipeline, Work
 from service.scheduler import Call, Limits, Scheduler
 from tests.service.fakes import FakeEngine, model_of, picture
@@ -130,7 +132,19 @@ async def test_the_second_batch_in_flight_is_kept_only_if_it_hides_something() -
     for engine, expected in ((FakeEngine(0.01, 0.01, hidden=0.2), 2), (FakeEngine(0.01, 0.01), 1)):
         scheduler = Scheduler(engine)
         await scheduler.calibrate(model_of())
-        assert scheduler.depth == expected
+        assert scheduler.depths == {model_of().weights: expected}
+
+
+async def test_what_slows_some_calls_down_does_not_look_like_a_second_batch_that_pays() -> None:
+    class Disturbed:
+        """Calls of their own take 10 ms, and longer while something else runs."""
+
+        once, twice = itertools.cycle((0.014, 0.010, 0.013)), itertools.cycle((0.020, 0.021))
+
+        async def seconds(self, _count: int, times: int = 1) -> float:
+            return next(self.once if times == 1 else self.twice)
+
+    assert await depth(Disturbed(), Ladder()) == 1
 
 
 async def test_a_small_picture_does_not_wait_behind_a_large_one() -> None:
@@ -163,7 +177,7 @@ async def test_a_flood_of_one_caller_does_not_starve_another() -> None:
 @pytest.mark.parametrize(("size", "in_flight"), [((64, 64), 2), ((300, 400), 1)], ids=["whole pictures", "tiles of large ones"])
 async def test_what_cannot_be_batched_is_ready_when_the_call_before_it_ends(size: tuple[int, int], in_flight: int) -> None:
     pipeline, scheduler, calls = await scheduled(FakeEngine(0.0, 0.02))
-    assert scheduler.depth == 1
+    assert scheduler.depths == {model_of().weights: 1}
     works = [Work(model_of(), 2, i, f"r{i}", f"c{i}", picture(*size)) for i in range(4)]
     running = [asyncio.create_task(pipeline.run(work)) for work in works]
     most = 0
@@ -238,7 +252,7 @@ async def test_callers_who_all_leave_in_one_turn_of_the_loop_leave_nothing_behin
 
 async def test_a_batch_cancelled_before_its_task_begins_is_forgotten() -> None:
     _, scheduler, _ = await scheduled(FakeEngine(0.01))
-    scheduler.depth = scheduler.depth_whole = 1
+    scheduler.depth = scheduler.depth_whole = scheduler.depths[model_of().weights] = 1
     x_t, times = np.zeros((1, 3, 64, 64), np.float32), np.zeros((1, 2), np.float32)
     tickets = [Ticket(model.weights, "r", "c") for model in (model_of(), OTHER_WEIGHTS[0])]
     first, second = (asyncio.create_task(scheduler.predict(x_t, x_t, times, ticket)) for ticket in tickets)
