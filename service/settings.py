@@ -53,7 +53,7 @@ class Settings(BaseSettings):
         default=1,
         ge=1,
         le=256,
-        description="threads of one network call; a large picture that nobody shares the engine with has those of all instances",
+        description="threads of one network call; a picture that has the engine to itself has those of all instances",
     )
     instances: int | None = Field(default=None, ge=1, le=256, description="network calls side by side; default: one per core")
     default_model: str = "lowlight"
