@@ -35,7 +35,7 @@ BOUNDS = Bounds(2**25, 2**14)
 
 def session_of(path: Path, threads: int = 1) -> onnxruntime.InferenceSession:
     """As the embedded engine makes it: of one thread for calls side by side, of all for one that is alone."""
-    return CpuRunner().session(path.read_bytes(), session_options(threads))
+    return CpuRunner().session(path.read_bytes(), session_options(threads, alone=threads > 1))
 
 
 class Loop:

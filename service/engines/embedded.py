@@ -88,13 +88,18 @@ def share_memory() -> None:
     onnxruntime.create_and_register_allocator(place, None)
 
 
-def session_options(threads: int) -> onnxruntime.SessionOptions:
-    """Of a session whose calls use so many threads."""
+def session_options(threads: int, *, alone: bool = False) -> onnxruntime.SessionOptions:
+    """Of a session whose calls use so many threads.
+
+    alone: they have the cores to themselves. Threads then wait for one another awake while a call runs, and only then: to wake a
+    core that went to sleep takes as long as many an operator. Beside other calls they would take the gateway's cores.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads would take the gateway's cores
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(alone)))
+    options.add_session_config_entry("session.force_spinning_stop", "1")  # as soon as the call has ended
     return options
 
 
@@ -238,11 +243,11 @@ class EmbeddedEngine:
             sessions = Sessions(self._session(data, self.threads.each))
             large = model.spec.image_size is None and model.spec.whole_max >= WIDE_PIXELS
             if large and self._runner.by_threads and self.threads.all > self.threads.each:
-                sessions = self._widened(model, sessions, self._session(data, self.threads.all))
+                sessions = self._widened(model, sessions, self._session(data, self.threads.all, alone=True))
         return model, sessions
 
-    def _session(self, data: bytes, threads: int) -> onnxruntime.InferenceSession:
-        return self._runner.session(data, session_options(threads))
+    def _session(self, data: bytes, threads: int, *, alone: bool = False) -> onnxruntime.InferenceSession:
+        return self._runner.session(data, session_options(threads, alone=alone))
 
     def _widened(self, model: Model, sessions: Sessions, wide: onnxruntime.InferenceSession) -> Sessions:
         """With a session of all threads, if it answers with the same bytes.
