@@ -46,12 +46,9 @@ def draw(folder: Path) -> None:
 
 def _ratios(key: str, label: str) -> Callable[[Axes, Report], None]:
     def plot(axes: Axes, report: Report) -> None:
-        names = list(report[key])
-        bars = axes.bar(
-            names, [report[key][name] for name in names], color=["#888", "#2a6fdb", *["#c9b28f"] * len(names)][: len(names)]
-        )
+        names = [name.replace(", ", ",\n") for name in report[key]]
+        bars = axes.bar(names, list(report[key].values()), color=["#888", "#2a6fdb", *["#c9b28f"] * len(names)][: len(names)])
         axes.bar_label(bars, fmt="%.3f")
-        axes.tick_params(axis="x", labelsize="small")
         axes.axhline(1, color="black", linewidth=0.8)
         axes.set_ylabel(label)
 
