@@ -296,6 +296,17 @@ async def test_a_call_that_has_the_engine_to_itself_takes_all_threads_and_answer
     assert [threads for threads, _ in await called(large, Counting(), Threads(1))] == [1, 1]
 
 
+async def test_threads_that_wait_awake_while_a_lone_call_runs_sleep_when_it_has_ended(large: Path) -> None:
+    engine = EmbeddedEngine(large, Threads(2))
+    await engine.start()
+    x_t, condition, times = picture(side=320), picture(side=320, seed=1), np.full((1, 2), 500, np.float32)
+    await engine.predict(x_t, condition, times, ticket(served(engine), alone=True))
+    before = time.process_time()
+    await asyncio.sleep(0.3)
+    assert time.process_time() - before < 0.01
+    await engine.close()
+
+
 async def test_more_threads_that_answer_otherwise_are_not_used(large: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert [threads for threads, _ in await called(large, Counting(unlike=True), Threads(3))] == [1, 1]
     assert "answers otherwise with 3 threads" in caplog.text
