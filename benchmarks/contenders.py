@@ -17,8 +17,8 @@ import httpx
 import psutil
 
 from benchmarks import callers, loop
+from benchmarks.loop import CORES
 
-CORES = len(os.sched_getaffinity(0))
 READY_SECONDS = 300.0
 SETTLE_SECONDS = 0.2  # for what a server catches up with when it runs again
 KEPT_BYTES = 8 << 20  # of each of the gateway's caches: soon full, as they are in a service that has run for a while

@@ -31,6 +31,7 @@ from service.sampling import DEFAULT_SEED, noise_of
 
 Image = NDArray[np.float32]
 BOUNDS = Bounds(2**25, 2**14)
+CORES = len(os.sched_getaffinity(0))
 
 
 def session_of(path: Path, threads: int = 1) -> onnxruntime.InferenceSession:
@@ -128,7 +129,7 @@ def measure(beside: Loop, alone: Loop, workload: Workload) -> Measurement:
 
 def main(folder: str, name: str) -> None:
     """Runs workloads from standard input until it ends; the first line tells that the model is loaded."""
-    beside, alone = (Loop(Path(folder), name, threads) for threads in (1, len(os.sched_getaffinity(0))))
+    beside, alone = (Loop(Path(folder), name, threads) for threads in (1, CORES))
     print(json.dumps({"ready": os.getpid()}), flush=True)
     for line in sys.stdin:
         print(json.dumps(asdict(measure(beside, alone, Workload(**json.loads(line))))), flush=True)

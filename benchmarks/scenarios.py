@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contenders import CORES, Bare, Burst, Contender, Field, RequestLoad, Served
+from benchmarks.contenders import Bare, Burst, Contender, Field, RequestLoad, Served
+from benchmarks.loop import CORES
 
 BATCHES = (1, 2, 4, 8)
 BROKEN = 5.0  # times the lone median: the p95 over which a service counts as overrun

@@ -4,7 +4,6 @@ Requests of different steps or sizes cannot share a call there: a batch is run i
 """
 
 import base64
-import os
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import litserve
 from fastapi import Request
 
-from benchmarks.loop import Loop
+from benchmarks.loop import CORES, Loop
 from rddm.image import decode
 
 RestoreRequest = tuple[bytes, int, int]
@@ -66,5 +65,5 @@ class Restorer(litserve.LitAPI):
 if __name__ == "__main__":
     folder, name, port, *largest = sys.argv[1:]
     api = Restorer(folder, name, int(largest[0]) if largest else LARGEST)
-    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=len(os.sched_getaffinity(0)), timeout=600)
+    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=CORES, timeout=600)
     server.run(port=int(port), generate_client_file=False, log_level="warning")

@@ -66,14 +66,14 @@ GatewayDependency = Annotated[Gateway, Depends(get_gateway)]
 CallerDependency = Annotated[Caller, Depends(get_caller)]
 
 
-def context_of(request: Request) -> RequestContext:
-    """The id, caller and arrival of the request. Raises Unauthorised."""
-    return RequestContext(request_id_of(request), caller_of(request), time.monotonic())
+def context_of(request: Request, caller: Caller) -> RequestContext:
+    """The id, caller and arrival of the request."""
+    return RequestContext(request_id_of(request), caller, time.monotonic())
 
 
-async def get_context(request: Request, _: CallerDependency) -> RequestContext:
+async def get_context(request: Request, caller: CallerDependency) -> RequestContext:
     """The same, as a dependency."""
-    return context_of(request)
+    return context_of(request, caller)
 
 
 ContextDependency = Annotated[RequestContext, Depends(get_context)]

@@ -18,7 +18,7 @@ from service.openapi import asked_by, generate_body, picture_answers, restore_bo
 from service.parameters import GenerateParameters, RestoreParameters
 from service.pipeline import Listener
 from service.request_body import Sources, from_headers, from_query, json_body, media_type, read_restore, validated
-from service.routes.dependencies import context_of, gateway_of, jobs_of, problems
+from service.routes.dependencies import caller_of, context_of, gateway_of, jobs_of, problems
 
 router = APIRouter(tags=["pictures"])
 ALL_PROBLEMS = problems(400, 401, 404, 406, 408, 409, 413, 415, 422, 429, 500, 503, 504)
@@ -72,7 +72,7 @@ def accept_of(request: Request) -> str | None:
 )
 async def restore(request: Request) -> Response:
     """The picture is the body itself, the multipart part `image`, or base64 in JSON; the answer has its width and height."""
-    gateway, context = gateway_of(request), context_of(request)
+    gateway, context = gateway_of(request), context_of(request, caller_of(request))
     query, preferences = from_query(RestoreParameters, request), from_headers(Preferences, request)
     with gateway.drain.track():
         parameters, sources = await read_restore(request, query)
@@ -95,7 +95,7 @@ async def restore(request: Request) -> Response:
 )
 async def generate(request: Request) -> Response:
     """One PNG, or JSON for several. The same seed gives the same bytes."""
-    gateway, context = gateway_of(request), context_of(request)
+    gateway, context = gateway_of(request), context_of(request, caller_of(request))
     query, preferences = from_query(GenerateParameters, request), from_headers(Preferences, request)
     with gateway.drain.track():
         as_json = media_type(request) == JSON
