@@ -3,17 +3,16 @@
 import asyncio
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from time import monotonic
 from typing import Any
 
 from service.arrays import Arrays
 from service.costs import Shape, pixels
-from service.engines.contract import Ticket
+from service.engines.contract import Conversation, Inputs, Outputs, Ticket
 
 Array = Any
-Inputs = tuple[Array, Array | None, Array]
-Outputs = tuple[Array, ...]
 
 
 @dataclass(eq=False)
@@ -45,7 +44,7 @@ class Flow:
 class Item:
     """Rows that one task waits for. shape: what the rows of a batch have in common. tries: calls that they were part of;
 
-    lone: to be called without others.
+    lone: to be called without others. conversation: what they are of, if the engine may go on with it: the answer is then empty.
     """
 
     inputs: Inputs
@@ -54,6 +53,7 @@ class Item:
     shape: Shape
     answer: "asyncio.Future[Outputs]"
     asked: float
+    conversation: Conversation | None = None
     tries: int = 0
     lone: bool = False
     batch: "Batch | None" = None
@@ -124,3 +124,43 @@ def filled(arrays: Arrays, parts: Sequence[Array | None], rows: int) -> Array | 
         return None
     missing = rows - sum(part.shape[0] for part in present)
     return arrays.concatenate([*present, *[present[-1][-1:]] * missing], 0) if missing or len(present) > 1 else present[0]
+
+
+@dataclass(eq=False)
+class Talk:
+    """An item's conversation, as the engine has it: it ends after a step where `goes_on` says so, and its calls are timed.
+
+    goes_on: asked in whatever thread the engine uses. calls: begin and end of each, on the clock of time.monotonic.
+    """
+
+    item: Item
+    conversation: Conversation
+    goes_on: Callable[[], bool]
+    began: float = field(default_factory=monotonic)
+    calls: list[tuple[float, float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.inputs: Inputs | None = self.item.inputs
+
+    def follow(self, outputs: Outputs) -> None:
+        """See service.engines.contract.Conversation."""
+        self._called()
+        self.conversation.follow(outputs)
+        self._followed()
+
+    async def follow_beside(self, outputs: Outputs) -> None:
+        """See service.engines.contract.Conversation."""
+        self._called()
+        await self.conversation.follow_beside(outputs)
+        self._followed()
+
+    def _called(self) -> None:
+        self.calls.append((self.began, monotonic()))
+
+    def _followed(self) -> None:
+        """What is tried again after an error is the step that was not answered."""
+        following = self.conversation.inputs
+        self.inputs = following if self.goes_on() else None
+        if following is not None:
+            self.item.inputs = following
+        self.began = monotonic()

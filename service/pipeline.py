@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
@@ -21,9 +22,9 @@ from rddm.objective import check_method
 from rddm.spec import Method
 from service.admission import Admission, AdmitAll, load_of
 from service.arrays import HOST, Arrays
-from service.engines.contract import Engine, Model, Ticket
+from service.engines.contract import Engine, Model, Outputs, Ticket, converse, take_step
 from service.errors import DeadlineExceeded, InvalidValue
-from service.sampling import Image, SamplingState
+from service.sampling import Image, SamplingState, WholePicture
 
 Array = Any
 Kept = Literal["residual", "trace"]
@@ -158,13 +159,11 @@ class Pipeline:
 
     async def _sample(self, state: SamplingState, ticket: Ticket, on_step: Listener | None) -> None:
         await self._work(state, state.prepare)
+        step = self._whole_step(state, ticket, on_step) if state.whole else partial(self._tiled_step, state, ticket)
         while (question := state.question) is not None:
             if ticket.deadline is not None and time.monotonic() > ticket.deadline:
                 raise DeadlineExceeded(f"the deadline passed before step {question.step} of {question.steps}")
-            await self._ask(state, np.array([question.time], np.float32), ticket)
-            for band in state.bands:
-                await self._work(state, state.advance, band)
-            await self._work(state, state.keep_x_t)
+            await step()
             if on_step is not None:
                 on_step(Step(question.step, question.steps, await self._work(state, state.preview)))
 
@@ -175,9 +174,19 @@ class Pipeline:
             return act(*arguments)
         return await asyncio.get_running_loop().run_in_executor(self._whole if state.whole else self._tiled, act, *arguments)
 
-    async def _ask(self, state: SamplingState, times: Image, ticket: Ticket) -> None:
+    def _whole_step(self, state: SamplingState, ticket: Ticket, on_step: Listener | None) -> Callable[[], Awaitable[None]]:
+        """A picture that is one call goes on by itself, by as many steps as the engine likes; or by one, where somebody listens."""
+
+        async def beside(act: Callable[[Outputs], None], outputs: Outputs) -> None:
+            await self._work(state, act, outputs)
+
+        advance = converse if on_step is None else take_step
+        return partial(advance, self._engine, WholePicture(state, beside), ticket)
+
+    async def _tiled_step(self, state: SamplingState, ticket: Ticket) -> None:
         """Every tile to the engine, some ahead of others; answers are blended in the plan's order, so no sum depends on load."""
-        placed = self._arrays.place(times)
+        assert state.question is not None
+        placed = self._arrays.place(np.array([state.question.time], np.float32))
 
         async def answer(index: int) -> tuple[Array, ...]:
             x_t, condition = await self._work(state, state.cut, state.plan.tiles[index])
@@ -186,11 +195,11 @@ class Pipeline:
         async def use(index: int, outputs: tuple[Array, ...]) -> None:
             await self._work(state, state.blend, state.plan.tiles[index], state.plan.windows[index], outputs)
 
-        if state.whole:
-            state.take(await answer(0))
-        else:
-            await self._work(state, state.clear)
-            await in_order(answer, use, len(state.plan.tiles), TILES_AHEAD)
+        await self._work(state, state.clear)
+        await in_order(answer, use, len(state.plan.tiles), TILES_AHEAD)
+        for band in state.bands:
+            await self._work(state, state.advance, band)
+        await self._work(state, state.keep_x_t)
 
 
 async def in_order(answer: Callable[[int], Awaitable[T]], use: Callable[[int, T], Awaitable[None]], count: int, ahead: int) -> None:

@@ -4,7 +4,7 @@ The update is elementwise, so each band holds a sampling conversation of its own
 the same time: a large picture needs no whole-size temporaries. Only tiles reach across bands.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import _lru_cache_wrapper, lru_cache
 from typing import Any
@@ -18,6 +18,7 @@ from rddm.schedule import Schedule, make_schedule
 from rddm.spec import ConditionPart, Method, ModelSpec
 from rddm.tiling import Tile, Window, blend, context, pad, plan
 from service.arrays import Arrays
+from service.engines.contract import Inputs, Outputs
 
 Array = Any
 Image = NDArray[np.float32]
@@ -231,3 +232,34 @@ class SamplingState:
     def _cropped(self, whole: Array) -> Image:
         height, width = self.size
         return np.ascontiguousarray(self.arrays.host(whole[..., :height, :width]))
+
+
+class WholePicture:
+    """The conversation (service.engines.contract) of a picture that is one call a step and whose state is prepared.
+
+    beside: does array work where it does not hold up the event loop.
+    """
+
+    def __init__(self, state: SamplingState, beside: Callable[[Callable[[Outputs], None], Outputs], Awaitable[None]]) -> None:
+        self._state = state
+        self._beside = beside
+        self.inputs: Inputs | None = self._asked()
+
+    def _asked(self) -> Inputs | None:
+        state = self._state
+        if state.question is None:
+            return None
+        x_t, condition = state.cut(state.plan.tiles[0])
+        return x_t, condition, state.arrays.place(np.array([state.question.time], np.float32))
+
+    def follow(self, outputs: Outputs) -> None:
+        """The outputs become a prediction, and that the next x_t, or x_0."""
+        self._state.take(outputs)
+        for band in self._state.bands:
+            self._state.advance(band)
+        self._state.keep_x_t()
+        self.inputs = self._asked()
+
+    async def follow_beside(self, outputs: Outputs) -> None:
+        """The same, where it does not hold up the event loop."""
+        await self._beside(self.follow, outputs)

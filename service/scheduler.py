@@ -17,10 +17,10 @@ from typing import Any
 
 from service.admission import Load, load_of
 from service.arrays import HOST, Arrays
-from service.batch import Batch, Flow, Item, Outputs, shape_of
+from service.batch import Batch, Flow, Item, Talk, shape_of
 from service.calibration import Rig, depth, measure
 from service.costs import Costs, Shape, pixels
-from service.engines.contract import WIDE_PIXELS, Engine, Model, Ticket, Weights
+from service.engines.contract import WIDE_PIXELS, Conversation, Engine, Inputs, Model, Outputs, Ticket, Weights, converse
 from service.errors import BadAnswer, DeadlineExceeded, OutOfMemory, QueueFull
 from service.fairness import FairQueue
 from service.ladder import Ladder
@@ -216,9 +216,17 @@ class Scheduler:
 
     async def predict(self, x_t: Array, condition: Array | None, time: Array, ticket: Ticket) -> Outputs:
         """The engine's answer for these rows, in a batch with others. Raises what the engine raises, and DeadlineExceeded."""
-        shape = shape_of(x_t, ticket)
+        return await self._answer((x_t, condition, time), ticket)
+
+    async def converse(self, conversation: Conversation, ticket: Ticket) -> None:
+        """A step of a picture, in a batch with others; and all that follow, as long as nobody else wants the engine."""
+        if conversation.inputs is not None and (outputs := await self._answer(conversation.inputs, ticket, conversation)):
+            await conversation.follow_beside(outputs)
+
+    async def _answer(self, inputs: Inputs, ticket: Ticket, conversation: Conversation | None = None) -> Outputs:
+        shape = shape_of(inputs[0], ticket)
         flow, answer = self._flow(ticket, shape), asyncio.get_running_loop().create_future()
-        item = Item((x_t, condition, time), ticket, flow, shape, answer, monotonic())
+        item = Item(inputs, ticket, flow, shape, answer, monotonic(), conversation)
         flow.asked, flow.heard = flow.asked + item.rows, item.asked
         self._enqueue(item)
         alone = self._pump(item)
@@ -403,15 +411,38 @@ class Scheduler:
         filled = self.costs.ladder(batch.shape).padded(batch.rows)
         waited = monotonic() - min(item.asked for item in batch.items)
         large = filled * pixels(batch.shape) > INLINE_MEGAPIXELS * 1e6 and len(batch.items) > 1
+        if filled == batch.rows and (talk := self._talk(batch)) is not None:
+            await self._converse(batch, talk, waited)
+            return [()]
         inputs = await asyncio.to_thread(batch.joined, self._arrays, filled) if large else batch.joined(self._arrays, filled)
         started = monotonic()
         outputs = await self._engine.predict(*inputs, batch.ticket)
-        self._measured(batch, filled, started, waited)
+        self._measured(batch, filled, (started, monotonic()), waited)
         return batch.parted(outputs)
 
-    def _measured(self, batch: Batch, filled: int, started: float, waited: float) -> None:
+    def _talk(self, batch: Batch) -> Talk | None:
+        """The conversation of a batch's only item, which goes on as long as no other request is there."""
+        first = batch.items[0]
+        if first.conversation is None or len(batch.items) > 1:
+            return None
+        return Talk(first, first.conversation, lambda: len(self._flows) == 1 and not first.answer.cancelled())
+
+    async def _converse(self, batch: Batch, talk: Talk, waited: float) -> None:
+        """Takes a conversation on; each of its calls counts as one."""
+        flow = talk.item.flow
+        try:
+            await converse(self._engine, talk, batch.ticket)
+        finally:
+            for call in talk.calls:
+                self._measured(batch, batch.rows, call, waited)
+                waited = 0.0
+            further = max(0, len(talk.calls) - 1)
+            flow.asked += further * batch.rows
+            flow.remaining = max(0.0, flow.remaining - further * talk.item.megapixels)
+
+    def _measured(self, batch: Batch, filled: int, call: tuple[float, float], waited: float) -> None:
         """A call's own seconds: those since one of the engine's instances was free for it."""
-        ended = monotonic()
+        started, ended = call
         free_at = sorted([0.0] * (self._instances - len(self._free_at)) + self._free_at)[-self._instances :]
         seconds = ended - max(started, free_at[0])
         self._free_at = [ended, *free_at[1:]]

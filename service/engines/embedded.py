@@ -15,26 +15,27 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import count
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import onnxruntime
 
 from rddm.model import golden_input
 from service.engines.configuration import FILE, read_config, to_models
-from service.engines.contract import WIDE_PIXELS, Array, Feeds, Model, Ticket, to_feeds
+from service.engines.contract import WIDE_PIXELS, Array, Conversation, Feeds, Model, Ticket, take_step, to_feeds
 from service.engines.validation import check_feeds, check_finite, check_golden, check_outputs
 from service.engines.versions import ModelVersions
 from service.errors import BadAnswer, DeadlineExceeded, EngineUnavailable, InvalidValue, OutOfMemory, UnknownModel
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 STATE: Any = onnxruntime.capi.onnxruntime_pybind11_state
 RUNTIME_ERRORS: tuple[type[Exception], ...] = tuple(
@@ -210,28 +211,45 @@ class EmbeddedEngine:
         model, sessions = self._versions.find(ticket.weights)
         return await self._run(model, sessions, to_feeds(x_t, condition, time), ticket)
 
+    async def converse(self, conversation: Conversation, ticket: Ticket) -> None:
+        """See `service.engines.contract.converse`: every step by one thread, which finds the answer in its core's cache."""
+        model, sessions = self._versions.find(ticket.weights)
+
+        def talk(options: onnxruntime.RunOptions) -> None:
+            while conversation.inputs is not None:
+                conversation.follow(self._call(sessions.suited(ticket), to_feeds(*conversation.inputs), options, model))
+
+        if self._runner.by_threads:
+            await self._in_thread(talk, ticket)
+        else:
+            await take_step(self, conversation, ticket)
+
     async def _run(self, model: Model, sessions: Sessions, feeds: Feeds, ticket: Ticket) -> tuple[Array, ...]:
-        check_feeds(feeds, model)
+        return await self._in_thread(lambda options: self._call(sessions.suited(ticket), feeds, options, model), ticket)
+
+    async def _in_thread(self, act: Callable[[onnxruntime.RunOptions], T], ticket: Ticket) -> T:
         options = onnxruntime.RunOptions()
         seconds = None if ticket.deadline is None else ticket.deadline - time.monotonic()
         if seconds is not None and seconds <= 0:
             raise DeadlineExceeded("the deadline passed before the network was called")
-        call = self._pool.submit(self._call, sessions.suited(ticket), feeds, options, model)
+        call = self._pool.submit(act, options)
         try:
             async with asyncio.timeout(seconds):
-                outputs = await asyncio.wrap_future(call)
+                return await asyncio.wrap_future(call)
         except TimeoutError as error:
             raise DeadlineExceeded("the deadline passed while the network ran") from error
         finally:
             options.terminate = True  # of no consequence to a call that has ended; a cancelled one stops at its next node
-        check_outputs(outputs, feeds["x_t"], model)
-        return outputs
 
     def _call(
         self, session: onnxruntime.InferenceSession, feeds: Feeds, options: onnxruntime.RunOptions, model: Model
     ) -> tuple[Array, ...]:
+        """Raises InvalidValue for what the graph does not take, BadAnswer, and ONNX Runtime's errors as the service's own."""
+        check_feeds(feeds, model)
         with translated(model.spec.name):
-            return self._runner.run(session, feeds, options, model)
+            outputs = self._runner.run(session, feeds, options, model)
+        check_outputs(outputs, feeds["x_t"], model)
+        return outputs
 
     def _open(self, name: str) -> tuple[Model, Sessions]:
         model, path = find_newest(self.folder, name)

@@ -18,7 +18,7 @@ from service.errors import BadAnswer, DeadlineExceeded, EngineUnavailable, OutOf
 from service.ladder import Ladder
 from service.pipeline import Pipeline, Work
 from service.scheduler import Call, Limits, Scheduler
-from tests.service.fakes import FakeEngine, model_of, picture
+from tests.service.fakes import FakeEngine, TalkingEngine, model_of, picture
 
 SIZES = [(50, 40), (64, 64), (200, 133), (33, 70), (130, 64)]
 ROOMY = Limits(queue_megapixel_steps=math.inf)
@@ -76,6 +76,8 @@ ENGINES = {
     "with two instances": FakeEngine(0.001, 0.0001, instances=2),
     "whose bytes depend on the batch": FakeEngine(0.002, 0.0002, coupled=True),
     "short of memory": FakeEngine(0.002, 0.0002, memory=3),
+    "that goes on by itself": TalkingEngine(0.0, 0.001),
+    "that goes on by itself and gains by batching": TalkingEngine(0.002, 0.0002),
 }
 
 
@@ -190,6 +192,62 @@ async def test_what_cannot_be_batched_is_ready_when_the_call_before_it_ends(size
     await asyncio.gather(*running, return_exceptions=True)
 
 
+def lone(steps: int, request: str = "r", size: int = 64) -> Work:
+    return Work(model_of(), steps, 0, request, request, picture(size, size))
+
+
+async def test_a_lone_picture_goes_through_its_steps_without_coming_back() -> None:
+    engine = TalkingEngine(0.002)
+    pipeline, scheduler, calls = await scheduled(engine)
+    expected = (await Pipeline(FakeEngine()).run(lone(5))).x_0.tobytes()
+    assert (await pipeline.run(lone(5))).x_0.tobytes() == expected
+    assert engine.talks == [5]
+    assert [call.rows for call in calls] == [1] * 5
+    assert all(0.002 <= call.seconds < 0.2 for call in calls)
+    assert_empty(scheduler)
+
+
+async def test_a_lone_picture_makes_room_at_its_next_step_for_whoever_comes() -> None:
+    engine = TalkingEngine(0.02)
+    pipeline, scheduler, _ = await scheduled(engine)
+    first = asyncio.create_task(pipeline.run(lone(5, "first")))
+    await asyncio.sleep(0.03)  # in its second call
+    await pipeline.run(lone(1, "second", 32))  # of another size: no batch can hold both
+    assert len(engine.calls) < 6
+    await first
+    order = [ticket.request for _, ticket in engine.calls]
+    assert order.index("second") <= 3
+    assert engine.talks[0] < 5
+    assert sum(engine.talks) == 6
+    assert_empty(scheduler)
+
+
+async def test_a_step_that_failed_is_tried_again_where_the_conversation_stood() -> None:
+    class FullOnce(TalkingEngine):
+        async def predict(self, x_t, condition, time, ticket):
+            if len(self.calls) == 2:
+                self.calls.append((0, ticket))
+                raise QueueFull("full", retry_after=0.01)
+            return await super().predict(x_t, condition, time, ticket)
+
+    engine = FullOnce(0.001)
+    pipeline, scheduler, calls = await scheduled(engine, calibrated=False)
+    expected = (await Pipeline(FakeEngine()).run(lone(4))).x_0.tobytes()
+    assert (await pipeline.run(lone(4))).x_0.tobytes() == expected
+    assert engine.talks == [2, 2]
+    assert len(calls) == 4
+    assert_empty(scheduler)
+
+
+async def test_who_listens_hears_of_every_step_of_a_lone_picture() -> None:
+    engine = TalkingEngine(0.001)
+    pipeline, _, _ = await scheduled(engine)
+    heard: list[int] = []
+    await pipeline.run(lone(4), lambda step: heard.append(step.step))
+    assert heard == [1, 2, 3, 4]
+    assert engine.talks == []
+
+
 async def test_lockstep_callers_fill_batches() -> None:
     engine = FakeEngine(0.01, 0.0001)
     pipeline, _, calls = await scheduled(engine)
@@ -218,8 +276,8 @@ async def test_a_picture_over_the_bound_is_let_in_when_nothing_else_is_there() -
     assert (await pipeline.run(Work(model_of(), 1, 0, "r", "a", picture(64, 64)))).x_0.shape == (1, 3, 64, 64)
 
 
-async def test_cancellations_at_random_moments_leave_nothing_behind() -> None:
-    engine = FakeEngine(0.001, 0.0002)
+@pytest.mark.parametrize("engine", [FakeEngine(0.001, 0.0002), TalkingEngine(0.001, 0.0002)])
+async def test_cancellations_at_random_moments_leave_nothing_behind(engine: FakeEngine) -> None:
     pipeline, scheduler, _ = await scheduled(engine)
     draw = random.Random(0)
 
