@@ -41,8 +41,12 @@ LAYOUT_TAGS = {
 LARGEST_JPEG_EXIF = 65_000
 XMP_KEYWORD = b"XML:com.adobe.xmp"
 # Deflate without its search for repetitions, as good filters leave few in a photograph: a third of the time, and the size within
-# a few hundredths.
-PNG_SETTINGS: dict[str, Any] = {"level": 4, "strategy": imagecodecs.PNG.STRATEGY.RLE, "filter": imagecodecs.PNG.FILTER.ALL}
+# a few hundredths. Of the five filters the two that serve photographs best: 0.55 of the time that trying all takes, 0 to 2 % more.
+PNG_SETTINGS: dict[str, Any] = {
+    "level": 4,
+    "strategy": imagecodecs.PNG.STRATEGY.RLE,
+    "filter": imagecodecs.PNG.FILTER.SUB | imagecodecs.PNG.FILTER.AVG,
+}
 SETTINGS: dict[str, dict[str, Any]] = {
     "jpeg": {"quality": 95, "subsampling": 0},
     "webp": {"quality": 95, "method": 3, "exact": True},
