@@ -69,10 +69,20 @@ def in_turns(bench: Bench, contenders: Sequence[Contender], load: RequestLoad) -
     return bursts
 
 
-def compared(bursts: dict[str, list[Burst]], measure: Callable[[Burst], float], to: str = "bare loop") -> dict[str, float]:
+def compared(bursts: dict[str, list[Burst]], measure: Callable[[Burst], float]) -> dict[str, float]:
     """Each contender's measure over the bare loop's of the same round: the median of the rounds."""
+    return {name: statistics.median(ratios) for name, ratios in by_round(bursts, measure).items()}
+
+
+def scatter(bursts: dict[str, list[Burst]], measure: Callable[[Burst], float]) -> dict[str, tuple[float, float]]:
+    """What the rounds say of those medians: the quarter of them below, and the quarter above."""
+    return {name: (percentile(ratios, 0.25), percentile(ratios, 0.75)) for name, ratios in by_round(bursts, measure).items()}
+
+
+def by_round(bursts: dict[str, list[Burst]], measure: Callable[[Burst], float], to: str = "bare loop") -> dict[str, list[float]]:
+    """Each contender's measure over the bare loop's, round by round."""
     return {
-        name: statistics.median(measure(one) / measure(other) for one, other in zip(found, bursts[to], strict=True))
+        name: [measure(one) / measure(other) for one, other in zip(found, bursts[to], strict=True)]
         for name, found in bursts.items()
     }
 
@@ -86,6 +96,7 @@ def one_caller(field: Field, bench: Bench) -> Report:
     return {
         "contenders": {name: summary(found) for name, found in bursts.items()},
         "wall_over_bare": compared(bursts, lambda burst: statistics.median(burst.latencies)),
+        "wall_scatter": scatter(bursts, lambda burst: statistics.median(burst.latencies)),
         "fastest_over_bare": compared(bursts, lambda burst: min(burst.latencies)),
         "cpu_over_bare": compared(bursts, lambda burst: burst.cpu),
     }
@@ -108,6 +119,7 @@ def many_callers(field: Field, bench: Bench) -> Report:
         "contenders": {name: summary(found) for name, found in bursts.items()},
         "bare_batches": batches,
         "throughput_over_bare": compared(bursts, lambda burst: burst.per_second(CORES)),
+        "throughput_scatter": scatter(bursts, lambda burst: burst.per_second(CORES)),
         "cpu_over_bare": compared(bursts, lambda burst: burst.cpu),
     }
     field.bare.batch = 1
