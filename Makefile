@@ -20,7 +20,7 @@ run-triton: .venv/.installed
 test: .venv-test/.installed system-packages
 	$(TEST)/python -m pytest
 
-check: .venv-test/.installed
+check: .venv-test/.installed system-packages
 	$(TEST)/ruff check .
 	$(TEST)/ruff format --check .
 	$(TEST)/mypy
