@@ -159,7 +159,7 @@ class Pipeline:
 
     async def _sample(self, state: SamplingState, ticket: Ticket, on_step: Listener | None) -> None:
         await self._work(state, state.prepare)
-        step = self._whole_step(state, ticket, on_step) if state.whole else partial(self._tiled_step, state, ticket)
+        step = await self._whole_step(state, ticket, on_step) if state.whole else partial(self._tiled_step, state, ticket)
         while (question := state.question) is not None:
             if ticket.deadline is not None and time.monotonic() > ticket.deadline:
                 raise DeadlineExceeded(f"the deadline passed before step {question.step} of {question.steps}")
@@ -174,14 +174,14 @@ class Pipeline:
             return act(*arguments)
         return await asyncio.get_running_loop().run_in_executor(self._whole if state.whole else self._tiled, act, *arguments)
 
-    def _whole_step(self, state: SamplingState, ticket: Ticket, on_step: Listener | None) -> Callable[[], Awaitable[None]]:
+    async def _whole_step(self, state: SamplingState, ticket: Ticket, on_step: Listener | None) -> Callable[[], Awaitable[None]]:
         """A picture that is one call goes on by itself, by as many steps as the engine likes; or by one, where somebody listens."""
 
         async def beside(act: Callable[[Outputs], None], outputs: Outputs) -> None:
             await self._work(state, act, outputs)
 
         advance = converse if on_step is None else take_step
-        return partial(advance, self._engine, WholePicture(state, beside), ticket)
+        return partial(advance, self._engine, await self._work(state, WholePicture, state, beside), ticket)
 
     async def _tiled_step(self, state: SamplingState, ticket: Ticket) -> None:
         """Every tile to the engine, some ahead of others; answers are blended in the plan's order, so no sum depends on load."""
