@@ -79,10 +79,10 @@ def scatter(bursts: dict[str, list[Burst]], measure: Callable[[Burst], float]) -
     return {name: (percentile(ratios, 0.25), percentile(ratios, 0.75)) for name, ratios in by_round(bursts, measure).items()}
 
 
-def by_round(bursts: dict[str, list[Burst]], measure: Callable[[Burst], float], to: str = "bare loop") -> dict[str, list[float]]:
+def by_round(bursts: dict[str, list[Burst]], measure: Callable[[Burst], float]) -> dict[str, list[float]]:
     """Each contender's measure over the bare loop's, round by round."""
     return {
-        name: [measure(one) / measure(other) for one, other in zip(found, bursts[to], strict=True)]
+        name: [measure(one) / measure(other) for one, other in zip(found, bursts["bare loop"], strict=True)]
         for name, found in bursts.items()
     }
 

@@ -410,10 +410,10 @@ class Scheduler:
         """The engine's answer, one for each item."""
         filled = self.costs.ladder(batch.shape).padded(batch.rows)
         waited = monotonic() - min(item.asked for item in batch.items)
-        large = filled * pixels(batch.shape) > INLINE_MEGAPIXELS * 1e6 and len(batch.items) > 1
         if filled == batch.rows and (talk := self._talk(batch)) is not None:
             await self._converse(batch, talk, waited)
             return [()]
+        large = filled * pixels(batch.shape) > INLINE_MEGAPIXELS * 1e6 and len(batch.items) > 1
         inputs = await asyncio.to_thread(batch.joined, self._arrays, filled) if large else batch.joined(self._arrays, filled)
         started = monotonic()
         outputs = await self._engine.predict(*inputs, batch.ticket)
