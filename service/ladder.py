@@ -1,20 +1,19 @@
 """Which batch sizes are worth using, and what a call costs: measured, never assumed.
 
 A size is used only if it yields at least 5 % more rows per second than the one below it: on a CPU that is often 1. What is kept
-are the gains themselves, each from two calls made one soon after the other, and their median decides: neither a machine that
-slows down nor one lucky call looks like a batch that pays.
+are pairs of calls, one made soon after the other, so that a machine that slows down does not look like a batch that pays; and the
+fastest of each size decide: whatever else runs on the machine makes calls slower, never faster.
 """
 
 import math
 from collections import deque
 from dataclasses import dataclass, field
-from statistics import median
 
 SIZES = (1, 2, 4, 8, 16)
 WORTH = 1.05
 NEWS = 0.1  # share of a new measurement in the running mean
 FRESH = 16  # calls for which a measurement can be compared with a new one
-TRIALS = 5  # gains, at least, before a size is used
+TRIALS = 5  # pairs, at least, before a size is used
 AGAIN = 16  # times longer than to the first trial until a size that did not pay is tried again
 
 
@@ -25,7 +24,7 @@ class Ladder:
     only: where the engine's arithmetic depends on the batch size, the one size that every batch is filled up to.
     plans: whether the engine runs only the ladder's sizes, so that batches are filled up to the next of them.
     exact: whether a row was seen to have the same bytes in any batch, so filled up.
-    ceiling: what memory allows. seconds: of a call, by rows. trials: the latest gains, rows per second relative to the size below.
+    ceiling: what memory allows. seconds: of a call, by rows. trials: the latest pairs: seconds of the size below, and of this one.
     """
 
     only: int | None = None
@@ -33,25 +32,24 @@ class Ladder:
     exact: bool = True
     ceiling: int = SIZES[-1]
     seconds: dict[int, float] = field(default_factory=dict)
-    trials: dict[int, deque[float]] = field(default_factory=dict)
+    trials: dict[int, deque[tuple[float, float]]] = field(default_factory=dict)
     calls: int = 0
     _last: dict[int, tuple[int, float]] = field(default_factory=dict)  # by rows: number and seconds of the latest call
-    _gains: dict[int, float] = field(
-        default_factory=dict
-    )  # the median of the trials, which is asked for far more often than it changes
+    _gains: dict[int, float] = field(default_factory=dict)  # asked for far more often than they change
 
     def record(self, rows: int, seconds: float) -> None:
         """A call of so many rows took so many seconds."""
         self.calls += 1
         self.seconds[rows] = mean(self.seconds.get(rows), seconds)
         if rows in SIZES[1:] and self._since(rows // 2) <= FRESH:
-            self._try(rows, 2 * self._last[rows // 2][1] / seconds)
+            self._try(rows, self._last[rows // 2][1], seconds)
         self._last[rows] = self.calls, seconds
 
-    def _try(self, rows: int, gain: float) -> None:
+    def _try(self, rows: int, below: float, seconds: float) -> None:
         trials = self.trials.setdefault(rows, deque(maxlen=2 * TRIALS - 1))
-        trials.append(gain)
-        self._gains[rows] = median(trials) if len(trials) >= TRIALS else 0.0
+        trials.append((below, seconds))
+        fastest_below, fastest = (min(times) for times in zip(*trials, strict=True))
+        self._gains[rows] = 2 * fastest_below / fastest if len(trials) >= TRIALS else 0.0
 
     def _since(self, rows: int) -> float:
         """Calls since the latest one of so many rows."""

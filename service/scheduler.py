@@ -24,6 +24,7 @@ from service.engines.contract import WIDE_PIXELS, Conversation, Engine, Inputs, 
 from service.errors import BadAnswer, DeadlineExceeded, OutOfMemory, QueueFull
 from service.fairness import FairQueue
 from service.ladder import Ladder
+from service.occupancy import Occupancy
 
 Array = Any
 
@@ -81,7 +82,7 @@ class Scheduler:
         self._waiting: dict[Shape, dict[Item, None]] = {}
         self._flows: dict[tuple[str, str], Flow] = {}
         self._running: set[Batch] = set()
-        self._free_at = [0.0]
+        self._occupancy = Occupancy()
         self._closed_until = 0.0
         self._calibrating = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
@@ -415,9 +416,12 @@ class Scheduler:
             return [()]
         large = filled * pixels(batch.shape) > INLINE_MEGAPIXELS * 1e6 and len(batch.items) > 1
         inputs = await asyncio.to_thread(batch.joined, self._arrays, filled) if large else batch.joined(self._arrays, filled)
-        started = monotonic()
-        outputs = await self._engine.predict(*inputs, batch.ticket)
-        self._measured(batch, filled, (started, monotonic()), waited)
+        number, came = self._occupancy.enter(), monotonic()
+        try:
+            outputs = await self._engine.predict(*inputs, batch.ticket)
+            self._measured(batch, filled, monotonic() - self._occupancy.began(number, came, self._instances), waited)
+        finally:
+            self._occupancy.leave(monotonic())
         return batch.parted(outputs)
 
     def _talk(self, batch: Batch) -> Talk | None:
@@ -429,23 +433,20 @@ class Scheduler:
 
     async def _converse(self, batch: Batch, talk: Talk, waited: float) -> None:
         """Takes a conversation on; each of its calls counts as one."""
-        flow = talk.item.flow
+        flow, number = talk.item.flow, self._occupancy.enter()
         try:
             await converse(self._engine, talk, batch.ticket)
         finally:
-            for call in talk.calls:
-                self._measured(batch, batch.rows, call, waited)
+            for began, ended in talk.calls:
+                self._measured(batch, batch.rows, ended - self._occupancy.began(number, began, self._instances), waited)
                 waited = 0.0
+            self._occupancy.leave(talk.began if talk.calls else monotonic())
             further = max(0, len(talk.calls) - 1)
             flow.asked += further * batch.rows
             flow.remaining = max(0.0, flow.remaining - further * talk.item.megapixels)
 
-    def _measured(self, batch: Batch, filled: int, call: tuple[float, float], waited: float) -> None:
-        """A call's own seconds: those since one of the engine's instances was free for it."""
-        started, ended = call
-        free_at = sorted([0.0] * (self._instances - len(self._free_at)) + self._free_at)[-self._instances :]
-        seconds = ended - max(started, free_at[0])
-        self._free_at = [ended, *free_at[1:]]
+    def _measured(self, batch: Batch, filled: int, seconds: float, waited: float) -> None:
+        """A call took so long since the engine began it."""
         self.costs.record(batch.shape, filled, seconds, alone=batch.alone)
         if self._on_call is not None:
             self._on_call(Call(batch.shape[0].name, batch.rows, filled, seconds, waited))

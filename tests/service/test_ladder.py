@@ -1,6 +1,7 @@
 """Batch sizes are used when they pay, on the evidence of several comparisons, and memory's limit is kept."""
 
 import math
+import random
 
 import pytest
 
@@ -44,6 +45,19 @@ def test_a_machine_that_slows_down_does_not_look_like_batches_that_pay() -> None
     for _ in range(100):
         ladder.record(1, 0.05)
     assert ladder.sizes == (1,)
+
+
+@pytest.mark.parametrize(("gain", "sizes"), [(1.0, (1,)), (1.1, (1, 2))])
+def test_what_runs_beside_on_the_machine_decides_nothing(gain: float, sizes: tuple[int, ...]) -> None:
+    """Every other call takes up to twice as long as it would alone."""
+    draw, found = random.Random(0), []
+    for _ in range(100):
+        ladder = Ladder()
+        for _ in range(2 * TRIALS - 1):
+            ladder.record(1, 0.01 * draw.choice((1, draw.uniform(1, 2))))
+            ladder.record(2, 0.02 / gain * draw.choice((1, draw.uniform(1, 2))))
+        found.append(ladder.sizes)
+    assert found.count(sizes) >= 97
 
 
 def test_now_and_then_the_sizes_beside_the_best_are_tried_again() -> None:
