@@ -57,7 +57,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--model-repository", type=Path, default=shipped_repository(), metavar="FOLDER")
     parser.add_argument("--model", default="lowlight", help="the restorer to measure with (lowlight)")
     parser.add_argument("--generator", help="the generator to measure with (the first one in the repository)")
-    parser.add_argument("--rounds", type=int, default=7, help="how often each contender is asked (7)")
+    parser.add_argument("--starts", type=int, default=3, help="how often all contenders are started anew (3)")
+    parser.add_argument("--rounds", type=int, default=4, help="how often each contender is asked in each start (4)")
     parser.add_argument("--own-seeds", action="store_true", help="a seed for each request instead of the default one for all")
     parser.add_argument("--no-peers", action="store_true", help="only the bare loop and the gateway")
     parser.add_argument("--pictures", type=Path, nargs="*", default=[], metavar="FILE", help="more pictures to look for seams in")
@@ -69,16 +70,27 @@ def reports(options: argparse.Namespace, spec: ModelSpec, wanted: Sequence[str],
     """Each scenario's, as it is done."""
     served = [name for name in wanted if name in SCENARIOS]
     if served:
+        found = {name: [] for name in served}
         with tempfile.TemporaryDirectory() as folder:
             bench = replace(prepared(Path(folder), spec, options.rounds, tick), own_seeds=options.own_seeds)
-            with started(options.model_repository, options.model, peers=not options.no_peers) as field:
-                tick("filling the gateway's caches")
-                field.gateway.run(bench.load(KEPT_PICTURES, CORES))
-                for name in served:
-                    yield name, SCENARIOS[name](field, bench)
+            for start in range(options.starts):
+                tick(f"start {start + 1} of {options.starts}")
+                for name, measured in one_start(options, bench, served):
+                    found[name].append(measured)
+        for name in served:
+            yield name, SCENARIOS[name].report(found[name])
     for name in wanted:
         if name in ALONE:
             yield name, alone(name, options, tick)
+
+
+def one_start(options: argparse.Namespace, bench: Bench, scenarios: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """What each scenario yields with contenders that were started for it, and end with it."""
+    with started(options.model_repository, options.model, peers=not options.no_peers) as field:
+        bench.tick("filling the gateway's caches")
+        field.gateway.run(bench.load(KEPT_PICTURES, CORES))
+        for name in scenarios:
+            yield name, SCENARIOS[name].measure(field, bench)
 
 
 def prepared(folder: Path, spec: ModelSpec, rounds: int, tick: Tick) -> Bench:

@@ -1,6 +1,7 @@
 """The figures that a report is read for, and its plots."""
 
 import json
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ def headline(name: str, report: Report) -> Report:
     if name in {"memory", "cost"}:
         return {f"{run['width']}x{run['height']}, {run['steps']} steps": growth_of(run) for run in report["runs"]}
     left_out = {"contenders", "runs", "cpu_seconds", "seconds", "large_seconds"}
-    kept = {key: value for key, value in report.items() if key not in left_out}
+    kept = {key: value for key, value in report.items() if key not in left_out and not str(key).endswith("_by_start")}
     return {key: headline(name, value) if isinstance(value, dict) else value for key, value in kept.items()}
 
 
@@ -48,7 +49,10 @@ def _ratios(key: str, label: str) -> Callable[[Axes, Report], None]:
     def plot(axes: Axes, report: Report) -> None:
         names = [name.replace(", ", ",\n") for name in report[key]]
         bars = axes.bar(names, list(report[key].values()), color=["#888", "#2a6fdb", *["#c9b28f"] * len(names)][: len(names)])
-        axes.bar_label(bars, fmt="%.3f")
+        axes.bar_label(bars, fmt="%.3f", label_type="center", color="white", weight="bold")
+        for place, between in enumerate(report.get(f"{key}_interval", {}).values()):
+            if between is not None:
+                axes.vlines(place, *between, color="black", linewidth=2)
         axes.axhline(1, color="black", linewidth=0.8)
         axes.set_ylabel(label)
 
@@ -69,9 +73,11 @@ def _sizes(axes: Axes, report: Report) -> None:
 
 def _load(axes: Axes, report: Report) -> None:
     for name, runs in report["runs"].items():
-        axes.plot([run["rate"] for run in runs], [run["p95_ms"] for run in runs], marker="o", label=name)
-    axes.axvline(report["bare_per_second"], color="#888", linestyle="--", label="the bare loop's throughput")
-    axes.set_xlabel("pictures offered a second, arriving evenly")
+        shares = sorted({run["share"] for run in runs})
+        p95 = [statistics.median(run["p95_ms"] for run in runs if run["share"] == share) for share in shares]
+        axes.plot(shares, p95, marker="o", label=name)
+    axes.axvline(1, color="#888", linestyle="--", label="the bare loop's throughput")
+    axes.set_xlabel("pictures offered a second, arriving evenly, over the bare loop's throughput")
     axes.set_ylabel("p95 in ms")
     axes.set_yscale("log")
     axes.legend()

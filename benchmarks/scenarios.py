@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contenders import Bare, Burst, Contender, Field, RequestLoad, Served
+from scipy.stats import t as student
+
+from benchmarks.contenders import Burst, Contender, Field, RequestLoad, Served
 from benchmarks.loop import CORES
 
 BATCHES = (1, 2, 4, 8)
@@ -16,7 +18,9 @@ BROKEN = 5.0  # times the lone median: the p95 over which a service counts as ov
 SHARES = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 1.0, 1.1)
 LOAD_SECONDS = 5.0  # of each share
 MOST_BROKEN = 2  # shares at which a server breaks before it is asked no more
+BARE = "bare loop"
 Report = dict[str, Any]
+Bursts = dict[str, list[Burst]]  # by contender, in the order of the rounds
 
 
 @dataclass(frozen=True)
@@ -57,10 +61,10 @@ def summary(bursts: Iterable[Burst]) -> Report:
     }
 
 
-def in_turns(bench: Bench, contenders: Sequence[Contender], load: RequestLoad) -> dict[str, list[Burst]]:
+def in_turns(bench: Bench, contenders: Sequence[Contender], load: RequestLoad) -> Bursts:
     """Every contender in every round; who begins changes from round to round. Each burst begins with requests not measured."""
     load = replace(load, warm_up=max(2, load.callers))
-    bursts: dict[str, list[Burst]] = {contender.name: [] for contender in contenders}
+    bursts: Bursts = {contender.name: [] for contender in contenders}
     for turn in range(bench.rounds):
         shift = turn % len(contenders)
         for contender in [*contenders[shift:], *contenders[:shift]]:
@@ -69,41 +73,82 @@ def in_turns(bench: Bench, contenders: Sequence[Contender], load: RequestLoad) -
     return bursts
 
 
-def compared(bursts: dict[str, list[Burst]], measure: Callable[[Burst], float]) -> dict[str, float]:
-    """Each contender's measure over the bare loop's of the same round: the median of the rounds."""
-    return {name: statistics.median(ratios) for name, ratios in by_round(bursts, measure).items()}
+def joined(starts: Sequence[Bursts]) -> Bursts:
+    """Those of all starts."""
+    return {name: [burst for bursts in starts for burst in bursts[name]] for name in starts[0]}
 
 
-def scatter(bursts: dict[str, list[Burst]], measure: Callable[[Burst], float]) -> dict[str, tuple[float, float]]:
-    """What the rounds say of those medians: the quarter of them below, and the quarter above."""
-    return {name: (percentile(ratios, 0.25), percentile(ratios, 0.75)) for name, ratios in by_round(bursts, measure).items()}
+@dataclass(frozen=True)
+class Ratios:
+    """Each contender's measure over the bare loop's.
+
+    A round's ratio is of bursts one soon after the other, so that a machine that slows down slows both; a start's is the median
+    of its rounds. by_start: those; a process keeps its luck (where its memory lies) until it ends, so starts are what scatters.
+    mean: the geometric mean of the starts. interval: where it lies with 95 % certainty (Student's t); None of a single start.
+    """
+
+    by_start: dict[str, list[float]]
+    mean: dict[str, float]
+    interval: dict[str, tuple[float, float] | None]
+
+    @classmethod
+    def of(cls, starts: Sequence[Bursts], measure: Callable[[Burst], float]) -> "Ratios":
+        """One of all starts."""
+        by_start = {name: [_median_ratio(bursts[name], bursts[BARE], measure) for bursts in starts] for name in starts[0]}
+        mean = {name: statistics.geometric_mean(ratios) for name, ratios in by_start.items()}
+        return cls(by_start, mean, {name: interval_of(ratios) for name, ratios in by_start.items()})
+
+    def reported(self, name: str) -> Report:
+        """As a report has it."""
+        return {name: self.mean, f"{name}_interval": self.interval, f"{name}_by_start": self.by_start}
 
 
-def by_round(bursts: dict[str, list[Burst]], measure: Callable[[Burst], float]) -> dict[str, list[float]]:
-    """Each contender's measure over the bare loop's, round by round."""
-    return {
-        name: [measure(one) / measure(other) for one, other in zip(found, bursts["bare loop"], strict=True)]
-        for name, found in bursts.items()
-    }
+def _median_ratio(bursts: list[Burst], bare: list[Burst], measure: Callable[[Burst], float]) -> float:
+    return statistics.median(measure(one) / measure(other) for one, other in zip(bursts, bare, strict=True))
 
 
-def one_caller(field: Field, bench: Bench) -> Report:
-    """256x256, default steps, one caller: seconds and CPU seconds relative to the bare loop.
+def interval_of(ratios: Sequence[float]) -> tuple[float, float] | None:
+    """Where the geometric mean of what these were drawn from lies, with 95 % certainty."""
+    if len(ratios) < 2:
+        return None
+    logs = [math.log(ratio) for ratio in ratios]
+    spread = statistics.stdev(logs) / math.sqrt(len(logs)) * float(student.ppf(0.975, len(logs) - 1))
+    return math.exp(statistics.mean(logs) - spread), math.exp(statistics.mean(logs) + spread)
+
+
+def one_caller(field: Field, bench: Bench) -> Bursts:
+    """256x256, default steps, one caller.
 
     Short bursts, many rounds: what a machine's neighbours do to it changes from second to second.
     """
-    bursts = in_turns(replace(bench, rounds=2 * bench.rounds), field.all, bench.load(16))
-    return {
-        "contenders": {name: summary(found) for name, found in bursts.items()},
-        "wall_over_bare": compared(bursts, lambda burst: statistics.median(burst.latencies)),
-        "wall_scatter": scatter(bursts, lambda burst: statistics.median(burst.latencies)),
-        "fastest_over_bare": compared(bursts, lambda burst: min(burst.latencies)),
-        "cpu_over_bare": compared(bursts, lambda burst: burst.cpu),
-    }
+    return in_turns(replace(bench, rounds=2 * bench.rounds), field.all, bench.load(16))
 
 
-def many_callers(field: Field, bench: Bench) -> Report:
-    """256x256, default steps, 16 callers: pictures a second relative to the bare loop at its best batch size.
+def one_caller_report(starts: Sequence[Bursts]) -> Report:
+    """Seconds and CPU seconds relative to the bare loop."""
+    return (
+        summaries(joined(starts))
+        | Ratios.of(starts, lambda burst: statistics.median(burst.latencies)).reported("wall_over_bare")
+        | Ratios.of(starts, lambda burst: min(burst.latencies)).reported("fastest_over_bare")
+        | Ratios.of(starts, lambda burst: burst.cpu).reported("cpu_over_bare")
+    )
+
+
+def summaries(bursts: Bursts) -> Report:
+    """Of each contender."""
+    return {"contenders": {name: summary(found) for name, found in bursts.items()}}
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """batches: pictures a second of the bare loop, by its batch size. bursts: with the best one."""
+
+    batches: dict[int, float]
+    bursts: Bursts
+
+
+def many_callers(field: Field, bench: Bench) -> Crowd:
+    """256x256, default steps, 16 callers, and the bare loop at its best batch size.
 
     Six requests a caller, so that the first and the last, beside which cores are idle, do not count for much.
     """
@@ -115,51 +160,72 @@ def many_callers(field: Field, bench: Bench) -> Report:
         bench.tick(f"bare loop in batches of {batch}")
     field.bare.batch = max(batches, key=lambda batch: batches[batch])
     bursts = in_turns(bench, field.all, load)
-    report = {
-        "contenders": {name: summary(found) for name, found in bursts.items()},
-        "bare_batches": batches,
-        "throughput_over_bare": compared(bursts, lambda burst: burst.per_second(CORES)),
-        "throughput_scatter": scatter(bursts, lambda burst: burst.per_second(CORES)),
-        "cpu_over_bare": compared(bursts, lambda burst: burst.cpu),
-    }
     field.bare.batch = 1
-    return report
+    return Crowd(batches, bursts)
 
 
-def mixed_steps(field: Field, bench: Bench) -> Report:
+def many_callers_report(starts: Sequence[Crowd]) -> Report:
+    """Pictures a second relative to the bare loop's."""
+    bursts = [crowd.bursts for crowd in starts]
+    return (
+        summaries(joined(bursts))
+        | {"bare_batches": {batch: statistics.median(crowd.batches[batch] for crowd in starts) for batch in BATCHES}}
+        | Ratios.of(bursts, lambda burst: burst.per_second(CORES)).reported("throughput_over_bare")
+        | Ratios.of(bursts, lambda burst: burst.cpu).reported("cpu_over_bare")
+    )
+
+
+def mixed_steps(field: Field, bench: Bench) -> Bursts:
     """16 callers who ask for different numbers of steps: nobody's batch is the other's."""
     steps = tuple(sorted({min(asked, bench.most_steps) for asked in (2, 5, 10)}))
-    bursts = in_turns(bench, field.all, bench.load(48, 16, steps=steps))
-    return {
-        "steps": steps,
-        "contenders": {name: summary(found) for name, found in bursts.items()},
-        "throughput_over_bare": compared(bursts, lambda burst: burst.per_second(CORES)),
-    }
+    return in_turns(bench, field.all, bench.load(48, 16, steps=steps))
 
 
-def mixed_sizes(field: Field, bench: Bench) -> Report:
+def mixed_steps_report(starts: Sequence[Bursts]) -> Report:
+    """Pictures a second relative to the bare loop's."""
+    return summaries(joined(starts)) | Ratios.of(starts, lambda burst: burst.per_second(CORES)).reported("throughput_over_bare")
+
+
+@dataclass(frozen=True)
+class Beside:
+    """One caller's small pictures alone, and beside large ones, which took so many seconds."""
+
+    alone: list[Burst]
+    beside: list[Burst]
+    large_seconds: list[float]
+
+
+def mixed_sizes(field: Field, bench: Bench) -> Beside:
     """One caller's 256x256 pictures alone and while the gateway restores a 3840x2160 one for another caller."""
     load, large = bench.load(16), RequestLoad(1, (bench.steps,), 1, file=bench.large)
     beside_of = replace_lines(field.gateway, field)
-    alone, beside, seconds = [], [], []
+    found = Beside([], [], [])
     with ThreadPoolExecutor(1) as background:
         for turn in range(bench.rounds):
-            alone.append(field.gateway.run(load))
+            found.alone.append(field.gateway.run(load))
             running = background.submit(beside_of.run, large)
             while not running.done():
                 burst = field.gateway.run(replace(load, count=1))
                 if not running.done():
-                    beside.append(burst)
-            seconds.append(running.result().seconds)
+                    found.beside.append(burst)
+            found.large_seconds.append(running.result().seconds)
             bench.tick(f"round {turn + 1}")
-    lone = summary(alone)
-    busy = summary(beside)
+    return found
+
+
+def mixed_sizes_report(starts: Sequence[Beside]) -> Report:
+    """How much longer the small pictures take."""
+    alone = [burst for found in starts for burst in found.alone]
+    beside = [burst for found in starts for burst in found.beside]
+    kinds = [summary(alone), summary(beside)]
+    by_start = [(summary(found.alone), summary(found.beside)) for found in starts]
     return {
-        "alone": lone,
-        "beside_4k": busy,
-        "large_seconds": seconds,
-        "p95_over_alone": busy["p95_ms"] / lone["p95_ms"],
-        "median_over_alone": busy["median_ms"] / lone["median_ms"],
+        "alone": kinds[0],
+        "beside_4k": kinds[1],
+        "large_seconds": [seconds for found in starts for seconds in found.large_seconds],
+        "p95_over_alone": kinds[1]["p95_ms"] / kinds[0]["p95_ms"],
+        "p95_over_alone_by_start": [busy["p95_ms"] / lone["p95_ms"] for lone, busy in by_start],
+        "median_over_alone": kinds[1]["median_ms"] / kinds[0]["median_ms"],
     }
 
 
@@ -168,8 +234,16 @@ def replace_lines(served: Served, field: Field) -> Served:
     return Served(served.name, served.style, served.url, served.rest, field.beside, first=2**23)
 
 
-def offered_load(field: Field, bench: Bench) -> Report:
-    """Requests that arrive evenly, more and more a second, until the p95 breaks: the share of the bare loop's throughput served."""
+@dataclass(frozen=True)
+class Offered:
+    """The bare loop's pictures a second, and each server's runs at shares of them."""
+
+    bare: float
+    runs: dict[str, list[Report]]
+
+
+def offered_load(field: Field, bench: Bench) -> Offered:
+    """Requests that arrive evenly, more and more a second, until the p95 breaks."""
     bare = statistics.median(field.bare.run(bench.load(32, 16)).per_second(CORES) for _ in range(3))
     servers = [field.gateway, *field.peers]
     lone = {served.name: statistics.median(served.run(bench.load(12)).latencies) for served in servers}
@@ -179,8 +253,22 @@ def offered_load(field: Field, bench: Bench) -> Report:
             if sum(run["broken"] for run in runs[served.name]) < MOST_BROKEN:
                 runs[served.name].append(loaded(served, bench, share, share * bare, lone[served.name]))
                 bench.tick(f"{served.name} at {share:.0%}")
-    held = {name: max((run["share"] for run in found if not run["broken"]), default=0.0) for name, found in runs.items()}
-    return {"bare_per_second": bare, "broken_at": BROKEN, "runs": runs, "share_held": held}
+    return Offered(bare, runs)
+
+
+def offered_load_report(starts: Sequence[Offered]) -> Report:
+    """The share of the bare loop's throughput that each server holds: the median of the starts."""
+    held = {
+        name: [max((run["share"] for run in found.runs[name] if not run["broken"]), default=0.0) for found in starts]
+        for name in starts[0].runs
+    }
+    return {
+        "bare_per_second": statistics.median(found.bare for found in starts),
+        "broken_at": BROKEN,
+        "runs": {name: [run for found in starts for run in found.runs[name]] for name in held},
+        "share_held": {name: statistics.median(shares) for name, shares in held.items()},
+        "share_held_by_start": held,
+    }
 
 
 def loaded(served: Served, bench: Bench, share: float, rate: float, lone: float) -> Report:
@@ -198,11 +286,18 @@ def loaded(served: Served, bench: Bench, share: float, rate: float, lone: float)
     }
 
 
-SCENARIOS: dict[str, Callable[[Field, Bench], Report]] = {
-    "one-caller": one_caller,
-    "many-callers": many_callers,
-    "mixed-steps": mixed_steps,
-    "mixed-sizes": mixed_sizes,
-    "offered-load": offered_load,
+@dataclass(frozen=True)
+class Scenario:
+    """measure: what one start of all contenders yields. report: what the starts come to."""
+
+    measure: Callable[[Field, Bench], Any]
+    report: Callable[[Sequence[Any]], Report]
+
+
+SCENARIOS: dict[str, Scenario] = {
+    "one-caller": Scenario(one_caller, one_caller_report),
+    "many-callers": Scenario(many_callers, many_callers_report),
+    "mixed-steps": Scenario(mixed_steps, mixed_steps_report),
+    "mixed-sizes": Scenario(mixed_sizes, mixed_sizes_report),
+    "offered-load": Scenario(offered_load, offered_load_report),
 }
-__all__ = ["CORES", "SCENARIOS", "Bare", "Bench", "Report", "summary"]

@@ -1,8 +1,9 @@
 """Which batch sizes are worth using, and what a call costs: measured, never assumed.
 
 A size is used only if it yields at least 5 % more rows per second than the one below it: on a CPU that is often 1. What is kept
-are pairs of calls, one made soon after the other, so that a machine that slows down does not look like a batch that pays; and the
-fastest of each size decide: whatever else runs on the machine makes calls slower, never faster.
+are pairs of calls, one made soon after the other, so that a machine that slows down does not look like a batch that pays; no call
+is part of two, so that one slow call does not look like it either. The fastest of each size decide: whatever else runs on the
+machine makes calls slower, never faster.
 """
 
 import math
@@ -34,16 +35,17 @@ class Ladder:
     seconds: dict[int, float] = field(default_factory=dict)
     trials: dict[int, deque[tuple[float, float]]] = field(default_factory=dict)
     calls: int = 0
-    _last: dict[int, tuple[int, float]] = field(default_factory=dict)  # by rows: number and seconds of the latest call
+    _latest: dict[int, int] = field(default_factory=dict)  # by rows: the number of the latest call
+    _unpaired: dict[int, float] = field(default_factory=dict)  # and its seconds, until it was part of a pair
     _gains: dict[int, float] = field(default_factory=dict)  # asked for far more often than they change
 
     def record(self, rows: int, seconds: float) -> None:
         """A call of so many rows took so many seconds."""
         self.calls += 1
         self.seconds[rows] = mean(self.seconds.get(rows), seconds)
-        if rows in SIZES[1:] and self._since(rows // 2) <= FRESH:
-            self._try(rows, self._last[rows // 2][1], seconds)
-        self._last[rows] = self.calls, seconds
+        if rows in SIZES[1:] and self._since(rows // 2) <= FRESH and rows // 2 in self._unpaired:
+            self._try(rows, self._unpaired.pop(rows // 2), seconds)
+        self._latest[rows], self._unpaired[rows] = self.calls, seconds
 
     def _try(self, rows: int, below: float, seconds: float) -> None:
         trials = self.trials.setdefault(rows, deque(maxlen=2 * TRIALS - 1))
@@ -53,7 +55,7 @@ class Ladder:
 
     def _since(self, rows: int) -> float:
         """Calls since the latest one of so many rows."""
-        return self.calls - self._last[rows][0] if rows in self._last else math.inf
+        return self.calls - self._latest[rows] if rows in self._latest else math.inf
 
     def gain(self, size: int) -> float:
         """Rows per second relative to the size below; 0 before there are enough trials."""

@@ -40,6 +40,17 @@ def test_few_lucky_calls_are_not_enough() -> None:
     assert ladder.best == 1
 
 
+def test_one_slow_call_is_not_evidence_against_many() -> None:
+    ladder = Ladder()
+    for _ in range(TRIALS):
+        ladder.record(1, 0.01)
+    ladder.record(1, 0.015)
+    for _ in range(2 * TRIALS):
+        ladder.record(2, 0.02)
+    assert ladder.best == 1
+    assert len(ladder.trials[2]) == 1
+
+
 def test_a_machine_that_slows_down_does_not_look_like_batches_that_pay() -> None:
     ladder = climbed(lambda rows: 0.01 * rows)
     for _ in range(100):
