@@ -18,8 +18,8 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rddm.image import Depth, Pixels, to_image, to_pixels
-from service.arrays import HOST, offload
+from rddm.image import Pixels, to_image
+from service.arrays import HOST
 from service.errors import DeadlineExceeded, NotFound, QueueFull
 from service.pipeline import Listener, Result, Sampler, Step, Work
 from service.sampling import Image, thumbnail
@@ -79,9 +79,9 @@ class FinishedResult:
         return [self.pixels, *([] if self.residual is None else [self.residual]), *self.trace]
 
 
-def finished(result: Result, depth: Depth) -> FinishedResult:
+def finished(result: Result) -> FinishedResult:
     """x_0 as bytes takes a quarter of the floats' memory (as 16 bits a half), so that many more results are kept."""
-    made = FinishedResult(np.ascontiguousarray(to_pixels(result.x_0, depth)), result.residual, result.trace)
+    made = FinishedResult(result.pixels, result.residual, result.trace)
     for array in made.arrays:
         array.flags.writeable = False
     return made
@@ -142,7 +142,7 @@ class ResultCache:
         async def fly() -> FinishedResult:
             try:
                 result = await self._sampler.run(work, tell if shows_steps else None)
-                made = await offload(result.x_0.size, finished, result, work.depth)
+                made = finished(result)
             finally:
                 if self._flights.get((key, shows_steps)) is flight:
                     del self._flights[key, shows_steps]

@@ -9,7 +9,9 @@ import asyncio
 import mmap
 import os
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 from rddm.image import Pixels
@@ -29,6 +31,28 @@ START_SECONDS = 60.0
 TOLD = {kind.__name__: kind for kind in (errors.Malformed, errors.TooLarge, errors.UnsupportedMedia)}
 ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH", "SYSTEMROOT")
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+def is_ours(metadata: SourceMetadata, kind: Kind) -> bool:
+    """Whether such a file holds nothing that a sender wrote: those may be written in this process."""
+    return kind.name == "png" and metadata.is_plain
+
+
+@dataclass(eq=False)
+class EarlyFile:
+    """A file that is ours, written by whoever finds its pixels, and the seconds that it took; no data if nobody did."""
+
+    metadata: SourceMetadata
+    kind: Kind
+    policy: Policy
+    data: bytes | None = None
+    seconds: float = 0.0
+
+    def __call__(self, pixels: Pixels) -> None:
+        """Write it."""
+        begun = time.perf_counter()
+        self.data = encode(pixels, self.metadata, self.kind, self.policy)
+        self.seconds = time.perf_counter() - begun
 
 
 class Worker:
@@ -117,7 +141,7 @@ class CodecPool:
         self, pixels: Pixels, metadata: SourceMetadata, kind: Kind, policy: Policy = "keep", whose: Whose = NOBODY
     ) -> bytes:
         """Upright sRGB pixels h w 3 as a file that is like the one that came."""
-        if kind.name == "png" and metadata.is_plain:
+        if is_ours(metadata, kind):
             return await asyncio.get_running_loop().run_in_executor(self._threads, encode, pixels, metadata, kind, policy)
         facts = {"task": "encode", "pixels": pixels, "metadata": metadata.facts(), "kind": kind.name, "policy": policy}
         answer = await self._run(facts, pixels.size, whose)

@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 
-from rddm.image import Depth
+from rddm.image import Depth, Pixels, to_pixels
 from rddm.objective import check_method
 from rddm.spec import Method
 from service.admission import Admission, AdmitAll, load_of
@@ -40,7 +40,8 @@ class Work:
     x_in: (1, 3, h, w) float32 in [-1, 1], or None to generate one of the spec's image_size. mask: like x_in, for models that
     take one. seed: 0..2^63-1. method: None for the model's own. keep: what the result holds beside x_0.
     deadline: on the clock of `time.monotonic`; once it has passed, the work ends at its next step. pixels: a digest of what x_in
-    and mask were made of, where that is known. depth: bits of the pixels that x_0 is wanted in.
+    and mask were made of, where that is known. depth: bits of the pixels that x_0 is wanted in. early: told these pixels as soon as
+    they are found, in a thread of the engine's and only by an engine that has one: a core that has them at hand.
     """
 
     model: Model
@@ -55,6 +56,7 @@ class Work:
     deadline: float | None = None
     pixels: bytes | None = None
     depth: Depth = 8
+    early: Callable[[Pixels], None] | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -82,9 +84,13 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """x_0 (1, 3, h, w) and what was kept: the last step's residual, of the same shape; I_T .. I_0, sides at most 512."""
+    """x_0 (1, 3, h, w), its pixels h w 3 in the wanted depth, and what was kept: the last step's residual, of x_0's shape;
+
+    I_T .. I_0, sides at most 512.
+    """
 
     x_0: Image
+    pixels: Pixels
     residual: Image | None = None
     trace: tuple[Image, ...] = ()
 
@@ -153,13 +159,19 @@ class Pipeline:
             shows_x_0=on_step is not None,
         )
         with self._admission.admit(work.ticket, load_of(work.model.spec, *work.size, work.steps)):
-            await self._sample(state, work.ticket, on_step)
-            x_0, residual = await self._work(state, state.x_0), await self._work(state, state.residual)
-        return Result(x_0, residual, tuple(state.trace))
+            early: list[Result] = []
 
-    async def _sample(self, state: SamplingState, ticket: Ticket, on_step: Listener | None) -> None:
+            def end() -> None:
+                early.append(_result(state, work))
+                if work.early is not None:
+                    work.early(early[0].pixels)
+
+            await self._sample(state, work.ticket, on_step, end)
+            return early[0] if early else await self._work(state, _result, state, work)
+
+    async def _sample(self, state: SamplingState, ticket: Ticket, on_step: Listener | None, end: Callable[[], None]) -> None:
         await self._work(state, state.prepare)
-        step = await self._whole_step(state, ticket, on_step) if state.whole else partial(self._tiled_step, state, ticket)
+        step = await self._whole_step(state, ticket, on_step, end) if state.whole else partial(self._tiled_step, state, ticket)
         while (question := state.question) is not None:
             if ticket.deadline is not None and time.monotonic() > ticket.deadline:
                 raise DeadlineExceeded(f"the deadline passed before step {question.step} of {question.steps}")
@@ -174,14 +186,16 @@ class Pipeline:
             return act(*arguments)
         return await asyncio.get_running_loop().run_in_executor(self._whole if state.whole else self._tiled, act, *arguments)
 
-    async def _whole_step(self, state: SamplingState, ticket: Ticket, on_step: Listener | None) -> Callable[[], Awaitable[None]]:
+    async def _whole_step(
+        self, state: SamplingState, ticket: Ticket, on_step: Listener | None, end: Callable[[], None]
+    ) -> Callable[[], Awaitable[None]]:
         """A picture that is one call goes on by itself, by as many steps as the engine likes; or by one, where somebody listens."""
 
         async def beside(act: Callable[[Outputs], None], outputs: Outputs) -> None:
             await self._work(state, act, outputs)
 
         advance = converse if on_step is None else take_step
-        return partial(advance, self._engine, await self._work(state, WholePicture, state, beside), ticket)
+        return partial(advance, self._engine, await self._work(state, WholePicture, state, beside, end), ticket)
 
     async def _tiled_step(self, state: SamplingState, ticket: Ticket) -> None:
         """Every tile to the engine, some ahead of others; answers are blended in the plan's order, so no sum depends on load."""
@@ -200,6 +214,11 @@ class Pipeline:
         for band in state.bands:
             await self._work(state, state.advance, band)
         await self._work(state, state.keep_x_t)
+
+
+def _result(state: SamplingState, work: Work) -> Result:
+    x_0 = state.x_0()
+    return Result(x_0, np.ascontiguousarray(to_pixels(x_0, work.depth)), state.residual(), tuple(state.trace))
 
 
 async def in_order(answer: Callable[[int], Awaitable[T]], use: Callable[[int, T], Awaitable[None]], count: int, ahead: int) -> None:

@@ -237,12 +237,18 @@ class SamplingState:
 class WholePicture:
     """The conversation (service.engines.contract) of a picture that is one call a step and whose state is prepared.
 
-    beside: does array work where it does not hold up the event loop.
+    beside: does array work where it does not hold up the event loop. end: called once x_0 is found, if in the engine's thread.
     """
 
-    def __init__(self, state: SamplingState, beside: Callable[[Callable[[Outputs], None], Outputs], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        state: SamplingState,
+        beside: Callable[[Callable[[Outputs], None], Outputs], Awaitable[None]],
+        end: Callable[[], None] = lambda: None,
+    ) -> None:
         self._state = state
         self._beside = beside
+        self._end = end
         self.inputs: Inputs | None = self._asked()
 
     def _asked(self) -> Inputs | None:
@@ -253,7 +259,12 @@ class WholePicture:
         return x_t, condition, state.arrays.place(np.array([state.question.time], np.float32))
 
     def follow(self, outputs: Outputs) -> None:
-        """The outputs become a prediction, and that the next x_t, or x_0."""
+        """The outputs become a prediction, and that the next x_t, or x_0, with which everything ends that can end here."""
+        self._advance(outputs)
+        if self.inputs is None:
+            self._end()
+
+    def _advance(self, outputs: Outputs) -> None:
         self._state.take(outputs)
         for band in self._state.bands:
             self._state.advance(band)
@@ -261,5 +272,5 @@ class WholePicture:
         self.inputs = self._asked()
 
     async def follow_beside(self, outputs: Outputs) -> None:
-        """The same, where it does not hold up the event loop."""
-        await self._beside(self.follow, outputs)
+        """The same, where it does not hold up the event loop, and no further than x_0."""
+        await self._beside(self._advance, outputs)

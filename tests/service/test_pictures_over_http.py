@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 from service.codec_pool import CodecPool
+from service.engines.contract import Conversation, Ticket
 from service.pictures.decode import Bounds
-from tests.service.conftest import RunningApp, file_of, pixels_of, running, settings_for
+from tests.service.conftest import InProcessCodecs, RunningApp, file_of, pixels_of, running, settings_for
 from tests.service.serving import FakeServingEngine
 from tests.service.test_jobs import events_of
 from tests.service.test_pictures import opened
@@ -35,6 +36,57 @@ async def test_every_kind_of_body_gives_the_same_picture(gateway: RunningApp, pn
     assert raw.content == form.content == base64.b64decode(told.json()["image"]) == url.content
     brighter = np.asarray(opened(raw.content)).astype(int) - np.asarray(opened(png))
     assert np.abs(brighter - 63.75).max() <= 1
+
+
+class TalkingServingEngine(FakeServingEngine):
+    """Goes through all steps of a picture in a thread, as the embedded one does."""
+
+    async def converse(self, conversation: Conversation, ticket: Ticket) -> None:
+        while conversation.inputs is not None:
+            outputs = await self.predict(*conversation.inputs, ticket)
+            await asyncio.to_thread(conversation.follow, outputs)
+
+
+class CountingCodecs(InProcessCodecs):
+    encoded = 0
+
+    async def encode(self, *arguments: Any) -> bytes:
+        self.encoded += 1
+        return await super().encode(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("query", "accept", "source", "written_later"),
+    [
+        ("", "image/png", {}, 0),
+        ("", "application/json", {}, 0),
+        ("", "image/webp", {}, 1),
+        ("?return=residual", "image/png", {}, 1),
+        ("?return=steps", "image/png", {}, 1),
+        ("", "image/png", {"dpi": (300, 300)}, 1),
+        ("/generate?n=1", "image/png", {}, 0),
+        ("/generate?n=3&grid=true", "image/png", {}, 1),
+    ],
+)
+async def test_a_plain_png_is_written_where_its_pixels_are_found_with_the_same_bytes(
+    tmp_path: Path, query: str, accept: str, source: dict[str, Any], written_later: int
+) -> None:
+    bodies = []
+    for engine in (FakeServingEngine(), TalkingServingEngine()):
+        codecs = CountingCodecs(Bounds(2**20, 2**12), 1, 60.0, 1 << 31)
+        async with running(settings_for(tmp_path / type(engine).__name__), engine, codecs) as gateway:
+            path = query if "generate" in query else f"/restore{query}"
+            content = b"" if "generate" in query else file_of(pixels_of(24, 40), **source)
+            answer = await gateway.client.post(
+                f"{path}{'&' if '?' in path else '?'}seed=7", content=content, headers={"Accept": accept}
+            )
+            assert answer.status_code == 200
+            assert set(re.findall(r"(\w+);dur=", answer.headers["server-timing"])) == {"decode", "sample", "encode"} - (
+                {"decode"} if "generate" in query else set()
+            )
+            bodies.append(answer.json()["image"] if "json" in accept else answer.content)
+    assert bodies[0] == bodies[1]
+    assert codecs.encoded == written_later
 
 
 async def test_the_answer_tells_how_it_was_made(gateway: RunningApp, png: bytes) -> None:
