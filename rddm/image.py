@@ -61,8 +61,14 @@ def to_pixels(image: NDArray[np.float32], depth: Depth = 8) -> Pixels:
         raise ValueError(f"expected an image 1 3 h w, got {image.shape}")
     if depth not in MAXIMA:
         raise ValueError(f"unknown depth {depth!r}; expected one of {list(MAXIMA)}")
-    levels = (image[0].transpose(1, 2, 0).clip(-1, 1) + np.float32(1)) * np.float32(MAXIMA[depth] / 2)
-    return np.asarray(np.rint(levels), np.uint8 if depth == 8 else np.uint16)
+    levels = image[0].clip(-1, 1)
+    levels += np.float32(1)
+    levels *= np.float32(MAXIMA[depth] / 2)
+    planes = np.rint(levels, out=levels).astype(np.uint8 if depth == 8 else np.uint16)
+    pixels = np.empty((*planes.shape[1:], 3), planes.dtype)
+    for channel, plane in enumerate(planes):  # twice as fast as one transposed copy
+        pixels[..., channel] = plane
+    return pixels
 
 
 def decode(data: bytes) -> NDArray[np.uint8]:

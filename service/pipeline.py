@@ -218,7 +218,7 @@ class Pipeline:
 
 def _result(state: SamplingState, work: Work) -> Result:
     x_0 = state.x_0()
-    return Result(x_0, np.ascontiguousarray(to_pixels(x_0, work.depth)), state.residual(), tuple(state.trace))
+    return Result(x_0, to_pixels(x_0, work.depth), state.residual(), tuple(state.trace))
 
 
 async def in_order(answer: Callable[[int], Awaitable[T]], use: Callable[[int, T], Awaitable[None]], count: int, ahead: int) -> None:
