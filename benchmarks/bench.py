@@ -40,10 +40,11 @@ def main(argv: list[str]) -> int:
     spec = find_newest(options.model_repository, options.model)[0].spec
     console = Console()
     with working(console) as tick:
-        for name, report in reports(options, spec, wanted, tick):
+        for name, report, last in reports(options, spec, wanted, tick):
             keep(options.output, name, report | machine())
-            console.print(f"[bold]{name}[/bold]")
-            console.print_json(json.dumps(figures.headline(name, report)))
+            if last:
+                console.print(f"[bold]{name}[/bold]")
+                console.print_json(json.dumps(figures.headline(name, report)))
     figures.draw(options.output)
     return 0
 
@@ -57,8 +58,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--model-repository", type=Path, default=shipped_repository(), metavar="FOLDER")
     parser.add_argument("--model", default="lowlight", help="the restorer to measure with (lowlight)")
     parser.add_argument("--generator", help="the generator to measure with (the first one in the repository)")
-    parser.add_argument("--starts", type=int, default=3, help="how often all contenders are started anew (3)")
-    parser.add_argument("--rounds", type=int, default=4, help="how often each contender is asked in each start (4)")
+    parser.add_argument("--starts", type=at_least_one, default=3, help="how often all contenders are started anew (3)")
+    parser.add_argument("--rounds", type=at_least_one, default=5, help="how often each contender is asked in each start (5)")
     parser.add_argument("--own-seeds", action="store_true", help="a seed for each request instead of the default one for all")
     parser.add_argument("--no-peers", action="store_true", help="only the bare loop and the gateway")
     parser.add_argument("--pictures", type=Path, nargs="*", default=[], metavar="FILE", help="more pictures to look for seams in")
@@ -66,8 +67,15 @@ def arguments() -> argparse.ArgumentParser:
     return parser
 
 
-def reports(options: argparse.Namespace, spec: ModelSpec, wanted: Sequence[str], tick: Tick) -> Iterator[tuple[str, Report]]:
-    """Each scenario's, as it is done."""
+def at_least_one(text: str) -> int:
+    """For argparse."""
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{number} is less than 1")
+    return number
+
+
+def reports(options: argparse.Namespace, spec: ModelSpec, wanted: Sequence[str], tick: Tick) -> Iterator[tuple[str, Report, bool]]:
+    """Each scenario's, of all starts so far, so that nothing is lost if a later one fails; and whether that was the last."""
     served = [name for name in wanted if name in SCENARIOS]
     if served:
         found = {name: [] for name in served}
@@ -75,13 +83,12 @@ def reports(options: argparse.Namespace, spec: ModelSpec, wanted: Sequence[str],
             bench = replace(prepared(Path(folder), spec, options.rounds, tick), own_seeds=options.own_seeds)
             for start in range(options.starts):
                 tick(f"start {start + 1} of {options.starts}")
-                for name, measured in one_start(options, bench, served):
+                for name, measured in one_start(options, replace(bench, start=start), served):
                     found[name].append(measured)
-        for name in served:
-            yield name, SCENARIOS[name].report(found[name])
+                    yield name, SCENARIOS[name].report(found[name]), start + 1 == options.starts
     for name in wanted:
         if name in ALONE:
-            yield name, alone(name, options, tick)
+            yield name, alone(name, options, tick), True
 
 
 def one_start(options: argparse.Namespace, bench: Bench, scenarios: Sequence[str]) -> Iterator[tuple[str, Any]]:
@@ -103,7 +110,7 @@ def prepared(folder: Path, spec: ModelSpec, rounds: int, tick: Tick) -> Bench:
 
 def alone(name: str, options: argparse.Namespace, tick: Tick) -> Report:
     """A scenario without servers."""
-    folder, model = options.model_repository, options.model
+    folder, model, rounds = options.model_repository, options.model, options.starts * options.rounds
     if name == "seams":
         return {"seams": [asdict(seam) for seam in seams.run(folder, model, files=options.pictures)]}
     if name == "promises":
@@ -112,9 +119,9 @@ def alone(name: str, options: argparse.Namespace, tick: Tick) -> Report:
     if name == "generation":
         from benchmarks.generation import compare_generation  # noqa: PLC0415 (torch and diffusers take long to import)
 
-        return compare_generation(folder, options.generator, options.rounds, tick)
+        return compare_generation(folder, options.generator, rounds, tick)
     sizes, steps = (growth.WIDTHS, (2,)) if name == "memory" else (growth.SIZES, (1, 2))
-    rounds = 1 if name == "memory" else max(1, options.rounds // 2)
+    rounds = 1 if name == "memory" else max(1, rounds // 5)
     return {"runs": [asdict(run) for each in steps for run in growth.apart(folder, model, sizes, each, rounds, tick)]}
 
 

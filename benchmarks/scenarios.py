@@ -25,7 +25,10 @@ Bursts = dict[str, list[Burst]]  # by contender, in the order of the rounds
 
 @dataclass(frozen=True)
 class Bench:
-    """What all scenarios share. tick is called after each burst with what was run. own_seeds: see RequestLoad."""
+    """What all scenarios share. tick is called after each burst with what was run. own_seeds: see RequestLoad.
+
+    start: how often the contenders were started before; who begins in its first round is who would have been next.
+    """
 
     small: Path
     large: Path
@@ -34,6 +37,7 @@ class Bench:
     rounds: int
     tick: Callable[[str], None]
     own_seeds: bool = False
+    start: int = 0
 
     def load(self, count: int, callers: int = 1, *, steps: tuple[int, ...] | None = None, rate: float | None = None) -> RequestLoad:
         """So many small pictures, in the default number of steps unless others are named."""
@@ -62,11 +66,14 @@ def summary(bursts: Iterable[Burst]) -> Report:
 
 
 def in_turns(bench: Bench, contenders: Sequence[Contender], load: RequestLoad) -> Bursts:
-    """Every contender in every round; who begins changes from round to round. Each burst begins with requests not measured."""
+    """Every contender in every round; who begins changes from round to round, on from start to start.
+
+    Each burst begins with requests that are not measured.
+    """
     load = replace(load, warm_up=max(2, load.callers))
     bursts: Bursts = {contender.name: [] for contender in contenders}
     for turn in range(bench.rounds):
-        shift = turn % len(contenders)
+        shift = (bench.start * bench.rounds + turn) % len(contenders)
         for contender in [*contenders[shift:], *contenders[:shift]]:
             bursts[contender.name].append(contender.run(load))
             bench.tick(f"round {turn + 1}: {contender.name}")
@@ -146,6 +153,11 @@ class Crowd:
     batches: dict[int, float]
     bursts: Bursts
 
+    @property
+    def best(self) -> int:
+        """The batch size with which it is fastest."""
+        return max(self.batches, key=lambda batch: self.batches[batch])
+
 
 def many_callers(field: Field, bench: Bench) -> Crowd:
     """256x256, default steps, 16 callers, and the bare loop at its best batch size.
@@ -153,15 +165,15 @@ def many_callers(field: Field, bench: Bench) -> Crowd:
     Six requests a caller, so that the first and the last, beside which cores are idle, do not count for much.
     """
     load = bench.load(96, 16)
-    batches = {}
+    crowd = Crowd({}, {})
     for batch in BATCHES:
         field.bare.batch = batch
-        batches[batch] = statistics.median(field.bare.run(replace(load, count=32)).per_second(CORES) for _ in range(3))
+        crowd.batches[batch] = statistics.median(field.bare.run(replace(load, count=32)).per_second(CORES) for _ in range(3))
         bench.tick(f"bare loop in batches of {batch}")
-    field.bare.batch = max(batches, key=lambda batch: batches[batch])
-    bursts = in_turns(bench, field.all, load)
+    field.bare.batch = crowd.best
+    crowd.bursts.update(in_turns(bench, field.all, load))
     field.bare.batch = 1
-    return Crowd(batches, bursts)
+    return crowd
 
 
 def many_callers_report(starts: Sequence[Crowd]) -> Report:
@@ -170,6 +182,7 @@ def many_callers_report(starts: Sequence[Crowd]) -> Report:
     return (
         summaries(joined(bursts))
         | {"bare_batches": {batch: statistics.median(crowd.batches[batch] for crowd in starts) for batch in BATCHES}}
+        | {"bare_batch_by_start": [crowd.best for crowd in starts]}
         | Ratios.of(bursts, lambda burst: burst.per_second(CORES)).reported("throughput_over_bare")
         | Ratios.of(bursts, lambda burst: burst.cpu).reported("cpu_over_bare")
     )
@@ -218,13 +231,14 @@ def mixed_sizes_report(starts: Sequence[Beside]) -> Report:
     alone = [burst for found in starts for burst in found.alone]
     beside = [burst for found in starts for burst in found.beside]
     kinds = [summary(alone), summary(beside)]
-    by_start = [(summary(found.alone), summary(found.beside)) for found in starts]
+    by_start = [summary(found.beside)["p95_ms"] / summary(found.alone)["p95_ms"] for found in starts]
     return {
         "alone": kinds[0],
         "beside_4k": kinds[1],
         "large_seconds": [seconds for found in starts for seconds in found.large_seconds],
-        "p95_over_alone": kinds[1]["p95_ms"] / kinds[0]["p95_ms"],
-        "p95_over_alone_by_start": [busy["p95_ms"] / lone["p95_ms"] for lone, busy in by_start],
+        "p95_over_alone": statistics.geometric_mean(by_start),
+        "p95_over_alone_interval": interval_of(by_start),
+        "p95_over_alone_by_start": by_start,
         "median_over_alone": kinds[1]["median_ms"] / kinds[0]["median_ms"],
     }
 
@@ -248,7 +262,7 @@ def offered_load(field: Field, bench: Bench) -> Offered:
     servers = [field.gateway, *field.peers]
     lone = {served.name: statistics.median(served.run(bench.load(12)).latencies) for served in servers}
     runs: dict[str, list[Report]] = {served.name: [] for served in servers}
-    for turn, share in enumerate(SHARES):
+    for turn, share in enumerate(SHARES, bench.start):
         for served in [*servers[turn % len(servers) :], *servers[: turn % len(servers)]]:
             if sum(run["broken"] for run in runs[served.name]) < MOST_BROKEN:
                 runs[served.name].append(loaded(served, bench, share, share * bare, lone[served.name]))

@@ -130,7 +130,8 @@ def filled(arrays: Arrays, parts: Sequence[Array | None], rows: int) -> Array | 
 class Talk:
     """An item's conversation, as the engine has it: it ends after a step where `goes_on` says so, and its calls are timed.
 
-    goes_on: asked in whatever thread the engine uses. calls: begin and end of each, on the clock of time.monotonic.
+    goes_on: asked in whatever thread the engine uses. calls: begin and end of each, on the clock of time.monotonic. freed: when the
+    engine was done with the last of them.
     """
 
     item: Item
@@ -138,6 +139,7 @@ class Talk:
     goes_on: Callable[[], bool]
     began: float = field(default_factory=monotonic)
     calls: list[tuple[float, float]] = field(default_factory=list)
+    freed: float = -math.inf
 
     def __post_init__(self) -> None:
         self.inputs: Inputs | None = self.item.inputs
@@ -147,6 +149,7 @@ class Talk:
         self._called()
         self.conversation.follow(outputs)
         self._followed()
+        self.freed = self.began
 
     async def follow_beside(self, outputs: Outputs) -> None:
         """See service.engines.contract.Conversation."""
@@ -155,7 +158,8 @@ class Talk:
         self._followed()
 
     def _called(self) -> None:
-        self.calls.append((self.began, monotonic()))
+        self.freed = monotonic()
+        self.calls.append((self.began, self.freed))
 
     def _followed(self) -> None:
         """What is tried again after an error is the step that was not answered."""

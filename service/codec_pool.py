@@ -6,6 +6,7 @@ What holds nothing that a sender wrote, the pixels of a PNG, is written in a thr
 """
 
 import asyncio
+import logging
 import mmap
 import os
 import sys
@@ -24,6 +25,7 @@ from service.pictures.picture import Picture, Policy, SourceMetadata
 from service.turns import Turns
 
 PIPE_BYTES = 1 << 20
+log = logging.getLogger(__name__)
 Whose = tuple[str, str]  # caller and request
 NOBODY: Whose = ("", "")
 BROKEN = "the picture broke the process that read it"
@@ -40,7 +42,7 @@ def is_ours(metadata: SourceMetadata, kind: Kind) -> bool:
 
 @dataclass(eq=False)
 class EarlyFile:
-    """A file that is ours, written by whoever finds its pixels, and the seconds that it took; no data if nobody did."""
+    """A file that is ours, written by whoever finds its pixels, and the seconds that it took; no data if nobody did or could."""
 
     metadata: SourceMetadata
     kind: Kind
@@ -49,9 +51,12 @@ class EarlyFile:
     seconds: float = 0.0
 
     def __call__(self, pixels: Pixels) -> None:
-        """Write it."""
+        """Write it. What goes wrong is no fault of the pixels: who wants the file writes it again, and hears of it."""
         begun = time.perf_counter()
-        self.data = encode(pixels, self.metadata, self.kind, self.policy)
+        try:
+            self.data = encode(pixels, self.metadata, self.kind, self.policy)
+        except Exception:
+            log.exception("a file could not be written early")
         self.seconds = time.perf_counter() - begun
 
 

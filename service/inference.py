@@ -106,9 +106,10 @@ class Stopwatch:
             self.milliseconds[part] = self.milliseconds.get(part, 0) + (time.perf_counter() - begun) * 1000
 
     def move(self, seconds: float, part: str, other: str) -> None:
-        """So much of a part's time was really another's."""
-        self.milliseconds[part] = max(0.0, self.milliseconds[part] - 1000 * seconds)
-        self.milliseconds[other] += 1000 * seconds
+        """So much of a part's time, or all of it, was really another's."""
+        moved = min(1000 * seconds, self.milliseconds[part])
+        self.milliseconds[part] -= moved
+        self.milliseconds[other] += moved
 
 
 class InferenceService:
@@ -192,6 +193,8 @@ class InferenceService:
             kind = kind or (KINDS[picture.metadata.kind] if parameters.returned == "image" else KINDS["png"])
             keep: frozenset[Kept] = _KEPT[parameters.returned]
             early = EarlyFile(picture.metadata, kind, parameters.metadata)
+            # Who has little time gets what is sampled in it, however long the file takes.
+            is_early = parameters.returned == "image" and parameters.max_latency_ms is None and is_ours(picture.metadata, kind)
             work = Work(
                 model,
                 steps,
@@ -204,7 +207,7 @@ class InferenceService:
                 pixels=model_input.pixels,
                 depth=16 if picture.metadata.depth == 16 or picture.metadata.profile is not None else 8,
                 deadline=deadline,
-                early=early if parameters.returned == "image" and is_ours(picture.metadata, kind) else None,
+                early=early if is_early else None,
             )
             if not self._results.keeps(work):  # what is kept takes no time
                 left = self._seconds_left(parameters, context, kind, height * width)
@@ -241,7 +244,8 @@ class InferenceService:
             height, width = model.spec.image_size or (0, 0)
             left = self._seconds_left(parameters, context, kind, n * height * width)
             steps = self._in_time(model, (height, width), steps, left, context.caller.name, n)
-            early = [EarlyFile(PLAIN, kind, "none") for _ in range(n)]
+            early = [EarlyFile(PLAIN, kind, "none") for _ in range(1 if parameters.grid else n)]
+            is_early = is_ours(PLAIN, kind) and not parameters.grid and parameters.max_latency_ms is None
             works = [
                 Work(
                     model,
@@ -250,7 +254,7 @@ class InferenceService:
                     f"{context.request}-{k}",
                     caller.name,
                     deadline=deadline,
-                    early=early[k] if is_ours(PLAIN, kind) and not parameters.grid else None,
+                    early=early[k] if is_early else None,
                 )
                 for k in range(n)
             ]
@@ -262,7 +266,7 @@ class InferenceService:
                 whose = (caller.name, context.request)
                 bodies = [
                     file.data or await self._codecs.encode(frame, PLAIN, kind, "none", whose)
-                    for file, frame in zip(early, frames, strict=False)
+                    for file, frame in zip(early, frames, strict=True)
                 ]
             stopwatch.move(sum(file.seconds for file in early), "sample", "encode")
             images = tuple(OutputImage(body, seed + k) for k, body in enumerate(bodies))

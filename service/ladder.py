@@ -2,8 +2,8 @@
 
 A size is used only if it yields at least 5 % more rows per second than the one below it: on a CPU that is often 1. What is kept
 are pairs of calls, one made soon after the other, so that a machine that slows down does not look like a batch that pays; no call
-is part of two, so that one slow call does not look like it either. The fastest of each size decide: whatever else runs on the
-machine makes calls slower, never faster.
+is part of two, so that one slow call does not look like it either. The second fastest of each size decide: whatever else runs on
+the machine makes calls slower, and hardly ever does one seem faster than it was.
 """
 
 import math
@@ -50,8 +50,9 @@ class Ladder:
     def _try(self, rows: int, below: float, seconds: float) -> None:
         trials = self.trials.setdefault(rows, deque(maxlen=2 * TRIALS - 1))
         trials.append((below, seconds))
-        fastest_below, fastest = (min(times) for times in zip(*trials, strict=True))
-        self._gains[rows] = 2 * fastest_below / fastest if len(trials) >= TRIALS else 0.0
+        if len(trials) >= TRIALS:
+            fast_below, fast = (sorted(times)[1] for times in zip(*trials, strict=True))
+            self._gains[rows] = 2 * fast_below / fast
 
     def _since(self, rows: int) -> float:
         """Calls since the latest one of so many rows."""

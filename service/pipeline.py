@@ -21,7 +21,7 @@ from rddm.image import Depth, Pixels, to_pixels
 from rddm.objective import check_method
 from rddm.spec import Method
 from service.admission import Admission, AdmitAll, load_of
-from service.arrays import HOST, Arrays
+from service.arrays import HOST, Arrays, offload
 from service.engines.contract import Engine, Model, Outputs, Ticket, converse, take_step
 from service.errors import DeadlineExceeded, InvalidValue
 from service.sampling import Image, SamplingState, WholePicture
@@ -162,12 +162,17 @@ class Pipeline:
             early: list[Result] = []
 
             def end() -> None:
-                early.append(_result(state, work))
+                x_0 = state.x_0()
+                early.append(Result(x_0, to_pixels(x_0, work.depth), state.residual(), tuple(state.trace)))
                 if work.early is not None:
                     work.early(early[0].pixels)
 
             await self._sample(state, work.ticket, on_step, end)
-            return early[0] if early else await self._work(state, _result, state, work)
+            if early:
+                return early[0]
+            x_0 = await self._work(state, state.x_0)
+            pixels = await offload(x_0.size, to_pixels, x_0, work.depth)
+            return Result(x_0, pixels, await self._work(state, state.residual), tuple(state.trace))
 
     async def _sample(self, state: SamplingState, ticket: Ticket, on_step: Listener | None, end: Callable[[], None]) -> None:
         await self._work(state, state.prepare)
@@ -214,11 +219,6 @@ class Pipeline:
         for band in state.bands:
             await self._work(state, state.advance, band)
         await self._work(state, state.keep_x_t)
-
-
-def _result(state: SamplingState, work: Work) -> Result:
-    x_0 = state.x_0()
-    return Result(x_0, to_pixels(x_0, work.depth), state.residual(), tuple(state.trace))
 
 
 async def in_order(answer: Callable[[int], Awaitable[T]], use: Callable[[int, T], Awaitable[None]], count: int, ahead: int) -> None:

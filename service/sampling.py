@@ -244,7 +244,7 @@ class WholePicture:
         self,
         state: SamplingState,
         beside: Callable[[Callable[[Outputs], None], Outputs], Awaitable[None]],
-        end: Callable[[], None] = lambda: None,
+        end: Callable[[], None],
     ) -> None:
         self._state = state
         self._beside = beside

@@ -419,9 +419,10 @@ class Scheduler:
         number, came = self._occupancy.enter(), monotonic()
         try:
             outputs = await self._engine.predict(*inputs, batch.ticket)
-            self._measured(batch, filled, monotonic() - self._occupancy.began(number, came, self._instances), waited)
         finally:
-            self._occupancy.leave(monotonic())
+            started, ended = self._occupancy.began(number, came, self._instances), monotonic()
+            self._occupancy.leave(ended)
+        self._measured(batch, filled, ended - started, waited)
         return batch.parted(outputs)
 
     def _talk(self, batch: Batch) -> Talk | None:
@@ -437,19 +438,21 @@ class Scheduler:
         try:
             await converse(self._engine, talk, batch.ticket)
         finally:
-            for began, ended in talk.calls:
-                self._measured(batch, batch.rows, ended - self._occupancy.began(number, began, self._instances), waited)
+            starts = [self._occupancy.began(number, began, self._instances) for began, _ in talk.calls]
+            self._occupancy.leave(talk.freed if talk.inputs is None else monotonic())
+            for started, (_, ended) in zip(starts, talk.calls, strict=True):
+                self._measured(batch, batch.rows, ended - started, waited)
                 waited = 0.0
-            self._occupancy.leave(talk.began if talk.calls else monotonic())
             further = max(0, len(talk.calls) - 1)
             flow.asked += further * batch.rows
             flow.remaining = max(0.0, flow.remaining - further * talk.item.megapixels)
 
     def _measured(self, batch: Batch, filled: int, seconds: float, waited: float) -> None:
-        """A call took so long since the engine began it."""
-        self.costs.record(batch.shape, filled, seconds, alone=batch.alone)
+        """A call took so long since the engine began it. Where its predecessor's end was noted late, that seems to be no time."""
+        if seconds > 0:
+            self.costs.record(batch.shape, filled, seconds, alone=batch.alone)
         if self._on_call is not None:
-            self._on_call(Call(batch.shape[0].name, batch.rows, filled, seconds, waited))
+            self._on_call(Call(batch.shape[0].name, batch.rows, filled, max(0.0, seconds), waited))
 
     @staticmethod
     def _deliver(item: Item, outputs: Outputs) -> None:

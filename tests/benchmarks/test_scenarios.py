@@ -2,19 +2,22 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks import figures
-from benchmarks.contenders import Burst
+from benchmarks.contenders import Burst, RequestLoad
 from benchmarks.scenarios import (
     SCENARIOS,
+    Bench,
     Beside,
     Bursts,
     Crowd,
     Offered,
     Ratios,
+    in_turns,
     interval_of,
 )
 
@@ -64,5 +67,28 @@ def test_reports_of_several_starts_can_be_kept_told_and_drawn(name: str, tmp_pat
 
 
 def test_what_is_held_and_what_waits_is_told_of_all_starts() -> None:
-    assert SCENARIOS["offered-load"].report([FOUND["offered-load"]] * 3)["share_held"] == {"gateway": 0.8}
-    assert SCENARIOS["mixed-sizes"].report([FOUND["mixed-sizes"]] * 2)["p95_over_alone"] == pytest.approx(2.0)
+    loads = [
+        Offered(9.0, {"gateway": [{"share": share, "p95_ms": 1.0, "broken": share > most} for share in (0.3, 0.7, 0.8, 0.9)]})
+        for most in (0.9, 0.3, 0.7)
+    ]
+    assert SCENARIOS["offered-load"].report(loads)["share_held"] == {"gateway": 0.7}
+    sizes = [Beside(rounds(0.1, 0.1), rounds(0.1, beside), [20.0]) for beside in (0.2, 0.4, 0.1)]
+    report = SCENARIOS["mixed-sizes"].report(sizes)
+    assert report["p95_over_alone"] == pytest.approx(2.0)
+    assert report["p95_over_alone_by_start"] == pytest.approx([2.0, 4.0, 1.0])
+
+
+def test_who_begins_changes_on_from_start_to_start() -> None:
+    class Asked:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def run(self, load: RequestLoad) -> Burst:
+            order.append(self.name)
+            return Burst(load.count, 1.0, 1.0, 0.0, [1.0])
+
+    order: list[str] = []
+    bench = Bench(Path("small"), Path("large"), 2, 10, 2, lambda _: None)
+    for start in range(3):
+        in_turns(replace(bench, start=start), [Asked(name) for name in "abc"], bench.load(1))
+    assert order[::3] == ["a", "b", "c", "a", "b", "c"]

@@ -51,6 +51,14 @@ def test_one_slow_call_is_not_evidence_against_many() -> None:
     assert len(ladder.trials[2]) == 1
 
 
+def test_one_call_that_seems_to_have_taken_no_time_decides_nothing() -> None:
+    ladder = Ladder()
+    for k in range(2 * TRIALS):
+        ladder.record(1, 0.01)
+        ladder.record(2, 1e-9 if k == 3 else 0.02)
+    assert ladder.best == 1
+
+
 def test_a_machine_that_slows_down_does_not_look_like_batches_that_pay() -> None:
     ladder = climbed(lambda rows: 0.01 * rows)
     for _ in range(100):

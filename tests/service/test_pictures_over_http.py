@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from service import codec_pool
 from service.codec_pool import CodecPool
 from service.engines.contract import Conversation, Ticket
 from service.pictures.decode import Bounds
+from service.pictures.encode import encode
 from tests.service.conftest import InProcessCodecs, RunningApp, file_of, pixels_of, running, settings_for
 from tests.service.serving import FakeServingEngine
 from tests.service.test_jobs import events_of
@@ -56,37 +58,65 @@ class CountingCodecs(InProcessCodecs):
 
 
 @pytest.mark.parametrize(
-    ("query", "accept", "source", "written_later"),
+    ("path", "accept", "source", "written_later"),
     [
-        ("", "image/png", {}, 0),
-        ("", "application/json", {}, 0),
-        ("", "image/webp", {}, 1),
-        ("?return=residual", "image/png", {}, 1),
-        ("?return=steps", "image/png", {}, 1),
-        ("", "image/png", {"dpi": (300, 300)}, 1),
-        ("/generate?n=1", "image/png", {}, 0),
-        ("/generate?n=3&grid=true", "image/png", {}, 1),
+        ("/restore?", "image/png", file_of(pixels_of(24, 40)), 0),
+        ("/restore?", "image/png", file_of(pixels_of(24, 40, 1)), 0),
+        ("/restore?", "image/png", file_of(pixels_of(24, 40, 1, 65535)), 0),
+        ("/restore?", "application/json", file_of(pixels_of(24, 40)), 0),
+        ("/restore?", "image/webp", file_of(pixels_of(24, 40)), 1),
+        ("/restore?max_latency_ms=60000&", "image/png", file_of(pixels_of(24, 40)), 1),
+        ("/restore?return=residual&", "image/png", file_of(pixels_of(24, 40)), 1),
+        ("/restore?return=steps&", "image/png", file_of(pixels_of(24, 40)), 1),
+        ("/restore?", "image/png", file_of(pixels_of(24, 40), dpi=(300, 300)), 1),
+        ("/generate?n=1&", "image/png", b"", 0),
+        ("/generate?n=3&grid=true&", "image/png", b"", 1),
     ],
 )
 async def test_a_plain_png_is_written_where_its_pixels_are_found_with_the_same_bytes(
-    tmp_path: Path, query: str, accept: str, source: dict[str, Any], written_later: int
+    tmp_path: Path, path: str, accept: str, source: bytes, written_later: int
 ) -> None:
     bodies = []
     for engine in (FakeServingEngine(), TalkingServingEngine()):
         codecs = CountingCodecs(Bounds(2**20, 2**12), 1, 60.0, 1 << 31)
         async with running(settings_for(tmp_path / type(engine).__name__), engine, codecs) as gateway:
-            path = query if "generate" in query else f"/restore{query}"
-            content = b"" if "generate" in query else file_of(pixels_of(24, 40), **source)
-            answer = await gateway.client.post(
-                f"{path}{'&' if '?' in path else '?'}seed=7", content=content, headers={"Accept": accept}
-            )
+            answer = await gateway.client.post(f"{path}seed=7", content=source, headers={"Accept": accept})
             assert answer.status_code == 200
-            assert set(re.findall(r"(\w+);dur=", answer.headers["server-timing"])) == {"decode", "sample", "encode"} - (
-                {"decode"} if "generate" in query else set()
-            )
+            parts = {"sample", "encode"} if "generate" in path else {"decode", "sample", "encode"}
+            assert set(re.findall(r"(\w+);dur=", answer.headers["server-timing"])) == parts
             bodies.append(answer.json()["image"] if "json" in accept else answer.content)
     assert bodies[0] == bodies[1]
     assert codecs.encoded == written_later
+
+
+async def test_who_asks_for_another_kind_of_file_of_the_same_result_gets_it(tmp_path: Path, png: bytes) -> None:
+    engine = TalkingServingEngine(seconds=0.2)
+    async with running(settings_for(tmp_path), engine) as gateway:
+        kinds = ["png", "webp", "png"]
+        asked = [gateway.client.post("/restore", content=png, headers={"Accept": f"image/{kind}"}) for kind in kinds]
+        answers = await asyncio.gather(*asked)
+        assert [opened(answer.content).format for answer in answers] == ["PNG", "WEBP", "PNG"]
+        assert answers[0].content == answers[2].content
+        assert gateway.state.results.misses == 1
+
+
+async def test_a_file_that_could_not_be_written_early_is_written_again(
+    tmp_path: Path, png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = []
+
+    def failing_once(*arguments: Any) -> bytes:
+        if not failed:
+            failed.append(arguments)
+            raise MemoryError
+        return encode(*arguments)
+
+    monkeypatch.setattr(codec_pool, "encode", failing_once)
+    async with running(settings_for(tmp_path), TalkingServingEngine()) as gateway:
+        answer = await gateway.client.post("/restore", content=png)
+    assert answer.status_code == 200
+    assert opened(answer.content).size == (40, 24)
+    assert len(failed) == 1
 
 
 async def test_the_answer_tells_how_it_was_made(gateway: RunningApp, png: bytes) -> None:

@@ -2,23 +2,33 @@
 
 import asyncio
 import gc
+import threading
 import time
 import tracemalloc
 
 import numpy as np
 import pytest
 
+import service.pipeline
+from rddm.image import Depth, Pixels, to_pixels
 from rddm.objective import predict
 from rddm.sampler import philox_noise, run, sample
 from rddm.schedule import make_schedule
 from rddm.tiling import context, pad, plan
 from service.admission import load_of, megapixel_steps
-from service.arrays import HOST
+from service.arrays import HOST, HostArrays
 from service.errors import DeadlineExceeded, EngineUnavailable, InvalidValue
 from service.pipeline import TILES_AHEAD, Pipeline, Result, Step, Work
 from service.sampling import default_noise
 from service.scheduler import Scheduler
 from tests.service.fakes import FakeEngine, model_of, picture
+
+
+class EverywhereInline(HostArrays):
+    """Array work that costs the event loop nothing, as on a device, whatever the size."""
+
+    inline_pixels = 1 << 40
+
 
 SIZES = [(1, 1), (2, 3), (64, 64), (50, 40), (200, 133), (1, 500), (9, 4200), (300, 500)]
 
@@ -193,3 +203,16 @@ async def test_the_noise_of_the_default_seed_is_drawn_once_and_never_changed() -
     assert np.array_equal(first, again)
     await Pipeline(FakeEngine()).run(work_of(24, 40, seed=1))
     assert default_noise.cache_info().currsize == 1
+
+
+async def test_large_pixels_are_made_off_the_event_loop_wherever_arrays_live(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = []
+
+    def watched(x_0: np.ndarray, depth: Depth) -> Pixels:
+        threads.append(threading.get_ident())
+        return to_pixels(x_0, depth)
+
+    monkeypatch.setattr(service.pipeline, "to_pixels", watched)
+    for size in ((40, 40), (300, 500)):
+        await Pipeline(FakeEngine(), arrays=EverywhereInline()).run(work_of(*size))
+    assert threads[0] == threading.get_ident() != threads[1]

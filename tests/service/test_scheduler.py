@@ -14,8 +14,9 @@ import pytest
 
 from rddm.image import Pixels, to_pixels
 from service.admission import Load
+from service.batch import Flow, Item, Talk
 from service.calibration import Rig, depth
-from service.engines.contract import Model, Ticket
+from service.engines.contract import Model, Outputs, Ticket
 from service.errors import BadAnswer, DeadlineExceeded, EngineUnavailable, OutOfMemory, QueueFull
 from service.ladder import Ladder
 from service.pipeline import Pipeline, Work
@@ -227,6 +228,28 @@ async def test_who_hears_of_steps_or_has_tiles_is_told_nothing_early() -> None:
     await pipeline.run(work, lambda step: None)
     await pipeline.run(replace(work, x_in=picture(100, 100)))
     assert heard == []
+
+
+async def test_work_beside_the_engine_does_not_count_as_the_engines() -> None:
+    class Slow:
+        inputs = (np.zeros((1, 3, 8, 8), np.float32), None, np.zeros((1, 2), np.float32))
+
+        def follow(self, outputs: Outputs) -> None:
+            time.sleep(0.02)
+
+        async def follow_beside(self, outputs: Outputs) -> None:
+            await asyncio.sleep(0.02)
+
+    ticket = Ticket(model_of().weights, "r", "c")
+    shape = (ticket.weights, 8, 8)
+    flow = Flow(ticket, shape, 1.0, 0.0)
+    item = Item(Slow.inputs, ticket, flow, shape, asyncio.get_running_loop().create_future(), 0.0)
+    inside, beside = (Talk(item, Slow(), lambda: False) for _ in range(2))
+    inside.follow(())
+    await beside.follow_beside(())
+    assert inside.freed - inside.calls[-1][1] >= 0.02
+    assert beside.freed == beside.calls[-1][1]
+    assert inside.inputs is beside.inputs is None
 
 
 async def test_a_lone_picture_makes_room_at_its_next_step_for_whoever_comes() -> None:
