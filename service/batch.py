@@ -128,15 +128,15 @@ def filled(arrays: Arrays, parts: Sequence[Array | None], rows: int) -> Array | 
 
 @dataclass(eq=False)
 class Talk:
-    """An item's conversation, as the engine has it: it ends after a step where `goes_on` says so, and its calls are timed.
+    """An item's conversation, as the engine has it: it ends after a step where `goes_on` denies another, and its calls are timed.
 
-    goes_on: asked in whatever thread the engine uses. calls: begin and end of each, on the clock of time.monotonic. freed: when the
-    engine was done with the last of them.
+    goes_on: whether it may after so many calls; asked in whatever thread the engine uses. calls: begin and end of each, by
+    time.monotonic. freed: when the engine was done with the last of them.
     """
 
     item: Item
     conversation: Conversation
-    goes_on: Callable[[], bool]
+    goes_on: Callable[[int], bool]
     began: float = field(default_factory=monotonic)
     calls: list[tuple[float, float]] = field(default_factory=list)
     freed: float = -math.inf
@@ -164,7 +164,7 @@ class Talk:
     def _followed(self) -> None:
         """What is tried again after an error is the step that was not answered."""
         following = self.conversation.inputs
-        self.inputs = following if self.goes_on() else None
+        self.inputs = following if self.goes_on(len(self.calls)) else None
         if following is not None:
             self.item.inputs = following
         self.began = monotonic()

@@ -30,6 +30,7 @@ Array = Any
 
 INLINE_MEGAPIXELS = 0.3  # batches over this are joined in a thread
 MOST_TRIES = 20  # calls that an item may be part of while the engine is full or short of memory
+QUIET_CALLS = 2.0  # for so many calls nobody else must have been in work before one is given the whole engine
 LEAST_PAUSE = 0.01  # seconds before an engine that was full is asked again
 
 
@@ -38,12 +39,14 @@ class Limits:
     """queue_megapixel_steps: work admitted at once; a picture that finds nothing admitted is let in whatever its size.
 
     patience: share of a call's seconds that an item may wait for company. small_weight: how many times its share a picture of one
-    tile may take beside a tiled one. probe_every: calls of one shape before the next larger batch is tried.
+    tile may take beside a tiled one. turn_megapixels: of calls that such a picture may have in a row while others wait, about a
+    tile of a large one. probe_every: calls of one shape before the next larger batch is tried.
     """
 
     queue_megapixel_steps: float = 400.0
     patience: float = 0.5
     small_weight: float = 4.0
+    turn_megapixels: float = 0.15
     probe_every: int = 32
 
 
@@ -84,6 +87,7 @@ class Scheduler:
         self._running: set[Batch] = set()
         self._occupancy = Occupancy()
         self._closed_until = 0.0
+        self._crowded = -math.inf  # when several requests were last in work at once
         self._calibrating = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
         self.depth = 2  # batches in flight per instance, of a model that was not calibrated
@@ -244,11 +248,17 @@ class Scheduler:
         key = (ticket.caller, ticket.request)
         if key not in self._flows:
             self._flows[key] = Flow(ticket, shape, self._limits.small_weight, monotonic())
+            self._note_crowd()
         return self._flows[key]
+
+    def _note_crowd(self) -> None:
+        if len(self._flows) > 1:
+            self._crowded = monotonic()
 
     def _let_go(self, flow: Flow) -> None:
         """Forgets a request that is neither admitted nor asking."""
         if not (flow.pictures or flow.waiting or flow.running):
+            self._note_crowd()
             self._flows.pop((flow.ticket.caller, flow.ticket.request), None)
             self._queue.forget(flow.ticket.caller, flow.ticket.request)
 
@@ -376,11 +386,12 @@ class Scheduler:
     def _has_all(self, items: list[Item]) -> bool:
         """Whether one large call is all there is: nobody else is admitted, and nothing of its request follows before it is done;
 
-        and whether that is of use to it.
+        and whether that is of use to it. Who was here a moment ago is likely to come back before it is done.
         """
-        flow, large = items[0].flow, items[0].megapixels * 1e6 >= WIDE_PIXELS
+        flow, shape, large = items[0].flow, items[0].shape, items[0].megapixels * 1e6 >= WIDE_PIXELS
         lone = large and len(self._flows) == len(items) == flow.tiles == 1 and not (flow.waiting or flow.running)
-        return lone and self.costs.takes_all(items[0].shape)
+        quiet = not monotonic() - self._crowded < QUIET_CALLS * self.costs.call_seconds(shape)
+        return lone and quiet and self.costs.takes_all(shape)
 
     async def _run(self, batch: Batch) -> None:
         """One batch to the engine and its answers to the callers, or what becomes of them otherwise."""
@@ -422,15 +433,19 @@ class Scheduler:
         finally:
             started, ended = self._occupancy.began(number, came, self._instances), monotonic()
             self._occupancy.leave(ended)
-        self._measured(batch, filled, ended - started, waited)
+        self._measured(batch, filled, started, ended, waited)
         return batch.parted(outputs)
 
     def _talk(self, batch: Batch) -> Talk | None:
-        """The conversation of a batch's only item, which goes on as long as no other request is there."""
+        """The conversation of a batch's only item, which goes on as long as no other request is there, or its turn lasts."""
         first = batch.items[0]
         if first.conversation is None or len(batch.items) > 1:
             return None
-        return Talk(first, first.conversation, lambda: len(self._flows) == 1 and not first.answer.cancelled())
+        batches_pay = self.costs.ladder(batch.shape).best > 1
+        turn = 1 if batches_pay else math.floor(self._limits.turn_megapixels / first.megapixels)
+        return Talk(
+            first, first.conversation, lambda calls: not first.answer.cancelled() and (len(self._flows) == 1 or calls < turn)
+        )
 
     async def _converse(self, batch: Batch, talk: Talk, waited: float) -> None:
         """Takes a conversation on; each of its calls counts as one."""
@@ -441,15 +456,20 @@ class Scheduler:
             starts = [self._occupancy.began(number, began, self._instances) for began, _ in talk.calls]
             self._occupancy.leave(talk.freed if talk.inputs is None else monotonic())
             for started, (_, ended) in zip(starts, talk.calls, strict=True):
-                self._measured(batch, batch.rows, ended - started, waited)
+                self._measured(batch, batch.rows, started, ended, waited)
                 waited = 0.0
             further = max(0, len(talk.calls) - 1)
             flow.asked += further * batch.rows
+            self._queue.charge(flow.ticket.caller, flow.ticket.request, further * talk.item.megapixels / flow.weight)
             flow.remaining = max(0.0, flow.remaining - further * talk.item.megapixels)
 
-    def _measured(self, batch: Batch, filled: int, seconds: float, waited: float) -> None:
-        """A call took so long since the engine began it. Where its predecessor's end was noted late, that seems to be no time."""
-        if seconds > 0:
+    def _measured(self, batch: Batch, filled: int, started: float, ended: float, waited: float) -> None:
+        """A call that the engine began and ended then. It tells nothing where its predecessor's end was noted too late, so that it
+
+        seems to have taken no time, nor where it was given the whole engine and others came all the same.
+        """
+        seconds = ended - started
+        if seconds > 0 and not (batch.alone and self._crowded >= started):
             self.costs.record(batch.shape, filled, seconds, alone=batch.alone)
         if self._on_call is not None:
             self._on_call(Call(batch.shape[0].name, batch.rows, filled, max(0.0, seconds), waited))

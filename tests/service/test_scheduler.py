@@ -230,6 +230,24 @@ async def test_who_hears_of_steps_or_has_tiles_is_told_nothing_early() -> None:
     assert heard == []
 
 
+async def test_small_pictures_have_a_turn_of_several_calls_and_then_wait_for_the_others() -> None:
+    engine = TalkingEngine(0.0, 0.005)  # gains nothing by batching
+    pipeline, scheduler, _ = await scheduled(engine, replace(ROOMY, turn_megapixels=2 * 64 * 64 / 1e6))
+    await asyncio.gather(*(pipeline.run(lone(4, request)) for request in "abc"))
+    assert engine.talks == [2] * 6
+    assert sorted(ticket.request for _, ticket in engine.calls) == sorted("abc" * 4)
+    assert_empty(scheduler)
+
+
+async def test_no_turn_is_longer_than_a_call_where_batches_pay() -> None:
+    engine = TalkingEngine(0.005)
+    pipeline, scheduler, _ = await scheduled(engine, replace(ROOMY, turn_megapixels=math.inf))
+    assert scheduler.costs.ladder((model_of().weights, 64, 64)).best > 1
+    await asyncio.gather(*(pipeline.run(lone(4, request)) for request in "abc"))
+    assert all(talk == 1 for talk in engine.talks[:-1])
+    assert_empty(scheduler)
+
+
 async def test_work_beside_the_engine_does_not_count_as_the_engines() -> None:
     class Slow:
         inputs = (np.zeros((1, 3, 8, 8), np.float32), None, np.zeros((1, 2), np.float32))
@@ -244,7 +262,7 @@ async def test_work_beside_the_engine_does_not_count_as_the_engines() -> None:
     shape = (ticket.weights, 8, 8)
     flow = Flow(ticket, shape, 1.0, 0.0)
     item = Item(Slow.inputs, ticket, flow, shape, asyncio.get_running_loop().create_future(), 0.0)
-    inside, beside = (Talk(item, Slow(), lambda: False) for _ in range(2))
+    inside, beside = (Talk(item, Slow(), lambda _: False) for _ in range(2))
     inside.follow(())
     await beside.follow_beside(())
     assert inside.freed - inside.calls[-1][1] >= 0.02
@@ -480,6 +498,31 @@ async def test_a_call_that_had_the_whole_engine_tells_nothing_of_one_that_has_no
     assert scheduler.steps_within(LARGE, 320, 320, 10, 1.2, "b") == 10
     with scheduler.admit(Ticket(LARGE.weights, "other", "a"), Load(320, 320, 1, 1)):
         assert scheduler.steps_within(LARGE, 320, 320, 10, 1.2, "b") < 10
+
+
+async def test_whoever_was_there_a_moment_ago_is_expected_back() -> None:
+    engine = FakeEngine(0.0, 0.02)
+    pipeline, scheduler, _ = await scheduled(engine)
+    works = [Work(LARGE, 1, seed, f"r{seed}", "a", picture(320, 320)) for seed in range(4)]
+    usual = scheduler.costs.call_seconds((LARGE.weights, 320, 320))
+    await asyncio.gather(*(pipeline.run(work) for work in works[:2]))
+    engine.calls.clear()
+    await pipeline.run(works[2])
+    await asyncio.sleep(3 * usual)
+    await pipeline.run(works[3])
+    assert [ticket.alone for _, ticket in engine.calls] == [False, True]
+
+
+async def test_a_call_that_others_joined_tells_nothing_of_one_that_was_left_alone() -> None:
+    engine = FakeEngine(0.0, 0.02, instances=2)
+    pipeline, scheduler, _ = await scheduled(engine)
+    shape = (LARGE.weights, 320, 320)
+    first = asyncio.create_task(pipeline.run(Work(LARGE, 1, 0, "r", "a", picture(320, 320))))
+    await asyncio.sleep(0.01)
+    await pipeline.run(Work(LARGE, 1, 1, "s", "a", picture(320, 320)))
+    await first
+    assert [ticket.alone for _, ticket in engine.calls] == [True, False]
+    assert scheduler.costs.call_seconds(shape, alone=True) == scheduler.costs.call_seconds(shape)
 
 
 async def test_steps_are_chosen_to_meet_the_latency() -> None:
