@@ -10,7 +10,7 @@ from typing import Any
 
 from scipy.stats import t as student
 
-from benchmarks.contenders import Burst, Contender, Field, RequestLoad, Served
+from benchmarks.contenders import Bare, Burst, Contender, Field, RequestLoad, Served
 from benchmarks.loop import CORES
 
 BATCHES = (1, 2, 4, 8)
@@ -18,7 +18,6 @@ BROKEN = 5.0  # times the lone median: the p95 over which a service counts as ov
 SHARES = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 1.0, 1.1)
 LOAD_SECONDS = 5.0  # of each share
 MOST_BROKEN = 2  # shares at which a server breaks before it is asked no more
-BARE = "bare loop"
 Report = dict[str, Any]
 Bursts = dict[str, list[Burst]]  # by contender, in the order of the rounds
 
@@ -101,7 +100,7 @@ class Ratios:
     @classmethod
     def of(cls, starts: Sequence[Bursts], measure: Callable[[Burst], float]) -> "Ratios":
         """One of all starts."""
-        by_start = {name: [_median_ratio(bursts[name], bursts[BARE], measure) for bursts in starts] for name in starts[0]}
+        by_start = {name: [_median_ratio(bursts[name], bursts[Bare.name], measure) for bursts in starts] for name in starts[0]}
         mean = {name: statistics.geometric_mean(ratios) for name, ratios in by_start.items()}
         return cls(by_start, mean, {name: interval_of(ratios) for name, ratios in by_start.items()})
 

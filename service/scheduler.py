@@ -224,7 +224,7 @@ class Scheduler:
         return await self._answer((x_t, condition, time), ticket)
 
     async def converse(self, conversation: Conversation, ticket: Ticket) -> None:
-        """A step of a picture, in a batch with others; and all that follow, as long as nobody else wants the engine."""
+        """A step of a picture, in a batch with others; and more, while nobody else wants the engine or its turn lasts."""
         if conversation.inputs is not None and (outputs := await self._answer(conversation.inputs, ticket, conversation)):
             await conversation.follow_beside(outputs)
 
@@ -390,8 +390,9 @@ class Scheduler:
         """
         flow, shape, large = items[0].flow, items[0].shape, items[0].megapixels * 1e6 >= WIDE_PIXELS
         lone = large and len(self._flows) == len(items) == flow.tiles == 1 and not (flow.waiting or flow.running)
-        quiet = not monotonic() - self._crowded < QUIET_CALLS * self.costs.call_seconds(shape)
-        return lone and quiet and self.costs.takes_all(shape)
+        if not lone or monotonic() - self._crowded < QUIET_CALLS * self.costs.call_seconds(shape):
+            return False
+        return self.costs.takes_all(shape)
 
     async def _run(self, batch: Batch) -> None:
         """One batch to the engine and its answers to the callers, or what becomes of them otherwise."""
