@@ -2,7 +2,7 @@
 
 Who waits for one is served in fair order: callers in turn, and within a caller the request that has had least.
 
-What holds nothing that a sender wrote, the pixels of a PNG, is written in a thread of the gateway.
+What holds nothing that a sender wrote, the pixels of a PNG, is written in threads of the gateway.
 """
 
 import asyncio
@@ -11,9 +11,10 @@ import mmap
 import os
 import sys
 import time
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from rddm.image import Pixels
 from service import errors
@@ -24,6 +25,8 @@ from service.pictures.kinds import Kind
 from service.pictures.picture import Picture, Policy, SourceMetadata
 from service.turns import Turns
 
+T = TypeVar("T")
+R = TypeVar("R")
 PIPE_BYTES = 1 << 20
 log = logging.getLogger(__name__)
 Whose = tuple[str, str]  # caller and request
@@ -42,19 +45,26 @@ def is_ours(metadata: SourceMetadata, kind: Kind) -> bool:
 
 @dataclass(eq=False)
 class EarlyFile:
-    """A file that is ours, written by whoever finds its pixels, and the seconds that it took; no data if nobody did or could."""
+    """A file that may be written by whoever finds its pixels, and the seconds that it took; no data if nobody did or could.
 
-    metadata: SourceMetadata
-    kind: Kind
-    policy: Policy
+    make: what writes it; None where it is for a process, or is not to be early.
+    """
+
+    make: Callable[[Pixels], bytes] | None = None
     data: bytes | None = None
     seconds: float = 0.0
 
-    def __call__(self, pixels: Pixels) -> None:
-        """Write it. What goes wrong is no fault of the pixels: who wants the file writes it again, and hears of it."""
+    @property
+    def listener(self) -> Callable[[Pixels], None] | None:
+        """What to tell the pixels, if anything."""
+        return None if self.make is None else self._write
+
+    def _write(self, pixels: Pixels) -> None:
+        """What goes wrong here is no fault of the pixels: who wants the file writes it again, and hears of it."""
+        assert self.make is not None
         begun = time.perf_counter()
         try:
-            self.data = encode(pixels, self.metadata, self.kind, self.policy)
+            self.data = self.make(pixels)
         except Exception:
             log.exception("a file could not be written early")
         self.seconds = time.perf_counter() - begun
@@ -147,10 +157,31 @@ class CodecPool:
     ) -> bytes:
         """Upright sRGB pixels h w 3 as a file that is like the one that came."""
         if is_ours(metadata, kind):
-            return await asyncio.get_running_loop().run_in_executor(self._threads, encode, pixels, metadata, kind, policy)
+            loop, spread = asyncio.get_running_loop(), self._side_by_side
+            return await loop.run_in_executor(self._threads, encode, pixels, metadata, kind, policy, spread)
         facts = {"task": "encode", "pixels": pixels, "metadata": metadata.facts(), "kind": kind.name, "policy": policy}
         answer = await self._run(facts, pixels.size, whose)
         return bytes(answer["data"])
+
+    def early(self, metadata: SourceMetadata, kind: Kind, policy: Policy = "keep", *, allowed: bool = True) -> EarlyFile:
+        """A file that whoever finds its pixels may write, if that is allowed and it is ours."""
+        if not (allowed and is_ours(metadata, kind)):
+            return EarlyFile()
+        spread = self._side_by_side
+        return EarlyFile(lambda pixels: encode(pixels, metadata, kind, policy, spread))
+
+    def _side_by_side(self, act: Callable[[T], R], parts: Iterable[T]) -> list[R]:
+        """See service.pictures.png.Spread: by the threads, and by this one, which takes what none of them has begun."""
+        parts = iter(parts)
+        mine = next(parts)
+        others = []
+        for part in parts:
+            others.append((mine, self._threads.submit(act, mine)))
+            mine = part
+        last_first = [act(mine)]
+        for part, told in reversed(others):
+            last_first.append(act(part) if told.cancel() else told.result())
+        return last_first[::-1]
 
     async def _run(self, facts: dict[str, Any], cost: float, whose: Whose, seconds: float | None = None) -> dict[str, Any]:
         worker = await self._idle.wait(*whose, cost)

@@ -20,7 +20,7 @@ from rddm.spec import ModelSpec
 from service.admission import megapixel_steps
 from service.arrays import offload
 from service.caches import FinishedResult, ResultCache, until
-from service.codec_pool import CodecPool, EarlyFile, Whose, is_ours
+from service.codec_pool import CodecPool, Whose
 from service.costs import EncodingCosts
 from service.engines.contract import Model, Repository
 from service.errors import InvalidValue, NotFound, QueueFull, TooLarge
@@ -192,9 +192,9 @@ class InferenceService:
             height, width = model_input.x_in.shape[2:]
             kind = kind or (KINDS[picture.metadata.kind] if parameters.returned == "image" else KINDS["png"])
             keep: frozenset[Kept] = _KEPT[parameters.returned]
-            early = EarlyFile(picture.metadata, kind, parameters.metadata)
             # Who has little time gets what is sampled in it, however long the file takes.
-            is_early = parameters.returned == "image" and parameters.max_latency_ms is None and is_ours(picture.metadata, kind)
+            is_early = parameters.returned == "image" and parameters.max_latency_ms is None
+            early = self._codecs.early(picture.metadata, kind, parameters.metadata, allowed=is_early)
             work = Work(
                 model,
                 steps,
@@ -207,7 +207,7 @@ class InferenceService:
                 pixels=model_input.pixels,
                 depth=16 if picture.metadata.depth == 16 or picture.metadata.profile is not None else 8,
                 deadline=deadline,
-                early=early if is_early else None,
+                early=early.listener,
             )
             if not self._results.keeps(work):  # what is kept takes no time
                 left = self._seconds_left(parameters, context, kind, height * width)
@@ -244,8 +244,8 @@ class InferenceService:
             height, width = model.spec.image_size or (0, 0)
             left = self._seconds_left(parameters, context, kind, n * height * width)
             steps = self._in_time(model, (height, width), steps, left, context.caller.name, n)
-            early = [EarlyFile(PLAIN, kind, "none") for _ in range(1 if parameters.grid else n)]
-            is_early = is_ours(PLAIN, kind) and not parameters.grid and parameters.max_latency_ms is None
+            is_early = not parameters.grid and parameters.max_latency_ms is None
+            early = [self._codecs.early(PLAIN, kind, "none", allowed=is_early) for _ in range(n)]
             works = [
                 Work(
                     model,
@@ -254,9 +254,9 @@ class InferenceService:
                     f"{context.request}-{k}",
                     caller.name,
                     deadline=deadline,
-                    early=early[k] if is_early else None,
+                    early=file.listener,
                 )
-                for k in range(n)
+                for k, file in enumerate(early)
             ]
             with self._charged(caller, n * megapixel_steps(model.spec, height, width, steps)), stopwatch.measure("sample"):
                 results = await _run_all(self._results, works, on_step)
@@ -266,7 +266,7 @@ class InferenceService:
                 whose = (caller.name, context.request)
                 bodies = [
                     file.data or await self._codecs.encode(frame, PLAIN, kind, "none", whose)
-                    for file, frame in zip(early, frames, strict=True)
+                    for file, frame in zip(early, frames, strict=False)
                 ]
             stopwatch.move(sum(file.seconds for file in early), "sample", "encode")
             images = tuple(OutputImage(body, seed + k) for k, body in enumerate(bodies))

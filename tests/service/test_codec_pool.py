@@ -3,6 +3,8 @@
 import asyncio
 import mmap
 import os
+import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -152,3 +154,45 @@ async def test_no_process_to_read_pictures_is_the_services_fault(monkeypatch: py
             with pytest.raises(EngineUnavailable, match="no process can be started"):
                 await codecs.decode(file_of(pixels_of(8, 8)))
         assert (await codecs.decode(file_of(pixels_of(8, 8)))).pixels.shape == (8, 8, 3)
+
+
+async def test_parts_are_done_in_order_by_the_threads_and_by_who_asks() -> None:
+    async with opened() as codecs:
+        threads: set[int] = set()
+
+        def act(part: int) -> int:
+            threads.add(threading.get_ident())
+            time.sleep(0.01)
+            return -part
+
+        assert codecs._side_by_side(act, iter(range(9))) == [-part for part in range(9)]
+        assert len(threads) == 2
+        assert codecs._side_by_side(act, [5]) == [-5]
+
+
+async def test_who_asks_does_all_parts_where_no_thread_begins() -> None:
+    async with opened() as codecs:
+        free = threading.Event()
+        codecs._threads.submit(free.wait)  # the only one
+        mine = codecs._side_by_side(lambda _: threading.get_ident(), range(4))
+        free.set()
+        assert mine == [threading.get_ident()] * 4
+
+
+async def test_a_part_that_fails_fails_the_whole() -> None:
+    async with opened() as codecs:
+        for bad in (0, 3):
+            with pytest.raises(ZeroDivisionError):
+                codecs._side_by_side(lambda part, bad=bad: 1 / (part - bad), range(4))
+
+
+async def test_a_large_plain_png_is_the_same_file_whoever_writes_it() -> None:
+    async with opened() as codecs:
+        pixels, plain = pixels_of(700, 300), (await codecs.decode(file_of(pixels_of(8, 8)))).metadata
+        early = codecs.early(plain, KINDS["png"])
+        assert early.listener is not None
+        early.listener(pixels)
+        assert early.data == encode(pixels, plain, KINDS["png"]) == await codecs.encode(pixels, plain, KINDS["png"])
+        assert early.seconds > 0
+        assert codecs.early(plain, KINDS["png"], allowed=False).listener is None
+        assert codecs.early(replace(plain, dpi=(72.0, 72.0)), KINDS["png"]).listener is None
