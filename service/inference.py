@@ -371,7 +371,7 @@ _KEPT: dict[str, frozenset[Kept]] = {"image": frozenset(), "residual": frozenset
 
 @dataclass(frozen=True, eq=False)
 class ModelInput:
-    """Picture and mask as the model is given them, and BLAKE2 of the pixels that they were made of."""
+    """Picture and mask as the model is given them, and SHA-256 of the pixels that they were made of."""
 
     x_in: Image
     mask: Image | None
@@ -380,7 +380,7 @@ class ModelInput:
 
 def to_model_input(pixels: Pixels, mask: Pixels | None, spec: ModelSpec) -> ModelInput:
     """The digest is of pixels, since those are a fourth as many bytes."""
-    digest = hashlib.blake2b(digest_size=32)
+    digest = hashlib.sha256()
     for part in (pixels, mask):
         digest.update(b"-" if part is None else f"{part.shape} {part.dtype} ".encode())
         digest.update(b"" if part is None else np.ascontiguousarray(part).data)
