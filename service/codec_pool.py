@@ -11,8 +11,9 @@ import mmap
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -28,6 +29,7 @@ from service.turns import Turns
 T = TypeVar("T")
 R = TypeVar("R")
 PIPE_BYTES = 1 << 20
+PARTS_AHEAD = 2  # of a file, for each thread
 log = logging.getLogger(__name__)
 Whose = tuple[str, str]  # caller and request
 NOBODY: Whose = ("", "")
@@ -68,6 +70,13 @@ class EarlyFile:
         except Exception:
             log.exception("a file could not be written early")
         self.seconds = time.perf_counter() - begun
+
+
+def _done(act: Callable[[T], R], part: T) -> "Future[R]":
+    """What a thread would have told of it."""
+    future: Future[R] = Future()
+    future.set_result(act(part))
+    return future
 
 
 class Worker:
@@ -171,17 +180,28 @@ class CodecPool:
         return EarlyFile(lambda pixels: encode(pixels, metadata, kind, policy, spread))
 
     def _side_by_side(self, act: Callable[[T], R], parts: Iterable[T]) -> list[R]:
-        """See service.pictures.png.Spread: by the threads, and by this one, which takes what none of them has begun."""
+        """See service.pictures.png.Spread: by the threads, and by this one, which takes what none of them has begun.
+
+        Few parts wait at once, so that they need not all be held.
+        """
+        told: list[Future[R]] = []
+        waiting: deque[tuple[int, T]] = deque()
         parts = iter(parts)
         mine = next(parts)
-        others = []
         for part in parts:
-            others.append((mine, self._threads.submit(act, mine)))
+            while waiting and told[waiting[0][0]].done():
+                waiting.popleft()
+            if len(waiting) < PARTS_AHEAD * self.workers:
+                waiting.append((len(told), mine))
+                told.append(self._threads.submit(act, mine))
+            else:
+                told.append(_done(act, mine))
             mine = part
-        last_first = [act(mine)]
-        for part, told in reversed(others):
-            last_first.append(act(part) if told.cancel() else told.result())
-        return last_first[::-1]
+        told.append(_done(act, mine))
+        for index, part in reversed(waiting):
+            if told[index].cancel():
+                told[index] = _done(act, part)
+        return [one.result() for one in told]
 
     async def _run(self, facts: dict[str, Any], cost: float, whose: Whose, seconds: float | None = None) -> dict[str, Any]:
         worker = await self._idle.wait(*whose, cost)

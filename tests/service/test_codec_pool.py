@@ -5,7 +5,8 @@ import mmap
 import os
 import threading
 import time
-from collections.abc import AsyncIterator
+import weakref
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 from service import errors
-from service.codec_pool import CodecPool, Worker
+from service.codec_pool import PARTS_AHEAD, CodecPool, Worker
 from service.errors import EngineUnavailable
 from service.pictures.decode import Bounds
 from service.pictures.encode import encode
@@ -177,6 +178,31 @@ async def test_who_asks_does_all_parts_where_no_thread_begins() -> None:
         mine = codecs._side_by_side(lambda _: threading.get_ident(), range(4))
         free.set()
         assert mine == [threading.get_ident()] * 4
+
+
+async def test_few_parts_are_held_at_once() -> None:
+    """100 parts, and a thread that never begins: all but those that may wait are done and forgotten as they come."""
+
+    class Part:
+        pass
+
+    async with opened() as codecs:
+        free = threading.Event()
+        codecs._threads.submit(free.wait)
+        alive: weakref.WeakSet[Part] = weakref.WeakSet()
+        most = 0
+
+        def parts() -> Iterator[Part]:
+            nonlocal most
+            for _ in range(100):
+                alive.add(part := Part())
+                yield part
+                del part
+                most = max(most, len(alive))
+
+        assert codecs._side_by_side(lambda _: 1, parts()) == [1] * 100
+        free.set()
+    assert most <= PARTS_AHEAD * codecs.workers + 2
 
 
 async def test_a_part_that_fails_fails_the_whole() -> None:
