@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -72,11 +72,24 @@ class EarlyFile:
         self.seconds = time.perf_counter() - begun
 
 
-def _done(act: Callable[[T], R], part: T) -> "Future[R]":
+def _done(act: Callable[[T], R], part: T) -> Future[R]:
     """What a thread would have told of it."""
     future: Future[R] = Future()
     future.set_result(act(part))
     return future
+
+
+def with_last(parts: Iterable[T]) -> Iterator[tuple[T, bool]]:
+    """Each, and whether it is the last."""
+    remaining = iter(parts)
+    try:
+        part = next(remaining)
+    except StopIteration:
+        return
+    for following in remaining:
+        yield part, False
+        part = following
+    yield part, True
 
 
 class Worker:
@@ -186,22 +199,23 @@ class CodecPool:
         """
         told: list[Future[R]] = []
         waiting: deque[tuple[int, T]] = deque()
-        parts = iter(parts)
-        mine = next(parts)
-        for part in parts:
-            while waiting and told[waiting[0][0]].done():
-                waiting.popleft()
-            if len(waiting) < PARTS_AHEAD * self.workers:
-                waiting.append((len(told), mine))
-                told.append(self._threads.submit(act, mine))
-            else:
-                told.append(_done(act, mine))
-            mine = part
-        told.append(_done(act, mine))
-        for index, part in reversed(waiting):
-            if told[index].cancel():
-                told[index] = _done(act, part)
-        return [one.result() for one in told]
+        try:
+            for part, is_last in with_last(parts):
+                while waiting and told[waiting[0][0]].done():
+                    waiting.popleft()
+                if is_last or len(waiting) == PARTS_AHEAD * self.workers:
+                    told.append(_done(act, part))
+                else:
+                    waiting.append((len(told), part))
+                    told.append(self._threads.submit(act, part))
+            for index, part in reversed(waiting):
+                if told[index].cancel():
+                    told[index] = _done(act, part)
+            return [one.result() for one in told]
+        except BaseException:
+            for one in told:
+                one.cancel()
+            raise
 
     async def _run(self, facts: dict[str, Any], cost: float, whose: Whose, seconds: float | None = None) -> dict[str, Any]:
         worker = await self._idle.wait(*whose, cost)

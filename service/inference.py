@@ -266,7 +266,7 @@ class InferenceService:
                 whose = (caller.name, context.request)
                 bodies = [
                     file.data or await self._codecs.encode(frame, PLAIN, kind, "none", whose)
-                    for file, frame in zip(early, frames, strict=False)
+                    for file, frame in zip(early[: len(frames)], frames, strict=True)
                 ]
             stopwatch.move(sum(file.seconds for file in early), "sample", "encode")
             images = tuple(OutputImage(body, seed + k) for k, body in enumerate(bodies))

@@ -1,8 +1,9 @@
-"""PNG files (ISO/IEC 15948) written in strips of rows, on which several threads may work at once: the bytes do not depend on it.
+"""PNG files (ISO/IEC 15948) written in strips of rows, which several threads may deflate at once: the bytes do not depend on it.
 
-A strip is filtered and deflated by itself and ends with a whole byte, so that strips one after the other are one zlib stream.
-Deflate goes without its search for repetitions, as good filters leave few in a photograph: a third of the time, and the size
-within a few hundredths. Of the five filters each row has the better one of the two that serve photographs best.
+Strips are filtered one after the other. Each is deflated by itself and ends with a whole byte, so that one after the other they
+are one zlib stream, and has a chunk of its own, as readers distrust large ones. Deflate goes without its search for
+repetitions, as good filters leave few in a photograph: a third of the time, and the size within a few hundredths. Of the five
+filters each row has the better one of the two that serve photographs best.
 """
 
 import struct
@@ -55,10 +56,13 @@ class Deflated:
 def write(samples: NDArray[Any], chunks: Sequence[tuple[bytes, bytes]] = (), spread: Spread = map) -> bytes:
     """A PNG file of samples h w or h w c, uint8 or uint16, with 1 to 4 channels: grey, alpha behind it, RGB, alpha behind it.
 
-    chunks: type and data of further ones, which come before the pixels. spread: what works on the strips.
+    chunks: type and data of further ones, which come before the pixels. spread: what deflates the strips. Raises ValueError for
+    another shape or type.
     """
+    channels = 1 if samples.ndim == 2 else samples.shape[-1]
+    if samples.dtype.kind != "u" or samples.itemsize > 2 or not samples.size or channels not in COLOUR_TYPES or samples.ndim > 3:
+        raise ValueError(f"expected uint8 or uint16 samples h w or h w 1..4, got {samples.dtype} {samples.shape}")
     height, width = samples.shape[:2]
-    channels = 1 if samples.ndim == 2 else samples.shape[2]
     rows = np.ascontiguousarray(samples, samples.dtype.newbyteorder(">")).reshape(height, -1).view(np.uint8)
     strips = list(spread(_deflated, _strips(rows, channels * samples.itemsize, max(1, STRIP_PIXELS // width))))
     file = BytesIO()
@@ -67,7 +71,10 @@ def write(samples: NDArray[Any], chunks: Sequence[tuple[bytes, bytes]] = (), spr
     putchunk(file, b"IHDR", header)
     for kind, data in chunks:
         putchunk(file, kind, data)
-    putchunk(file, b"IDAT", b"".join([ZLIB_HEADER, *(strip.data for strip in strips), struct.pack(">I", _adler(strips))]))
+    for index, strip in enumerate(strips):
+        begin = ZLIB_HEADER if index == 0 else b""
+        end = struct.pack(">I", _adler(strips)) if index == len(strips) - 1 else b""
+        putchunk(file, b"IDAT", begin, strip.data, end)
     putchunk(file, b"IEND", b"")
     return file.getvalue()
 

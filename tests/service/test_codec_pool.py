@@ -7,7 +7,7 @@ import threading
 import time
 import weakref
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -157,6 +157,16 @@ async def test_no_process_to_read_pictures_is_the_services_fault(monkeypatch: py
         assert (await codecs.decode(file_of(pixels_of(8, 8)))).pixels.shape == (8, 8, 3)
 
 
+@contextmanager
+def only_thread_taken(codecs: CodecPool) -> Iterator[None]:
+    free = threading.Event()
+    codecs._threads.submit(free.wait)
+    try:
+        yield
+    finally:
+        free.set()
+
+
 async def test_parts_are_done_in_order_by_the_threads_and_by_who_asks() -> None:
     async with opened() as codecs:
         threads: set[int] = set()
@@ -169,14 +179,13 @@ async def test_parts_are_done_in_order_by_the_threads_and_by_who_asks() -> None:
         assert codecs._side_by_side(act, iter(range(9))) == [-part for part in range(9)]
         assert len(threads) == 2
         assert codecs._side_by_side(act, [5]) == [-5]
+        assert codecs._side_by_side(act, []) == []
 
 
 async def test_who_asks_does_all_parts_where_no_thread_begins() -> None:
     async with opened() as codecs:
-        free = threading.Event()
-        codecs._threads.submit(free.wait)  # the only one
-        mine = codecs._side_by_side(lambda _: threading.get_ident(), range(4))
-        free.set()
+        with only_thread_taken(codecs):
+            mine = codecs._side_by_side(lambda _: threading.get_ident(), range(4))
         assert mine == [threading.get_ident()] * 4
 
 
@@ -187,8 +196,6 @@ async def test_few_parts_are_held_at_once() -> None:
         pass
 
     async with opened() as codecs:
-        free = threading.Event()
-        codecs._threads.submit(free.wait)
         alive: weakref.WeakSet[Part] = weakref.WeakSet()
         most = 0
 
@@ -200,8 +207,8 @@ async def test_few_parts_are_held_at_once() -> None:
                 del part
                 most = max(most, len(alive))
 
-        assert codecs._side_by_side(lambda _: 1, parts()) == [1] * 100
-        free.set()
+        with only_thread_taken(codecs):
+            assert codecs._side_by_side(lambda _: 1, parts()) == [1] * 100
     assert most <= PARTS_AHEAD * codecs.workers + 2
 
 
@@ -210,6 +217,11 @@ async def test_a_part_that_fails_fails_the_whole() -> None:
         for bad in (0, 3):
             with pytest.raises(ZeroDivisionError):
                 codecs._side_by_side(lambda part, bad=bad: 1 / (part - bad), range(4))
+        done = []
+        with only_thread_taken(codecs), pytest.raises(ZeroDivisionError):
+            codecs._side_by_side(lambda part: done.append(1 / (3 - part)), range(4))
+        codecs._threads.submit(int).result()
+        assert done == [1.0]  # the third, which found no place among those that wait; and those are not done for nothing
 
 
 async def test_a_large_plain_png_is_the_same_file_whoever_writes_it() -> None:
