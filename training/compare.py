@@ -100,7 +100,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("a", type=Path, metavar="A", help="a checkpoint's folder, or a model of the repository")
     p.add_argument("b", type=Path, metavar="B", help="likewise")
     p.add_argument("--data", type=Path, required=True, metavar="DIR", help="holds input/ and target/, matched by name")
-    p.add_argument("-o", "--output", type=Path, default=Path("comparison"), help="folder for the results (default: %(default)s)")
+    p.add_argument("-o", "--output", type=Path, required=True, help="folder for the results")
     p.add_argument("--steps", type=int, help="network calls (default: each model's own)")
     p.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     p.add_argument("--fall", type=float, default=0.05, help="dB that the mean may fall (default: %(default)s)")

@@ -279,7 +279,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--target", help="what should be found: a folder, list file or glob pattern (for generation: FID's reference)")
     p.add_argument("--given", help="what is restored; matched with the targets by name")
     p.add_argument("--mask", help="for models that are told a mask, and to measure inside and outside of it")
-    p.add_argument("-o", "--output", type=Path, default=Path("report"), help="folder for the results (default: %(default)s)")
+    p.add_argument("-o", "--output", type=Path, required=True, help="folder for the results")
     p.add_argument(
         "--size", choices=["full", "256"], default="full", help="own size, or the authors' 256x256 (default: %(default)s)"
     )

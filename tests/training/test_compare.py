@@ -71,5 +71,11 @@ def test_a_fall_that_is_allowed_passes(models: tuple[Path, Path], data: Path) ->
 
 def test_models_of_different_tasks_are_not_compared(models: tuple[Path, Path], data: Path, tmp_path: Path, capsys) -> None:
     other = save(tmp_path / "other", 0.0, SPEC.model_copy(update={"task": "derain"}))
-    assert main([str(models[0]), str(other), "--data", str(data)]) == 2
+    assert main([str(models[0]), str(other), "--data", str(data), "-o", str(data.parent / "report")]) == 2
     assert "'derain'" in capsys.readouterr().err
+
+
+def test_nothing_is_written_where_no_folder_was_named(models: tuple[Path, Path], data: Path, capsys) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([*map(str, models), "--data", str(data)])
+    assert "-o" in capsys.readouterr().err

@@ -197,7 +197,7 @@ def test_what_cannot_be_measured_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], complaint: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main([str(save_tiny(tmp_path / "model")), *arguments]) == 2
+    assert main([str(save_tiny(tmp_path / "model")), "-o", str(tmp_path / "report"), *arguments]) == 2
     assert complaint in capsys.readouterr().err
 
 
@@ -223,3 +223,9 @@ def test_lpips_is_a_distance(tmp_path: Path) -> None:
     assert lpips.measure(a, a) == 0
     assert lpips.measure(a, b) > 0
     assert lpips.measure(a, b) == pytest.approx(lpips.measure(b, a))
+
+
+def test_nothing_is_written_where_no_folder_was_named(tmp_path: Path, capsys) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([str(save_tiny(tmp_path / "model")), "--data", str(tmp_path)])
+    assert "-o" in capsys.readouterr().err
