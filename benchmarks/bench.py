@@ -22,7 +22,7 @@ from benchmarks.contenders import KEPT_PICTURES, started
 from benchmarks.pictures import darkened, scene, to_png
 from benchmarks.scenarios import CORES, SCENARIOS, Bench, Report
 from rddm.spec import ModelSpec
-from service.engines.embedded import find_newest
+from service.engines.embedded.engine import find_newest
 from service.settings import shipped_repository
 
 Tick = Callable[[str], None]

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from benchmarks.loop import Loop
 from service.engines.contract import Model
-from service.engines.embedded import EmbeddedEngine
-from service.pipeline import Pipeline, Work
-from service.scheduler import Scheduler
+from service.engines.embedded.engine import EmbeddedEngine
+from service.sampling.pipeline import Pipeline, Work
+from service.scheduling.scheduler import Scheduler
 
 Report = dict[str, Any]
 STEPS = 10

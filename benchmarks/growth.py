@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.pictures import darkened, scene, to_x_in
-from service.admission import load_of
-from service.engines.embedded import EmbeddedEngine
-from service.pipeline import Pipeline, Work
-from service.scheduler import Scheduler
+from service.engines.embedded.engine import EmbeddedEngine
+from service.sampling.pipeline import Pipeline, Work
+from service.scheduling.admission import load_of
+from service.scheduling.scheduler import Scheduler
 
 WIDTHS = ((512, 288), (1024, 576), (2048, 1152), (3840, 2160))  # for memory, width x height
 SMALL = ((64, 64), (128, 128), (256, 256), (512, 512))

@@ -22,12 +22,12 @@ from rddm.objective import predict
 from rddm.sampler import Question, run, sample
 from rddm.schedule import make_schedule
 from rddm.tiling import pad, padded
-from service.engines.embedded import CpuRunner, find_newest, session_options
+from service.engines.embedded.engine import CpuRunner, find_newest, session_options
 from service.pictures.decode import Bounds, decode
 from service.pictures.encode import encode
 from service.pictures.kinds import KINDS
 from service.pictures.picture import PLAIN
-from service.sampling import DEFAULT_SEED, noise_of
+from service.sampling.state import DEFAULT_SEED, noise_of
 
 Image = NDArray[np.float32]
 BOUNDS = Bounds(2**25, 2**14)

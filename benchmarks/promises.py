@@ -9,10 +9,10 @@ from pathlib import Path
 
 from benchmarks.pictures import darkened, scene, to_x_in
 from service.engines.contract import Model
-from service.engines.embedded import EmbeddedEngine
-from service.ladder import Ladder
-from service.pipeline import Pipeline, Work
-from service.scheduler import Call, Limits, Scheduler
+from service.engines.embedded.engine import EmbeddedEngine
+from service.sampling.pipeline import Pipeline, Work
+from service.scheduling.ladder import Ladder
+from service.scheduling.scheduler import Call, Limits, Scheduler
 
 SIDES = ((64, 64), (64, 64), (33, 70), (120, 64), (150, 200))
 POOL = 24  # different works, of which mixes are drawn

@@ -13,8 +13,8 @@ from benchmarks.pictures import darkened, half_lit, scene, to_x_in
 from rddm.image import decode, to_image
 from rddm.spec import ModelSpec
 from rddm.tiling import Plan, plan
-from service.engines.embedded import EmbeddedEngine
-from service.pipeline import Pipeline, Work
+from service.engines.embedded.engine import EmbeddedEngine
+from service.sampling.pipeline import Pipeline, Work
 
 Image = NDArray[np.float32]
 LINE = 2  # pixels beside a tile's border that count as the border

@@ -25,8 +25,8 @@ from rddm.schedule import make_schedule
 from rddm.spec import ModelSpec
 from rddm.tiling import context
 from service.engines.contract import Engine, Model, Ticket
-from service.engines.embedded import EmbeddedEngine, Threads
-from service.engines.triton import TritonEngine
+from service.engines.embedded.engine import EmbeddedEngine, Threads
+from service.engines.triton.engine import TritonEngine
 
 Image = NDArray[np.float32]
 

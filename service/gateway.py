@@ -10,22 +10,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from service import responses
-from service.arrays import HOST, Arrays, offload
-from service.caches import ResponseCache, ResultCache
-from service.codec_pool import CodecPool
+from service.api import responses
+from service.api.middleware import BodyLimits
+from service.engines.arrays import HOST, Arrays, offload
 from service.engines.contract import Engine, Repository
 from service.errors import EngineUnavailable, ServiceError, ShuttingDown
-from service.inference import InferenceResult, InferenceService
-from service.job_store import ResponseContent
+from service.jobs.store import ResponseContent
 from service.keys import Keyring, parse_keys
-from service.metrics import Metrics
-from service.middleware import BodyLimits
 from service.pictures.decode import Bounds
-from service.pipeline import Pipeline
-from service.scheduler import Call, Limits, Scheduler
+from service.pictures.pool import CodecPool
+from service.restoration.service import InferenceResult, InferenceService
+from service.results.cache import ResponseCache, ResultCache
+from service.sampling.pipeline import Pipeline
+from service.scheduling.scheduler import Call, Limits, Scheduler
 from service.settings import Settings
-from service.tracing import StepSpans, TracedBatches, TracedSteps
+from service.telemetry.metrics import Metrics
+from service.telemetry.tracing import StepSpans, TracedBatches, TracedSteps
 
 log = logging.getLogger("rddm.gateway")
 EVENTS = ("retried", "lost")
@@ -170,10 +170,10 @@ def open_engine(settings: Settings) -> tuple[ServingEngine, Arrays]:
     if settings.device != "cpu":
         return _open_on_device(settings)
     if settings.engine == "triton":
-        from service.engines.triton import TritonEngine  # noqa: PLC0415
+        from service.engines.triton.engine import TritonEngine  # noqa: PLC0415
 
         return TritonEngine(settings.triton_urls), HOST
-    from service.engines.embedded import EmbeddedEngine, Threads, one_per_core  # noqa: PLC0415
+    from service.engines.embedded.engine import EmbeddedEngine, Threads, one_per_core  # noqa: PLC0415
 
     threads = Threads(settings.instances or max(1, one_per_core().instances // settings.threads), settings.threads)
     return EmbeddedEngine(Path(settings.model_repository), threads), HOST
@@ -181,14 +181,14 @@ def open_engine(settings: Settings) -> tuple[ServingEngine, Arrays]:
 
 def _open_on_device(settings: Settings) -> tuple[ServingEngine, Arrays]:
     """Sampler state stays on the GPU. Raises ModuleNotFoundError where the extra `gpu` is not installed."""
-    from service import gpu  # noqa: PLC0415
+    from service.engines import gpu  # noqa: PLC0415
 
     device = gpu.find_device(settings.device)
     if settings.engine == "triton":
-        from service.engines.triton import TritonEngine  # noqa: PLC0415
+        from service.engines.triton.engine import TritonEngine  # noqa: PLC0415
 
         return TritonEngine(settings.triton_urls, make_region=gpu.make_region(device)), gpu.TorchArrays(device)
-    from service.engines.embedded import EmbeddedEngine, Threads  # noqa: PLC0415
+    from service.engines.embedded.engine import EmbeddedEngine, Threads  # noqa: PLC0415
 
     threads = Threads(settings.instances or 1, settings.threads)
     return EmbeddedEngine(Path(settings.model_repository), threads, gpu.IoBindingRunner(device)), gpu.TorchArrays(device)

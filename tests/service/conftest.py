@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.app import create_app
-from service.codec_pool import CodecPool
+from service.api.app import create_app
 from service.gateway import Gateway, open_gateway
 from service.pictures.decode import Bounds
+from service.pictures.pool import CodecPool
 from service.pictures.worker import TASKS
 from service.settings import Settings
 from tests.service.serving import FakeServingEngine

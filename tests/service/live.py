@@ -10,9 +10,9 @@ from typing import Any
 
 import httpx
 
-from service.app import create_app
+from service.api.app import create_app
+from service.api.server import Server
 from service.gateway import open_gateway
-from service.server import Server
 from service.settings import Settings
 from tests.service.serving import FakeServingEngine
 

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from service.app import create_app
+from service.api.app import create_app
+from service.api.server import Server
 from service.gateway import Gateway, open_gateway
-from service.server import Server
 from service.settings import Settings
 from tests.service.serving import FakeServingEngine
 

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from service import errors
-from service.codec_pool import CodecPool
-from service.job_runner import open_job_store
-from service.job_store import JobStore
+from service.jobs.runner import open_job_store
+from service.jobs.store import JobStore
 from service.pictures.decode import Bounds
+from service.pictures.pool import CodecPool
 from tests.service.conftest import RunningApp, file_of, pixels_of, running, settings_for
 from tests.service.serving import FakeServingEngine
 
@@ -184,11 +184,11 @@ def test_two_gateways_do_not_share_a_job_file(tmp_path: Path) -> None:
 SERVING = """
 import sys
 from pathlib import Path
-from service.app import create_app
+from service.api.app import create_app
 from service.gateway import open_gateway
-from service.server import Server
+from service.api.server import Server
 from tests.service.conftest import settings_for
-from service.codec_pool import CodecPool
+from service.pictures.pool import CodecPool
 from tests.service.serving import FakeServingEngine
 
 settings = settings_for(Path(sys.argv[1]), port=int(sys.argv[2]), codec_workers=1)

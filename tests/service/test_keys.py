@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service import commands
+from service.cli import commands
 from service.errors import QuotaSpent, TooLarge, Unauthorised
 from service.keys import Bucket, Key, Keyring, parse_keys
 from service.settings import Settings

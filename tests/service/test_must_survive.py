@@ -305,12 +305,12 @@ ELSEWHERE = [  # case, status, where it is tested
     (
         "another request with the same Idempotency-Key",
         "409",
-        "test_jobs.py::test_the_same_idempotency_key_is_the_same_job_and_another_request_is_refused",
+        "jobs/test_queue.py::test_the_same_idempotency_key_is_the_same_job_and_another_request_is_refused",
     ),
     (
         "everything that the OpenAPI document allows or forbids",
         "as described",
-        "test_openapi.py::test_every_operation_answers_as_it_is_described",
+        "api/test_openapi.py::test_every_operation_answers_as_it_is_described",
     ),
     (
         "every TIFF of grey, RGB, CMYK, alpha, 8 and 16 bits",
@@ -327,18 +327,18 @@ ELSEWHERE = [  # case, status, where it is tested
         "200 or 429",
         "test_faults.py::test_over_the_queue_is_429_with_a_time_to_wait",
     ),
-    ("256 px beside 4K", "200", "test_scheduler.py::test_a_small_picture_does_not_wait_behind_a_large_one"),
-    ("one caller floods", "200", "test_scheduler.py::test_a_flood_of_one_caller_does_not_starve_another"),
+    ("256 px beside 4K", "200", "scheduling/test_scheduler.py::test_a_small_picture_does_not_wait_behind_a_large_one"),
+    ("one caller floods", "200", "scheduling/test_scheduler.py::test_a_flood_of_one_caller_does_not_starve_another"),
     ("all callers cancel", "no answer", "test_faults.py::test_all_callers_leave_and_nothing_is_held"),
     (
         "one Idempotency-Key twice at once",
         "one job",
-        "test_jobs.py::test_the_same_idempotency_key_twice_at_once_is_one_job",
+        "jobs/test_queue.py::test_the_same_idempotency_key_twice_at_once_is_one_job",
     ),
     (
         "jobs whose quota is spent; others' jobs go on",
         "200",
-        "test_jobs.py::test_a_job_that_waits_for_its_quota_leaves_its_place_to_others",
+        "jobs/test_queue.py::test_a_job_that_waits_for_its_quota_leaves_its_place_to_others",
     ),
     (
         "the same request twice at once",
@@ -348,7 +348,7 @@ ELSEWHERE = [  # case, status, where it is tested
     (
         "alone and in a full batch: the same bytes",
         "200",
-        "test_scheduler.py::test_alone_equals_batched_byte_for_byte_over_random_mixes",
+        "scheduling/test_scheduler.py::test_alone_equals_batched_byte_for_byte_over_random_mixes",
     ),
     (
         "the engine is gone, full, out of memory, late, or answers NaN",
@@ -368,12 +368,12 @@ ELSEWHERE = [  # case, status, where it is tested
     (
         "a reader of pictures that died while it had nothing to do",
         "200",
-        "test_codec_pool.py::test_a_worker_that_died_while_it_had_nothing_to_do_is_no_pictures_fault",
+        "pictures/test_pool.py::test_a_worker_that_died_while_it_had_nothing_to_do_is_no_pictures_fault",
     ),
     (
         "one caller's many slow files, another's small one",
         "200",
-        "test_turns.py::test_a_caller_with_one_request_does_not_wait_for_all_of_anothers",
+        "scheduling/test_fair_pool.py::test_a_caller_with_one_request_does_not_wait_for_all_of_anothers",
     ),
     (
         "a deadline that passes before the picture is read",
@@ -388,12 +388,12 @@ ELSEWHERE = [  # case, status, where it is tested
     (
         "a picture that needs too much memory",
         "413",
-        "test_codec_pool.py::test_a_picture_that_needs_more_memory_than_it_may_have_is_refused_and_the_next_is_read",
+        "pictures/test_pool.py::test_a_picture_that_needs_more_memory_than_it_may_have_is_refused_and_the_next_is_read",
     ),
     (
         "another model is loaded and measured",
         "200",
-        "test_scheduler.py::test_nobody_waits_for_the_measurement_of_a_model_that_is_not_theirs",
+        "scheduling/test_scheduler.py::test_nobody_waits_for_the_measurement_of_a_model_that_is_not_theirs",
     ),
     (
         "a model unloaded, and loaded again",
@@ -403,72 +403,72 @@ ELSEWHERE = [  # case, status, where it is tested
     ("disk full", "503 for jobs, 200", "test_faults.py::test_jobs_are_503_while_the_disk_is_full_and_pictures_go_on"),
     ("read-only file system", "200", "test_faults.py::test_a_job_file_that_cannot_be_used_is_an_error_only_where_it_was_named"),
     ("SIGTERM while sampling", "200; new work 503", "test_faults.py::test_sigterm_finishes_what_runs_and_turns_new_work_away"),
-    ("SIGKILL of the gateway: jobs go on after it", "200", "test_jobs.py::test_jobs_survive_a_restart"),
+    ("SIGKILL of the gateway: jobs go on after it", "200", "jobs/test_queue.py::test_jobs_survive_a_restart"),
     (
         "Triton killed behind a running gateway, and back",
         "503, 200",
         "../test_triton_behind_gateway.py::test_the_gateway_tells_what_is_wrong_and_heals",
     ),
-    ("Triton down at the start", "503, 200", "engines/test_triton_faults.py::test_down_at_the_start"),
+    ("Triton down at the start", "503, 200", "engines/triton/test_faults.py::test_down_at_the_start"),
     (
         "Triton restarted, shared memory lost",
         "200",
-        "engines/test_triton_faults.py::test_restarted_between_two_calls_without_anybody_noticing",
+        "engines/triton/test_faults.py::test_restarted_between_two_calls_without_anybody_noticing",
     ),
     (
         "Triton killed mid-step, another server lives",
         "200",
-        "engines/test_triton_faults.py::test_a_server_that_dies_mid_request_is_replaced_from_the_step_it_was_at",
+        "engines/triton/test_faults.py::test_a_server_that_dies_mid_request_is_replaced_from_the_step_it_was_at",
     ),
     (
         "a Triton's address leaves the DNS while it works",
         "200",
-        "engines/test_leaving.py::test_a_server_that_leaves_answers_first",
+        "engines/triton/test_leaving.py::test_a_server_that_leaves_answers_first",
     ),
-    ("Triton stopped (SIGSTOP)", "503", "engines/test_triton_faults.py::test_stopped"),
+    ("Triton stopped (SIGSTOP)", "503", "engines/triton/test_faults.py::test_stopped"),
     (
         "Triton returns NaN or a wrong shape",
         "500 or 503",
-        "engines/test_triton_faults.py::test_a_server_that_begins_to_answer_wrongly",
+        "engines/triton/test_faults.py::test_a_server_that_begins_to_answer_wrongly",
     ),
     (
         "Triton's backend process crashes",
         "503, 200",
-        "engines/test_triton_faults.py::test_a_crashed_backend_process_is_brought_back",
+        "engines/triton/test_faults.py::test_a_crashed_backend_process_is_brought_back",
     ),
     (
         "Triton says UNAVAILABLE, DEADLINE_EXCEEDED and the like",
         "503, 504, 429",
-        "engines/test_error_translation.py::test_no_code_of_grpc_is_unmapped",
+        "engines/triton/test_errors.py::test_no_code_of_grpc_is_unmapped",
     ),
     (
         "a model corrupt on disk",
         "the others serve",
-        "engines/test_triton_faults.py::test_a_corrupt_model_leaves_the_others_serving",
+        "engines/triton/test_faults.py::test_a_corrupt_model_leaves_the_others_serving",
     ),
     (
         "a model reloaded mid-request",
         "200",
-        "engines/test_triton_faults.py::test_a_request_finishes_on_its_version_while_a_new_one_takes_over",
+        "engines/triton/test_faults.py::test_a_request_finishes_on_its_version_while_a_new_one_takes_over",
     ),
     (
         "a version exported anew under its number, reloaded mid-request",
         "200",
-        "engines/test_embedded.py::test_a_version_exported_anew_between_two_steps_is_for_later_requests",
+        "engines/embedded/test_engine.py::test_a_version_exported_anew_between_two_steps_is_for_later_requests",
     ),
     (
         "the same on Triton, which keeps one file per number",
         "503",
-        "engines/test_triton_faults.py::test_a_version_exported_anew_answers_nobody_who_began_with_the_old_one",
+        "engines/triton/test_faults.py::test_a_version_exported_anew_answers_nobody_who_began_with_the_old_one",
     ),
-    ("two gateways on one Triton", "200", "engines/test_triton.py::test_two_gateways_share_a_server"),
+    ("two gateways on one Triton", "200", "engines/triton/test_engine.py::test_two_gateways_share_a_server"),
 ]
 
 
 def table() -> str:
     """The document of all cases."""
     rows = [f"| {case.name} | {case.status or 'no answer'} | |" for case in ALL]
-    rows += [f"| {name} | {status} | `{place.rpartition('/')[2]}` |" for name, status, place in ELSEWHERE]
+    rows += [f"| {name} | {status} | `{place}` |" for name, status, place in ELSEWHERE]
     head = [
         "# What the service survives",
         "",

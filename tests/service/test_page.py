@@ -22,7 +22,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
-from service.app import PAGE
+from service.api.app import PAGE
 from service.client import Client
 from service.errors import EngineUnavailable
 from tests.service.conftest import file_of, pixels_of, settings_for

@@ -12,12 +12,12 @@ import tifffile
 from PIL import Image, ImageCms, ImageOps
 from PIL.ExifTags import GPS, IFD, Base
 
-from service.codec_pool import CodecPool
 from service.errors import Malformed, TooLarge, UnsupportedMedia
 from service.pictures.decode import Bounds, decode
 from service.pictures.encode import encode
 from service.pictures.kinds import KINDS
 from service.pictures.picture import UPRIGHT, SourceMetadata, as_stored, upright
+from service.pictures.pool import CodecPool
 from tests.service.conftest import RunningApp, file_of, pixels_of, running, settings_for
 from tests.service.hostile import OTHER_KINDS
 

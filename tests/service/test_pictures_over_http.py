@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service import codec_pool
-from service.codec_pool import CodecPool
 from service.engines.contract import Conversation, Ticket
+from service.pictures import pool as codec_pool
 from service.pictures.decode import Bounds
 from service.pictures.encode import encode
+from service.pictures.pool import CodecPool
 from tests.service.conftest import InProcessCodecs, RunningApp, file_of, pixels_of, running, settings_for
+from tests.service.jobs.test_queue import events_of
 from tests.service.serving import FakeServingEngine
-from tests.service.test_jobs import events_of
 from tests.service.test_pictures import opened
 
 
@@ -277,7 +277,7 @@ async def test_a_deadline_counts_the_writing_of_the_file(gateway: RunningApp, mo
     assert (await gateway.client.post(path, content=picture)).status_code == 504
     assert gateway.engine.calls == calls
     assert (await gateway.client.post(f"{path}&format=webp", content=picture)).status_code == 200
-    monkeypatch.setattr("service.costs.FRESH_SECONDS", 0.0)  # as if a minute had passed in which none could be written
+    monkeypatch.setattr("service.scheduling.costs.FRESH_SECONDS", 0.0)  # as if a minute had passed in which none could be written
     assert (await gateway.client.post(path, content=picture)).status_code == 200
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from docker.triton.server import Server
-from service.engines import step_timeout
+from service.engines.triton import step_timeout
 from tests.graphs import put, slow_graph, slow_spec
 from tests.models import release_tiny
 from tests.servers import started

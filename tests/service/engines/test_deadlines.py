@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.app import create_app
+from service.api.app import create_app
 from service.gateway import Gateway
 from tests.models import release_tiny, tiny_spec
 from tests.service.conftest import file_of, pixels_of, settings_for

@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from docker.triton.server import Server
-from service import gpu
-from service.arrays import HOST
-from service.engines.embedded import EmbeddedEngine, Threads
-from service.engines.shared_memory import FOLDER
-from service.engines.triton import TritonEngine
+from service.engines import gpu
+from service.engines.arrays import HOST
+from service.engines.embedded.engine import EmbeddedEngine, Threads
+from service.engines.gpu import HostRegion, IoBindingRunner, TensorRegion, TorchArrays, find_device, make_region
+from service.engines.triton.engine import TritonEngine
+from service.engines.triton.shared_memory import FOLDER
 from service.errors import EngineUnavailable
-from service.gpu import HostRegion, IoBindingRunner, TensorRegion, TorchArrays, find_device, make_region
-from service.pipeline import Pipeline, Work
+from service.sampling.pipeline import Pipeline, Work
 from tests.calls import own_regions, picture, served, ticket
 
 CPU = torch.device("cpu")

@@ -1,0 +1,1 @@
+"""The gateway over HTTP: application, middleware, bodies, negotiation, routes."""

@@ -1,0 +1,112 @@
+"""The gateway as an ASGI application."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.responses import FileResponse, RedirectResponse, Response
+from fastapi.staticfiles import StaticFiles
+from starlette.middleware.cors import CORSMiddleware
+
+from service.api import openapi, problems
+from service.api.middleware import RequestMiddleware
+from service.api.routes import admin, catalogue, jobs, openai, pictures
+from service.gateway import Gateway, body_limits, open_gateway
+from service.jobs.runner import open_job_queue, webhooks_of
+from service.restoration.parameters import GenerateParameters, RestoreBody
+from service.settings import Settings
+from service.telemetry.metrics import Metrics
+from service.telemetry.tracing import is_quiet
+
+PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-cache",
+}
+PAGE = Path(__file__).parents[1] / "page"
+DESCRIPTION = "Restores and generates pictures with residual denoising diffusion models, in two to ten network calls."
+EXPOSED = [
+    "X-Request-Id",
+    "X-Model",
+    "X-Model-Digest",
+    "X-Steps",
+    "X-Seed",
+    "Server-Timing",
+    "Content-Location",
+    "ETag",
+    "Location",
+    "Preference-Applied",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+]
+Opener = Callable[[Settings, Metrics], AbstractAsyncContextManager[Gateway]]
+
+
+def _open(settings: Settings, metrics: Metrics) -> AbstractAsyncContextManager[Gateway]:
+    return open_gateway(settings, metrics=metrics)
+
+
+def create_app(settings: Settings, opener: Opener = _open) -> FastAPI:
+    """The application; its parts are opened when the server starts and is `app.state.gateway` from then on."""
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        webhooks = webhooks_of(settings)
+        async with AsyncExitStack() as stack:
+            try:
+                gateway = await stack.enter_async_context(opener(settings, metrics))
+                jobs = await stack.enter_async_context(open_job_queue(gateway, webhooks))
+            except Exception as failed:
+                app.state.failure = failed
+                raise
+            app.state.gateway, app.state.jobs, app.state.webhooks = gateway, jobs, webhooks
+            yield
+
+    app = FastAPI(
+        title="RDDM Serve",
+        description=DESCRIPTION,
+        version=version("rddm-serve"),
+        lifespan=lifespan,
+        docs_url=None,  # FastAPI's own pages fetch scripts from another host
+        redoc_url=None,
+        telemetry={"logs": False, "metrics": False, "operation_spans": False, "auto_configure": True, "exclude": is_quiet},
+    )
+    for part in (pictures, jobs, catalogue, openai, admin):
+        app.include_router(part.router)
+    problems.install(app)
+    openapi.install(app, (RestoreBody, GenerateParameters, openai.OpenAIParameters), settings.has_keys)
+    if PAGE.is_dir():
+        _show_page(app)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["*"], allow_headers=["*"], expose_headers=EXPOSED
+        )
+    app.add_middleware(RequestMiddleware, limits=body_limits(settings), on_request=metrics.observe_request)
+    return app
+
+
+def _show_page(app: FastAPI) -> None:
+    app.mount("/static", Page(directory=PAGE), name="static")
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(PAGE / "index.html", headers=PAGE_HEADERS)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> RedirectResponse:
+        return RedirectResponse("static/reference.html")
+
+
+class Page(StaticFiles):
+    """The page's files, which fetch nothing from another host and are shown in no other page's frame."""
+
+    def file_response(self, *arguments: Any, **named: Any) -> Response:
+        """As Starlette's, with our headers."""
+        response = super().file_response(*arguments, **named)
+        response.headers.update(PAGE_HEADERS)
+        return response

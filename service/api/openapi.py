@@ -1,0 +1,193 @@
+"""The parts of the OpenAPI document that FastAPI cannot see in a signature: bodies, pictures, streams, problems, and examples."""
+
+import base64
+from typing import Any
+
+import numpy as np
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+
+from rddm.image import encode
+from service.api.negotiation import EVENTS, JSON
+from service.api.problems import MEDIA_TYPE
+from service.pictures.kinds import KINDS
+
+BINARY = {"type": "string", "format": "binary"}
+REFERENCE = "#/components/schemas/{model}"
+
+
+def example_picture() -> str:
+    """A dark 16x16 PNG as base64: small enough to read in a document, and a real request."""
+    ramp = np.arange(16, dtype=np.uint8)
+    return base64.b64encode(
+        encode(np.stack([ramp[:, None] + ramp, ramp[:, None] + 8 + 0 * ramp, 24 + 0 * ramp[:, None] + ramp], axis=2))
+    ).decode()
+
+
+def _schema(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+TEXT, WHOLE, NUMBER = {"type": "string"}, {"type": "integer"}, {"type": "number"}
+TIMINGS = {"type": "object", "additionalProperties": NUMBER, "description": "milliseconds of decode, sample and encode"}
+FACTS = {
+    "media_type": TEXT,
+    "width": WHOLE,
+    "height": WHOLE,
+    "model": TEXT,
+    "digest": TEXT,
+    "steps": WHOLE,
+    "seed": WHOLE,
+    "timings": TIMINGS,
+}
+SCHEMAS: dict[str, Any] = {
+    "Problem": {
+        **_schema(type=TEXT, title=TEXT, status=WHOLE, detail=TEXT, request_id=TEXT),
+        "description": "RFC 9457; `errors` tells where, `retry_after` the seconds to wait",
+        "example": {
+            "type": "urn:rddm:problem:invalid-value",
+            "title": "A value is not allowed",
+            "status": 422,
+            "detail": "steps = 99; model lowlight takes 1..10",
+            "request_id": "a3f1c2d4e5b64f7f8a9b0c1d2e3f4a5b",
+        },
+    },
+    "Envelope": _schema(image={**TEXT, "contentEncoding": "base64"}, **FACTS, location=TEXT),
+    "Pictures": _schema(
+        images={"type": "array", "items": _schema(image={**TEXT, "contentEncoding": "base64"}, seed=WHOLE, location=TEXT)}, **FACTS
+    ),
+    "Job": {
+        **_schema(
+            id=TEXT,
+            status={"enum": ["queued", "running", "succeeded", "failed", "cancelled"]},
+            kind={"enum": ["restore", "generate"]},
+        ),
+        "example": {
+            "id": "7f0c5cbe0b5c4f1c9c9a0e3a4b6d8e21",
+            "status": "running",
+            "kind": "restore",
+            "step": 1,
+            "steps": 2,
+            "created_at": "2026-01-01T12:00:00.000+00:00",
+            "expires_at": "2026-01-01T13:00:00.000+00:00",
+            "model": "lowlight",
+            "seed": 0,
+            "links": {"self": "/jobs/7f0c", "events": "/jobs/7f0c/events", "result": "/jobs/7f0c/result"},
+        },
+    },
+}
+EVENT_EXAMPLE = (
+    'id: 1\nevent: step\ndata: {"step": 1, "steps": 2, "preview": "data:image/jpeg;base64,...", "width": 512, "height": 341, '
+    '"elapsed_ms": 210.5}\n\nid: 3\nevent: result\ndata: {"image": "...", "media_type": "image/png", "steps": 2}\n\n'
+)
+
+
+def _reference(model: str) -> dict[str, str]:
+    return {"$ref": REFERENCE.format(model=model)}
+
+
+def restore_body() -> dict[str, Any]:
+    """The three bodies of /restore."""
+    picture = example_picture()
+    form = {"type": "object", "properties": {"image": BINARY, "mask": BINARY}, "required": ["image"], "additionalProperties": False}
+    told = {"image": picture, "task": "lowlight", "steps": 2}
+    return {
+        "required": True,
+        "content": {
+            "multipart/form-data": {"schema": form},
+            JSON: {"schema": _reference("RestoreBody"), "examples": {"base64": {"value": told}}},
+            **{kind.media_type: {"schema": BINARY} for kind in KINDS.values()},
+        },
+    }
+
+
+def generate_body() -> dict[str, Any]:
+    """/generate may be told everything by its query."""
+    examples = {"four in a grid": {"value": {"n": 4, "seed": 7, "grid": True}}}
+    return {"required": False, "content": {JSON: {"schema": _reference("GenerateParameters"), "examples": examples}}}
+
+
+def openai_edit_body() -> dict[str, Any]:
+    """The multipart form of /v1/images/edits."""
+    properties = {
+        "image": BINARY,
+        "mask": BINARY,
+        "model": {**TEXT, "minLength": 1, "maxLength": 64},
+        "prompt": TEXT,
+        "output_format": {"enum": ["png", "jpeg", "webp"]},
+        "steps": {**WHOLE, "minimum": 1, "maximum": 1000},
+        "seed": {**WHOLE, "minimum": 0},
+    }
+    schema = {"type": "object", "properties": properties, "required": ["image"], "additionalProperties": False}
+    return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
+
+
+def openai_generation_body() -> dict[str, Any]:
+    """The JSON of /v1/images/generations."""
+    examples = {"one": {"value": {"prompt": "ignored", "n": 1, "seed": 7}}}
+    return {"required": True, "content": {JSON: {"schema": _reference("OpenAIParameters"), "examples": examples}}}
+
+
+def asked_by(**models: type[BaseModel]) -> dict[str, Any]:
+    """The parameters of a route that reads them itself, by where they are (`query`, `header`), and the keys that it takes."""
+    parameters = []
+    for where, model in models.items():
+        schema = model.model_json_schema(ref_template=REFERENCE)
+        for name, told in schema["properties"].items():
+            described = {"description": told["description"]} if "description" in told else {}
+            needed = name in schema.get("required", ())
+            parameters.append({"name": name, "in": where, "required": needed, "schema": told, **described})
+    return {"parameters": parameters, "security": [{"HTTPBearer": []}, {"APIKeyHeader": []}]}
+
+
+def picture_answers(*envelopes: str) -> dict[int | str, dict[str, Any]]:
+    """What /restore and /generate answer when all is well."""
+    told = {name: {"schema": TEXT} for name in ("X-Model", "X-Model-Digest", "Server-Timing", "Content-Location", "ETag")}
+    told |= {name: {"schema": WHOLE} for name in ("X-Steps", "X-Seed")}
+    content: dict[str, Any] = {kind.media_type: {"schema": BINARY} for kind in KINDS.values()}
+    content |= {
+        JSON: {"schema": {"anyOf": [_reference(name) for name in envelopes]}},
+        EVENTS: {"schema": TEXT, "example": EVENT_EXAMPLE},
+    }
+    later = {"description": "a job was made of it", "content": {JSON: {"schema": _reference("Job")}}}
+    return {200: {"description": "the picture, an envelope, or its progress", "headers": told, "content": content}, 202: later}
+
+
+def install(app: FastAPI, models: tuple[type, ...], keys_needed: bool) -> None:
+    """Complete the app's document, once it is asked for, with the schemas of these models."""
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+            schemas = made.setdefault("components", {}).setdefault("schemas", {})
+            schemas |= SCHEMAS
+            for model in models:
+                schema = model.model_json_schema(ref_template=REFERENCE)  # type: ignore[attr-defined]
+                schemas |= schema.pop("$defs", {})
+                schemas[model.__name__] = schema
+            _only_problems(made)
+            if not keys_needed:
+                _keys_optional(made)
+            app.openapi_schema = made
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]
+
+
+def _keys_optional(made: dict[str, Any]) -> None:
+    for path in made["paths"].values():
+        for operation in path.values():
+            if "security" in operation:
+                operation["security"] = [{}, *operation["security"]]
+
+
+def _only_problems(made: dict[str, Any]) -> None:
+    """FastAPI promises its own validation errors; here they are problems too."""
+    for path in made["paths"].values():
+        for operation in path.values():
+            found = operation.get("responses", {}).get("422")
+            if found is not None:
+                found["content"] = {MEDIA_TYPE: {"schema": _reference("Problem")}}
+    for name in ("HTTPValidationError", "ValidationError"):
+        made["components"]["schemas"].pop(name, None)

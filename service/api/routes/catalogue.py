@@ -1,0 +1,74 @@
+"""What there is, and whether it works: models, health, metrics, results."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header
+from fastapi.responses import Response
+
+from service.api.dependencies import CallerDependency, GatewayDependency, find, problems
+from service.errors import EngineUnavailable
+from service.restoration.catalogue import facts_of
+
+router = APIRouter()
+
+
+@router.get("/models", tags=["models"], responses=problems(401))
+async def models(gateway: GatewayDependency, _: CallerDependency) -> dict[str, Any]:
+    """Every model: task, steps, size rules, licence, digest."""
+    listed = [facts_of(gateway.settings, model) for _, model in sorted(gateway.repository.models().items())]
+    return {"default": gateway.inference.default_model(), "models": listed}
+
+
+@router.get("/models/{name}", tags=["models"], responses=problems(401, 404))
+async def model(name: str, gateway: GatewayDependency, _: CallerDependency) -> dict[str, Any]:
+    """One model."""
+    return facts_of(gateway.settings, find(gateway, name))
+
+
+@router.get("/healthz", tags=["health"])
+@router.get("/v2/health/live", tags=["health"])
+async def live() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", tags=["health"], responses=problems(503))
+@router.get("/v2/health/ready", tags=["health"], responses=problems(503))
+async def ready(gateway: GatewayDependency) -> dict[str, Any]:
+    """Every loaded model gave the right answer to its golden picture a moment ago."""
+    states = await gateway.readiness.states()
+    if gateway.drain.closing:
+        raise EngineUnavailable("this gateway is going down", models=states)
+    if not states or not all(state["ready"] for state in states.values()):
+        failing = sorted(name for name, state in states.items() if not state["ready"])
+        broken = getattr(gateway.repository, "broken", {})
+        told = f"models that do not answer: {failing}" if states else "no model is loaded"
+        raise EngineUnavailable(told, models=states, broken=dict(broken))
+    return {"status": "ready", "models": states}
+
+
+@router.get("/metrics", tags=["health"], response_class=Response)
+async def metrics(gateway: GatewayDependency) -> Response:
+    """Prometheus metrics."""
+    await gateway.readiness.refresh()
+    text, media_type = gateway.metrics.exposition()
+    return Response(text, headers={"Content-Type": media_type})
+
+
+@router.get(
+    "/results/{result}",
+    tags=["pictures"],
+    response_class=Response,
+    responses={304: {"description": "not changed"}, **problems(401, 404)},
+)
+async def result(
+    result: str, gateway: GatewayDependency, caller: CallerDependency, if_none_match: Annotated[str | None, Header()] = None
+) -> Response:
+    """A finished picture again, for the key that it was made with, while it is kept."""
+    answer = gateway.answers.get(caller.name, result)
+    headers = {**answer.headers, "ETag": answer.etag, "Cache-Control": "private, no-cache"}
+    if if_none_match is not None and (
+        if_none_match.strip() == "*" or answer.etag in {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
+    ):
+        return Response(status_code=304, headers=headers)
+    return Response(answer.body, headers=headers, media_type=answer.media_type)

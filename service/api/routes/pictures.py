@@ -1,0 +1,169 @@
+"""POST /restore and POST /generate."""
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, Field
+
+from service.api import responses
+from service.api.bodies import Sources, from_headers, from_query, json_body, media_type, read_restore, validated
+from service.api.dependencies import caller_of, context_of, gateway_of, jobs_of, problems
+from service.api.negotiation import JSON, AcceptedFormat, negotiate
+from service.api.openapi import asked_by, generate_body, picture_answers, restore_body
+from service.errors import InvalidValue, NotAcceptable, UnsupportedMedia
+from service.gateway import Gateway
+from service.jobs.queue import fingerprint, job_document, new_job
+from service.restoration.parameters import GenerateParameters, RestoreParameters
+from service.restoration.service import InferenceResult, RequestContext, random_seed
+from service.sampling.pipeline import Listener
+
+router = APIRouter(tags=["pictures"])
+ALL_PROBLEMS = problems(400, 401, 404, 406, 408, 409, 413, 415, 422, 429, 500, 503, 504)
+RunInference = Callable[[Listener | None], Coroutine[Any, Any, InferenceResult]]
+
+
+class Preferences(BaseModel):
+    """What the headers say of when the answer is wanted."""
+
+    prefer: str = Field(default="", alias="prefer", max_length=200, description="respond-async makes a job of it")
+    idempotency_key: str | None = Field(
+        default=None,
+        alias="idempotency-key",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[!-~ ]+$",
+        description="sent again with the same request, it is the same job",
+    )
+
+    @property
+    def respond_async(self) -> bool:
+        """Whether the answer may come later."""
+        return any(word.partition(";")[0].strip().lower() == "respond-async" for word in self.prefer.split(","))
+
+
+@dataclass(frozen=True)
+class ParsedRequest:
+    """One request as it came: what, in which shape, and what answers it. sent: the parameters before a seed was drawn."""
+
+    kind: Literal["restore", "generate"]
+    sent: RestoreParameters | GenerateParameters
+    parameters: RestoreParameters | GenerateParameters
+    sources: Sources | None
+    model: str
+    accepted: AcceptedFormat
+    several: bool
+    run: RunInference
+
+
+def accept_of(request: Request) -> str | None:
+    """The Accept header, also where it comes in several lines."""
+    return ", ".join(request.headers.getlist("accept")) or None
+
+
+@router.post(
+    "/restore",
+    summary="Restore a picture",
+    response_class=Response,
+    responses=picture_answers("Envelope") | ALL_PROBLEMS,
+    openapi_extra={"requestBody": restore_body(), **asked_by(query=RestoreParameters, header=Preferences)},
+)
+async def restore(request: Request) -> Response:
+    """The picture is the body itself, the multipart part `image`, or base64 in JSON; the answer has its width and height."""
+    gateway, context = gateway_of(request), context_of(request, caller_of(request))
+    query, preferences = from_query(RestoreParameters, request), from_headers(Preferences, request)
+    with gateway.drain.track():
+        parameters, sources = await read_restore(request, query)
+        accepted = negotiate(accept_of(request), parameters.format, media_type(request) == JSON)
+        model = gateway.inference.check_restore(parameters, sources)
+
+        async def run(on_step: Listener | None) -> InferenceResult:
+            return await gateway.inference.restore(parameters, sources, accepted.kind, context, on_step)
+
+        parsed = ParsedRequest("restore", parameters, parameters, sources, model, accepted, False, run)
+        return await answer(request, gateway, context, parsed, preferences)
+
+
+@router.post(
+    "/generate",
+    summary="Generate pictures",
+    response_class=Response,
+    responses=picture_answers("Envelope", "Pictures") | ALL_PROBLEMS,
+    openapi_extra={"requestBody": generate_body(), **asked_by(query=GenerateParameters, header=Preferences)},
+)
+async def generate(request: Request) -> Response:
+    """One PNG, or JSON for several. The same seed gives the same bytes."""
+    gateway, context = gateway_of(request), context_of(request, caller_of(request))
+    query, preferences = from_query(GenerateParameters, request), from_headers(Preferences, request)
+    with gateway.drain.track():
+        as_json = media_type(request) == JSON
+        if not as_json and await request.body():
+            raise UnsupportedMedia(f"a body of {media_type(request)[:80]!r} is not read here; expected none, or {JSON}")
+        sent = validated(GenerateParameters, await json_body(request), query) if as_json else query
+        parameters = sent if sent.seed is not None else sent.model_copy(update={"seed": random_seed()})
+        several = parameters.n > 1 and not parameters.grid
+        accepted = negotiate(accept_of(request), parameters.format, several or as_json)
+        if accepted.shape == "picture" and several:
+            raise NotAcceptable(f"several pictures come as {JSON}, or as one with grid=true")
+        model = gateway.inference.check_generate(parameters)
+
+        async def run(on_step: Listener | None) -> InferenceResult:
+            return await gateway.inference.generate(parameters, accepted.kind, context, on_step)
+
+        parsed = ParsedRequest("generate", sent, parameters, None, model, accepted, several, run)
+        return await answer(request, gateway, context, parsed, preferences)
+
+
+async def answer(
+    request: Request, gateway: Gateway, context: RequestContext, parsed: ParsedRequest, preferences: Preferences
+) -> Response:
+    """Now, step by step, or later as a job."""
+    if preferences.respond_async:
+        return await _later(request, context, parsed, preferences)
+    if parsed.parameters.webhook is not None:
+        raise InvalidValue("webhook is for jobs only; expected the header Prefer: respond-async beside it")
+    if parsed.accepted.shape == "events":
+        return responses.events_response(
+            request, lambda on_step: _held(gateway, parsed, on_step), lambda result: _told(gateway, context, parsed, result)
+        )
+    result = await responses.unless_gone(request, parsed.run(None))
+    response = responses.response_of(
+        await gateway.finish(context.caller.name, result, as_json=parsed.accepted.shape == "json", several=parsed.several)
+    )
+    response.headers.update(context.caller.headers())
+    return response
+
+
+async def _held(gateway: Gateway, parsed: ParsedRequest, on_step: Listener) -> InferenceResult:
+    with gateway.drain.track():
+        return await parsed.run(on_step)
+
+
+async def _told(gateway: Gateway, context: RequestContext, parsed: ParsedRequest, result: InferenceResult) -> str:
+    return (await gateway.finish(context.caller.name, result, as_json=True, several=parsed.several)).body.decode()
+
+
+async def _later(request: Request, context: RequestContext, parsed: ParsedRequest, preferences: Preferences) -> Response:
+    if parsed.parameters.webhook is not None:
+        request.app.state.webhooks.check(parsed.parameters.webhook)
+    sent, accepted = parsed.sent.model_dump_json(exclude_none=True), parsed.accepted
+    accept = accepted.kind.name if accepted.kind else None
+    as_json = accepted.shape == "json" or parsed.several
+    job = new_job(
+        caller=context.caller.name,
+        kind=parsed.kind,
+        parameters=parsed.parameters.model_dump_json(exclude_none=True),
+        accept=accept,
+        as_json=as_json,
+        fingerprint=fingerprint(f"{parsed.kind} {sent}", f"{accept} {as_json}", parsed.sources),
+        bytes=len(parsed.sources.image) + len(parsed.sources.mask or b"") if parsed.sources else 0,
+        key=preferences.idempotency_key,
+        model=parsed.model,
+        seed=parsed.parameters.seed,
+        webhook=parsed.parameters.webhook,
+    )
+    told = job_document(await jobs_of(request).submit(job, parsed.sources))
+    headers = {"Location": told["links"]["self"], "Preference-Applied": "respond-async"}
+    return JSONResponse(told, status_code=202, headers=headers)

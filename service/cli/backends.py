@@ -1,0 +1,102 @@
+"""Who does the work of a verb: this process, or a gateway that runs somewhere."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from service.api.bodies import Sources
+from service.client import AsyncClient
+from service.gateway import Gateway, open_gateway
+from service.keys import Caller
+from service.pictures.kinds import KINDS
+from service.restoration.catalogue import facts_of
+from service.restoration.parameters import GenerateParameters, RestoreParameters
+from service.restoration.service import InferenceResult, RequestContext
+from service.settings import Settings
+
+COMMAND_LINE = Caller("command line", admin=True)
+
+
+@dataclass(frozen=True)
+class OutputFile:
+    """A finished file, and how it was made."""
+
+    body: bytes
+    model: str
+    steps: int
+    seed: int
+
+
+class Backend(Protocol):
+    """What a verb needs done. Raises the errors of service.errors, or of service.client."""
+
+    async def restore(self, image: bytes, mask: bytes | None, parameters: RestoreParameters) -> OutputFile: ...
+
+    async def generate(self, parameters: GenerateParameters) -> list[OutputFile]: ...
+
+    async def models(self) -> list[dict[str, Any]]: ...
+
+
+class LocalBackend:
+    """A gateway in this process."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def restore(self, image: bytes, mask: bytes | None, parameters: RestoreParameters) -> OutputFile:
+        result = await self._gateway.inference.restore(
+            parameters, Sources(image, mask), KINDS.get(parameters.format or ""), self._context()
+        )
+        return _output_files(result)[0]
+
+    async def generate(self, parameters: GenerateParameters) -> list[OutputFile]:
+        return _output_files(
+            await self._gateway.inference.generate(parameters, KINDS.get(parameters.format or ""), self._context())
+        )
+
+    async def models(self) -> list[dict[str, Any]]:
+        return [facts_of(self._gateway.settings, model) for _, model in sorted(self._gateway.repository.models().items())]
+
+    @staticmethod
+    def _context() -> RequestContext:
+        return RequestContext(f"command-{time.monotonic_ns()}", COMMAND_LINE, time.monotonic())
+
+
+def _output_files(result: InferenceResult) -> list[OutputFile]:
+    return [OutputFile(image.body, result.model.spec.name, result.steps, image.seed) for image in result.images]
+
+
+class RemoteBackend:
+    """A running gateway."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def restore(self, image: bytes, mask: bytes | None, parameters: RestoreParameters) -> OutputFile:
+        said = {
+            "returns" if name == "returned" else name: value for name, value in parameters.model_dump(exclude_unset=True).items()
+        }
+        result = await self._client.restore(image, mask=mask, **said)
+        return OutputFile(result.image, result.model, result.steps, result.seed)
+
+    async def generate(self, parameters: GenerateParameters) -> list[OutputFile]:
+        result = await self._client.generate(**parameters.model_dump(exclude_unset=True))
+        return [
+            OutputFile(image, result.model, result.steps, seed) for image, seed in zip(result.images, result.seeds, strict=True)
+        ]
+
+    async def models(self) -> list[dict[str, Any]]:
+        return [asdict(model) for model in await self._client.models()]
+
+
+@asynccontextmanager
+async def open_backend(server: str | None, key: str | None, settings: Callable[..., Settings]) -> AsyncIterator[Backend]:
+    """A gateway in this process, or the one at `server`."""
+    if server is None:
+        async with open_gateway(settings(), measured=False) as gateway:
+            yield LocalBackend(gateway)
+    else:
+        async with AsyncClient(server, api_key=key) as client:
+            yield RemoteBackend(client)

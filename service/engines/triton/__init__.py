@@ -1,0 +1,1 @@
+"""Network calls by Triton servers."""

@@ -1,0 +1,252 @@
+"""The worker processes in which pictures are read and written: several, each killed at the time limit and replaced.
+
+Who waits for one is served in fair order: callers in turn, and within a caller the request that has had least.
+
+What holds nothing that a sender wrote, the pixels of a PNG, is written in threads of the gateway.
+"""
+
+import asyncio
+import logging
+import mmap
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from rddm.image import Pixels
+from service import errors
+from service.pictures.decode import Bounds
+from service.pictures.encode import encode
+from service.pictures.framing import LENGTH, SHARED_BYTES, pack, share, unpack
+from service.pictures.kinds import Kind
+from service.pictures.picture import Picture, Policy, SourceMetadata
+from service.scheduling.fair_pool import Turns
+
+T = TypeVar("T")
+R = TypeVar("R")
+PIPE_BYTES = 1 << 20
+PARTS_AHEAD = 2  # of a file, for each thread
+log = logging.getLogger(__name__)
+Whose = tuple[str, str]  # caller and request
+NOBODY: Whose = ("", "")
+BROKEN = "the picture broke the process that read it"
+START_SECONDS = 60.0
+TOLD = {kind.__name__: kind for kind in (errors.Malformed, errors.TooLarge, errors.UnsupportedMedia)}
+ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH", "SYSTEMROOT")
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+def is_ours(metadata: SourceMetadata, kind: Kind) -> bool:
+    """Whether such a file holds nothing that a sender wrote: those may be written in this process."""
+    return kind.name == "png" and metadata.is_plain
+
+
+@dataclass(eq=False)
+class EarlyFile:
+    """A file that may be written by whoever finds its pixels, and the seconds that it took; no data if nobody did or could.
+
+    make: what writes it; None where it is for a process, or is not to be early.
+    """
+
+    make: Callable[[Pixels], bytes] | None = None
+    data: bytes | None = None
+    seconds: float = 0.0
+
+    @property
+    def listener(self) -> Callable[[Pixels], None] | None:
+        """What to tell the pixels, if anything."""
+        return None if self.make is None else self._write
+
+    def _write(self, pixels: Pixels) -> None:
+        """What goes wrong here is no fault of the pixels: who wants the file writes it again, and hears of it."""
+        assert self.make is not None
+        begun = time.perf_counter()
+        try:
+            self.data = self.make(pixels)
+        except Exception:
+            log.exception("a file could not be written early")
+        self.seconds = time.perf_counter() - begun
+
+
+def _done(act: Callable[[T], R], part: T) -> Future[R]:
+    """What a thread would have told of it."""
+    future: Future[R] = Future()
+    future.set_result(act(part))
+    return future
+
+
+def with_last(parts: Iterable[T]) -> Iterator[tuple[T, bool]]:
+    """Each, and whether it is the last."""
+    remaining = iter(parts)
+    try:
+        part = next(remaining)
+    except StopIteration:
+        return
+    for following in remaining:
+        yield part, False
+        part = following
+    yield part, True
+
+
+class Worker:
+    """One process, which exchanges messages, one at a time."""
+
+    def __init__(self, process: asyncio.subprocess.Process, most_bytes: int, shared: mmap.mmap) -> None:
+        self.process = process
+        self.most_bytes = most_bytes
+        self.shared = shared
+
+    @classmethod
+    async def start(cls, memory_bytes: int) -> "Worker":
+        """A process that knows nothing of the gateway's environment but where its libraries are."""
+        environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ} | ONE_THREAD
+        descriptor = share()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", "service.pictures.worker", str(memory_bytes), str(descriptor)),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+                env=environment,
+                limit=PIPE_BYTES,
+                start_new_session=True,
+                pass_fds=(descriptor,),
+            )
+            return cls(process, memory_bytes, mmap.mmap(descriptor, SHARED_BYTES))
+        finally:
+            os.close(descriptor)
+
+    async def ask(self, facts: dict[str, Any]) -> dict[str, Any]:
+        """Its answer. Raises asyncio.IncompleteReadError or OSError when the process dies."""
+        stdin, stdout = self.process.stdin, self.process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        stdin.writelines(pack(facts, self.shared))
+        await stdin.drain()
+        length, told = LENGTH.unpack(await stdout.readexactly(LENGTH.size))
+        if length > self.most_bytes:
+            raise ValueError(f"a message of {length} bytes")
+        return unpack(told, await stdout.readexactly(length), self.shared)
+
+    async def end(self) -> None:
+        """Kill it and wait until it is gone."""
+        if self.process.returncode is None:
+            self.process.kill()
+        await self.process.wait()
+        self.shared.close()
+
+
+class CodecPool:
+    """Decodes and encodes in `workers` processes of at most memory_bytes each, and no picture for longer than `seconds`."""
+
+    def __init__(self, bounds: Bounds, workers: int, seconds: float, memory_bytes: int) -> None:
+        self.bounds = bounds
+        self.seconds = seconds
+        self.memory_bytes = memory_bytes
+        self.workers = workers
+        self._idle: Turns[Worker | None] = Turns()
+        self._threads = ThreadPoolExecutor(workers, "encode")
+        self.killed = 0
+
+    async def start(self) -> None:
+        """Start every worker, so that no request waits for one."""
+        for _ in range(self.workers):
+            self._idle.put(None)
+        await asyncio.gather(*(self._run({"task": "ready"}, 0, NOBODY, START_SECONDS) for _ in range(self.workers)))
+
+    async def close(self) -> None:
+        """End every worker; call it when no request is left."""
+        self._threads.shutdown(cancel_futures=True)
+        while self._idle:
+            if (worker := self._idle.take()) is not None:
+                await worker.end()
+
+    async def decode(self, data: bytes, whose: Whose = NOBODY) -> Picture:
+        """Raises Malformed, TooLarge, UnsupportedMedia, and EngineUnavailable where no process can be started."""
+        facts = {"task": "decode", "data": data, "max_pixels": self.bounds.max_pixels, "max_side": self.bounds.max_side}
+        answer = await self._run(facts, len(data), whose)
+        try:
+            return Picture(answer["pixels"], SourceMetadata(**answer["metadata"]))
+        except (KeyError, TypeError) as strange:
+            raise errors.Malformed(BROKEN) from strange
+
+    async def encode(
+        self, pixels: Pixels, metadata: SourceMetadata, kind: Kind, policy: Policy = "keep", whose: Whose = NOBODY
+    ) -> bytes:
+        """Upright sRGB pixels h w 3 as a file that is like the one that came."""
+        if is_ours(metadata, kind):
+            loop, spread = asyncio.get_running_loop(), self._side_by_side
+            return await loop.run_in_executor(self._threads, encode, pixels, metadata, kind, policy, spread)
+        facts = {"task": "encode", "pixels": pixels, "metadata": metadata.facts(), "kind": kind.name, "policy": policy}
+        answer = await self._run(facts, pixels.size, whose)
+        return bytes(answer["data"])
+
+    def early(self, metadata: SourceMetadata, kind: Kind, policy: Policy = "keep", *, allowed: bool = True) -> EarlyFile:
+        """A file that whoever finds its pixels may write, if that is allowed and it is ours."""
+        if not (allowed and is_ours(metadata, kind)):
+            return EarlyFile()
+        spread = self._side_by_side
+        return EarlyFile(lambda pixels: encode(pixels, metadata, kind, policy, spread))
+
+    def _side_by_side(self, act: Callable[[T], R], parts: Iterable[T]) -> list[R]:
+        """See service.pictures.png.Spread: by the threads, and by this one, which takes what none of them has begun.
+
+        Few parts wait at once, so that they need not all be held.
+        """
+        told: list[Future[R]] = []
+        waiting: deque[tuple[int, T]] = deque()
+        try:
+            for part, is_last in with_last(parts):
+                while waiting and told[waiting[0][0]].done():
+                    waiting.popleft()
+                if is_last or len(waiting) == PARTS_AHEAD * self.workers:
+                    told.append(_done(act, part))
+                else:
+                    waiting.append((len(told), part))
+                    told.append(self._threads.submit(act, part))
+            for index, part in reversed(waiting):
+                if told[index].cancel():
+                    told[index] = _done(act, part)
+            return [one.result() for one in told]
+        except BaseException:
+            for one in told:
+                one.cancel()
+            raise
+
+    async def _run(self, facts: dict[str, Any], cost: float, whose: Whose, seconds: float | None = None) -> dict[str, Any]:
+        worker = await self._idle.wait(*whose, cost)
+        try:
+            worker = await self._living(worker)
+            async with asyncio.timeout(seconds or self.seconds):
+                answer = await worker.ask(facts)
+        except BaseException as error:
+            # Given up before the wait: a second cancellation must not put a dead worker back.
+            broken, worker, self.killed = worker, None, self.killed + 1
+            if broken is not None:
+                await asyncio.shield(broken.end())
+            if isinstance(error, TimeoutError):
+                raise errors.TooLarge(f"the picture took longer than {self.seconds:g} s to read or write") from error
+            if isinstance(error, asyncio.IncompleteReadError | OSError | ValueError):
+                raise errors.Malformed(BROKEN) from error
+            raise
+        finally:
+            self._idle.put(worker)
+        if "error" in answer:
+            raise TOLD.get(answer["error"], errors.Malformed)(str(answer["detail"]))
+        return answer
+
+    async def _living(self, worker: Worker | None) -> Worker:
+        """The worker, or a new one for one that died while it had nothing to do: no picture is to blame for that."""
+        if worker is not None and worker.process.returncode is None:
+            return worker
+        if worker is not None:
+            self.killed += 1
+            await asyncio.shield(worker.end())
+        try:
+            return await Worker.start(self.memory_bytes)
+        except OSError as error:
+            raise errors.EngineUnavailable("no process can be started to read pictures", retry_after=5) from error

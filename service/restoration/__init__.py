@@ -1,0 +1,1 @@
+"""Bytes to restored bytes, without HTTP."""

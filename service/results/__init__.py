@@ -1,0 +1,1 @@
+"""Finished results, kept and shared."""

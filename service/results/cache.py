@@ -1,0 +1,236 @@
+"""What need not be computed twice: identical work in flight runs once; finished x_0 are kept, as pixels, within a bound in bytes.
+
+With NumPy's Philox a result is a function of picture, mask, model file, method, steps and seed, whatever eta is; its pixels, of
+their depth too. Who asked, file formats and metadata are no part of it: they are applied per request, later. `ResponseCache`
+keeps finished bodies for the one who was given them.
+"""
+
+import asyncio
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rddm.image import Pixels, to_image
+from service.engines.arrays import HOST
+from service.errors import DeadlineExceeded, NotFound, QueueFull
+from service.sampling.pipeline import Listener, Result, Sampler, Step, Work
+from service.sampling.state import Image, thumbnail
+
+V = TypeVar("V")
+
+
+class LruCache(Generic[V]):
+    """The latest used values, up to a bound in bytes; a value over the bound is not kept."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit = limit_bytes
+        self._held: OrderedDict[str, tuple[V, int]] = OrderedDict()
+        self.bytes = 0
+
+    def get(self, key: str) -> V | None:
+        """The value, which becomes the latest used, or None."""
+        if key not in self._held:
+            return None
+        self._held.move_to_end(key)
+        return self._held[key][0]
+
+    def put(self, key: str, value: V, size: int) -> None:
+        """Keeps a value of so many bytes, and forgets the least recently used until all fit."""
+        self.bytes += size - self._held.pop(key, (value, 0))[1]
+        self._held[key] = value, size
+        while self.bytes > self._limit:
+            _, (_, freed) = self._held.popitem(last=False)
+            self.bytes -= freed
+
+
+def key_of(work: Work) -> str:
+    """SHA-256 over all that decides the result: x_in and mask, or their pixels; model, method, steps, seed, depth, what is kept."""
+    digest = hashlib.sha256()
+    model, method = work.model.digest, work.method or work.model.spec.method
+    facts = (model, method, work.steps, work.seed, work.depth, sorted(work.keep), work.size)
+    digest.update(repr(facts).encode())
+    if work.pixels is not None:
+        digest.update(work.pixels)
+        return digest.hexdigest()
+    for part in (work.x_in, work.mask):
+        digest.update(b"-" if part is None else np.ascontiguousarray(part).data)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class FinishedResult:
+    """x_0 as pixels h w 3, uint8 or uint16, and what was kept beside it, as in sampling.pipeline.Result. All is read-only."""
+
+    pixels: Pixels
+    residual: Image | None = None
+    trace: tuple[Image, ...] = ()
+
+    @property
+    def arrays(self) -> list[NDArray[Any]]:
+        """What it consists of."""
+        return [self.pixels, *([] if self.residual is None else [self.residual]), *self.trace]
+
+
+def finished(result: Result) -> FinishedResult:
+    """x_0 as bytes takes a quarter of the floats' memory (as 16 bits a half), so that many more results are kept."""
+    made = FinishedResult(result.pixels, result.residual, result.trace)
+    for array in made.arrays:
+        array.flags.writeable = False
+    return made
+
+
+@dataclass(eq=False)
+class Flight:
+    """Work that runs now, who waits for it, and who hears of its steps; who comes late hears of the latest at once."""
+
+    task: "asyncio.Task[FinishedResult]"
+    waiting: int = 0
+    latest: Step | None = None
+    listeners: list[Listener] = field(default_factory=list)
+
+
+class ResultCache:
+    """Finishes work with a sampler. `hits`, `shared` and `misses` count since the start."""
+
+    def __init__(self, sampler: Sampler, limit_bytes: int) -> None:
+        self._sampler = sampler
+        self.entries: LruCache[FinishedResult] = LruCache(limit_bytes)
+        self._flights: dict[tuple[str, bool], Flight] = {}
+        self.hits = self.shared = self.misses = 0
+
+    def keeps(self, work: Work) -> bool:
+        """Whether the result of work whose pixels' digest is known is there already."""
+        return work.pixels is not None and self.entries.get(key_of(work)) is not None
+
+    async def run(self, work: Work, on_step: Listener | None = None) -> FinishedResult:
+        """The kept result, the one that is on its way, or a new one.
+
+        Who joins a flight that ends for its first caller's reasons (a deadline, a quota) sets out again on its own.
+        """
+        quick = work.pixels is not None or work.size[0] * work.size[1] <= HOST.inline_pixels
+        key = key_of(work) if quick else await asyncio.to_thread(key_of, work)
+        while True:
+            if (kept := self.entries.get(key)) is not None:
+                self.hits += 1
+                if on_step is not None:
+                    on_step(Step(work.steps, work.steps, await asyncio.to_thread(_preview, kept)))
+                return kept
+            flight = self._flights.get((key, on_step is not None))
+            first = flight is None
+            try:
+                return await self._board(flight or self._depart(key, work, on_step is not None), work, on_step)
+            except (DeadlineExceeded, QueueFull):
+                if first or _is_past(work.deadline):
+                    raise
+
+    def _depart(self, key: str, work: Work, shows_steps: bool) -> Flight:
+        listeners: list[Listener] = []
+
+        def tell(step: Step) -> None:
+            flight.latest = step
+            for listener in listeners:
+                listener(step)
+
+        async def fly() -> FinishedResult:
+            try:
+                result = await self._sampler.run(work, tell if shows_steps else None)
+                made = finished(result)
+            finally:
+                if self._flights.get((key, shows_steps)) is flight:
+                    del self._flights[key, shows_steps]
+            self.entries.put(key, made, sum(array.nbytes for array in made.arrays))
+            return made
+
+        flight = Flight(asyncio.create_task(fly()), listeners=listeners)
+        self._flights[key, shows_steps] = flight
+        return flight
+
+    async def _board(self, flight: Flight, work: Work, on_step: Listener | None) -> FinishedResult:
+        """Waits for the flight, not longer than the work's own deadline; the last to leave cancels it."""
+        if flight.waiting:
+            self.shared += 1
+        else:
+            self.misses += 1
+        flight.waiting += 1
+        if on_step is not None:
+            flight.listeners.append(on_step)
+            if flight.latest is not None:
+                on_step(flight.latest)
+        try:
+            async with until(work.deadline, "was sampled"):
+                return await asyncio.shield(flight.task)
+        finally:
+            if on_step is not None:
+                flight.listeners.remove(on_step)
+            flight.waiting -= 1
+            if not flight.waiting and not flight.task.done():
+                self._abandon(flight)
+
+    def _abandon(self, flight: Flight) -> None:
+        """Cancels the flight, and lets the next one with this key set out anew at once."""
+        self._flights = {key: other for key, other in self._flights.items() if other is not flight}
+        flight.task.cancel()
+
+
+def _preview(kept: FinishedResult) -> Image:
+    return thumbnail(to_image(kept.pixels))
+
+
+def _is_past(deadline: float | None) -> bool:
+    return deadline is not None and time.monotonic() >= deadline
+
+
+@asynccontextmanager
+async def until(deadline: float | None, doing: str) -> AsyncIterator[None]:
+    """Ends the block at a moment of time.monotonic's clock. Raises DeadlineExceeded: what the picture was doing then."""
+    try:
+        async with asyncio.timeout(None if deadline is None else deadline - time.monotonic()):
+            yield
+    except TimeoutError as late:
+        raise DeadlineExceeded(f"the deadline passed while the picture {doing}") from late
+
+
+@dataclass(frozen=True)
+class CachedResponse:
+    """A finished body as it was sent, and its entity tag (quoted, as in the header)."""
+
+    body: bytes
+    media_type: str
+    headers: Mapping[str, str]
+
+    @cached_property
+    def etag(self) -> str:
+        """Strong: SHA-256 of the body."""
+        return f'"{hashlib.sha256(self.body).hexdigest()}"'
+
+
+class ResponseCache:
+    """What `/results/{id}` answers: the latest bodies, each for the caller to whom it was given."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.entries: LruCache[CachedResponse] = LruCache(limit_bytes)
+
+    def put(self, caller: str, answer: CachedResponse) -> str:
+        """Keeps an answer; its id is the same for the same caller and body, and tells nothing of either."""
+        digest = hashlib.sha256("\0".join((caller, answer.media_type, answer.etag)).encode()).hexdigest()[:32]
+        self.entries.put(self._key(caller, digest), answer, len(answer.body))
+        return digest
+
+    def get(self, caller: str, result: str) -> CachedResponse:
+        """The caller's answer. Raises NotFound if there is none, if it was forgotten, or if it is another caller's."""
+        answer = self.entries.get(self._key(caller, result))
+        if answer is None:
+            raise NotFound("there is no such result; results are kept for a while, for the key that they were made with")
+        return answer
+
+    @staticmethod
+    def _key(caller: str, result: str) -> str:
+        return f"{caller}\0{result}"

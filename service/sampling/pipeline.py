@@ -1,0 +1,236 @@
+"""The sampling pipeline: a picture and its request go in, the sampler asks, an engine answers, x_0 comes out.
+
+    await Pipeline(engine).run(work)
+
+The network sees tiles, the sampler sees the whole picture: in every step the raw outputs of overlapping tiles are blended
+first, then turned into one prediction.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, Protocol, TypeVar
+
+import numpy as np
+
+from rddm.image import Depth, Pixels, to_pixels
+from rddm.objective import check_method
+from rddm.spec import Method
+from service.engines.arrays import HOST, Arrays, offload
+from service.engines.contract import Engine, Model, Outputs, Ticket, converse, take_step
+from service.errors import DeadlineExceeded, InvalidValue
+from service.sampling.state import Image, SamplingState, WholePicture
+from service.scheduling.admission import Admission, AdmitAll, load_of
+
+Array = Any
+Kept = Literal["residual", "trace"]
+T = TypeVar("T")
+
+TILES_AHEAD = 32  # of one picture at once: two full batches, whatever the picture's size
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """One picture to sample.
+
+    x_in: (1, 3, h, w) float32 in [-1, 1], or None to generate one of the spec's image_size. mask: like x_in, for models that
+    take one. seed: 0..2^63-1. method: None for the model's own. keep: what the result holds beside x_0.
+    deadline: on the clock of `time.monotonic`; once it has passed, the work ends at its next step. pixels: a digest of what x_in
+    and mask were made of, where that is known. depth: bits of the pixels that x_0 is wanted in. early: told these pixels as soon as
+    they are found, in a thread of the engine's and only by an engine that has one: a core that has them at hand.
+    """
+
+    model: Model
+    steps: int
+    seed: int
+    request: str
+    caller: str
+    x_in: Image | None = None
+    mask: Image | None = None
+    method: Method | None = None
+    keep: frozenset[Kept] = frozenset()
+    deadline: float | None = None
+    pixels: bytes | None = None
+    depth: Depth = 8
+    early: Callable[[Pixels], None] | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the result. Raises InvalidValue where a model that restores was given no picture."""
+        if self.x_in is not None:
+            return self.x_in.shape[2], self.x_in.shape[3]
+        if self.model.spec.image_size is None:
+            raise InvalidValue(f"model {self.model.spec.name} restores a picture, and none was given")
+        return self.model.spec.image_size
+
+    @property
+    def ticket(self) -> Ticket:
+        """The ticket of each of its network calls."""
+        return Ticket(self.model.weights, self.request, self.caller, self.deadline)
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """Progress: `step` of `steps` is done; preview is the whole x_0 as predicted now, (1, 3, h, w), sides at most 512."""
+
+    step: int
+    steps: int
+    preview: Image
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """x_0 (1, 3, h, w), its pixels h w 3 in the wanted depth, and what was kept: the last step's residual, of x_0's shape;
+
+    I_T .. I_0, sides at most 512.
+    """
+
+    x_0: Image
+    pixels: Pixels
+    residual: Image | None = None
+    trace: tuple[Image, ...] = ()
+
+
+Listener = Callable[[Step], None]
+
+
+class Sampler(Protocol):
+    """What runs work: the pipeline."""
+
+    async def run(self, work: Work, on_step: Listener | None = None) -> Result:
+        """Samples; on_step is called in the event loop after each step. Cancelling the awaiting task cancels the work."""
+        ...
+
+
+def check(work: Work) -> None:
+    """Raises InvalidValue unless the work is what its model takes."""
+    spec = work.model.spec
+    if spec.start == "noise" and work.x_in is not None:
+        raise InvalidValue(f"model {spec.name} generates pictures and takes none")
+    if ("mask" in spec.condition) != (work.mask is not None):
+        raise InvalidValue(f"model {spec.name} {'needs a mask' if work.mask is None else 'takes no mask'}")
+    if work.mask is not None and work.mask.shape[2:] != work.size:
+        raise InvalidValue(f"the mask is {work.mask.shape[2:]} pixels and the picture {work.size}; expected the same")
+    if not 1 <= work.steps <= spec.timesteps:
+        raise InvalidValue(f"steps = {work.steps} is outside 1..{spec.timesteps}")
+    try:
+        check_method(spec.objective, work.method)
+    except ValueError as wrong:
+        raise InvalidValue(str(wrong)) from wrong
+
+
+class Pipeline:
+    """Runs work against an engine. arrays: where the sampler state lives, which is what the engine is given and gives back."""
+
+    def __init__(self, engine: Engine, admission: Admission | None = None, arrays: Arrays = HOST) -> None:
+        self._engine = engine
+        self._admission = admission or AdmitAll()
+        self._arrays = arrays
+        self._tiled = ThreadPoolExecutor(1, "array-work")
+        self._whole = ThreadPoolExecutor(1, "array-work-whole")  # so that no picture of one call waits behind a huge one
+
+    def close(self) -> None:
+        """Ends the threads that work on large arrays."""
+        for thread in (self._tiled, self._whole):
+            thread.shutdown(cancel_futures=True)
+
+    async def run(self, work: Work, on_step: Listener | None = None) -> Result:
+        """x_0 in work.steps steps.
+
+        Raises InvalidValue if the work is not what the model takes, QueueFull if too much waits, DeadlineExceeded, and whatever the
+        engine raises.
+        """
+        check(work)
+        state = SamplingState(
+            work.model.spec,
+            self._arrays,
+            work.size,
+            work.steps,
+            work.seed,
+            work.x_in,
+            work.mask,
+            work.method,
+            keeps_residual="residual" in work.keep,
+            keeps_trace="trace" in work.keep,
+            shows_x_0=on_step is not None,
+        )
+        with self._admission.admit(work.ticket, load_of(work.model.spec, *work.size, work.steps)):
+            early: list[Result] = []
+
+            def end() -> None:
+                x_0 = state.x_0()
+                early.append(Result(x_0, to_pixels(x_0, work.depth), state.residual(), tuple(state.trace)))
+                if work.early is not None:
+                    work.early(early[0].pixels)
+
+            await self._sample(state, work.ticket, on_step, end)
+            if early:
+                return early[0]
+            x_0 = await self._work(state, state.x_0)
+            pixels = await offload(x_0.size, to_pixels, x_0, work.depth)
+            return Result(x_0, pixels, await self._work(state, state.residual), tuple(state.trace))
+
+    async def _sample(self, state: SamplingState, ticket: Ticket, on_step: Listener | None, end: Callable[[], None]) -> None:
+        await self._work(state, state.prepare)
+        step = await self._whole_step(state, ticket, on_step, end) if state.whole else partial(self._tiled_step, state, ticket)
+        while (question := state.question) is not None:
+            if ticket.deadline is not None and time.monotonic() > ticket.deadline:
+                raise DeadlineExceeded(f"the deadline passed before step {question.step} of {question.steps}")
+            await step()
+            if on_step is not None:
+                on_step(Step(question.step, question.steps, await self._work(state, state.preview)))
+
+    async def _work(self, state: SamplingState, act: Callable[..., T], *arguments: Any) -> T:
+        """Array work: here for a small picture, in a thread beside the event loop for a large one."""
+        height, width = state.size
+        if height * width <= self._arrays.inline_pixels:
+            return act(*arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._whole if state.whole else self._tiled, act, *arguments)
+
+    async def _whole_step(
+        self, state: SamplingState, ticket: Ticket, on_step: Listener | None, end: Callable[[], None]
+    ) -> Callable[[], Awaitable[None]]:
+        """A picture that is one call goes on by itself, by as many steps as the engine likes; or by one, where somebody listens."""
+
+        async def beside(act: Callable[[Outputs], None], outputs: Outputs) -> None:
+            await self._work(state, act, outputs)
+
+        advance = converse if on_step is None else take_step
+        return partial(advance, self._engine, await self._work(state, WholePicture, state, beside, end), ticket)
+
+    async def _tiled_step(self, state: SamplingState, ticket: Ticket) -> None:
+        """Every tile to the engine, some ahead of others; answers are blended in the plan's order, so no sum depends on load."""
+        assert state.question is not None
+        placed = self._arrays.place(np.array([state.question.time], np.float32))
+
+        async def answer(index: int) -> tuple[Array, ...]:
+            x_t, condition = await self._work(state, state.cut, state.plan.tiles[index])
+            return await self._engine.predict(x_t, condition, placed, ticket)
+
+        async def use(index: int, outputs: tuple[Array, ...]) -> None:
+            await self._work(state, state.blend, state.plan.tiles[index], state.plan.windows[index], outputs)
+
+        await self._work(state, state.clear)
+        await in_order(answer, use, len(state.plan.tiles), TILES_AHEAD)
+        for band in state.bands:
+            await self._work(state, state.advance, band)
+        await self._work(state, state.keep_x_t)
+
+
+async def in_order(answer: Callable[[int], Awaitable[T]], use: Callable[[int, T], Awaitable[None]], count: int, ahead: int) -> None:
+    """Runs answer(i) for i < count, `ahead` of them at a time, and use(i, its answer) in order; the first error ends all."""
+    running: deque[asyncio.Future[T]] = deque()
+    try:
+        for index in range(count + ahead):
+            if index >= ahead and running:
+                await use(index - ahead, await running.popleft())
+            if index < count:
+                running.append(asyncio.ensure_future(answer(index)))
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)

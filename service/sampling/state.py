@@ -1,0 +1,276 @@
+"""The state of one picture while it is sampled: x_in, x_t and the blended outputs, worked on in bands of rows.
+
+The update is elementwise, so each band holds a sampling conversation of its own, and all are asked the same question at
+the same time: a large picture needs no whole-size temporaries. Only tiles reach across bands.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import _lru_cache_wrapper, lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rddm.objective import HEADS, predict
+from rddm.sampler import Question, Sampling, philox_noise, sample
+from rddm.schedule import Schedule, make_schedule
+from rddm.spec import ConditionPart, Method, ModelSpec
+from rddm.tiling import Tile, Window, blend, context, pad, plan
+from service.engines.arrays import Arrays
+from service.engines.contract import Inputs, Outputs
+
+Array = Any
+Image = NDArray[np.float32]
+
+PREVIEW_SIDE = 512
+DEFAULT_SEED = 0
+KEPT_NOISE_PIXELS = 640 * 640  # what the models that ship take in one call; a larger field is drawn each time
+
+
+@lru_cache(maxsize=32)
+def schedule_of(spec: ModelSpec) -> Schedule:
+    """The spec's tables, made once."""
+    return make_schedule(spec.schedule, spec.timesteps)
+
+
+@lru_cache(maxsize=8)
+def default_noise(k: int, height: int, width: int) -> Image:
+    """The k-th field of the seed of everyone who names none: kept, since so many ask for it. Only to be read."""
+    return philox_noise(DEFAULT_SEED, 3, height, width)(k)
+
+
+def noise_of(seed: int, height: int, width: int) -> Callable[[int], Image]:
+    """What gives the k-th field (1, 3, h, w) of a seed, kept or drawn."""
+    if seed == DEFAULT_SEED and height * width <= KEPT_NOISE_PIXELS:
+        return lambda k: default_noise(k, height, width)
+    return philox_noise(seed, 3, height, width)
+
+
+def thumbnail(picture: Image) -> Image:
+    """A picture (1, 3, h, w) averaged down to sides of at most 512; a smaller one is copied."""
+    height, width = picture.shape[2:]
+    scale = min(1.0, PREVIEW_SIDE / max(height, width))
+    small = context(picture, max(1, round(height * scale)), max(1, round(width * scale)))
+    return small.copy() if small is picture else small
+
+
+def _of_rows(noise: Callable[[int], Array], rows: slice) -> Callable[[int], Array]:
+    return lambda k: noise(k)[..., rows, :]
+
+
+@dataclass(eq=False)
+class Band:
+    """Some rows of the picture, and their conversation: `question` is what it asks now, None when x_0 is found."""
+
+    rows: slice
+    sampling: Sampling
+    question: Question | None = None
+
+
+@dataclass(eq=False)
+class SamplingState:
+    """One picture's sampling. x_in, mask: (1, 3, h, w) float32 on the host; size: of the result.
+
+    Call prepare once; then, until question is None: cut and blend every tile (or take the whole answer), and advance every band.
+    """
+
+    spec: ModelSpec
+    arrays: Arrays
+    size: tuple[int, int]
+    steps: int
+    seed: int
+    x_in: Image | None = None
+    mask: Image | None = None
+    method: Method | None = None
+    keeps_residual: bool = False
+    keeps_trace: bool = False
+    shows_x_0: bool = False
+
+    def __post_init__(self) -> None:
+        self.plan = plan(self.spec, *self.size)
+        self.bands: list[Band] = []
+        self.trace: list[Image] = []
+        self.outputs: tuple[Array, ...] = ()
+        self._x_0: Array | None = None
+        self._residual: Array | None = None
+        self._whole_condition: Array | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether the picture is one call at its own padded size."""
+        return len(self.plan.tiles) == 1 and self.plan.tiles[0].height == self.plan.height
+
+    @property
+    def question(self) -> Question | None:
+        """What every band asks now, of its own rows."""
+        return self.bands[0].question
+
+    def prepare(self) -> None:
+        """Pads, draws the noise, builds what the condition needs, and begins every band's conversation."""
+        shape = (1, 3, self.plan.height, self.plan.width)
+        clean = np.zeros(shape, np.float32) if self.x_in is None else pad(self.x_in, *shape[2:])
+        self._parts = {part: self._part(part, clean) for part in self.spec.condition}
+        self._x_in = self.arrays.place(clean)
+        noise = self._noise()
+        schedule = schedule_of(self.spec)
+        for top in range(0, shape[2], self._band_rows()):
+            rows = slice(top, min(top + self._band_rows(), shape[2]))
+            sampling = sample(self.spec, schedule, self._x_in[..., rows, :], _of_rows(noise, rows), self.steps)
+            self.bands.append(Band(rows, sampling))
+        for band in self.bands:
+            band.question = next(band.sampling)
+        noise.cache_clear()
+        self.keep_x_t()
+
+    def _band_rows(self) -> int:
+        return max(1, self.arrays.band_pixels // self.plan.width)
+
+    def _part(self, part: ConditionPart, clean: Image) -> Array:
+        """One part of the condition: of the picture's padded size, the context of a tile's."""
+        if part == "context":
+            tile = self.plan.tiles[0]
+            seen = clean if self.x_in is None else self.x_in
+            return self.arrays.place(context(seen, tile.height, tile.width))
+        if part == "mask" and self.mask is not None:
+            return self.arrays.place(pad(self.mask, self.plan.height, self.plan.width))
+        return self.arrays.place(clean)
+
+    def _noise(self) -> "_lru_cache_wrapper[Array]":
+        """The k-th field of the picture's own size, grown to the padded size like the picture; only the latest is kept."""
+        height, width = self.size
+        draw = noise_of(self.seed, height, width)
+        return lru_cache(maxsize=1)(lambda k: self.arrays.place(pad(draw(k), self.plan.height, self.plan.width)))
+
+    def cut(self, tile: Tile) -> tuple[Array, Array | None]:
+        """x_t (1 3 h w) and condition (1 c h w) of a tile, as the network takes them."""
+        if self.whole and len(self.bands) == 1 and self.question is not None:
+            return self.question.x_t, self._condition(tile)
+        bottom = tile.top + tile.height
+        across = slice(tile.left, tile.left + tile.width)
+        rows = [
+            band.question.x_t[..., max(tile.top - band.rows.start, 0) : bottom - band.rows.start, across]
+            for band in self.bands
+            if band.question is not None and band.rows.start < bottom and tile.top < band.rows.stop
+        ]
+        return self.arrays.concatenate(rows, 2), self._condition(tile)
+
+    def _condition(self, tile: Tile) -> Array | None:
+        if not self.spec.condition:
+            return None
+        if self._whole_condition is not None:
+            return self._whole_condition
+        parts = [array if part == "context" else tile.cut(array) for part, array in self._parts.items()]
+        condition = self.arrays.concatenate(parts, 1)
+        if self.whole:
+            self._whole_condition = condition
+        return condition
+
+    def take(self, outputs: tuple[Array, ...]) -> None:
+        """The answer for the whole picture."""
+        self.outputs = outputs
+
+    def clear(self) -> None:
+        """Empties the accumulators before a step's tiles are blended."""
+        if not self.outputs:
+            shape = (1, 3, self.plan.height, self.plan.width)
+            self.outputs = tuple(self.arrays.zeros(shape) for _ in HEADS[self.spec.objective])
+        for output in self.outputs:
+            output[...] = 0
+
+    def blend(self, tile: Tile, window: Window, outputs: tuple[Array, ...]) -> None:
+        """Adds a tile's answer. The order of tiles decides the last bit: always the plan's."""
+        placed = Window(self.arrays.place(window.down), self.arrays.place(window.across))
+        for total, output in zip(self.outputs, outputs, strict=True):
+            blend(total, tile, output, placed)
+
+    def advance(self, band: Band) -> None:
+        """One band's outputs become its prediction, and that its next x_t, or x_0."""
+        if (question := band.question) is None:
+            raise RuntimeError("this band has found its x_0 already")
+        outputs = [output[..., band.rows, :] for output in self.outputs]
+        x_in = self._x_in[..., band.rows, :]
+        told = predict(self.spec, schedule_of(self.spec), outputs, question.x_t, x_in, question.t, self.method)
+        if self.keeps_residual and question.step == question.steps:
+            self._residual = self._written(self._residual, band, told.res)
+        x_0 = told.x_0
+        try:
+            band.question = band.sampling.send(told)
+        except StopIteration as end:
+            band.question, x_0 = None, end.value
+        if self.shows_x_0 or band.question is None:
+            self._x_0 = self._written(self._x_0, band, x_0)
+
+    def _written(self, whole: Array | None, band: Band, values: Array) -> Array:
+        """The band's rows of a whole-size array, which is made when first needed; the values themselves where one band is all."""
+        if len(self.bands) == 1:
+            return values
+        if whole is None:
+            whole = self.arrays.zeros((1, 3, self.plan.height, self.plan.width))
+        whole[..., band.rows, :] = values
+        return whole
+
+    def keep_x_t(self) -> None:
+        """Adds the whole x_t as it is now, small, to the trace, if that was asked for."""
+        if self.keeps_trace:
+            questions = [band.question for band in self.bands if band.question is not None]
+            x_t = self.arrays.concatenate([question.x_t for question in questions], 2) if questions else self._x_0
+            self.trace.append(thumbnail(self._cropped(x_t)))
+
+    def preview(self) -> Image:
+        """The whole x_0 as predicted in the last step, small."""
+        return thumbnail(self.x_0())
+
+    def x_0(self) -> Image:
+        """x_0 at the picture's own size, on the host."""
+        return self._cropped(self._x_0)
+
+    def residual(self) -> Image | None:
+        """The last step's residual at the picture's own size, on the host, if it was to be kept."""
+        return None if self._residual is None else self._cropped(self._residual)
+
+    def _cropped(self, whole: Array) -> Image:
+        height, width = self.size
+        return np.ascontiguousarray(self.arrays.host(whole[..., :height, :width]))
+
+
+class WholePicture:
+    """The conversation (service.engines.contract) of a picture that is one call a step and whose state is prepared.
+
+    beside: does array work where it does not hold up the event loop. end: called once x_0 is found, if in the engine's thread.
+    """
+
+    def __init__(
+        self,
+        state: SamplingState,
+        beside: Callable[[Callable[[Outputs], None], Outputs], Awaitable[None]],
+        end: Callable[[], None],
+    ) -> None:
+        self._state = state
+        self._beside = beside
+        self._end = end
+        self.inputs: Inputs | None = self._asked()
+
+    def _asked(self) -> Inputs | None:
+        state = self._state
+        if state.question is None:
+            return None
+        x_t, condition = state.cut(state.plan.tiles[0])
+        return x_t, condition, state.arrays.place(np.array([state.question.time], np.float32))
+
+    def follow(self, outputs: Outputs) -> None:
+        """The outputs become a prediction, and that the next x_t, or x_0, with which everything ends that can end here."""
+        self._advance(outputs)
+        if self.inputs is None:
+            self._end()
+
+    def _advance(self, outputs: Outputs) -> None:
+        self._state.take(outputs)
+        for band in self._state.bands:
+            self._state.advance(band)
+        self._state.keep_x_t()
+        self.inputs = self._asked()
+
+    async def follow_beside(self, outputs: Outputs) -> None:
+        """The same, where it does not hold up the event loop, and no further than x_0."""
+        await self._beside(self._advance, outputs)

@@ -1,0 +1,154 @@
+"""What calls cost, by model and shape: one ladder each, begun by calibration and kept up to date by every batch.
+
+And what it costs to write the files that are answered.
+"""
+
+import math
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import TypeVar
+
+from service.engines.contract import Weights
+from service.scheduling.ladder import SIZES, Ladder, mean
+
+Shape = tuple[Weights, int, int]  # and height, width
+Known = TypeVar("Known")
+TELLING_PIXELS = 128 * 128
+FRESH_SECONDS = 60.0
+LATEST = 3  # calls of the whole engine, the fastest of which tells what it is worth
+SLOWER = 1.1  # than one beside others: then it is not worth it
+PASSED_OVER = 16  # calls without it, before it is tried again
+SHAPES = 1024  # remembered at once; pictures up to whole_max each have their own
+
+
+def pixels(shape: Shape) -> int:
+    """Of one row."""
+    return shape[1] * shape[2]
+
+
+@dataclass
+class LoneCalls:
+    """Calls of one shape that had the whole engine. seconds: their running mean; latest: those of the last few.
+
+    passed_over: calls that could have had it since, and were better off without.
+    """
+
+    seconds: float
+    latest: deque[float] = field(default_factory=lambda: deque(maxlen=LATEST))
+    passed_over: int = 0
+
+    def record(self, seconds: float) -> None:
+        """Another one."""
+        self.seconds = mean(self.seconds, seconds)
+        self.latest.append(seconds)
+        self.passed_over = 0
+
+
+class Costs:
+    """Ladders by shape. plans: the engine runs only the ladder's sizes; probe_every: calls before a larger batch is tried."""
+
+    def __init__(self, *, plans: bool, probe_every: int) -> None:
+        self._plans, self._probe_every = plans, probe_every
+        self._calibrated: dict[Weights, tuple[Shape, Ladder]] = {}
+        self._ladders: OrderedDict[Shape, Ladder] = OrderedDict()
+        self._lone: OrderedDict[Shape, LoneCalls] = OrderedDict()
+
+    def add(self, shape: Shape, ladder: Ladder) -> None:
+        """What calibration found for a model at its usual shape; all that was known of these weights is forgotten."""
+        self._ladders = OrderedDict((other, known) for other, known in self._ladders.items() if other[0] != shape[0])
+        self._lone = OrderedDict((other, known) for other, known in self._lone.items() if other[0] != shape[0])
+        self._calibrated[shape[0]] = shape, ladder
+        self._ladders[shape] = ladder
+
+    def knows(self, weights: Weights) -> bool:
+        """Whether these were calibrated."""
+        return weights in self._calibrated
+
+    def ladder(self, shape: Shape) -> Ladder:
+        """The shape's ladder. One never seen begins with single rows, and stays there until its model is calibrated."""
+        if shape not in self._ladders:
+            self._ladders[shape] = self._begun(shape)
+        _bound(self._ladders, shape)
+        return self._ladders[shape]
+
+    def _begun(self, shape: Shape) -> Ladder:
+        """Where bytes depend on the batch size, each shape keeps one: the calibrated one, or as many rows as its pixels allow."""
+        if shape[0] not in self._calibrated:
+            return Ladder(plans=self._plans, ceiling=1)
+        usual, ladder = self._calibrated[shape[0]]
+        if ladder.only is None:
+            return Ladder(plans=self._plans, exact=ladder.exact)
+        fitting = [size for size in SIZES if size <= ladder.only and size * pixels(shape) <= ladder.only * pixels(usual)]
+        return Ladder(only=max(fitting, default=1), exact=ladder.exact)
+
+    def room(self, shape: Shape, waiting: int) -> int:
+        """Rows of the next batch at most: the best size, or now and then a larger one, to learn what it costs."""
+        return self.ladder(shape).room(waiting, self._probe_every)
+
+    def record(self, shape: Shape, rows: int, seconds: float, *, alone: bool = False) -> None:
+        """A call of so many rows (filled up) took so long. alone: it had the whole engine, which tells nothing of the others."""
+        if alone:
+            self._lone.setdefault(shape, LoneCalls(seconds)).record(seconds)
+            _bound(self._lone, shape)
+        else:
+            self.ladder(shape).record(rows, seconds)
+
+    def takes_all(self, shape: Shape) -> bool:
+        """Whether a call that is alone should have the whole engine: unless even the fastest of the latest took longer than one
+
+        beside others, as where another program works on the same cores. Now and then it is tried again.
+        """
+        lone = self._lone.get(shape)
+        if lone is None or lone.passed_over >= PASSED_OVER or not min(lone.latest) > SLOWER * self.call_seconds(shape):
+            return True
+        lone.passed_over += 1
+        return False
+
+    def seconds_per_megapixel(self, weights: Weights) -> float:
+        """Of one call at the usual shape and the best batch size; NaN before the model was calibrated or used."""
+        if weights in self._calibrated:
+            usual, ladder = self._calibrated[weights]
+            return ladder.seconds_of(ladder.best) / (ladder.best * pixels(usual) / 1e6)
+        known = [(shape, ladder) for shape, ladder in self._ladders.items() if shape[0] == weights and ladder.seconds]
+        return min((ladder.seconds_of(1) / (pixels(shape) / 1e6) for shape, ladder in known), default=math.nan)
+
+    def call_seconds(self, shape: Shape, *, alone: bool = False) -> float:
+        """Seconds of a call of one row of this shape, measured, or by its pixels; NaN if nothing is known.
+
+        alone: of one that has the whole engine, if such a call was measured.
+        """
+        if alone and shape in self._lone:
+            return self._lone[shape].seconds
+        single = self.ladder(shape).seconds_of(1)
+        return self.seconds_per_megapixel(shape[0]) * pixels(shape) / 1e6 if math.isnan(single) else single
+
+
+def _bound(known: OrderedDict[Shape, Known], used: Shape) -> None:
+    """Forgets the shape that was used longest ago where there are too many."""
+    known.move_to_end(used)
+    if len(known) > SHAPES:
+        known.popitem(last=False)
+
+
+class EncodingCosts:
+    """Seconds a megapixel that writing pictures took lately, by kind of file. Small ones tell nothing of large ones.
+
+    What nobody confirmed for a while is forgotten: requests that are refused for it could never prove it wrong.
+    """
+
+    def __init__(self) -> None:
+        self._rates: dict[str, tuple[float, float]] = {}  # and when it was recorded
+
+    def record(self, kind: str, pixels: int, seconds: float) -> None:
+        """A picture of so many pixels was written in so many seconds."""
+        if pixels >= TELLING_PIXELS:
+            self._rates[kind] = mean(self._rate(kind), seconds / (pixels / 1e6)), monotonic()
+
+    def seconds(self, kind: str, pixels: int) -> float:
+        """What so many pixels will take; 0 of a kind that was not written lately."""
+        return (self._rate(kind) or 0.0) * pixels / 1e6
+
+    def _rate(self, kind: str) -> float | None:
+        rate, at = self._rates.get(kind, (0.0, -math.inf))
+        return rate if monotonic() - at < FRESH_SECONDS else None

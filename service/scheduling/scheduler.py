@@ -1,0 +1,506 @@
+"""The scheduler: an engine in front of an engine, which makes one batch of tiles of many pictures, callers and steps.
+
+The network is pure in (x_t, x_in, t) with t per row, so a batch may mix anything that has one shape and the same weights.
+A batch goes out when it is full, when everyone who is about to ask has asked, or when its oldest item's time is up. Who is
+next: `fair_queue`. How large a batch is worth it, and what it costs: `costs`, begun by `calibration` and kept up to date by
+every batch. Who is let in, and what to tell the others: `admit` and `steps_within`.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from time import monotonic
+from typing import Any
+
+from service.engines.arrays import HOST, Arrays
+from service.engines.contract import WIDE_PIXELS, Conversation, Engine, Inputs, Model, Outputs, Ticket, Weights, converse
+from service.errors import BadAnswer, DeadlineExceeded, OutOfMemory, QueueFull
+from service.scheduling.admission import Load, load_of
+from service.scheduling.batch import Batch, Flow, Item, Talk, shape_of
+from service.scheduling.calibration import Rig, depth, measure
+from service.scheduling.costs import Costs, Shape, pixels
+from service.scheduling.fair_queue import FairQueue
+from service.scheduling.ladder import Ladder
+from service.scheduling.occupancy import Occupancy
+
+Array = Any
+
+INLINE_MEGAPIXELS = 0.3  # batches over this are joined in a thread
+MOST_TRIES = 20  # calls that an item may be part of while the engine is full or short of memory
+QUIET_CALLS = 2.0  # for so many calls nobody else must have been in work before one is given the whole engine
+LEAST_PAUSE = 0.01  # seconds before an engine that was full is asked again
+
+
+@dataclass(frozen=True)
+class Limits:
+    """queue_megapixel_steps: work admitted at once; a picture that finds nothing admitted is let in whatever its size.
+
+    patience: share of a call's seconds that an item may wait for company. small_weight: how many times its share a picture of one
+    tile may take beside a tiled one. turn_megapixels: of calls that such a picture may have in a row while others wait, about a
+    tile of a large one. probe_every: calls of one shape before the next larger batch is tried.
+    """
+
+    queue_megapixel_steps: float = 400.0
+    patience: float = 0.5
+    small_weight: float = 4.0
+    turn_megapixels: float = 0.15
+    probe_every: int = 32
+
+
+@dataclass(frozen=True)
+class Call:
+    """What is told of a finished call: its rows, those it was filled up to, its seconds, and how long its oldest item waited."""
+
+    model: str
+    rows: int
+    filled: int
+    seconds: float
+    waited: float
+
+
+class Scheduler:
+    """An engine in front of an engine that runs `instances` calls side by side, and the admission to it.
+
+    instances: a number, or what tells it: servers come and go. plans: whether the engine runs only the ladder's batch sizes.
+    on_call is told of each call, in the event loop.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        instances: int | Callable[[], int] = 1,
+        limits: Limits | None = None,
+        arrays: Arrays = HOST,
+        *,
+        plans: bool = False,
+        on_call: Callable[[Call], None] | None = None,
+    ) -> None:
+        self._engine, self._told_instances, self._limits, self._arrays = engine, instances, limits or Limits(), arrays
+        self._plans, self._on_call = plans, on_call
+        self.costs = Costs(plans=plans, probe_every=self._limits.probe_every)
+        self._queue: FairQueue[Item] = FairQueue()
+        self._waiting: dict[Shape, dict[Item, None]] = {}
+        self._flows: dict[tuple[str, str], Flow] = {}
+        self._running: set[Batch] = set()
+        self._occupancy = Occupancy()
+        self._closed_until = 0.0
+        self._crowded = -math.inf  # when several requests were last in work at once
+        self._calibrating = asyncio.Lock()
+        self._timer: asyncio.TimerHandle | None = None
+        self.depth = 2  # batches in flight per instance, of a model that was not calibrated
+        self.depths: dict[Weights, int] = {}  # of those that were: 1 where a second one only waits its turn
+        self.depth_whole = 2  # the same for pictures of one tile, see _places
+
+    @property
+    def _instances(self) -> int:
+        return self._told_instances if isinstance(self._told_instances, int) else max(1, self._told_instances())
+
+    @property
+    def pending(self) -> float:
+        """Megapixel-steps that are admitted and not done."""
+        return sum(flow.remaining for flow in self._flows.values())
+
+    @property
+    def waiting(self) -> int:
+        """Items that wait for a batch."""
+        return len(self._queue)
+
+    @property
+    def running(self) -> int:
+        """Batches with the engine."""
+        return len(self._running)
+
+    @property
+    def batches(self) -> frozenset[Batch]:
+        """Those with the engine."""
+        return frozenset(self._running)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody is admitted, waits or runs, and nothing of those who were is left."""
+        return not (self._flows or self._waiting or self._running or self._queue or self._queue.callers)
+
+    async def ensure(self, model: Model) -> None:
+        """Calibrates a model unless these weights of it were; who comes meanwhile waits for the same measurement."""
+        if self.costs.knows(model.weights):  # nobody waits while another model is measured
+            return
+        async with self._calibrating:
+            if not self.costs.knows(model.weights):
+                await self.calibrate(model)
+
+    async def calibrate(self, model: Model) -> Ladder:
+        """Measures a model that the engine has loaded: once after each load, a second or two on a CPU."""
+        rig = Rig(self._engine, model, self._instances, self._arrays, self._plans)
+        ladder = await measure(rig)
+        self.costs.add((model.weights, *rig.shape), ladder)
+        self.depths[model.weights] = await depth(rig, ladder)
+        return ladder
+
+    async def close(self) -> None:
+        """Cancels what waits and what runs."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for item in list(self._queue.items()):
+            item.answer.cancel()
+        tasks = [batch.task for batch in self._running if batch.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # Admission
+
+    @contextmanager
+    def admit(self, ticket: Ticket, load: Load, /) -> Iterator[None]:
+        """Holds a place for one picture. Raises QueueFull if the work already admitted leaves no room for it."""
+        self._check_room(ticket, load)
+        flow = self._flow(ticket, (ticket.weights, load.height, load.width))
+        flow.weight = self._limits.small_weight if load.tiles == 1 else 1.0
+        flow.pictures, flow.remaining = flow.pictures + 1, flow.remaining + load.megapixel_steps
+        flow.tiles, flow.heard = load.tiles, monotonic()
+        try:
+            yield
+        finally:
+            flow.pictures -= 1
+            flow.remaining = flow.remaining if flow.pictures else 0.0
+            self._let_go(flow)
+            self._pump()
+
+    def _check_room(self, ticket: Ticket, load: Load) -> None:
+        pending, bound = self.pending, self._limits.queue_megapixel_steps
+        over = pending + load.megapixel_steps - bound
+        if pending > 0 and over > 0:
+            seconds = self._seconds(ticket.weights, over)
+            raise QueueFull(
+                f"{pending:.0f} megapixel-steps are in work, this picture adds {load.megapixel_steps:.1f}; {bound:.0f} are allowed",
+                retry_after=float(max(1, math.ceil(seconds))) if math.isfinite(seconds) else 1.0,
+            )
+
+    def _seconds(self, weights: Weights, megapixel_steps: float) -> float:
+        """How long the engine takes for so much work with all its instances busy; NaN if nothing was measured."""
+        return megapixel_steps * self.costs.seconds_per_megapixel(weights) / self._instances
+
+    def steps_within(
+        self, model: Model, height: int, width: int, asked: int, seconds: float, caller: str, pictures: int = 1
+    ) -> int:
+        """The most steps, up to `asked`, in which so many pictures fit into so many seconds beside the work that is admitted now.
+
+        Raises DeadlineExceeded if not even the model's least number of steps fits. Before the first measurement: `asked`.
+        """
+        spec = model.spec
+        least = min(asked, spec.min_steps)
+        for steps in range(asked, least - 1, -1):
+            load = load_of(spec, height, width, steps)
+            needed = self._estimate(model, replace(load, tiles=load.tiles * pictures), caller)
+            if not needed > seconds:
+                return steps
+        raise DeadlineExceeded(
+            f"the fewest steps of model {spec.name}, {least}, would take about {needed:.2f} s now, and {seconds:.2f} s are allowed"
+        )
+
+    def _estimate(self, model: Model, load: Load, caller: str) -> float:
+        """Seconds until such work is done: its own calls, each behind one that runs already; or, if that is longer, its share
+
+        of the engine, where every other caller takes as much while it has work.
+        """
+        shape = (model.weights, load.height, load.width)
+        if load.tiles == 1 and not self._flows:
+            return self.costs.call_seconds(shape, alone=True) * load.steps
+        call = self.costs.call_seconds(shape)
+        behind = 1 if len(self._running) >= self._instances else 0
+        alone = call * load.steps * (math.ceil(load.tiles / self._instances) + behind)
+        work: dict[str, float] = {caller: load.megapixel_steps}
+        for flow in self._flows.values():
+            work[flow.ticket.caller] = work.get(flow.ticket.caller, 0.0) + flow.remaining
+        shared = self._seconds(model.weights, sum(min(others, work[caller]) for others in work.values()))
+        return max(alone, shared)
+
+    # The queue
+
+    async def predict(self, x_t: Array, condition: Array | None, time: Array, ticket: Ticket) -> Outputs:
+        """The engine's answer for these rows, in a batch with others. Raises what the engine raises, and DeadlineExceeded."""
+        return await self._answer((x_t, condition, time), ticket)
+
+    async def converse(self, conversation: Conversation, ticket: Ticket) -> None:
+        """A step of a picture, in a batch with others; and more, while nobody else wants the engine or its turn lasts."""
+        if conversation.inputs is not None and (outputs := await self._answer(conversation.inputs, ticket, conversation)):
+            await conversation.follow_beside(outputs)
+
+    async def _answer(self, inputs: Inputs, ticket: Ticket, conversation: Conversation | None = None) -> Outputs:
+        shape = shape_of(inputs[0], ticket)
+        flow, answer = self._flow(ticket, shape), asyncio.get_running_loop().create_future()
+        item = Item(inputs, ticket, flow, shape, answer, monotonic(), conversation)
+        flow.asked, flow.heard = flow.asked + item.rows, item.asked
+        self._enqueue(item)
+        alone = self._pump(item)
+        try:
+            if alone is not None:
+                await self._run(alone)
+            return await item.answer
+        except asyncio.CancelledError:
+            self._leave(item)
+            raise
+
+    def _flow(self, ticket: Ticket, shape: Shape) -> Flow:
+        """The request's flow; one that was not admitted has one for as long as it asks."""
+        key = (ticket.caller, ticket.request)
+        if key not in self._flows:
+            self._flows[key] = Flow(ticket, shape, self._limits.small_weight, monotonic())
+            self._note_crowd()
+        return self._flows[key]
+
+    def _note_crowd(self) -> None:
+        if len(self._flows) > 1:
+            self._crowded = monotonic()
+
+    def _let_go(self, flow: Flow) -> None:
+        """Forgets a request that is neither admitted nor asking."""
+        if not (flow.pictures or flow.waiting or flow.running):
+            self._note_crowd()
+            self._flows.pop((flow.ticket.caller, flow.ticket.request), None)
+            self._queue.forget(flow.ticket.caller, flow.ticket.request)
+
+    def _enqueue(self, item: Item, *, again: bool = False) -> None:
+        item.flow.waiting += 1
+        item.batch = None
+        self._waiting.setdefault(item.shape, {})[item] = None
+        put = self._queue.put_back if again else self._queue.push
+        put(item.ticket.caller, item.ticket.request, item, item.megapixels / item.flow.weight)
+
+    def _dequeued(self, item: Item) -> None:
+        """Notes that an item waits no more."""
+        waiting = self._waiting[item.shape]
+        del waiting[item]
+        if not waiting:
+            del self._waiting[item.shape]
+        item.flow.waiting -= 1
+
+    def _leave(self, item: Item) -> None:
+        """A caller is gone: out of the queue, or, if nobody else waits for its batch, out of the engine."""
+        if item.batch is not None:
+            if item.batch.task is not None and all(other.answer.cancelled() for other in item.batch.items):
+                item.batch.task.cancel()
+        elif item in self._waiting.get(item.shape, {}):
+            self._queue.discard(item.ticket.caller, item.ticket.request, item)
+            self._dequeued(item)
+            self._let_go(item.flow)
+            self._pump()
+
+    # Dispatch to the engine
+
+    def _pump(self, asking: Item | None = None) -> Batch | None:
+        """Hands batches to the engine as long as it takes any, then sets the clock for the item whose time is up next.
+
+        A batch of nothing but the item that is `asking` now is returned instead: its caller waits for it without a task between.
+        """
+        now, alone, head = monotonic(), None, None
+        most = self._instances * max(self.depth, self.depth_whole, *self.depths.values())
+        while len(self._running) < most and (head := self._ripe(now)) is not None and len(self._running) < self._places(head):
+            batch = self._departing(self._gather(head.shape, now))
+            if batch is not None and batch.items == [asking]:
+                alone, batch.task = batch, asyncio.current_task()
+            elif batch is not None:
+                batch.task = asyncio.create_task(self._run(batch))
+                batch.task.add_done_callback(partial(self._ended, batch))
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        # What finds no place goes out when a batch ends; the clock is for what is not ripe.
+        if self._waiting and len(self._running) < most and head is None:
+            soonest = max(self._closed_until, min(self._time_up(shape) for shape in self._waiting))
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, soonest - now), self._pump)
+        return alone
+
+    def _places(self, head: Item) -> int:
+        """Batches in flight up to which one that begins with this item may follow.
+
+        A second one per instance is ready when the first ends. Calibration sees no use in that where nothing happens between calls;
+        for pictures of one tile, which take their step there, it is let in all the same, unless it would split a batch that pays.
+        Tiles of large pictures are not: they would stand in a small one's way.
+        """
+        quick = head.flow.tiles == 1 and self.costs.ladder(head.shape).best == 1
+        return self._instances * (self.depth_whole if quick else self.depths.get(head.shape[0], self.depth))
+
+    def _patience(self, shape: Shape) -> float:
+        """Seconds that an item may wait for company: a share of what its call takes; 0 while that is unknown."""
+        seconds = self.costs.call_seconds(shape)
+        return 0.0 if math.isnan(seconds) else self._limits.patience * seconds
+
+    def _time_up(self, shape: Shape) -> float:
+        return next(iter(self._waiting[shape])).asked + self._patience(shape)
+
+    def _ripe(self, now: float) -> Item | None:
+        """The item that the next batch begins with: in fair order, whose batch is full, expects nobody, or is out of time."""
+        if now < self._closed_until:
+            return None
+        heads: dict[Shape, Item] = {}
+        for item in self._queue.heads():
+            heads.setdefault(item.shape, item)
+        for shape, head in heads.items():
+            rows = sum(item.rows for item in self._waiting[shape])
+            if rows >= self.costs.room(shape, rows) or self._time_up(shape) <= now or not self._expects(shape, now):
+                return head
+        return None
+
+    def _expects(self, shape: Shape, now: float) -> bool:
+        """Whether some request of this shape will ask for more, and was heard of within the patience."""
+        since = now - self._patience(shape)
+        return any(flow.shape == shape and flow.will_ask and flow.heard > since for flow in self._flows.values())
+
+    def _gather(self, shape: Shape, now: float) -> list[Item]:
+        """The items of one batch, in fair order; whose deadline has passed is told so instead."""
+        room = self.costs.room(shape, sum(item.rows for item in self._waiting[shape]))
+        items: list[Item] = []
+        rows = 0
+
+        def fits(item: Item) -> bool:
+            if item.shape != shape or not items:
+                return item.shape == shape
+            return rows + item.rows <= room and not (item.lone or any(other.lone for other in items))
+
+        while rows < room and (item := self._queue.take(fits)) is not None:
+            self._dequeued(item)
+            if item.answer.done():  # its caller leaves in this very turn of the event loop
+                self._let_go(item.flow)
+            elif item.ticket.deadline is None or item.ticket.deadline > now:
+                items.append(item)
+                rows += item.rows
+            else:
+                _fail([item], DeadlineExceeded("the deadline passed while the picture waited for the engine"))
+                self._let_go(item.flow)
+        return items
+
+    def _departing(self, items: list[Item]) -> Batch | None:
+        """The items as a batch that counts as running; None of none."""
+        if not items:
+            return None
+        batch = Batch(items, alone=self._has_all(items))
+        for item in items:
+            item.batch, item.tries = batch, item.tries + 1
+            item.flow.running += 1
+        self._running.add(batch)
+        return batch
+
+    def _has_all(self, items: list[Item]) -> bool:
+        """Whether one large call is all there is: nobody else is admitted, and nothing of its request follows before it is done;
+
+        and whether that is of use to it. Who was here a moment ago is likely to come back before it is done.
+        """
+        flow, shape, large = items[0].flow, items[0].shape, items[0].megapixels * 1e6 >= WIDE_PIXELS
+        lone = large and len(self._flows) == len(items) == flow.tiles == 1 and not (flow.waiting or flow.running)
+        if not lone or monotonic() - self._crowded < QUIET_CALLS * self.costs.call_seconds(shape):
+            return False
+        return self.costs.takes_all(shape)
+
+    async def _run(self, batch: Batch) -> None:
+        """One batch to the engine and its answers to the callers, or what becomes of them otherwise."""
+        try:
+            for item, answer in zip(batch.items, await self._call(batch), strict=True):
+                self._deliver(item, answer)
+        except Exception as error:  # whatever it is, those who wait must hear of it
+            batch.again = self._reconsidered(batch, error)
+        finally:
+            self._ended(batch)
+
+    def _ended(self, batch: Batch, _task: object = None) -> None:
+        """Nothing of a batch stays behind, not even of one whose task was cancelled before it began."""
+        if batch not in self._running:
+            return
+        self._running.remove(batch)
+        for item in batch.items:
+            item.batch = None  # or the cycle would hold the batch's arrays until the garbage collector comes by
+            item.flow.running -= 1
+            if item in batch.again:
+                self._enqueue(item, again=True)
+            elif not item.answer.done():
+                item.answer.cancel()
+            self._let_go(item.flow)
+        self._pump()
+
+    async def _call(self, batch: Batch) -> list[Outputs]:
+        """The engine's answer, one for each item."""
+        filled = self.costs.ladder(batch.shape).padded(batch.rows)
+        waited = monotonic() - min(item.asked for item in batch.items)
+        if filled == batch.rows and (talk := self._talk(batch)) is not None:
+            await self._converse(batch, talk, waited)
+            return [()]
+        large = filled * pixels(batch.shape) > INLINE_MEGAPIXELS * 1e6 and len(batch.items) > 1
+        inputs = await asyncio.to_thread(batch.joined, self._arrays, filled) if large else batch.joined(self._arrays, filled)
+        number, came = self._occupancy.enter(), monotonic()
+        try:
+            outputs = await self._engine.predict(*inputs, batch.ticket)
+        finally:
+            started, ended = self._occupancy.began(number, came, self._instances), monotonic()
+            self._occupancy.leave(ended)
+        self._measured(batch, filled, started, ended, waited)
+        return batch.parted(outputs)
+
+    def _talk(self, batch: Batch) -> Talk | None:
+        """The conversation of a batch's only item, which goes on as long as no other request is there, or its turn lasts."""
+        first = batch.items[0]
+        if first.conversation is None or len(batch.items) > 1:
+            return None
+        batches_pay = self.costs.ladder(batch.shape).best > 1
+        turn = 1 if batches_pay else math.floor(self._limits.turn_megapixels / first.megapixels)
+        return Talk(
+            first, first.conversation, lambda calls: not first.answer.cancelled() and (len(self._flows) == 1 or calls < turn)
+        )
+
+    async def _converse(self, batch: Batch, talk: Talk, waited: float) -> None:
+        """Takes a conversation on; each of its calls counts as one."""
+        flow, number = talk.item.flow, self._occupancy.enter()
+        try:
+            await converse(self._engine, talk, batch.ticket)
+        finally:
+            starts = [self._occupancy.began(number, began, self._instances) for began, _ in talk.calls]
+            self._occupancy.leave(talk.freed if talk.inputs is None else monotonic())
+            for started, (_, ended) in zip(starts, talk.calls, strict=True):
+                self._measured(batch, batch.rows, started, ended, waited)
+                waited = 0.0
+            further = max(0, len(talk.calls) - 1)
+            flow.asked += further * batch.rows
+            self._queue.charge(flow.ticket.caller, flow.ticket.request, further * talk.item.megapixels / flow.weight)
+            flow.remaining = max(0.0, flow.remaining - further * talk.item.megapixels)
+
+    def _measured(self, batch: Batch, filled: int, started: float, ended: float, waited: float) -> None:
+        """A call that the engine began and ended then. It tells nothing where its predecessor's end was noted too late, so that it
+
+        seems to have taken no time, nor where it was given the whole engine and others came all the same.
+        """
+        seconds = ended - started
+        if seconds > 0 and not (batch.alone and self._crowded >= started):
+            self.costs.record(batch.shape, filled, seconds, alone=batch.alone)
+        if self._on_call is not None:
+            self._on_call(Call(batch.shape[0].name, batch.rows, filled, max(0.0, seconds), waited))
+
+    @staticmethod
+    def _deliver(item: Item, outputs: Outputs) -> None:
+        item.flow.remaining = max(0.0, item.flow.remaining - item.megapixels)
+        item.flow.heard = monotonic()
+        if not item.answer.done():
+            item.answer.set_result(outputs)
+
+    def _reconsidered(self, batch: Batch, error: Exception) -> list[Item]:
+        """The items that deserve another call: in smaller batches, later, or alone. The others are told of the error."""
+        ladder = self.costs.ladder(batch.shape)
+        size = ladder.padded(batch.rows)
+        if isinstance(error, OutOfMemory) and size > 1:
+            ladder.shrink(size)
+        elif isinstance(error, QueueFull):
+            pause = self.costs.call_seconds(batch.shape)
+            self._closed_until = monotonic() + max(LEAST_PAUSE, 0.0 if math.isnan(pause) else pause)
+        elif isinstance(error, BadAnswer) and len(batch.items) > 1:
+            for item in batch.items:
+                item.lone = True
+        else:
+            _fail(batch.items, error)
+        _fail([item for item in batch.items if item.tries >= MOST_TRIES], error)
+        return [item for item in batch.items if not item.answer.done()]
+
+
+def _fail(items: list[Item], error: Exception) -> None:
+    for item in items:
+        if not item.answer.done():
+            item.answer.set_exception(error)

@@ -1,0 +1,381 @@
+"""The engine in the gateway's own process: it answers as ONNX Runtime does, stops when told, and serves only what it has proven."""
+
+import asyncio
+import shutil
+import threading
+import time
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from rddm.model import Model
+from service.engines.contract import WIDE_PIXELS, Engine, converse, take_step
+from service.engines.embedded.engine import CpuRunner, EmbeddedEngine, Threads
+from service.errors import BadAnswer, DeadlineExceeded, EngineUnavailable, InvalidValue, OutOfMemory, UnknownModel
+from service.sampling.pipeline import Pipeline, Work
+from service.scheduling.scheduler import Scheduler
+from tests.calls import Asking, picture, served, ticket
+from tests.graphs import altered, put
+from tests.models import release_tiny, tiny_spec
+
+SHIPPED = Path(__file__).parents[4] / "model_repository"
+
+
+@pytest.fixture
+async def engine(repository: Path) -> AsyncIterator[EmbeddedEngine]:
+    one = EmbeddedEngine(repository, Threads(2))
+    await one.start()
+    yield one
+    await one.close()
+
+
+def graph_of(repository: Path) -> onnx.ModelProto:
+    return onnx.load(repository / "tiny" / "1" / "model.onnx")
+
+
+async def test_it_answers_as_the_graph_does(engine: EmbeddedEngine, repository: Path) -> None:
+    session = onnxruntime.InferenceSession(repository / "tiny" / "1" / "model.onnx")
+    given = {"x_t": picture(3), "condition": picture(3, seed=1), "time": np.full((3, 2), 500, dtype=np.float32)}
+    np.testing.assert_array_equal(await Asking(engine).tiny(3), session.run(None, given)[0])
+
+
+async def test_a_row_alone_answers_as_in_a_batch(engine: EmbeddedEngine) -> None:
+    batch = await Asking(engine).tiny(4)
+    alone = await Asking(engine).tiny(1)
+    np.testing.assert_allclose(alone[0], batch[0], atol=1e-6)
+
+
+async def test_it_knows_its_models_and_they_prove_themselves(engine: EmbeddedEngine) -> None:
+    assert set(engine.models()) == {"slow", "tiny"}
+    assert engine.models()["tiny"].spec == tiny_spec()
+    assert engine.broken == {}
+    await engine.check("tiny")
+
+
+async def test_an_unknown_model_or_version_is_named(engine: EmbeddedEngine) -> None:
+    with pytest.raises(UnknownModel, match=r"'nope' is not loaded; expected one of \['slow', 'tiny'\]"):
+        await Asking(engine).tiny(weights=served(engine, "nope"))
+    with pytest.raises(UnknownModel, match="version 7 of model 'tiny'"):
+        await Asking(engine).tiny(weights=served(engine)._replace(version=7))
+    with pytest.raises(UnknownModel, match="no model 'nope'"):
+        await engine.load("nope")
+
+
+async def test_shapes_that_do_not_fit_are_refused_by_name(engine: EmbeddedEngine) -> None:
+    time_ = np.zeros((1, 2), dtype=np.float32)
+    with pytest.raises(InvalidValue, match=r"takes \['condition', 'time', 'x_t'\]"):
+        await engine.predict(picture(), None, time_, ticket(served(engine)))
+    with pytest.raises(InvalidValue, match=r"condition of model 'tiny' has shape \(1, 3, 16, 16\)"):
+        await engine.predict(picture(), picture(side=16), time_, ticket(served(engine)))
+    with pytest.raises(InvalidValue, match="multiples of 4, got 30 x 30"):
+        await engine.predict(picture(side=30), picture(side=30), time_, ticket(served(engine)))
+
+
+async def test_a_passed_deadline_ends_a_running_call(engine: EmbeddedEngine) -> None:
+    begun = time.monotonic()
+    with pytest.raises(DeadlineExceeded, match="while the network ran"):
+        await Asking(engine).slow(20, deadline=begun + 0.2)
+    with pytest.raises(DeadlineExceeded, match="before the network was called"):
+        await Asking(engine).slow(20, deadline=begun)
+    assert time.monotonic() - begun < 5
+
+
+@dataclass
+class Adding:
+    """A conversation of so many steps, each of which adds the answer to x_t, within [-1, 1]."""
+
+    x_t: np.ndarray
+    left: int
+    rounds: float = 500.0
+    threads: set[str] = field(default_factory=set)
+
+    @property
+    def inputs(self):
+        return (self.x_t, self.x_t, np.full((1, 2), self.rounds, np.float32)) if self.left else None
+
+    def follow(self, outputs) -> None:
+        self.threads.add(threading.current_thread().name)
+        self.x_t, self.left = (self.x_t + outputs[0]).clip(-1, 1), self.left - 1
+
+    async def follow_beside(self, outputs) -> None:
+        self.follow(outputs)
+
+
+async def test_a_conversation_is_held_by_one_thread_and_answers_as_single_calls(engine: EmbeddedEngine) -> None:
+    together, one_by_one = Adding(picture(), 3), Adding(picture(), 3)
+    await converse(engine, together, ticket(served(engine)))
+    while one_by_one.inputs is not None:
+        await take_step(engine, one_by_one, ticket(served(engine)))
+    np.testing.assert_array_equal(together.x_t, one_by_one.x_t)
+    assert len(together.threads) == 1
+    assert "onnxruntime" in together.threads.pop()
+
+
+async def test_a_conversation_ends_with_its_deadline_and_refuses_what_does_not_fit(engine: EmbeddedEngine) -> None:
+    endless = Adding(picture(), 10**9)
+    with pytest.raises(DeadlineExceeded, match="while the network ran"):
+        await converse(engine, endless, ticket(served(engine), deadline=time.monotonic() + 0.1))
+    await asyncio.sleep(0.05)
+    stood = endless.left
+    await asyncio.sleep(0.05)
+    assert endless.left == stood < 10**9
+    with pytest.raises(InvalidValue, match="multiples of 4, got 30 x 30"):
+        await converse(engine, Adding(picture(side=30), 1), ticket(served(engine)))
+
+
+async def test_cancelled_calls_stop_computing_and_queued_ones_never_start(repository: Path) -> None:
+    engine = EmbeddedEngine(repository, Threads(1))
+    await engine.start()
+    calls = [asyncio.create_task(Asking(engine).slow(60)) for _ in range(3)]
+    await asyncio.sleep(0.2)
+    for call in calls:
+        call.cancel()
+    async with asyncio.timeout(10):  # the one thread is free again long before the minutes are over
+        await Asking(engine).tiny()
+    assert all(call.cancelled() for call in calls)
+    await engine.close()
+
+
+async def test_calls_run_side_by_side(engine: EmbeddedEngine) -> None:
+    first = asyncio.create_task(Asking(engine).slow(60))
+    await asyncio.sleep(0.1)
+    await Asking(engine).tiny()
+    assert not first.done()
+    first.cancel()
+
+
+async def test_a_corrupt_file_leaves_the_other_models_serving(repository: Path) -> None:
+    (repository / "tiny" / "1" / "model.onnx").write_bytes(b"not a model")
+    engine = EmbeddedEngine(repository)
+    await engine.start()
+    assert set(engine.models()) == {"slow"}
+    assert "corrupt: its file has another digest" in engine.broken["tiny"]
+    await Asking(engine).slow(0.001)
+    await engine.close()
+
+
+@pytest.mark.parametrize(
+    ("configuration", "reason"),
+    [("name = 1", "cannot be used"), ('name: "tiny" backend: "pytorch"', "is for the backend 'pytorch'")],
+)
+async def test_a_configuration_that_cannot_be_used_is_told(repository: Path, configuration: str, reason: str) -> None:
+    (repository / "tiny" / "config.pbtxt").write_text(configuration)
+    engine = EmbeddedEngine(repository)
+    await engine.start()
+    assert reason in engine.broken["tiny"]
+    await engine.close()
+
+
+async def test_an_empty_repository_is_no_engine(tmp_path: Path) -> None:
+    with pytest.raises(EngineUnavailable, match=f"no model could be loaded from {tmp_path}; found"):
+        await EmbeddedEngine(tmp_path).start()
+
+
+async def test_what_a_killed_export_left_is_no_model(repository: Path) -> None:
+    shutil.copytree(repository / "tiny", repository / ".staging-x")
+    engine = EmbeddedEngine(repository)
+    await engine.start()
+    assert (set(engine.models()), engine.broken) == ({"slow", "tiny"}, {})
+    with pytest.raises(UnknownModel, match=r"expected one of \['slow', 'tiny'\]"):
+        await engine.load(".staging-x")
+    await engine.close()
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [("nan", "not finite"), ("off", "away from its golden answer"), ("tall", r"shape \(1, 3, 64, 32\); expected \(1, 3, 32, 32\)")],
+)
+async def test_a_new_version_that_answers_wrongly_never_gets_traffic(engine: EmbeddedEngine, repository: Path, how, reason) -> None:
+    before = await Asking(engine).tiny()
+    put(repository, tiny_spec(), altered(graph_of(repository), how), 2, engine.models()["tiny"])
+    with pytest.raises(EngineUnavailable, match=reason):
+        await engine.load("tiny")
+    assert engine.models()["tiny"].version == 1
+    assert "tiny" in engine.broken
+    np.testing.assert_array_equal(await Asking(engine).tiny(), before)
+
+
+async def test_a_request_finishes_on_the_version_it_started_with(
+    engine: EmbeddedEngine, repository: Path, second_version: Path
+) -> None:
+    before = await Asking(engine).tiny()
+    shutil.copytree(second_version / "tiny", repository / "tiny", dirs_exist_ok=True)
+    with engine.lease("tiny") as held:
+        assert (await engine.load("tiny")).version == 2
+        assert engine.models()["tiny"].version == 2
+        np.testing.assert_array_equal(await Asking(engine).tiny(weights=held.weights), before)
+        assert np.abs(await Asking(engine).tiny() - before).max() > 0.01
+    with pytest.raises(UnknownModel, match="version 1 of model 'tiny' is no longer loaded"):
+        await Asking(engine).tiny(weights=held.weights)
+
+
+class Interrupted:
+    """An engine; something happens once, after its first answer."""
+
+    def __init__(self, engine: EmbeddedEngine, happens: Callable[[], Awaitable[None]]) -> None:
+        self.engine, self.happens = engine, happens
+
+    async def predict(self, *given):
+        outputs = await self.engine.predict(*given)
+        if self.happens is not None:
+            happens, self.happens = self.happens, None
+            await happens()
+        return outputs
+
+
+async def test_a_version_exported_anew_between_two_steps_is_for_later_requests(engine: EmbeddedEngine, repository: Path) -> None:
+    async def exported_anew() -> None:
+        release_tiny(repository, seed=1, version=1, replace=True)
+        await engine.load("tiny")
+
+    async def restored(model: Model, engine: Engine) -> np.ndarray:
+        scheduler = Scheduler(engine, 2)
+        pipeline = Pipeline(scheduler, scheduler)
+        result = await pipeline.run(Work(model, 3, 5, "request", "caller", picture()))
+        pipeline.close()
+        return result.x_0
+
+    with engine.lease("tiny") as held:
+        before = await restored(held, engine)
+        sessions = weakref.ref(engine._versions.find(held.weights)[1])
+        np.testing.assert_array_equal(await restored(held, Interrupted(engine, exported_anew)), before)
+        anew = engine.models()["tiny"]
+        assert (anew.version, anew.digest == held.digest) == (1, False)
+        assert np.abs(await restored(anew, engine) - before).max() > 0.01
+        assert sessions() is not None
+    assert sessions() is None
+    with pytest.raises(UnknownModel, match=f"version 1 of model 'tiny' is no longer loaded with the digest {held.digest[:8]}"):
+        await restored(held, engine)
+
+
+async def test_an_unloaded_model_serves_whoever_holds_it_to_the_end(engine: EmbeddedEngine) -> None:
+    with engine.lease("tiny") as held:
+        await engine.unload("tiny")
+        assert "tiny" not in engine.models()
+        await Asking(engine).tiny(weights=held.weights)
+    with pytest.raises(UnknownModel):
+        await Asking(engine).tiny()
+    assert (await engine.load("tiny")).version == 1
+    await Asking(engine).tiny()
+
+
+class NoRoom:
+    """A session's maker and runner on a machine whose memory is full."""
+
+    by_threads = False
+
+    def session(self, data: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+        return onnxruntime.InferenceSession(data, options)
+
+    def run(self, session, feeds, options, model):
+        if len(feeds["x_t"]) > 1:
+            raise onnxruntime.capi.onnxruntime_pybind11_state.RuntimeException("bad allocation")
+        return tuple(session.run(None, dict(feeds)))
+
+
+async def test_a_batch_without_room_is_told_apart_so_that_a_smaller_one_can_be_tried(repository: Path) -> None:
+    engine = EmbeddedEngine(repository, runner=NoRoom())
+    await engine.start()
+    with pytest.raises(OutOfMemory, match="no memory for model 'tiny'"):
+        await Asking(engine).tiny(2)
+    await Asking(engine).tiny(1)
+    await engine.close()
+
+
+async def test_an_answer_that_is_not_finite_is_refused(engine: EmbeddedEngine) -> None:
+    x_t = picture()
+    x_t[0, 0, 0, 0] = np.inf
+    with pytest.raises(BadAnswer, match="out_0 of model 'tiny' holds values that are not finite"):
+        await engine.predict(x_t, picture(), np.zeros((1, 2), dtype=np.float32), ticket(served(engine)))
+
+
+class Counting(CpuRunner):
+    """Notes the threads of the sessions it makes, and of the one that each call of a large picture is given.
+
+    unlike: whether sessions of several threads answer otherwise.
+    """
+
+    def __init__(self, *, unlike: bool = False) -> None:
+        self.unlike, self.made, self.used = unlike, {}, []
+
+    def session(self, data: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+        made = super().session(data, options)
+        self.made[made] = options.intra_op_num_threads
+        return made
+
+    def run(self, session, feeds, options, model):
+        self.used.append(self.made[session])
+        return tuple(one + (self.unlike and self.made[session] > 1) for one in super().run(session, feeds, options, model))
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    """A repository with a model that takes large pictures in one call."""
+    release_tiny(tmp_path, tiny_spec(whole_max=WIDE_PIXELS))
+    return tmp_path
+
+
+async def called(folder: Path, runner: Counting, threads: Threads) -> list[tuple[int, bytes]]:
+    """A large picture asked for beside others and alone: the threads that its call was given, and the answer."""
+    engine, answers = EmbeddedEngine(folder, threads, runner), []
+    await engine.start()
+    for alone in (False, True):
+        [answer] = await engine.predict(
+            picture(side=320), picture(side=320, seed=1), np.full((1, 2), 500, np.float32), ticket(served(engine), alone=alone)
+        )
+        answers.append((runner.used[-1], answer.tobytes()))
+    await engine.close()
+    return answers
+
+
+async def test_a_call_that_has_the_engine_to_itself_takes_all_threads_and_answers_with_the_same_bytes(large: Path) -> None:
+    beside, alone = await called(large, Counting(), Threads(2))
+    assert (beside[0], alone[0]) == (1, 2)
+    assert beside[1] == alone[1]
+    assert [threads for threads, _ in await called(large, Counting(), Threads(1))] == [1, 1]
+
+
+async def test_threads_that_wait_awake_while_a_lone_call_runs_sleep_when_it_has_ended(large: Path) -> None:
+    engine = EmbeddedEngine(large, Threads(2))
+    await engine.start()
+    x_t, condition, times = picture(side=320), picture(side=320, seed=1), np.full((1, 2), 500, np.float32)
+    await engine.predict(x_t, condition, times, ticket(served(engine), alone=True))
+    before = time.process_time()
+    await asyncio.sleep(0.3)
+    assert time.process_time() - before < 0.01
+    await engine.close()
+
+
+async def test_more_threads_that_answer_otherwise_are_not_used(large: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert [threads for threads, _ in await called(large, Counting(unlike=True), Threads(3))] == [1, 1]
+    assert "answers otherwise with 3 threads" in caplog.text
+
+
+@pytest.mark.parametrize("threads", [2, 7])
+async def test_what_ships_answers_with_the_same_bytes_in_any_threads(threads: int, caplog: pytest.LogCaptureFixture) -> None:
+    runner = Counting()
+    engine = EmbeddedEngine(SHIPPED, Threads(threads), runner)
+    await engine.start()
+    await engine.close()
+    assert [*runner.made.values()].count(threads) == 3
+    assert "answers otherwise" not in caplog.text
+
+
+async def test_a_model_of_small_calls_has_one_session(repository: Path) -> None:
+    runner = Counting()
+    engine = EmbeddedEngine(repository, Threads(2), runner)
+    await engine.start()
+    await engine.close()
+    assert [*runner.made.values()] == [1, 1]
+
+
+@pytest.mark.parametrize("wrong", [{"instances": 0}, {"instances": 1, "each": 0}])
+def test_threads_are_at_least_one(wrong: dict) -> None:
+    with pytest.raises(ValueError, match="= 0 must be at least 1"):
+        Threads(**wrong)

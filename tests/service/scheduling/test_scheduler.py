@@ -1,0 +1,620 @@
+"""Batches mix callers and steps without changing anybody's bytes; the queue is bounded, fair, and empty when all is done."""
+
+import asyncio
+import itertools
+import math
+import random
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from rddm.image import Pixels, to_pixels
+from service.engines.contract import Model, Outputs, Ticket
+from service.errors import BadAnswer, DeadlineExceeded, EngineUnavailable, OutOfMemory, QueueFull
+from service.sampling.pipeline import Pipeline, Work
+from service.scheduling.admission import Load
+from service.scheduling.batch import Flow, Item, Talk
+from service.scheduling.calibration import Rig, depth
+from service.scheduling.ladder import Ladder
+from service.scheduling.scheduler import Call, Limits, Scheduler
+from tests.service.fakes import FakeEngine, TalkingEngine, model_of, picture
+
+SIZES = [(50, 40), (64, 64), (200, 133), (33, 70), (130, 64)]
+ROOMY = Limits(queue_megapixel_steps=math.inf)
+OTHER_WEIGHTS = [replace(model_of(), version=2), replace(model_of(), digest="1" * 64)]
+
+
+def mix(count: int, seed: int) -> list[Work]:
+    """Pictures of several sizes, callers and steps."""
+    draw = random.Random(seed)
+    model = model_of()
+    return [
+        Work(model, draw.randint(1, 5), draw.randint(0, 9), f"r{i}", f"c{i % 5}", picture(*draw.choice(SIZES), draw.randint(0, 3)))
+        for i in range(count)
+    ]
+
+
+async def told(rig: Rig, count: int, times: int = 1) -> float:
+    """What FakeEngine's calls would take on a machine that does nothing else."""
+    engine = rig.engine
+    if count > engine.memory:
+        raise OutOfMemory("no room")
+    return (1e-4 + engine.fixed + engine.each * count) * (1 + (times - 1) * (1 - engine.hidden))
+
+
+@pytest.fixture(autouse=True)
+def _a_quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Rig, "seconds", told)
+
+
+async def scheduled(
+    engine: FakeEngine, limits: Limits = ROOMY, *, calibrated: bool = True
+) -> tuple[Pipeline, Scheduler, list[Call]]:
+    """A pipeline behind a scheduler in front of the engine, and what it tells of its calls."""
+    calls: list[Call] = []
+    scheduler = Scheduler(engine, engine.instances, limits, on_call=calls.append)
+    if calibrated:
+        await scheduler.calibrate(model_of())
+        engine.calls.clear()
+        calls.clear()
+    return Pipeline(scheduler, scheduler), scheduler, calls
+
+
+def assert_empty(scheduler: Scheduler) -> None:
+    assert (scheduler.pending, scheduler.waiting, scheduler.running) == (0, 0, 0)
+    assert scheduler.idle
+
+
+async def one_by_one(pipeline: Pipeline, works: Sequence[Work]) -> list[bytes]:
+    return [(await pipeline.run(work)).x_0.tobytes() for work in works]
+
+
+ENGINES = {
+    "that gains by batching": FakeEngine(0.002, 0.0002),
+    "that gains nothing": FakeEngine(0.0, 0.001),
+    "with two instances": FakeEngine(0.001, 0.0001, instances=2),
+    "whose bytes depend on the batch": FakeEngine(0.002, 0.0002, coupled=True),
+    "short of memory": FakeEngine(0.002, 0.0002, memory=3),
+    "that goes on by itself": TalkingEngine(0.0, 0.001),
+    "that goes on by itself and gains by batching": TalkingEngine(0.002, 0.0002),
+}
+
+
+@pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES.keys())
+async def test_alone_equals_batched_byte_for_byte_over_random_mixes(engine: FakeEngine) -> None:
+    pipeline, scheduler, calls = await scheduled(engine)
+    works = mix(40, seed=1)
+    alone = await one_by_one(pipeline, works)
+    calls.clear()
+    together = await asyncio.gather(*(pipeline.run(work) for work in works))
+    assert [result.x_0.tobytes() for result in together] == alone
+    if engine.each < engine.fixed:
+        assert max(call.rows for call in calls) > 1
+    assert_empty(scheduler)
+
+
+async def test_one_batch_holds_tiles_of_several_callers_at_several_steps() -> None:
+    engine = FakeEngine(0.004, 0.0001)
+    pipeline, _, _ = await scheduled(engine)
+    seen: list[np.ndarray] = []
+    inner = engine.predict
+
+    async def watched(x_t, condition, times, ticket):
+        seen.append(np.unique(times))
+        return await inner(x_t, condition, times, ticket)
+
+    engine.predict = watched
+    works = [Work(model_of(), steps, 0, f"r{steps}", f"c{steps}", picture(64, 64)) for steps in (2, 3, 4, 5)]
+    await asyncio.gather(*(pipeline.run(work) for work in works))
+    assert any(len(times) > 1 for times in seen)
+    assert any("+" in ticket.request for _, ticket in engine.calls)
+
+
+async def test_a_size_is_used_only_if_it_pays() -> None:
+    for each, expected in ((0.01, (1,)), (0.001, (1, 2, 4, 8, 16))):
+        scheduler = Scheduler(FakeEngine(0.0 if len(expected) == 1 else 0.01, each))
+        assert (await scheduler.calibrate(model_of())).sizes == expected
+
+
+async def test_a_model_is_measured_once_however_many_ask() -> None:
+    engine = FakeEngine()
+    scheduler = Scheduler(engine)
+    await asyncio.gather(*(scheduler.ensure(model_of()) for _ in range(3)))
+    calls = len(engine.calls)
+    await scheduler.ensure(model_of())
+    assert len(engine.calls) == calls > 0
+    for other in OTHER_WEIGHTS:
+        await scheduler.ensure(other)
+        assert len(engine.calls) > calls
+        calls = len(engine.calls)
+
+
+async def test_the_second_batch_in_flight_is_kept_only_if_it_hides_something() -> None:
+    for engine, expected in ((FakeEngine(0.01, 0.01, hidden=0.2), 2), (FakeEngine(0.01, 0.01), 1)):
+        scheduler = Scheduler(engine)
+        await scheduler.calibrate(model_of())
+        assert scheduler.depths == {model_of().weights: expected}
+
+
+async def test_what_slows_some_calls_down_does_not_look_like_a_second_batch_that_pays() -> None:
+    class Disturbed:
+        """Calls of their own take 10 ms, and longer while something else runs."""
+
+        once, twice = itertools.cycle((0.014, 0.010, 0.013)), itertools.cycle((0.020, 0.021))
+
+        async def seconds(self, _count: int, times: int = 1) -> float:
+            return next(self.once if times == 1 else self.twice)
+
+    assert await depth(Disturbed(), Ladder()) == 1
+
+
+async def test_a_small_picture_does_not_wait_behind_a_large_one() -> None:
+    engine = FakeEngine(0.0, 0.02)
+    pipeline, _, _ = await scheduled(engine)
+    small = Work(model_of(), 5, 0, "small", "b", picture(64, 64))
+    start = time.monotonic()
+    await pipeline.run(small)
+    alone = time.monotonic() - start
+    large = asyncio.create_task(pipeline.run(Work(model_of(), 5, 0, "large", "a", picture(600, 800))))
+    await asyncio.sleep(0.05)
+    start = time.monotonic()
+    await pipeline.run(small)
+    beside = time.monotonic() - start
+    assert not large.done()
+    assert beside < 2.5 * alone
+    large.cancel()
+
+
+async def test_a_flood_of_one_caller_does_not_starve_another() -> None:
+    engine = FakeEngine(0.0, 0.003)
+    pipeline, _, _ = await scheduled(engine)
+    flood = [asyncio.create_task(pipeline.run(Work(model_of(), 5, i, f"f{i}", "flood", picture(64, 64)))) for i in range(60)]
+    await asyncio.sleep(0.02)
+    await pipeline.run(Work(model_of(), 5, 0, "one", "other", picture(64, 64)))
+    assert sum(task.done() for task in flood) < 15
+    await asyncio.gather(*flood)
+
+
+@pytest.mark.parametrize(("size", "in_flight"), [((64, 64), 2), ((300, 400), 1)], ids=["whole pictures", "tiles of large ones"])
+async def test_what_cannot_be_batched_is_ready_when_the_call_before_it_ends(size: tuple[int, int], in_flight: int) -> None:
+    pipeline, scheduler, calls = await scheduled(FakeEngine(0.0, 0.02))
+    assert scheduler.depths == {model_of().weights: 1}
+    works = [Work(model_of(), 2, i, f"r{i}", f"c{i}", picture(*size)) for i in range(4)]
+    running = [asyncio.create_task(pipeline.run(work)) for work in works]
+    most = 0
+    while len(calls) < 4:
+        await asyncio.sleep(0.005)
+        most = max(most, scheduler.running)
+    assert most == in_flight
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+
+
+def lone(steps: int, request: str = "r", size: int = 64) -> Work:
+    return Work(model_of(), steps, 0, request, request, picture(size, size))
+
+
+async def test_a_lone_picture_goes_through_its_steps_without_coming_back() -> None:
+    engine = TalkingEngine(0.002)
+    pipeline, scheduler, calls = await scheduled(engine)
+    expected = (await Pipeline(FakeEngine()).run(lone(5))).x_0.tobytes()
+    assert (await pipeline.run(lone(5))).x_0.tobytes() == expected
+    assert engine.talks == [5]
+    assert [call.rows for call in calls] == [1] * 5
+    assert all(0.002 <= call.seconds < 0.2 for call in calls)
+    assert_empty(scheduler)
+
+
+@pytest.mark.parametrize(("engine", "told"), [(TalkingEngine(0.001), 1), (FakeEngine(0.001), 0)])
+async def test_pixels_are_told_early_by_the_thread_that_found_them_and_by_no_other(engine: FakeEngine, told: int) -> None:
+    heard: list[tuple[Pixels, int]] = []
+    pipeline, scheduler, _ = await scheduled(engine)
+    result = await pipeline.run(replace(lone(3), early=lambda pixels: heard.append((pixels, threading.get_ident()))))
+    assert len(heard) == told
+    assert all(pixels is result.pixels and thread != threading.get_ident() for pixels, thread in heard)
+    assert np.array_equal(result.pixels, to_pixels(result.x_0))
+    assert_empty(scheduler)
+
+
+async def test_who_hears_of_steps_or_has_tiles_is_told_nothing_early() -> None:
+    heard: list[Pixels] = []
+    pipeline, _, _ = await scheduled(TalkingEngine())
+    work = replace(lone(2), early=heard.append)
+    await pipeline.run(work, lambda step: None)
+    await pipeline.run(replace(work, x_in=picture(100, 100)))
+    assert heard == []
+
+
+async def test_small_pictures_have_a_turn_of_several_calls_and_then_wait_for_the_others() -> None:
+    engine = TalkingEngine(0.0, 0.005)  # gains nothing by batching
+    pipeline, scheduler, _ = await scheduled(engine, replace(ROOMY, turn_megapixels=2 * 64 * 64 / 1e6))
+    await asyncio.gather(*(pipeline.run(lone(4, request)) for request in "abc"))
+    assert engine.talks == [2] * 6
+    assert sorted(ticket.request for _, ticket in engine.calls) == sorted("abc" * 4)
+    assert_empty(scheduler)
+
+
+async def test_no_turn_is_longer_than_a_call_where_batches_pay() -> None:
+    engine = TalkingEngine(0.005)
+    pipeline, scheduler, _ = await scheduled(engine, replace(ROOMY, turn_megapixels=math.inf))
+    assert scheduler.costs.ladder((model_of().weights, 64, 64)).best > 1
+    await asyncio.gather(*(pipeline.run(lone(4, request)) for request in "abc"))
+    assert all(talk == 1 for talk in engine.talks[:-1])
+    assert_empty(scheduler)
+
+
+async def test_work_beside_the_engine_does_not_count_as_the_engines() -> None:
+    class Slow:
+        inputs = (np.zeros((1, 3, 8, 8), np.float32), None, np.zeros((1, 2), np.float32))
+
+        def follow(self, outputs: Outputs) -> None:
+            time.sleep(0.02)
+
+        async def follow_beside(self, outputs: Outputs) -> None:
+            await asyncio.sleep(0.02)
+
+    ticket = Ticket(model_of().weights, "r", "c")
+    shape = (ticket.weights, 8, 8)
+    flow = Flow(ticket, shape, 1.0, 0.0)
+    item = Item(Slow.inputs, ticket, flow, shape, asyncio.get_running_loop().create_future(), 0.0)
+    inside, beside = (Talk(item, Slow(), lambda _: False) for _ in range(2))
+    inside.follow(())
+    await beside.follow_beside(())
+    assert inside.freed - inside.calls[-1][1] >= 0.02
+    assert beside.freed == beside.calls[-1][1]
+    assert inside.inputs is beside.inputs is None
+
+
+async def test_a_lone_picture_makes_room_at_its_next_step_for_whoever_comes() -> None:
+    engine = TalkingEngine(0.02)
+    pipeline, scheduler, _ = await scheduled(engine)
+    first = asyncio.create_task(pipeline.run(lone(5, "first")))
+    await asyncio.sleep(0.03)  # in its second call
+    await pipeline.run(lone(1, "second", 32))  # of another size: no batch can hold both
+    assert len(engine.calls) < 6
+    await first
+    order = [ticket.request for _, ticket in engine.calls]
+    assert order.index("second") <= 3
+    assert engine.talks[0] < 5
+    assert sum(engine.talks) == 6
+    assert_empty(scheduler)
+
+
+async def test_a_step_that_failed_is_tried_again_where_the_conversation_stood() -> None:
+    class FullOnce(TalkingEngine):
+        async def predict(self, x_t, condition, time, ticket):
+            if len(self.calls) == 2:
+                self.calls.append((0, ticket))
+                raise QueueFull("full", retry_after=0.01)
+            return await super().predict(x_t, condition, time, ticket)
+
+    engine = FullOnce(0.001)
+    pipeline, scheduler, calls = await scheduled(engine, calibrated=False)
+    expected = (await Pipeline(FakeEngine()).run(lone(4))).x_0.tobytes()
+    assert (await pipeline.run(lone(4))).x_0.tobytes() == expected
+    assert engine.talks == [2, 2]
+    assert len(calls) == 4
+    assert_empty(scheduler)
+
+
+async def test_who_listens_hears_of_every_step_of_a_lone_picture() -> None:
+    engine = TalkingEngine(0.001)
+    pipeline, _, _ = await scheduled(engine)
+    heard: list[int] = []
+    await pipeline.run(lone(4), lambda step: heard.append(step.step))
+    assert heard == [1, 2, 3, 4]
+    assert engine.talks == []
+
+
+async def test_lockstep_callers_fill_batches() -> None:
+    engine = FakeEngine(0.01, 0.0001)
+    pipeline, _, calls = await scheduled(engine)
+    await asyncio.gather(*(pipeline.run(Work(model_of(), 5, i, f"r{i}", f"c{i}", picture(64, 64))) for i in range(16)))
+    assert sum(call.rows for call in calls) / len(calls) > 6
+
+
+async def test_a_full_queue_says_when_to_come_back() -> None:
+    engine = FakeEngine(0.0, 0.01)
+    pipeline, scheduler, _ = await scheduled(engine, Limits(queue_megapixel_steps=0.5))
+    first = asyncio.create_task(pipeline.run(Work(model_of(), 5, 0, "r0", "a", picture(300, 400))))
+    await asyncio.sleep(0.05)
+    with pytest.raises(QueueFull, match="are allowed") as refusal:
+        await pipeline.run(Work(model_of(), 5, 0, "r1", "b", picture(300, 400)))
+    tiles = 300 // 48 * 400 // 48
+    assert refusal.value.retry_after is not None
+    assert 1 <= refusal.value.retry_after <= 2 * tiles * 5 * 0.01 + 1
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    await pipeline.run(Work(model_of(), 1, 0, "r2", "b", picture(64, 64)))
+    assert_empty(scheduler)
+
+
+async def test_a_picture_over_the_bound_is_let_in_when_nothing_else_is_there() -> None:
+    pipeline, _, _ = await scheduled(FakeEngine(), Limits(queue_megapixel_steps=0.001))
+    assert (await pipeline.run(Work(model_of(), 1, 0, "r", "a", picture(64, 64)))).x_0.shape == (1, 3, 64, 64)
+
+
+@pytest.mark.parametrize("engine", [FakeEngine(0.001, 0.0002), TalkingEngine(0.001, 0.0002)])
+async def test_cancellations_at_random_moments_leave_nothing_behind(engine: FakeEngine) -> None:
+    pipeline, scheduler, _ = await scheduled(engine)
+    draw = random.Random(0)
+
+    async def cancelled(work: Work) -> bool:
+        task = asyncio.create_task(pipeline.run(work))
+        await asyncio.sleep(draw.random() * 0.05)
+        task.cancel()
+        return isinstance((await asyncio.gather(task, return_exceptions=True))[0], asyncio.CancelledError)
+
+    ended = await asyncio.gather(*(cancelled(work) for work in mix(200, seed=2)))
+    assert sum(ended) > 50
+    await asyncio.sleep(0.05)
+    assert_empty(scheduler)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_callers_who_all_leave_in_one_turn_of_the_loop_leave_nothing_behind() -> None:
+    engine = FakeEngine(0.002, 0.0002)
+    pipeline, scheduler, _ = await scheduled(engine)
+    draw = random.Random(3)
+    for _ in range(60):
+        tasks = [asyncio.create_task(pipeline.run(Work(model_of(), 3, i, f"r{i}", f"c{i}", picture(64, 64)))) for i in range(24)]
+        await asyncio.sleep(draw.random() * 0.01)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.sleep(0.02)
+    assert_empty(scheduler)
+
+
+async def test_a_batch_cancelled_before_its_task_begins_is_forgotten() -> None:
+    _, scheduler, _ = await scheduled(FakeEngine(0.01))
+    scheduler.depth = scheduler.depth_whole = scheduler.depths[model_of().weights] = 1
+    x_t, times = np.zeros((1, 3, 64, 64), np.float32), np.zeros((1, 2), np.float32)
+    tickets = [Ticket(model.weights, "r", "c") for model in (model_of(), OTHER_WEIGHTS[0])]
+    first, second = (asyncio.create_task(scheduler.predict(x_t, x_t, times, ticket)) for ticket in tickets)
+    await asyncio.sleep(0)
+    [batch] = scheduler.batches
+    batch.task.cancel()
+    second.cancel()
+    await asyncio.gather(first, second, return_exceptions=True)
+    await asyncio.sleep(0.05)
+    assert_empty(scheduler)
+
+
+async def test_nobody_else_in_the_batch_hears_of_a_cancellation() -> None:
+    engine = FakeEngine(0.02, 0.0001)
+    pipeline, _, _ = await scheduled(engine)
+    works = [Work(model_of(), 3, i, f"r{i}", f"c{i}", picture(64, 64)) for i in range(4)]
+    alone = await one_by_one(pipeline, works)
+    tasks = [asyncio.create_task(pipeline.run(work)) for work in works]
+    await asyncio.sleep(0.03)
+    tasks[1].cancel()
+    done = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(done[1], asyncio.CancelledError)
+    assert [done[i].x_0.tobytes() for i in (0, 2, 3)] == [alone[i] for i in (0, 2, 3)]
+
+
+async def test_the_engine_stops_when_everyone_in_its_batch_left() -> None:
+    engine = FakeEngine(10.0, 0.0)
+    pipeline, scheduler, _ = await scheduled(engine, calibrated=False)
+    task = asyncio.create_task(pipeline.run(Work(model_of(), 3, 0, "r", "c", picture(64, 64))))
+    await asyncio.sleep(0.02)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await asyncio.sleep(0.01)
+    assert engine.cancelled == 1
+    assert_empty(scheduler)
+
+
+async def test_out_of_memory_steps_the_batch_size_down_and_fails_nobody() -> None:
+    engine = FakeEngine(0.004, 0.0001)
+    pipeline, _, calls = await scheduled(engine)
+    engine.memory = 2
+    works = [Work(model_of(), 3, i, f"r{i}", f"c{i}", picture(64, 64)) for i in range(12)]
+    await asyncio.gather(*(pipeline.run(work) for work in works))
+    assert max(call.rows for call in calls) <= 2
+    calls.clear()
+    await asyncio.gather(*(pipeline.run(work) for work in works))
+    assert sum(rows > 2 for rows, _ in engine.calls) <= 4
+
+
+async def test_a_bad_row_fails_alone() -> None:
+    class Poisoned(FakeEngine):
+        async def predict(self, x_t, condition, time, ticket):
+            outputs = await super().predict(x_t, condition, time, ticket)
+            if (condition[:, :3].reshape(len(x_t), -1) == 1).all(1).any():
+                raise BadAnswer("not finite")
+            return outputs
+
+    pipeline, scheduler, _ = await scheduled(Poisoned(0.004, 0.0001))
+    bad = Work(model_of(), 3, 0, "bad", "x", np.ones((1, 3, 64, 64), np.float32))
+    works = [Work(model_of(), 3, i, f"r{i}", f"c{i}", picture(64, 64)) for i in range(5)]
+    done = await asyncio.gather(*(pipeline.run(work) for work in [*works, bad]), return_exceptions=True)
+    assert isinstance(done[-1], BadAnswer)
+    assert not any(isinstance(result, BaseException) for result in done[:-1])
+    assert_empty(scheduler)
+
+
+async def test_an_engine_that_is_full_is_asked_again_a_little_later() -> None:
+    class Busy(FakeEngine):
+        refusals = 3
+
+        async def predict(self, x_t, condition, time, ticket):
+            if ticket.request != "calibration" and self.refusals:
+                self.refusals -= 1
+                raise QueueFull("engine queue")
+            return await super().predict(x_t, condition, time, ticket)
+
+    pipeline, scheduler, _ = await scheduled(Busy(0.001, 0.001))
+    assert (await pipeline.run(Work(model_of(), 3, 0, "r", "c", picture(64, 64)))).x_0.shape == (1, 3, 64, 64)
+    assert_empty(scheduler)
+
+
+async def test_a_dead_engine_is_told_to_everyone_who_waits() -> None:
+    class Dead(FakeEngine):
+        async def predict(self, x_t, condition, time, ticket):
+            await asyncio.sleep(0.001)
+            raise EngineUnavailable("no engine answers")
+
+    pipeline, scheduler, _ = await scheduled(Dead(), calibrated=False)
+    done = await asyncio.gather(*(pipeline.run(work) for work in mix(10, 3)), return_exceptions=True)
+    assert all(isinstance(result, EngineUnavailable) for result in done)
+    assert_empty(scheduler)
+
+
+LARGE = model_of(whole_max=320 * 320)
+
+
+async def told_alone(*works: Work) -> list[bool]:
+    """What the engine is told of each call when these pictures are asked for at once."""
+    engine = FakeEngine(0.01, instances=2)
+    pipeline, scheduler, _ = await scheduled(engine)
+    await asyncio.gather(*(pipeline.run(work) for work in works))
+    assert_empty(scheduler)
+    return [ticket.alone for _, ticket in engine.calls]
+
+
+async def test_a_large_call_has_the_whole_engine_while_nobody_else_wants_it() -> None:
+    first, second = (Work(LARGE, 2, seed, f"r{seed}", "a", picture(320, 320)) for seed in range(2))
+    assert await told_alone(first) == [True, True]
+    assert (await told_alone(first, second))[1:3] == [False, False]  # the first call went out before the second picture came
+    assert not any(await told_alone(Work(LARGE, 2, 0, "small", "a", picture(64, 64))))
+    assert not any(await told_alone(Work(LARGE, 2, 0, "tiled", "a", picture(400, 400))))
+
+
+async def test_a_call_that_had_the_whole_engine_tells_nothing_of_one_that_has_not() -> None:
+    engine = FakeEngine(0.0, 0.02)
+    pipeline, scheduler, _ = await scheduled(engine)
+    shape = (LARGE.weights, 320, 320)
+    usual = scheduler.costs.call_seconds(shape)
+    await pipeline.run(Work(LARGE, 2, 0, "r", "a", picture(320, 320)))
+    assert scheduler.costs.call_seconds(shape) == usual
+    assert scheduler.costs.call_seconds(shape, alone=True) == pytest.approx(0.02, rel=0.5)
+    assert scheduler.steps_within(LARGE, 320, 320, 10, 1.2, "b") == 10
+    with scheduler.admit(Ticket(LARGE.weights, "other", "a"), Load(320, 320, 1, 1)):
+        assert scheduler.steps_within(LARGE, 320, 320, 10, 1.2, "b") < 10
+
+
+async def test_whoever_was_there_a_moment_ago_is_expected_back() -> None:
+    engine = FakeEngine(0.0, 0.02)
+    pipeline, scheduler, _ = await scheduled(engine)
+    works = [Work(LARGE, 1, seed, f"r{seed}", "a", picture(320, 320)) for seed in range(4)]
+    usual = scheduler.costs.call_seconds((LARGE.weights, 320, 320))
+    await asyncio.gather(*(pipeline.run(work) for work in works[:2]))
+    engine.calls.clear()
+    await pipeline.run(works[2])
+    await asyncio.sleep(3 * usual)
+    await pipeline.run(works[3])
+    assert [ticket.alone for _, ticket in engine.calls] == [False, True]
+
+
+async def test_a_call_that_others_joined_tells_nothing_of_one_that_was_left_alone() -> None:
+    engine = FakeEngine(0.0, 0.02, instances=2)
+    pipeline, scheduler, _ = await scheduled(engine)
+    shape = (LARGE.weights, 320, 320)
+    first = asyncio.create_task(pipeline.run(Work(LARGE, 1, 0, "r", "a", picture(320, 320))))
+    await asyncio.sleep(0.01)
+    await pipeline.run(Work(LARGE, 1, 1, "s", "a", picture(320, 320)))
+    await first
+    assert [ticket.alone for _, ticket in engine.calls] == [True, False]
+    assert scheduler.costs.call_seconds(shape, alone=True) == scheduler.costs.call_seconds(shape)
+
+
+async def test_steps_are_chosen_to_meet_the_latency() -> None:
+    engine = FakeEngine(0.0, 0.02)
+    _, scheduler, _ = await scheduled(engine)
+    model = model_of(min_steps=2, max_steps=10)
+    assert scheduler.steps_within(model, 64, 64, 10, 60.0, "a") == 10
+    assert scheduler.steps_within(model, 64, 64, 10, 0.11, "a") in (4, 5)
+    with pytest.raises(DeadlineExceeded, match="the fewest steps of model fake, 2, would take about"):
+        scheduler.steps_within(model, 64, 64, 10, 0.02, "a")
+    with scheduler.admit(Ticket(model.weights, "r", "b"), Load(64, 64, 100, 5)):
+        assert scheduler.steps_within(model, 64, 64, 10, 0.11, "a") == 2
+
+
+async def test_several_pictures_of_one_request_get_fewer_steps_than_one() -> None:
+    _, scheduler, _ = await scheduled(FakeEngine(0.0, 0.02))
+    model = model_of(min_steps=1, max_steps=10)
+    one, eight = (scheduler.steps_within(model, 64, 64, 10, 0.5, "a", pictures) for pictures in (1, 8))
+    assert (one, eight) == (10, 3)
+
+
+async def test_nobody_waits_for_the_measurement_of_a_model_that_is_not_theirs() -> None:
+    scheduler = Scheduler(engine := FakeEngine())
+    known = model_of()
+    await scheduler.ensure(known)
+    engine.fixed = 30.0
+    measuring = asyncio.create_task(scheduler.ensure(model_of(name="other")))
+    await asyncio.sleep(0.01)
+    async with asyncio.timeout(1):
+        await scheduler.ensure(known)
+    measuring.cancel()
+
+
+async def test_servers_that_come_later_are_used() -> None:
+    count, engine = 1, FakeEngine(0.02, instances=8)
+    scheduler = Scheduler(engine, lambda: count)
+    pipeline = Pipeline(scheduler, scheduler)
+
+    async def most() -> int:
+        works = [Work(model_of(), 1, seed, f"r{seed}", f"c{seed}", picture(64, 64)) for seed in range(40)]
+        running = asyncio.ensure_future(asyncio.gather(*(pipeline.run(work) for work in works)))
+        found = 0
+        while not running.done():
+            await asyncio.sleep(0.001)
+            found = max(found, scheduler.running)
+        return found
+
+    few, count = await most(), 8
+    assert few <= 2 < 8 <= await most()
+    count = 2
+    assert await most() <= 4
+    assert_empty(scheduler)
+
+
+async def test_an_item_whose_deadline_passes_in_the_queue_is_told_so() -> None:
+    engine = FakeEngine(0.1, 0.0)
+    pipeline, scheduler, _ = await scheduled(engine, calibrated=False)
+    scheduler.depth = scheduler.depth_whole = 1
+    first = asyncio.create_task(pipeline.run(Work(model_of(), 1, 0, "r0", "a", picture(64, 64))))
+    await asyncio.sleep(0.01)
+    with pytest.raises(DeadlineExceeded):
+        await pipeline.run(Work(model_of(), 1, 0, "r1", "b", picture(50, 40), deadline=time.monotonic() + 0.02))
+    await first
+    assert_empty(scheduler)
+
+
+@pytest.mark.parametrize("other", OTHER_WEIGHTS, ids=["of another number", "exported anew"])
+async def test_two_versions_of_a_model_never_share_a_batch(other: Model) -> None:
+    engine = FakeEngine(0.004, 0.0001)
+    _, scheduler, _ = await scheduled(engine)
+    await scheduler.calibrate(other)
+    engine.calls.clear()
+    x_t, times = np.zeros((1, 3, 64, 64), np.float32), np.zeros((1, 2), np.float32)
+    asked = {f"r{i}": model.weights for i, model in enumerate([model_of(), other] * 4)}
+    await asyncio.gather(*(scheduler.predict(x_t, x_t, times, Ticket(weights, r, "c")) for r, weights in asked.items()))
+    assert {ticket.weights for _, ticket in engine.calls} == {model_of().weights, other.weights}
+    assert max(rows for rows, _ in engine.calls) > 1
+    assert all(asked[part] == ticket.weights for _, ticket in engine.calls for part in ticket.request.split("+"))
+
+
+async def test_what_other_weights_cost_is_not_taken_for_ones_own() -> None:
+    _, scheduler, _ = await scheduled(FakeEngine(0.0, 0.02))
+    for other in OTHER_WEIGHTS:
+        assert math.isnan(scheduler.costs.call_seconds((other.weights, 64, 64)))
+    assert scheduler.costs.call_seconds((model_of().weights, 64, 64)) > 0
+
+
+async def test_closing_ends_all_who_wait() -> None:
+    pipeline, scheduler, _ = await scheduled(FakeEngine(10.0), calibrated=False)
+    tasks = [asyncio.create_task(pipeline.run(work)) for work in mix(5, 4)]
+    await asyncio.sleep(0.05)
+    await scheduler.close()
+    done = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(result, asyncio.CancelledError) for result in done)
+    assert_empty(scheduler)
