@@ -18,8 +18,9 @@ class ScenesData(Frozen):
     maps are rendered. holdout pictures at the pool's end are for validation alone.
     """
 
-    kind: Literal["lowlight", "rain", "raindrop"]
-    scenes: Literal["scenes", "mixed"] = "scenes"
+    kind: Literal["lowlight", "rain", "raindrop", "clean"]
+    scenes: Literal["scenes", "mixed", "photographic"] = "scenes"
+    photographs: str | None = None
     pictures: int = Field(default=2400, ge=2)
     side: int = Field(default=320, ge=64)
     crop: int = Field(default=128, ge=16)

@@ -9,6 +9,7 @@ from torch import Tensor
 from training.recipe import EmojiData, FolderData, ScenesData
 from training.synthesis.draws import PairSource
 from training.synthesis.lowlight import LowLight
+from training.synthesis.photographs import Collection
 from training.synthesis.pool import load_pool
 from training.synthesis.rain import Rain
 from training.synthesis.raindrop import Raindrop
@@ -32,7 +33,8 @@ def make_sources(
 
 
 def _scene_sources(data: ScenesData, cache: Path | None, device: torch.device) -> tuple[PairSource, PairSource]:
-    scenes = load_pool(data.scenes, data.pictures, data.side, cache).to(device)
+    collection = Collection.read(Path(data.photographs)) if data.photographs else None
+    scenes = load_pool(data.scenes, data.pictures, data.side, cache, collection=collection).to(device)
     make = _degraders(data, cache, device)
     return make(scenes[: -data.holdout]), make(scenes[-data.holdout :])
 
@@ -40,6 +42,10 @@ def _scene_sources(data: ScenesData, cache: Path | None, device: torch.device) -
 def _degraders(data: ScenesData, cache: Path | None, device: torch.device) -> Callable[[Tensor], PairSource]:
     if data.kind == "lowlight":
         return lambda scenes: LowLight(scenes, data.crop, data.whole)
+    if data.kind == "clean":
+        from training.synthesis.clean import Clean
+
+        return lambda scenes: Clean(scenes, data.crop)
     if data.kind == "rain":
         streaks = load_pool("streaks", data.maps, MAP_SIDE, cache).to(device)
         return lambda scenes: Rain(scenes, streaks, data.crop)

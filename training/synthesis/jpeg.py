@@ -28,13 +28,16 @@ def dct_matrix() -> Tensor:
     return matrix
 
 
-def compress(picture: Tensor, quality: Tensor) -> Tensor:
-    """Through JPEG and back: b 3 h w in 0..1, h and w multiples of 16; quality (b,) in 1..100."""
+def compress(picture: Tensor, quality: Tensor, subsampled: bool = True) -> Tensor:
+    """Through JPEG and back: b 3 h w in 0..1, h and w multiples of 16; quality (b,) in 1..100.
+
+    subsampled: colour at half resolution (4:2:0), else at full (4:4:4).
+    """
     ycc = torch.einsum("dc,bchw->bdhw", torch.tensor(YCC, device=picture.device), picture * 255)
     scale = torch.where(quality < 50, 5000 / quality, 200 - 2 * quality) / 100
     luma = _quantised(ycc[:, :1] - 128, LUMA, scale)
-    chroma = _quantised(functional.avg_pool2d(ycc[:, 1:], 2), CHROMA, scale)
-    chroma = functional.interpolate(chroma, scale_factor=2, mode="bilinear")
+    chroma = _quantised(functional.avg_pool2d(ycc[:, 1:], 2) if subsampled else ycc[:, 1:], CHROMA, scale)
+    chroma = functional.interpolate(chroma, scale_factor=2, mode="bilinear") if subsampled else chroma
     back = torch.linalg.inv(torch.tensor(YCC, device=picture.device))
     rgb = torch.einsum("dc,bchw->bdhw", back, torch.cat([luma + 128, chroma], 1))
     return (rgb / 255).clamp(0, 1)
