@@ -26,7 +26,7 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from training.network import SmallConfig, UNetConfig, make_network
+from training.networks import SmallConfig, UNetConfig, make_network
 
 RECIPES = Path(__file__).resolve().parent.parent / "training" / "recipes"
 AUTHORS = "authors' U-Net"

@@ -29,9 +29,9 @@ from torch import Tensor
 
 from export.precision import lowered
 from rddm.spec import ModelSpec
-from training.evaluate import SPEC_KEY, Example, examples, read_example
-from training.metrics import psnr
-from training.restoring import Network, restore_picture
+from training.evaluation.evaluate import SPEC_KEY, Example, examples, read_example
+from training.evaluation.metrics import psnr
+from training.sampling import Network, restore_picture
 
 mpl.use("Agg")
 from matplotlib import pyplot

@@ -10,7 +10,7 @@ import torch
 from export import release as released
 from export.release import Release, release
 from rddm.spec import ModelSpec
-from training.network import SmallConfig, make_network
+from training.networks import SmallConfig, make_network
 
 
 def tiny_spec(name: str = "tiny", **changes: object) -> ModelSpec:

@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from rddm.spec import ModelSpec
-from training.network import AnyConfig, NetworkConfig, check_fits, make_network
+from training.networks import AnyConfig, check_fits, make_network
+from training.networks.config import NetworkConfig
 
 WEIGHTS, SPEC, NETWORK, FACTS, RESUME = "model.safetensors", "spec.json", "network.json", "facts.json", "resume.safetensors"
 _NETWORK_CONFIG: TypeAdapter[AnyConfig] = TypeAdapter(NetworkConfig)

@@ -11,7 +11,7 @@ from rddm.sampler import timesteps
 from rddm.schedule import Schedule, make_schedule
 from rddm.spec import ModelSpec
 from training.recipe import Recipe
-from training.restoring import condition_of
+from training.sampling import condition_of
 from training.synthesis.draws import Dice, Pairs
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from rddm.objective import HEADS
 from rddm.spec import ConditionPart, ModelSpec, NamedSchedule, Objective, TableSchedule
-from training.network import UNetConfig
-from training.official import LICENCE, SCHEDULES
+from training.importing.official import LICENCE, SCHEDULES
+from training.networks import UNetConfig
 from training.recipe import FolderData, Optimiser, Recipe
 
 ADAM = Optimiser(name="adam", rate=8e-5, betas=(0.9, 0.99))

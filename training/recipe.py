@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 
 from rddm.spec import Frozen, ModelSpec
-from training.network import NetworkConfig, check_fits
+from training.networks import check_fits
+from training.networks.config import NetworkConfig
 
 
 class ScenesData(Frozen):
@@ -38,7 +39,7 @@ class EmojiData(Frozen):
 
 
 class FolderData(Frozen):
-    """Pictures on disk (training.pairs): folders, list files or glob patterns, matched by name.
+    """Pictures on disk (training.data.pairs): folders, list files or glob patterns, matched by name.
 
     target alone trains a generator; given is what is restored; mask lies in [0, 1] and is told to the network. pairing `random`
     draws given and target independently (translation). hole: given is the target with a grey centre (inpainting). side: pixels of

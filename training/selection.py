@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from rddm.objective import SMALLEST_DIVISOR
 from rddm.spec import Objective as Objectives
-from training.network import check_fits, make_network
+from training.networks import check_fits, make_network
 from training.objective import LOSSES, Objective
 from training.recipe import Recipe
-from training.restoring import condition_of
-from training.train import MicroBatch, make_optimiser
+from training.sampling import condition_of
+from training.trainer import MicroBatch, make_optimiser
 
 BAND = 0.01
 

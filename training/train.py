@@ -9,8 +9,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,265 +18,20 @@ import torch
 from accelerate import Accelerator
 from pydantic import ValidationError
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from training import curve, samples
-from training.checkpoint import FACTS, RESUME, WEIGHTS, Checkpoint, load_checkpoint, load_tensors, save_checkpoint, save_tensors
-from training.ema import Ema
-from training.network import Block, make_network
+from training.checkpoint import FACTS, RESUME, WEIGHTS
+from training.data.datasets import make_sources
+from training.evaluation.validation import Validation
 from training.objective import Objective
 from training.presets import PRESETS, describe, to_recipe
-from training.recipe import Optimiser, Recipe, built_in_recipes, load_recipe
-from training.sources import make_sources
-from training.synthesis.draws import Dice, Pairs, PairSource
-from training.validation import Validation
+from training.recipe import Recipe, built_in_recipes, load_recipe
+from training.run_log import Diary, progress_bar
+from training.selection import select, with_objective
+from training.synthesis.draws import Dice, PairSource
+from training.trainer import Budget, MicroBatch, Trainer, drawn_batches, train
 
 DIVERGED, FAILED = 1, 3  # exit statuses
-OPTIMISERS = {"adam": torch.optim.Adam, "radam": torch.optim.RAdam}
-
-
-def make_optimiser(config: Optimiser, network: nn.Module) -> torch.optim.Optimizer:
-    """Over all parameters, or with a group for each network that the network consists of; no weight decay."""
-    parts = list(network.children()) if config.per_network else [network]
-    groups = [{"params": list(part.parameters())} for part in parts]
-    return OPTIMISERS[config.name](groups, lr=config.rate, betas=config.betas)
-
-
-def rate_share(config: Optimiser, step: int, progress: float) -> float:
-    """The learning rate at a step as a share of its full value; progress 0..1 is how much of the run is over."""
-    warm = min(1.0, (step + 1) / config.warmup) if config.warmup else 1.0
-    fall = 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * min(progress, 1.0))))) if config.decay == "cosine" else 1.0
-    return warm * max(fall, 0.005)
-
-
-@dataclass(frozen=True)
-class MicroBatch:
-    """What one forward pass of training needs: the pairs, t (b,), eps like the pairs, and whether x_t is rolled out."""
-
-    pairs: Pairs
-    t: Tensor
-    eps: Tensor
-    rollout: bool = False
-
-
-def drawn_batches(recipe: Recipe, objective: Objective, source: PairSource, dice: Dice) -> Iterator[MicroBatch]:
-    """Endless micro-batches from the dice alone."""
-    while True:
-        pairs = source.draw(recipe.batch, dice)
-        t, eps = objective.draw_t(recipe.batch, dice), dice.normal(*pairs.target.shape)
-        yield MicroBatch(pairs, t, eps, float(dice.uniform(0, 1, 1)) < recipe.rollout)
-
-
-class Trainer:
-    """The optimisation: network, average, optimiser and the number of steps done. Batches come from outside."""
-
-    def __init__(self, recipe: Recipe, device: torch.device) -> None:
-        torch.manual_seed(recipe.seed)
-        self.recipe, self.device, self.steps, self.seconds = recipe, device, 0, 0.0
-        layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
-        self.network = make_network(recipe.network).to(device, memory_format=layout)
-        self.ema = Ema(self.network, recipe.ema)
-        self.optimiser = make_optimiser(recipe.optimiser, self.network)
-        self.objective = Objective(recipe, device)
-        self.forward: nn.Module = torch.compile(self.network) if recipe.compile else self.network  # type: ignore[assignment]
-
-    def freeze(self, prefixes: Sequence[str]) -> None:
-        """Keep the parameters whose names begin so as they are. Raises ValueError, with the parts' names, where none does."""
-        for prefix in prefixes:
-            frozen = [weight for name, weight in self.network.named_parameters() if name.startswith(prefix)]
-            if not frozen:
-                raise ValueError(
-                    f"no parameter begins with {prefix!r}; the network has {[name for name, _ in self.network.named_children()]}"
-                )
-            for weight in frozen:
-                weight.requires_grad_(False)
-
-    def distribute(self, accelerator: Accelerator) -> None:
-        """Share each step with the accelerator's other processes: everybody's own micro-batches, the mean of their gradients."""
-        self.forward = accelerator.prepare_model(self.forward)
-
-    def step(self, batches: Iterator[MicroBatch], progress: float = 0.0) -> float:
-        """One optimiser step over `accumulate` micro-batches, each loss divided by their number; the summed loss.
-
-        Raises FloatingPointError, with the weights as they were, where the gradient is infinite or not a number: in every process
-        of a team, since all have the same.
-        """
-        total = torch.zeros((), device=self.device)
-        for _ in range(self.recipe.accumulate):
-            batch = next(batches)
-            loss = self.objective.loss(self.forward, batch.pairs, batch.t, batch.eps, batch.rollout) / self.recipe.accumulate
-            loss.backward()
-            total += loss.detach()
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
-        if not bool(torch.isfinite(norm)):
-            self.optimiser.zero_grad()
-            raise FloatingPointError(f"step {self.steps + 1} has a loss of {float(total):g} and a gradient of norm {float(norm):g}")
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.recipe.optimiser.rate * rate_share(self.recipe.optimiser, self.steps, progress)
-        self.optimiser.step()
-        self.optimiser.zero_grad()
-        self.ema.update(self.network)
-        self.steps += 1
-        return float(total)
-
-    def save(self, folder: Path, facts: dict[str, Any], dice: Dice) -> None:
-        """The checkpoint (averaged weights) and everything that resuming needs."""
-        facts = {"steps": self.steps, "hours": round(self.seconds / 3600, 3), "seed": self.recipe.seed, **facts}
-        save_checkpoint(folder, Checkpoint(self.recipe.spec, self.recipe.network, self.ema.average.state_dict(), facts))
-        state = {"steps": self.steps, "seconds": self.seconds, "calls": self.ema.calls, "started": self.ema.started}
-        tensors = {f"online.{name}": value for name, value in self.network.state_dict().items()}
-        tensors |= {f"average.{name}": value for name, value in self.ema.average.state_dict().items()}
-        for index, moments in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{index}.{name}": value.float() for name, value in moments.items()}
-        tensors["dice"] = dice.generator.get_state()
-        save_tensors(folder / RESUME, tensors, {"state": json.dumps(state)})
-
-    def start_from(self, folder: Path) -> None:
-        """Begin with the weights of a finished checkpoint instead of random ones; step 0 of a new run.
-
-        The network may be deeper than the checkpoint's: blocks that are new begin as the identity. Raises ValueError, naming the
-        tensors, for any other difference.
-        """
-        weights = dict(load_checkpoint(folder).weights)
-        missing, unknown = self.network.load_state_dict(weights, strict=False)
-        missing = [name for name in missing if not any(name.startswith(block) for block in _block_names(self.network))]
-        if missing or unknown:
-            raise ValueError(f"{folder} does not fit this network: it lacks {missing[:3]} and has {unknown[:3]} too much")
-        self.ema.average.load_state_dict(self.network.state_dict())
-
-    def resume(self, folder: Path, dice: Dice) -> None:
-        """Continue from what save wrote. Raises FileNotFoundError if it is not there, ValueError if it is cut short."""
-        if not (folder / RESUME).is_file():
-            raise FileNotFoundError(f"nothing to resume: {folder / RESUME} is missing")
-        tensors, metadata = load_tensors(folder / RESUME)
-        state = json.loads(metadata["state"])
-        self.steps, self.seconds = state["steps"], state["seconds"]
-        self.ema.calls, self.ema.started = state["calls"], state["started"]
-        self.network.load_state_dict(_part(tensors, "online."))
-        self.ema.average.load_state_dict(_part(tensors, "average."))
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, value in _part(tensors, "optimiser.").items():
-            index, moment = name.split(".")
-            moments.setdefault(int(index), {})[moment] = value
-        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": moments})
-        dice.generator.set_state(tensors["dice"])
-
-
-def _block_names(network: nn.Module) -> list[str]:
-    return [f"{name}." for name, module in network.named_modules() if isinstance(module, Block)]
-
-
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-@dataclass(frozen=True)
-class Budget:
-    """When a run ends: after its steps, or after so many minutes of training, whichever is first."""
-
-    steps: int
-    minutes: float | None
-
-    def spent(self, steps: int, seconds: float) -> float:
-        """The share of the budget used up, 0..1 and over."""
-        by_time = seconds / (60 * self.minutes) if self.minutes else 0.0
-        return max(steps / self.steps, by_time)
-
-
-def train(trainer: Trainer, batches: Iterator[MicroBatch], budget: Budget, after_step: Callable[[float], None]) -> None:
-    """Step until the budget is spent; after_step is told each loss. Ctrl-C ends it between two steps."""
-    started = time.monotonic() - trainer.seconds
-    while (progress := budget.spent(trainer.steps, trainer.seconds)) < 1:
-        loss = trainer.step(batches, progress)
-        trainer.seconds = time.monotonic() - started
-        after_step(loss)
-
-
-class Diary:
-    """What a run leaves in its folder as it goes: log.jsonl, curve.png, the checkpoint; and a bar on the terminal.
-
-    sample_every: steps between grids of pictures (samples/STEP.png); tensorboard: also write events for it.
-    """
-
-    def __init__(self, trainer: Trainer, folder: Path, dice: Dice, validation: Validation, bar: Progress, budget: Budget) -> None:
-        self.trainer, self.folder, self.dice, self.validation, self.bar, self.budget = (
-            trainer,
-            folder,
-            dice,
-            validation,
-            bar,
-            budget,
-        )
-        self.losses: list[float] = []
-        self.figures: dict[str, float] = {}
-        self.sample_every, self.events, self.facts = 0, None, {}
-        self.task = bar.add_task(trainer.recipe.spec.name, total=1.0, loss="", psnr="")
-
-    def after_step(self, loss: float) -> None:
-        """Note the loss; validate and save when due."""
-        self.losses.append(loss)
-        steps, recipe = self.trainer.steps, self.trainer.recipe
-        if steps % 20 == 0:
-            mean = sum(self.losses[-100:]) / len(self.losses[-100:])
-            self.bar.update(self.task, completed=self.budget.spent(steps, self.trainer.seconds), loss=f"{mean:.4f}")
-        if self.events is not None:
-            self.events.add_scalar("loss", loss, steps)
-        if self.sample_every and steps % self.sample_every == 0:
-            self.sample()
-        if steps % recipe.validate_every == 0:
-            self.validate()
-        if steps % recipe.save_every == 0:
-            self.save()
-
-    sample_every: int
-    events: SummaryWriter | None
-    facts: dict[str, Any]
-
-    def sample(self) -> None:
-        """Leave a grid of what the averaged network makes."""
-        trainer = self.trainer
-        picture = samples.grid(trainer.ema.average, trainer.recipe.spec, self.validation.synthetic)
-        samples.save_grid(self.folder / "samples" / f"{trainer.steps:07d}.png", picture)
-        if self.events is not None:
-            self.events.add_image("samples", picture, trainer.steps, dataformats="HWC")
-
-    def validate(self) -> None:
-        """Measure the averaged network and append a line to the log."""
-        self.figures = self.validation.measure(self.trainer.ema.average)
-        window, self.losses = self.losses, []
-        line = {
-            "step": self.trainer.steps,
-            "minutes": round(self.trainer.seconds / 60, 2),
-            "loss": round(sum(window) / max(len(window), 1), 6),
-        }
-        line |= {name: round(value, 3) for name, value in self.figures.items()}
-        with (self.folder / "log.jsonl").open("a") as log:
-            log.write(json.dumps(line) + "\n")
-        curve.plot(self.folder / "log.jsonl", self.folder / "curve.png", self.trainer.recipe.spec.name)
-        for name, value in self.figures.items() if self.events is not None else ():
-            self.events.add_scalar(name, value, self.trainer.steps)
-        self.bar.update(self.task, psnr=" ".join(f"{name} {value:.2f}" for name, value in self.figures.items()))
-        self.bar.console.print_json(json.dumps(line), indent=None)
-
-    def finish(self) -> None:
-        """Validate what the last line of the log does not cover yet, and save."""
-        if self.losses:
-            self.validate()
-        self.figures = self.figures or self.validation.measure(self.trainer.ema.average)
-        self.save()
-
-    def save(self) -> None:
-        """Write the checkpoint."""
-        self.trainer.save(self.folder, {"figures": self.figures, **self.facts}, self.dice)
-
-
-def progress_bar(console: Console) -> Progress:
-    """Steps, loss, validation figures and time left."""
-    columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>5.1f} %")]
-    columns += [TextColumn("loss {task.fields[loss]}  {task.fields[psnr]}"), TimeElapsedColumn(), TimeRemainingColumn()]
-    return Progress(*columns, console=console, refresh_per_second=2)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -406,8 +161,6 @@ def team_of(args: argparse.Namespace) -> Accelerator | None:
 
 def selected(recipe: Recipe, source: PairSource, dice: Dice, console: Console) -> tuple[Recipe, dict[str, Any]]:
     """The recipe with the objective that AOSA finds for its data, and what is noted of it."""
-    from training.selection import select, with_objective  # noqa: PLC0415 (imports this module)
-
     found = select(recipe, drawn_batches(recipe, Objective(recipe, dice.device), source, dice), dice.device)
     console.print(f"after {found.steps} steps alpha is {found.alpha:.4f}: training {found.objective}", markup=False)
     return with_objective(recipe, found.objective), asdict(found)

@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from rddm.objective import HEADS
 from rddm.spec import Method, ModelSpec, Objective
 from training.checkpoint import RESUME, build, load_checkpoint, write_text
-from training.network import AnyConfig, SmallConfig, UNetConfig
-from training.official import SCHEDULES
+from training.importing.official import SCHEDULES
+from training.networks import AnyConfig, SmallConfig, UNetConfig
 from training.presets import PRESETS
 from training.recipe import Data, EmaConfig, Optimiser, Recipe
+from training.run_log import progress_bar
 from training.synthesis.draws import Dice, PairSource
-from training.train import Budget, Trainer, drawn_batches, progress_bar, train
+from training.trainer import Budget, Trainer, drawn_batches, train
 
 Task = Literal["lowlight", "rain", "generation"]
 Part = Literal["residual", "noise", "both"]

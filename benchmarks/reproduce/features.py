@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.metrics import frechet_distance
+from training.evaluation.metrics import frechet_distance
 from training.synthesis.draws import Dice, PairSource
 
 CODE, STEPS, BATCH = 32, 600, 64

@@ -18,9 +18,9 @@ from rddm.sampler import Question, sample, trace
 from rddm.schedule import make_schedule
 from rddm.spec import Curve, ModelSpec, NamedSchedule
 from training.checkpoint import build
-from training.ddim import convert_ddim
-from training.network import DiffusersConfig
-from training.pairs import folder_sources
+from training.data.pairs import folder_sources
+from training.importing.ddim import convert_ddim
+from training.networks.config import DiffusersConfig
 from training.recipe import EmojiData, FolderData
 from training.synthesis.draws import Dice, PairSource
 from training.synthesis.emoji import emoji_sources

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.reproduce.arms import PRESET, Size, Task
-from training.pairs import folder_sources
+from training.data.pairs import folder_sources
 from training.presets import PRESETS
 from training.recipe import Data, EmojiData, FolderData
 from training.synthesis.draws import PairSource

@@ -16,10 +16,10 @@ from benchmarks.reproduce.features import distance, trained_autoencoder
 from benchmarks.reproduce.sources import RESTORATIONS, Source, source_of
 from rddm.image import to_pixels
 from rddm.spec import ModelSpec
-from training.evaluate import Example, examples, read_example, shrunk
-from training.metrics import mean_matched, psnr, ssim_rgb
+from training.evaluation.evaluate import Example, examples, read_example, shrunk
+from training.evaluation.metrics import mean_matched, psnr, ssim_rgb
 from training.recipe import FolderData
-from training.restoring import restore_picture, sample_with
+from training.sampling import restore_picture, sample_with
 from training.synthesis.draws import Dice
 
 FIRST_SEED, NOISE_SEED, BATCH = 10, 7, 64

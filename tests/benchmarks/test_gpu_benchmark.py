@@ -8,7 +8,7 @@ import torch
 
 from benchmarks import gpu
 from benchmarks.gpu import AUTHORS, Case, CheckFailed, cases, checked, deviation, drawn, flops_of, inputs_of, main
-from training.network import SmallConfig
+from training.networks import SmallConfig
 
 CPU = torch.device("cpu")
 TINY = Case("tiny", SmallConfig(widths=(8, 8), depths=(1, 1)), 2)

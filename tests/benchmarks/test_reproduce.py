@@ -18,7 +18,7 @@ from benchmarks.reproduce.table1 import Result, asked
 from benchmarks.reproduce.tables import gains, table1_text
 from rddm.objective import HEADS
 from training.checkpoint import FACTS, RESUME
-from training.network import make_network
+from training.networks import make_network
 from training.recipe import FolderData
 
 DATA = FolderData(kind="folder", target="a", given="b")

@@ -12,8 +12,8 @@ from benchmarks.tradeoff import fastest, main
 from export.command import main as export
 from rddm.spec import ModelSpec
 from training.checkpoint import Checkpoint, save_checkpoint
-from training.metrics import psnr
-from training.network import SmallConfig, make_network
+from training.evaluation.metrics import psnr
+from training.networks import SmallConfig, make_network
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from export.graph import compare, plain, to_onnx
 from export.repository import described
 from tests.models import tiny_network, tiny_spec
 from training.checkpoint import Checkpoint, save_checkpoint
-from training.network import SmallConfig, UNetConfig, make_network
-from training.unet import WeightStandardizedConv
+from training.networks import SmallConfig, UNetConfig, make_network
+from training.networks.unet import WeightStandardizedConv
 
 
 def test_a_checkpoint_becomes_a_model_that_is_served(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,12 +18,12 @@ from rddm.objective import Prediction, predict, times
 from rddm.sampler import Question, sample, timesteps, trace
 from rddm.schedule import make_schedule
 from rddm.spec import ModelSpec, NamedSchedule
-from training.network import UNetConfig, make_network
+from training.importing.official import BUFFERS, SCHEDULES, buffers
+from training.networks import UNetConfig, make_network
 from training.objective import Objective
-from training.official import BUFFERS, SCHEDULES, buffers
 from training.recipe import FolderData, Recipe
 from training.synthesis.draws import Pairs
-from training.train import MicroBatch, Trainer
+from training.trainer import MicroBatch, Trainer
 
 TOLERANCE = 2e-4
 AUTHORS = {"name": "parity", "task": "restore", "licence": "test", "residual_clip": 1.0, "sm_n_inversion": "authors"}

@@ -9,12 +9,14 @@ import pytest
 import torch
 from PIL import Image
 
-from training import presets, validation
+from training import presets
 from training.checkpoint import load_checkpoint
+from training.data.datasets import make_sources
+from training.evaluation import validation
 from training.presets import PRESETS, describe, network_of, preset_named, spec_of, to_recipe
-from training.sources import make_sources
 from training.synthesis.draws import Dice
-from training.train import Trainer, drawn_batches, main
+from training.train import main
+from training.trainer import Trainer, drawn_batches
 
 EXPECTED = {
     # objective, side, batch, sum_scale, steps of sampling, loss, optimiser, rate, iterations

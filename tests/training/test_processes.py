@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 
 from training.checkpoint import load_checkpoint
+from training.data.datasets import make_sources
 from training.recipe import load_recipe
-from training.sources import make_sources
 from training.synthesis.draws import Dice, Pairs
-from training.train import MicroBatch, Trainer, drawn_batches
+from training.trainer import MicroBatch, Trainer, drawn_batches
 
 RECIPE = """
 steps = 2

@@ -9,11 +9,12 @@ from PIL import Image
 
 from rddm.spec import Curve, ModelSpec, NamedSchedule
 from training.checkpoint import load_checkpoint
-from training.network import SmallConfig, UNetConfig
+from training.networks import SmallConfig, UNetConfig
 from training.recipe import EmaConfig, FolderData, Optimiser, Recipe
 from training.selection import BAND, Mixture, select, with_objective
 from training.synthesis.draws import Dice, Pairs
-from training.train import MicroBatch, Trainer, drawn_batches, main
+from training.train import main
+from training.trainer import MicroBatch, Trainer, drawn_batches
 
 SPEC = ModelSpec(name="tiny", task="tiny", licence="test", size_multiple=8, default_steps=2)
 CPU = torch.device("cpu")

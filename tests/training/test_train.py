@@ -18,14 +18,15 @@ from training import checkpoint
 from training import train as training_run
 from training.checkpoint import RESUME, WEIGHTS, Checkpoint, build, load_checkpoint, save_checkpoint
 from training.ema import Ema
-from training.evaluate import Example
-from training.network import SmallConfig
+from training.evaluation.evaluate import Example
+from training.evaluation.validation import Validation, read_pairs
+from training.networks import SmallConfig
 from training.objective import LOSSES, Objective, asked_indices
 from training.recipe import EmaConfig, Optimiser, Recipe, ScenesData, built_in_recipes, load_recipe
-from training.restoring import condition_of, restore_picture, sample_with
+from training.sampling import condition_of, restore_picture, sample_with
 from training.synthesis.draws import Dice, Pairs
-from training.train import Budget, MicroBatch, Trainer, chosen_recipe, drawn_batches, main, overridden, parser, rate_share, train
-from training.validation import Validation, read_pairs
+from training.train import chosen_recipe, main, overridden, parser
+from training.trainer import Budget, MicroBatch, Trainer, drawn_batches, rate_share, train
 
 SPEC = ModelSpec(name="tiny", task="tiny", licence="CC0-1.0", size_multiple=8, default_steps=2)
 NETWORK = SmallConfig(widths=(8, 8), depths=(1, 1), time_width=8)

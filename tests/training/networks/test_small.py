@@ -1,0 +1,108 @@
+"""The small network: shapes, size, locality, and where it starts."""
+
+import pytest
+import torch
+from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
+
+from rddm.spec import ModelSpec
+from training.networks import SmallConfig, check_fits, make_network
+from training.networks.exposure import Exposure, encoded, linear, to_root
+from training.networks.small import conv, over_pixels
+from training.recipe import built_in_recipes, load_recipe
+
+TINY = SmallConfig(widths=(8, 8, 8), depths=(1, 1, 1), time_width=16)
+DARK = TINY.model_copy(update={"condition": ("image", "context"), "exposure": True})
+
+
+def pictures(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def randomised(network: torch.nn.Module) -> torch.nn.Module:
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.08)
+    return network.eval()
+
+
+@pytest.mark.parametrize(("config", "channels"), [(TINY, 3), (DARK, 6)])
+def test_outputs_have_the_shape_of_x_t(config: SmallConfig, channels: int) -> None:
+    (out,) = make_network(config)(pictures(2, 3, 24, 40), pictures(2, channels, 24, 40), torch.full((2, 2), 999.0))
+    assert out.shape == (2, 3, 24, 40)
+
+
+def test_two_heads_without_condition() -> None:
+    network = make_network(TINY.model_copy(update={"condition": (), "outputs": 2}))
+    assert [out.shape for out in network(pictures(1, 3, 16, 16), None, torch.zeros(1, 2))] == [(1, 3, 16, 16)] * 2
+
+
+def test_a_fresh_network_leaves_the_picture_as_it_is() -> None:
+    (residual,) = make_network(TINY)(pictures(1, 3, 16, 16), pictures(1, 3, 16, 16, seed=1), torch.zeros(1, 2))
+    assert residual.abs().max() == 0
+
+
+def test_the_door_over_pixels_is_the_door_after_space_to_depth() -> None:
+    door, picture = conv(4 * 5, 7), pictures(2, 5, 24, 40)
+    folded = functional.conv2d(picture, over_pixels(door.weight), door.bias, stride=2, padding=2)
+    assert torch.allclose(folded, door(functional.pixel_unshuffle(picture, 2)), atol=1e-5)
+
+
+def test_a_far_pixel_changes_nothing() -> None:
+    network, time = randomised(make_network(TINY)), torch.zeros(1, 2)
+    whole, condition = pictures(1, 3, 192, 192), pictures(1, 3, 192, 192, seed=2)
+    (before,) = network(whole, condition, time)
+    condition[..., 160:, 160:] = 1
+    (after,) = network(whole, condition, time)
+    assert torch.equal(before[..., :64, :64], after[..., :64, :64])
+    assert not torch.equal(before, after)
+
+
+def test_a_tile_answers_like_the_whole_away_from_its_border() -> None:
+    network, time = randomised(make_network(DARK)), torch.full((1, 2), 499.0)
+    x_t, image = pictures(1, 3, 192, 192), pictures(1, 3, 192, 192, seed=3)
+    tile = (..., slice(0, 128), slice(0, 128))
+    uniform = torch.full_like(image, -0.8)
+    (whole,) = network(x_t, torch.cat([image, uniform], 1), time)
+    (part,) = network(x_t[tile], torch.cat([image[tile], uniform[tile]], 1), time)
+    assert (whole[..., :48, :48] - part[..., :48, :48]).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("stops", [0, 1, 3, 6])
+def test_exposure_finds_the_gain_whatever_the_darkness(stops: int) -> None:
+    exposure = Exposure(16)
+    bright = (pictures(1, 3, 64, 64, seed=5) + 1) / 2 * 0.8
+    light = linear(bright) / 2**stops
+    exposed = light * torch.exp2(exposure.stops(light, to_root(light)))[:, :, None, None]
+    found = encoded(exposed, to_root(exposed)).mean()
+    assert abs(float(found) - Exposure.TARGET) < 0.01
+
+
+def test_exposure_never_darkens() -> None:
+    light = torch.full((1, 3, 16, 16), 0.7)
+    assert float(Exposure(16).stops(light, to_root(light))) == 0
+
+
+def test_shipped_recipes_stay_within_the_size_that_was_promised() -> None:
+    for path in built_in_recipes().values():
+        recipe = load_recipe(path)
+        if recipe.network.kind != "small":
+            continue
+        side = 256 if recipe.spec.image_size is None else recipe.spec.image_size[0]
+        channels = recipe.spec.condition_channels
+        network = make_network(recipe.network)
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            network(torch.zeros(1, 3, side, side), torch.zeros(1, channels, side, side) if channels else None, torch.zeros(1, 2))
+        assert sum(p.numel() for p in network.parameters()) <= 3.1e6, path
+        assert counter.get_total_flops() <= 4.1e9, path
+
+
+def test_a_network_that_cannot_serve_the_spec_is_refused() -> None:
+    spec = ModelSpec(name="x", task="x", licence="x", condition=("image", "context"))
+    with pytest.raises(ValueError, match="condition is"):
+        check_fits(TINY, spec)
+    with pytest.raises(ValueError, match="needs 1 outputs, the network has 2"):
+        check_fits(TINY.model_copy(update={"outputs": 2}), spec.model_copy(update={"condition": ("image",)}))
+    with pytest.raises(ValueError, match="size_multiple"):
+        check_fits(SmallConfig(widths=(8,) * 5, depths=(1,) * 5), spec.model_copy(update={"condition": ("image",)}))

@@ -1,0 +1,1 @@
+"""Pictures on disk and made here, as sources of training pairs."""

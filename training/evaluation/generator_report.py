@@ -1,0 +1,123 @@
+"""What a generator makes, how near its training pictures, how far from unseen ones.
+
+    python -m training.evaluation.generator_report CHECKPOINT -o DIR
+
+Feature space: each picture as the mean colour (3 x 8 x 8) and the mean gradient magnitude (8 x 8) of an 8 x 8 grid of cells,
+256 numbers in 0..1. Distance between sets: the energy distance 2 E|a-b| - E|a-a'| - E|b-b'| (Szekely & Rizzo 2013), 0 for equal
+distributions.
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import track
+from torch import Tensor, nn
+from torch.nn import functional
+
+from rddm.spec import Method, ModelSpec
+from training.checkpoint import build, load_checkpoint, write_text
+from training.sampling import sample_with
+from training.synthesis.emoji import SETS, render_all, split
+from training.synthesis.sheet import sheet
+
+GRID = 8
+STEPS = (1, 2, 5, 10, 25)
+BATCH = 20
+
+
+def features(pictures: Tensor) -> Tensor:
+    """Pictures b 3 h w in [-1, 1] -> b 256 (see the module's docstring)."""
+    unit = (pictures.float() + 1) / 2
+    grey = unit.mean(1, keepdim=True)
+    across, down = grey.diff(dim=3)[..., :-1, :], grey.diff(dim=2)[..., :-1]
+    edges = functional.adaptive_avg_pool2d((across**2 + down**2).sqrt(), GRID)
+    return torch.cat([functional.adaptive_avg_pool2d(unit, GRID).flatten(1), edges.flatten(1)], 1)
+
+
+def energy_distance(a: Tensor, b: Tensor) -> float:
+    """Between two sets of feature vectors, unbiased: pairs of a vector with itself are left out."""
+    within = [torch.cdist(x, x).sum() / (len(x) * (len(x) - 1)) for x in (a, b)]
+    return float(2 * torch.cdist(a, b).mean() - within[0] - within[1])
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """For each picture the nearest training picture (as drawn or mirrored), and the distance in feature space."""
+
+    which: Tensor
+    distance: Tensor
+
+    @classmethod
+    def of(cls, pictures: Tensor, training: Tensor) -> "Neighbours":
+        """training: n 3 h w in [-1, 1]; `which` counts through it and then through its mirror images."""
+        distance, which = torch.cdist(features(pictures), features(torch.cat([training, training.flip(-1)]))).min(1)
+        return cls(which, distance)
+
+
+def generate(network: nn.Module, spec: ModelSpec, count: int, steps: int, method: Method | None = None) -> Tensor:
+    """Pictures of seeds 0..count-1, count 3 h w in [-1, 1]."""
+    height, width = spec.image_size or (0, 0)
+    chunks = [list(range(k, min(k + BATCH, count))) for k in range(0, count, BATCH)]
+    found = [sample_with(network, spec, torch.zeros(len(seeds), 3, height, width), None, steps, seeds, method) for seeds in chunks]
+    return torch.cat(found)
+
+
+def as_pictures(x: Tensor) -> list[np.ndarray]:
+    """b 3 h w in [-1, 1] -> uint8 pictures."""
+    return list(((x.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy())
+
+
+def unit(glyphs: Tensor) -> Tensor:
+    """uint8 -> [-1, 1]."""
+    return glyphs.float() / 127.5 - 1
+
+
+def report(network: nn.Module, spec: ModelSpec, count: int, folder: Path, method: Method | None, glyphs: str) -> dict[str, object]:
+    """Write the sheets; return the figures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    training, held_out = (unit(glyphs) for glyphs in split(render_all((spec.image_size or (64, 64))[0], glyphs)))
+    by_steps: dict[str, float] = {}
+    generated = training[:0]
+    for steps in track(STEPS, "sampling"):
+        generated = generate(network, spec, count if steps == spec.default_steps else min(count, 100), steps, method)
+        sheet(as_pictures(generated[:30]), 10).save(folder / f"samples-{steps}.webp", quality=80, method=6)
+        by_steps[str(steps)] = round(energy_distance(features(generated), features(held_out)), 4)
+    generated = generate(network, spec, count, spec.default_steps, method)
+    near, usual = Neighbours.of(generated, training), Neighbours.of(held_out, training)
+    both = torch.cat([training, training.flip(-1)])[near.which[:30]]
+    rows = [picture for k in range(0, 30, 10) for picture in as_pictures(torch.cat([generated[k : k + 10], both[k : k + 10]]))]
+    sheet(rows, 10).save(folder / "neighbours.webp", quality=80, method=6)
+    return {
+        "energy_distance_to_held_out": by_steps,
+        "training_to_held_out": round(energy_distance(features(training), features(held_out)), 4),
+        "grey_noise_to_held_out": round(energy_distance(features(torch.rand_like(held_out) * 2 - 1), features(held_out)), 4),
+        "nearest_training_distance_median": round(float(near.distance.median()), 4),
+        "nearest_training_distance_smallest": round(float(near.distance.min()), 4),
+        "held_out_nearest_training_distance_median": round(float(usual.distance.median()), 4),
+        "pictures": count,
+    }
+
+
+def main(argv: list[str]) -> int:
+    """Write samples-S.webp, neighbours.webp and generation.json."""
+    p = argparse.ArgumentParser(prog="python -m training.evaluation.generator_report", description=(__doc__ or "").splitlines()[0])
+    p.add_argument("checkpoint", type=Path)
+    p.add_argument("-o", "--output", type=Path, required=True)
+    p.add_argument("--count", type=int, default=200, help="pictures for the figures at the default steps (default: %(default)s)")
+    p.add_argument("--method", choices=("SM-Res", "SM-N", "SM-Res-N"), help="sampling method (default: the spec's)")
+    p.add_argument("--glyphs", choices=SETS, default="faces", help="what it was trained on (default: %(default)s)")
+    args = p.parse_args(argv)
+    checkpoint = load_checkpoint(args.checkpoint)
+    figures = report(build(checkpoint), checkpoint.spec, args.count, args.output, args.method, args.glyphs)
+    write_text(args.output / "generation.json", json.dumps(figures, indent=2))
+    sys.stdout.write(json.dumps(figures) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

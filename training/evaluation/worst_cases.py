@@ -1,0 +1,78 @@
+"""What a restoration model does worst, on pictures that may be shown.
+
+    python -m training.evaluation.worst_cases MODEL -o failures.webp
+
+The pictures are made as training's were (training.synthesis), from scenes that no training run has seen; shown are those whose
+PSNR rose least, or fell: given, restored and wanted, side by side.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from rich.progress import track
+
+from training.evaluation.evaluate import Example, Model, load_model, restored
+from training.evaluation.metrics import psnr
+from training.synthesis.sheet import SHEETS, Pictures, sheet
+
+UNSEEN = 1_000_000  # seeds from here on are in no pool
+SOURCES = {"lowlight": "lowlight", "derain": "rain", "raindrop": "raindrop"}
+QUALITY = 50  # the card and its pictures lie beside weights that are meant to be small
+
+
+def gain(pair: Example, found: np.ndarray) -> float:
+    """By how many dB the PSNR rose; given and wanted must differ."""
+    return psnr(found, pair.target) - psnr(pair.given, pair.target)
+
+
+def pairs(task: str, count: int) -> list[Example]:
+    """Given and wanted pictures of a task, without those that are fine as they are.
+
+    Raises ValueError, with the list, for a task without a synthesis.
+    """
+    if task not in SOURCES:
+        raise ValueError(f"no pictures can be made for task {task!r}; expected one of {sorted(SOURCES)}")
+    drawn = SHEETS[SOURCES[task]](count, UNSEEN)
+    halves = [np.split(picture, 2, axis=1) for picture in drawn]
+    found = [Example(f"{k:04d}", np.ascontiguousarray(given), wanted) for k, (given, wanted) in enumerate(halves)]
+    return [pair for pair in found if not np.array_equal(pair.given, pair.target)]
+
+
+def worst(model: Model, count: int, shown: int, steps: int | None = None) -> tuple[Pictures, list[float]]:
+    """Strips of given, restored, wanted for the `shown` worst of `count` pictures, worst first, and the gains of all in dB."""
+    found = [
+        (gain(pair, picture), np.concatenate([pair.given, picture, pair.target], axis=1))
+        for pair in track(pairs(model.spec.task, count), "restoring")
+        if (picture := restored(model, pair, steps, 0)) is not None
+    ]
+    found.sort(key=lambda one: one[0])
+    return [strip for _, strip in found[:shown]], [rise for rise, _ in found]
+
+
+def main(argv: list[str]) -> int:
+    """Draw the sheet; 2 for arguments that do not fit."""
+    p = argparse.ArgumentParser(
+        prog="python -m training.evaluation.worst_cases", description="What a restoration model does worst."
+    )
+    p.add_argument("model", type=Path, help="a checkpoint's folder or a model of the repository")
+    p.add_argument("-o", "--output", type=Path, required=True, help="the picture to write")
+    p.add_argument("--count", type=int, default=48, help="how many pictures are tried (default: %(default)s)")
+    p.add_argument("--shown", type=int, default=6, help="how many are shown (default: %(default)s)")
+    p.add_argument("--steps", type=int, help="network calls (default: the model's)")
+    args = p.parse_args(argv)
+    try:
+        strips, gains = worst(load_model(args.model), args.count, args.shown, args.steps)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"failures: {error}", file=sys.stderr)
+        return 2
+    picture: Image.Image = sheet(strips, columns=2)
+    picture.save(args.output, quality=QUALITY)
+    print(f"{len(gains)} pictures: PSNR rose by {np.median(gains):.1f} dB in the median, by {gains[0]:.1f} dB at worst")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,83 @@
+"""Exposure of dark pictures: a tone curve for the whole picture, estimated from its context."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+ROOT = 1 / 2.4  # of the sRGB curve
+
+
+class Exposure(nn.Module):
+    """A tone curve for the whole picture from its context: v -> srgb(gain_c * linear(v)) ^ gamma_c, per channel c.
+
+    The gain begins as the one that brings the context's mean to TARGET (never below 1); a small network of the context's
+    statistics learns the rest: where the mean should really go, colour cast, contrast. Only means over the context are used,
+    which is the same for every tile of a picture, so tiles agree.
+    """
+
+    TARGET, STEP, STOPS = 0.43, 0.5, 18
+    LEVELS = (0.04, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.93)
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("gains", 2.0 ** (self.STEP * torch.arange(self.STOPS + 1)), persistent=False)
+        self.register_buffer("levels", torch.tensor(self.LEVELS), persistent=False)
+        statistics = 2 + 2 * 3 * (len(self.LEVELS) + 2)
+        self.trunk = nn.Sequential(nn.Linear(statistics, 64), nn.SiLU(), nn.Linear(64, width), nn.SiLU())
+        self.curve = nn.Linear(width, 6)
+        nn.init.zeros_(self.curve.weight)
+        nn.init.zeros_(self.curve.bias)
+
+    def forward(self, image: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """(image, context: b 3 h w in [-1, 1]) -> (the brightened image, b 3 h w in 0..1; an embedding, b width)."""
+        light = functional.avg_pool2d(linear((context + 1) / 2), 4)
+        root = to_root(light)
+        stops = self.stops(light, root)
+        gain = torch.exp2(stops)[:, :, None, None]
+        exposed = encoded(light * gain, root * gain**ROOT)
+        statistics = torch.cat(
+            [stops / 8, exposed.mean((1, 2, 3))[:, None], self.describe(exposed), self.describe(encoded(light, root))], 1
+        )
+        embedding = self.trunk(statistics)
+        shift, gamma = self.curve(embedding)[:, :, None, None].chunk(2, 1)
+        bright = linear((image + 1) / 2) * torch.exp2(stops[:, :, None, None] + shift)
+        return encoded(bright, to_root(bright)).clamp(min=1e-4) ** torch.exp(gamma), embedding
+
+    def stops(self, light: Tensor, root: Tensor) -> Tensor:
+        """log2 of the gain that brings the mean of encoded(light) to TARGET, (b, 1), by interpolation on a grid of gains.
+
+        What would clip counts twice, so that a night scene's lights hold the gain down.
+        """
+        means = torch.stack([self.brightness(light * gain, root * gain**ROOT) for gain in self.gains.unbind()], 1)
+        reached = (self.TARGET - means[:, :-1]) / (means[:, 1:] - means[:, :-1]).clamp(min=1e-5)
+        return self.STEP * reached.clamp(0, 1).sum(1, keepdim=True)
+
+    @staticmethod
+    def brightness(light: Tensor, root: Tensor) -> Tensor:
+        """Mean of the encoded picture plus mean of what is lost above white, (b,)."""
+        return (encoded(light, root) + (light - 1).clamp(0, 1)).mean((1, 2, 3))
+
+    def describe(self, picture: Tensor) -> Tensor:
+        """Per channel: mean, root mean square and a soft cumulative histogram, (b, 3 (levels + 2))."""
+        below = torch.sigmoid((self.levels[:, None, None, None, None] - picture) * 20).mean((3, 4))
+        moments = torch.stack([picture.mean((2, 3)), (picture**2).mean((2, 3)).sqrt()])
+        return torch.cat([moments, below]).permute(1, 0, 2).flatten(1)
+
+
+def linear(srgb: Tensor) -> Tensor:
+    """sRGB 0..1 -> linear light."""
+    srgb = srgb.clamp(0, 1)
+    return torch.where(srgb <= 0.04045, srgb / 12.92, ((srgb.clamp(min=0.04) + 0.055) / 1.055) ** 2.4)
+
+
+def to_root(light: Tensor) -> Tensor:
+    """light ** ROOT, kept off zero, where its slope has no end. Powers cost; that of light times a gain is root times gain ** ROOT.
+
+    Not by logarithm: that is faster, but ONNX Runtime's depends in the last bit on how many threads there are.
+    """
+    return light.clamp(min=1e-6) ** ROOT
+
+
+def encoded(light: Tensor, root: Tensor) -> Tensor:
+    """Linear light and its root -> sRGB 0..1, clipped."""
+    return torch.where(light <= 0.0031308, 12.92 * light, 1.055 * root - 0.055).clamp(0, 1)

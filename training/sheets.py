@@ -1,0 +1,38 @@
+"""A grid of what the averaged network makes during a run: given, found and wanted pictures, or generated ones."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+from rddm.image import to_pixels
+from rddm.spec import ModelSpec
+from training.sampling import sample_with
+from training.synthesis.draws import Pairs
+
+ACROSS = 8
+
+
+def _row(pictures: Tensor) -> NDArray[np.uint8]:
+    return np.concatenate([to_pixels(picture[None].cpu().numpy()).astype(np.uint8) for picture in pictures], axis=1)
+
+
+def grid(network: nn.Module, spec: ModelSpec, pairs: Pairs) -> NDArray[np.uint8]:
+    """h w 3: restoration shows rows of given, found and wanted; generation two rows of pictures, seeds 0, 1, ..."""
+    first = slice(0, ACROSS)
+    given, target = pairs.given[first], pairs.target[first]
+    if spec.start == "noise":
+        made = sample_with(network, spec, torch.zeros_like(torch.cat([given, given])))
+        return np.concatenate([_row(made[: len(given)]), _row(made[len(given) :])], axis=0)
+    context, mask = (None if part is None else part[first] for part in (pairs.context, pairs.mask))
+    found = sample_with(network, spec, given, context, mask=mask)
+    return np.concatenate([_row(given), _row(found), _row(target)], axis=0)
+
+
+def save_grid(path: Path, picture: NDArray[np.uint8]) -> None:
+    """As PNG; the folder is made if missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(path)
