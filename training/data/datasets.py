@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from training.recipe import EmojiData, FolderData, ScenesData
-from training.synthesis.clean import Clean
 from training.synthesis.draws import PairSource
 from training.synthesis.lowlight import LowLight
 from training.synthesis.photographs import Collection
@@ -44,6 +43,8 @@ def _degraders(data: ScenesData, cache: Path | None, device: torch.device) -> Ca
     if data.kind == "lowlight":
         return lambda scenes: LowLight(scenes, data.crop, data.whole)
     if data.kind == "clean":
+        from training.synthesis.clean import Clean  # noqa: PLC0415
+
         return lambda scenes: Clean(scenes, data.crop)
     if data.kind == "rain":
         streaks = load_pool("streaks", data.maps, MAP_SIDE, cache).to(device)
