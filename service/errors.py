@@ -23,6 +23,12 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 
+def problem_document(status: int, slug: str, title: str, detail: str, request_id: str, **more: Any) -> dict[str, Any]:
+    """The members of a problem document of RFC 9457, and further ones of ours."""
+    kind = f"urn:rddm:problem:{slug}"
+    return {"type": kind, "title": title, "status": status, "detail": detail, "request_id": request_id} | more
+
+
 class ServiceError(Exception):
     """detail: a sentence for the caller that names the value and what is allowed; it never holds bytes, paths or keys.
 
@@ -39,6 +45,11 @@ class ServiceError(Exception):
         self.retry_after = retry_after
         self.headers: Mapping[str, str] = {}
         self.extra = extra
+
+    def to_problem(self, request_id: str) -> dict[str, Any]:
+        """The error as a problem document of RFC 9457."""
+        more = self.extra if self.retry_after is None else {**self.extra, "retry_after": round(self.retry_after, 3)}
+        return problem_document(self.status, self.slug, self.title, self.detail, request_id, **more)
 
 
 class Malformed(ServiceError):

@@ -2,25 +2,24 @@
 
 import asyncio
 import logging
-import time
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from service.api import responses
-from service.api.middleware import BodyLimits
 from service.engines.arrays import HOST, Arrays, offload
 from service.engines.contract import Engine, Repository
-from service.errors import EngineUnavailable, ServiceError, ShuttingDown
-from service.jobs.store import ResponseContent
+from service.errors import EngineUnavailable
+from service.health import Drain, Readiness
 from service.keys import Keyring, parse_keys
 from service.pictures.decode import Bounds
 from service.pictures.pool import CodecPool
+from service.restoration import documents
 from service.restoration.service import InferenceResult, InferenceService
-from service.results.cache import ResponseCache, ResultCache
+from service.results.cache import ResultCache
+from service.results.stored import ResponseCache, StoredResponse
 from service.sampling.pipeline import Pipeline
 from service.scheduling.scheduler import Call, Limits, Scheduler
 from service.settings import Settings
@@ -29,80 +28,10 @@ from service.telemetry.tracing import StepSpans, TracedBatches, TracedSteps
 
 log = logging.getLogger("rddm.gateway")
 EVENTS = ("retried", "lost")
-CHECK_SECONDS = 2.0  # readiness is asked for often; an answer this young is given again
-SCRAPE_SECONDS = 2.0  # that /metrics waits for golden answers; Prometheus itself waits for ten
 
 
 class ServingEngine(Engine, Repository, Protocol):
     """An engine that is also its own repository, as both shipped ones are."""
-
-
-@dataclass(eq=False)
-class Drain:
-    """Counts the requests in work, and turns new ones away once the gateway is closing."""
-
-    closing: bool = False
-    working: int = 0
-
-    @contextmanager
-    def track(self) -> Iterator[None]:
-        """Holds the gateway open for the block. Raises ShuttingDown."""
-        if self.closing:
-            raise ShuttingDown("this gateway finishes what it has and takes nothing new", retry_after=5)
-        self.working += 1
-        try:
-            yield
-        finally:
-            self.working -= 1
-
-
-class Readiness:
-    """Golden inferences of every model, each at most once in CHECK_SECONDS, whoever asks."""
-
-    def __init__(self, repository: Repository, metrics: Metrics) -> None:
-        self._repository = repository
-        self._metrics = metrics
-        self._lock = asyncio.Lock()
-        self._states: dict[str, dict[str, Any]] = {}
-        self._at = -CHECK_SECONDS
-        self._told: set[str] = set()
-        self._asked: asyncio.Task[dict[str, dict[str, Any]]] | None = None
-
-    async def states(self) -> dict[str, dict[str, Any]]:
-        """{"ready", "version", "detail"?} by model."""
-        async with self._lock:
-            if time.monotonic() - self._at >= CHECK_SECONDS:
-                models = self._repository.models()
-                found = await asyncio.gather(*(self._state(name, model.version) for name, model in models.items()))
-                self._states = dict(zip(models, found, strict=True))
-                self._at = time.monotonic()
-            return self._states
-
-    async def refresh(self) -> None:
-        """Bring the gauges up to date. Answers that take longer than SCRAPE_SECONDS, or fail, leave them as they were."""
-        self._zero_missing()
-        if self._asked is None or self._asked.done():
-            self._asked = asyncio.create_task(self.states())
-        done, _ = await asyncio.wait({self._asked}, timeout=SCRAPE_SECONDS)
-        for task in done:
-            if not task.cancelled() and (error := task.exception()) is not None:
-                log.error("readiness could not be found out: %s", type(error).__name__, exc_info=error)
-
-    def _zero_missing(self) -> None:
-        """Models that were unloaded, or could not be loaded, do not answer; `*` is no model, see TritonEngine.broken."""
-        broken: Mapping[str, str] = getattr(self._repository, "broken", {})
-        for name in (self._told | broken.keys()) - self._repository.models().keys() - {"*"}:
-            self._metrics.observe_readiness(name, False)
-
-    async def _state(self, name: str, version: int) -> dict[str, Any]:
-        state: dict[str, Any] = {"ready": True, "version": version}
-        try:
-            await self._repository.check(name)
-        except ServiceError as error:
-            state |= {"ready": False, "detail": error.detail}
-        self._told.add(name)
-        self._metrics.observe_readiness(name, state["ready"])
-        return state
 
 
 @dataclass(eq=False)
@@ -145,24 +74,19 @@ class Gateway:
             ],
         )
 
-    async def finish(self, caller: str, result: InferenceResult, *, as_json: bool, several: bool) -> ResponseContent:
+    async def finish(self, caller: str, result: InferenceResult, *, as_json: bool, several: bool) -> StoredResponse:
         """The result as a response, counted and kept."""
         self.metrics.observe_timings(result.model.spec.name, result.timings)
         size = sum(len(image.body) for image in result.images)
-        answers = await offload(size, responses.cached_responses, result)
+        answers = await offload(size, documents.stored_responses, result)
         locations = [f"/results/{self.answers.put(caller, answer)}" for answer in answers]
-        return await offload(size, responses.content_of, result, answers, locations, as_json=as_json, several=several)
+        return await offload(size, documents.content_of, result, answers, locations, as_json=as_json, several=several)
 
 
 def keyring_of(settings: Settings) -> Keyring:
     """The keys of the file and of the environment. Raises OSError and ValueError."""
     text = settings.keys_file.read_text("utf-8") if settings.keys_file else ""
     return Keyring(parse_keys(f"{text}\n{settings.keys.get_secret_value() if settings.keys else ''}"))
-
-
-def body_limits(settings: Settings) -> BodyLimits:
-    """What the middleware bounds bodies by."""
-    return BodyLimits(settings.max_body_bytes, settings.body_timeout_seconds, settings.idle_timeout_seconds)
 
 
 def open_engine(settings: Settings) -> tuple[ServingEngine, Arrays]:

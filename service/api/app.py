@@ -12,9 +12,9 @@ from fastapi.staticfiles import StaticFiles
 from starlette.middleware.cors import CORSMiddleware
 
 from service.api import openapi, problems
-from service.api.middleware import RequestMiddleware
+from service.api.middleware import BodyLimits, RequestMiddleware
 from service.api.routes import admin, catalogue, jobs, openai, pictures
-from service.gateway import Gateway, body_limits, open_gateway
+from service.gateway import Gateway, open_gateway
 from service.jobs.runner import open_job_queue, webhooks_of
 from service.restoration.parameters import GenerateParameters, RestoreBody
 from service.settings import Settings
@@ -44,6 +44,11 @@ EXPOSED = [
     "Retry-After",
 ]
 Opener = Callable[[Settings, Metrics], AbstractAsyncContextManager[Gateway]]
+
+
+def body_limits(settings: Settings) -> BodyLimits:
+    """What the middleware bounds bodies by."""
+    return BodyLimits(settings.max_body_bytes, settings.body_timeout_seconds, settings.idle_timeout_seconds)
 
 
 def _open(settings: Settings, metrics: Metrics) -> AbstractAsyncContextManager[Gateway]:

@@ -11,7 +11,6 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from fastapi.exceptions import RequestValidationError
@@ -22,6 +21,7 @@ from starlette.requests import Request
 
 from service.errors import InvalidValue, Malformed, UnsupportedMedia
 from service.restoration.parameters import RestoreBody, RestoreParameters
+from service.restoration.uploads import Uploads
 
 O = TypeVar("O", bound=BaseModel)  # noqa: E741
 MOST_FIELDS = 32
@@ -35,14 +35,6 @@ class InMemoryMultiPartParser(MultiPartParser):
     """The multipart parser, with bodies kept in memory: the middleware bounds them, and the disk may be full or read-only."""
 
     spool_max_size = 1 << 40
-
-
-@dataclass(frozen=True)
-class Sources:
-    """The bytes of the picture and of its mask, as they were sent."""
-
-    image: bytes
-    mask: bytes | None = None
 
 
 def from_query(model: type[O], request: Request) -> O:
@@ -67,7 +59,7 @@ def media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def read_restore(request: Request, query: RestoreParameters) -> tuple[RestoreParameters, Sources]:
+async def read_restore(request: Request, query: RestoreParameters) -> tuple[RestoreParameters, Uploads]:
     """The parameters and the pictures. Raises Malformed, UnsupportedMedia, InvalidValue, and the middleware's errors."""
     kind = media_type(request)
     if kind == "multipart/form-data":
@@ -76,11 +68,11 @@ async def read_restore(request: Request, query: RestoreParameters) -> tuple[Rest
     if kind == "application/json":
         body = validated(RestoreBody, await json_body(request), query)
         told = {name: value for name, value in body.model_dump().items() if name not in {"image", "mask"}}
-        return RestoreParameters(**told), Sources(
+        return RestoreParameters(**told), Uploads(
             from_base64(body.image, "image"), from_base64(body.mask, "mask") if body.mask else None
         )
     if kind.startswith("image/") or kind in {"application/octet-stream", ""}:
-        return query, Sources(_not_empty(await request.body()))
+        return query, Uploads(_not_empty(await request.body()))
     expected = "multipart/form-data, image/*, application/octet-stream or application/json"
     raise UnsupportedMedia(f"a body of {kind[:80]!r} is not read here; expected {expected}")
 
@@ -103,14 +95,14 @@ async def form_of(request: Request) -> AsyncIterator[FormData]:
         await form.close()
 
 
-async def _sources(form: FormData) -> Sources:
+async def _sources(form: FormData) -> Uploads:
     unknown = sorted(set(form) - {"image", "mask"})
     if unknown:
         raise InvalidValue(f"unknown part {unknown[0][:60]!r}; expected `image` and, for models that take one, `mask`")
     image = await one_file(form, "image")
     if image is None:
         raise Malformed("the part `image` is missing")
-    return Sources(image, await one_file(form, "mask"))
+    return Uploads(image, await one_file(form, "mask"))
 
 
 async def one_file(form: FormData, name: str) -> bytes | None:

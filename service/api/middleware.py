@@ -6,18 +6,17 @@ import re
 import time
 import uuid
 from collections.abc import Callable
-from contextvars import ContextVar
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.api.problems import of_error, respond
+from service.api.problems import respond
 from service.errors import HeadTooLarge, ServiceError, SlowSender, TooLarge, UnsupportedMedia
+from service.telemetry.requests import REQUEST_ID, RequestRecord
 from service.telemetry.tracing import within
 
-REQUEST_ID = ContextVar("request_id", default="-")
 GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 LINGER_SECONDS = 5.0
 HEAD_BYTES, HEAD_LINES = 32 * 1024, 200
@@ -32,16 +31,6 @@ class BodyLimits:
     max_bytes: int
     seconds: float
     idle_seconds: float
-
-
-@dataclass(frozen=True)
-class RequestRecord:
-    """What the metrics hear of a finished request. route is the template, never the address itself."""
-
-    method: str
-    route: str
-    status: int
-    seconds: float
 
 
 class RequestBody:
@@ -158,7 +147,7 @@ class _Exchange:
 
     async def _respond(self, error: ServiceError) -> None:
         request = Request(self._scope)
-        await respond(request, of_error(error, self._id))(self._scope, self._body.receive, self._answer)
+        await respond(request, error.to_problem(self._id))(self._scope, self._body.receive, self._answer)
 
     async def _answer(self, message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -5,9 +5,10 @@ from typing import Literal
 
 from service.errors import NotAcceptable
 from service.pictures.kinds import BY_MEDIA_TYPE, KINDS, Kind
+from service.restoration.documents import JSON
 
 Shape = Literal["picture", "json", "events"]
-JSON, EVENTS = "application/json", "text/event-stream"
+EVENTS = "text/event-stream"
 OFFERED = (*(kind.media_type for kind in KINDS.values()), JSON, EVENTS)
 
 

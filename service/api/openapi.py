@@ -9,9 +9,10 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
 from rddm.image import encode
-from service.api.negotiation import EVENTS, JSON
+from service.api.negotiation import EVENTS
 from service.api.problems import MEDIA_TYPE
 from service.pictures.kinds import KINDS
+from service.restoration.documents import JSON
 
 BINARY = {"type": "string", "format": "binary"}
 REFERENCE = "#/components/schemas/{model}"

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match, Mount
 
-from service.errors import InvalidValue, ServiceError
+from service.errors import InvalidValue, ServiceError, problem_document
 
 MEDIA_TYPE = "application/problem+json"
 SHOWN_CHARACTERS = 60
@@ -25,18 +25,6 @@ class Problem(JSONResponse):
     """A problem document as a response."""
 
     media_type = MEDIA_TYPE
-
-
-def document(status: int, slug: str, title: str, detail: str, request_id: str, **more: Any) -> dict[str, Any]:
-    """The members of a problem document."""
-    kind = f"urn:rddm:problem:{slug}"
-    return {"type": kind, "title": title, "status": status, "detail": detail, "request_id": request_id} | more
-
-
-def of_error(error: ServiceError, request_id: str) -> dict[str, Any]:
-    """The document of one of our errors."""
-    more = error.extra if error.retry_after is None else {**error.extra, "retry_after": round(error.retry_after, 3)}
-    return document(error.status, error.slug, error.title, error.detail, request_id, **more)
 
 
 def request_id_of(request: Request) -> str:
@@ -83,7 +71,7 @@ def _of_validation(request: Request, error: Exception) -> Problem:
     assert isinstance(error, RequestValidationError)
     told = sentences(error.errors())
     detail = "; ".join(f"{one['at']}: {one['detail']}" for one in told)
-    problem = document(422, InvalidValue.slug, InvalidValue.title, detail, request_id_of(request), errors=told)
+    problem = problem_document(422, InvalidValue.slug, InvalidValue.title, detail, request_id_of(request), errors=told)
     return respond(request, problem)
 
 
@@ -91,7 +79,7 @@ def _of_service(request: Request, error: Exception) -> Problem:
     assert isinstance(error, ServiceError)
     if error.status >= 500:
         log.warning("%s: %s", error.slug, error.detail)
-    return respond(request, of_error(error, request_id_of(request)), retry_headers(error) | dict(error.headers))
+    return respond(request, error.to_problem(request_id_of(request)), retry_headers(error) | dict(error.headers))
 
 
 def _of_http(request: Request, error: Exception) -> Problem:
@@ -103,7 +91,7 @@ def _of_http(request: Request, error: Exception) -> Problem:
     if error.status_code == 405:
         headers["Allow"] = ", ".join(_allowed(request))
         detail += f"; expected {headers['Allow']}"
-    problem = document(error.status_code, slug, str(error.detail), detail, request_id_of(request))
+    problem = problem_document(error.status_code, slug, str(error.detail), detail, request_id_of(request))
     return respond(request, problem, headers)
 
 
@@ -127,7 +115,7 @@ def _routes(found: Iterable[BaseRoute]) -> Iterator[BaseRoute]:
 
 def _of_anything(request: Request, error: Exception) -> Problem:
     log.error("unforeseen %s", type(error).__name__, exc_info=error)
-    return respond(request, of_error(ServiceError("the error is in the log, under the request's id"), request_id_of(request)))
+    return respond(request, ServiceError("the error is in the log, under the request's id").to_problem(request_id_of(request)))
 
 
 def install(app: FastAPI) -> None:

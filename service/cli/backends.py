@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from service.api.bodies import Sources
 from service.client import AsyncClient
 from service.gateway import Gateway, open_gateway
 from service.keys import Caller
@@ -14,6 +13,7 @@ from service.pictures.kinds import KINDS
 from service.restoration.catalogue import facts_of
 from service.restoration.parameters import GenerateParameters, RestoreParameters
 from service.restoration.service import InferenceResult, RequestContext
+from service.restoration.uploads import Uploads
 from service.settings import Settings
 
 COMMAND_LINE = Caller("command line", admin=True)
@@ -47,7 +47,7 @@ class LocalBackend:
 
     async def restore(self, image: bytes, mask: bytes | None, parameters: RestoreParameters) -> OutputFile:
         result = await self._gateway.inference.restore(
-            parameters, Sources(image, mask), KINDS.get(parameters.format or ""), self._context()
+            parameters, Uploads(image, mask), KINDS.get(parameters.format or ""), self._context()
         )
         return _output_files(result)[0]
 

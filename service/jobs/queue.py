@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from service.api.bodies import Sources
-from service.api.problems import of_error
 from service.errors import Conflict, EngineUnavailable, NotFound, QueueFull, ServiceError
-from service.jobs.store import ACTIVE, Job, JobStore, ResponseContent, Status
+from service.jobs.store import ACTIVE, Job, JobStore, Status
+from service.restoration.uploads import Uploads
+from service.results.stored import StoredResponse
 from service.sampling.pipeline import Listener, Step
 
 log = logging.getLogger("rddm.jobs")
@@ -24,7 +24,7 @@ LEAST_PAUSE, LONGEST_PAUSE = 0.2, 30.0
 class JobFunction(Protocol):
     """Runs a job. Its result has `model`, `steps` and `seed` in the headers."""
 
-    async def __call__(self, job: Job, sources: Sources | None, on_step: Listener, /) -> ResponseContent: ...
+    async def __call__(self, job: Job, sources: Uploads | None, on_step: Listener, /) -> StoredResponse: ...
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def _iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
-def fingerprint(parameters: str, accept: str, sources: Sources | None) -> str:
+def fingerprint(parameters: str, accept: str, sources: Uploads | None) -> str:
     """What makes two requests the same one."""
     digest = hashlib.sha256(f"{parameters}\0{accept}".encode())
     for part in (sources.image, sources.mask) if sources else ():
@@ -125,7 +125,7 @@ class JobQueue:
         """Jobs that are kept with that status."""
         return sum(job.status == status for job in self._jobs.values())
 
-    async def submit(self, job: Job, sources: Sources | None) -> Job:
+    async def submit(self, job: Job, sources: Uploads | None) -> Job:
         """The job, or the one that the same Idempotency-Key made before. Raises Conflict, QueueFull, StoreUnavailable.
 
         One at a time, so that a key that comes twice at once makes one job, and no limit is passed in between.
@@ -180,7 +180,7 @@ class JobQueue:
         """A caller's jobs, the newest first."""
         return sorted((job for job in self._jobs.values() if job.caller == caller), key=lambda job: -job.created)
 
-    async def result(self, job: str, caller: str) -> ResponseContent:
+    async def result(self, job: str, caller: str) -> StoredResponse:
         """Raises NotFound, and Conflict while there is none."""
         found = self.find(job, caller)
         finished = await self._store.answer(job) if found.status == "succeeded" else None
@@ -238,7 +238,7 @@ class JobQueue:
                 raise
             await self._end(job, None, status="failed", problem=_problem(error, job))
 
-    async def _run_with_retries(self, job: str, progress: JobProgress) -> ResponseContent:
+    async def _run_with_retries(self, job: str, progress: JobProgress) -> StoredResponse:
         """Again and again while the queue is full, the quota spent or no engine there, within the job's patience.
 
         Between two attempts it leaves its place to others; its status stays running.
@@ -253,13 +253,13 @@ class JobQueue:
                     raise
             await asyncio.sleep(pause)
 
-    async def _attempt(self, job: str, progress: JobProgress) -> ResponseContent:
+    async def _attempt(self, job: str, progress: JobProgress) -> StoredResponse:
         """The pictures are read each time, so that a job which waits keeps none in memory."""
         if self._jobs[job].status == "queued":
             progress.begun = time.monotonic()
             await self._change(job, status="running")
         image, mask = await self._store.sources(job)
-        sources = None if image is None else Sources(image, mask)
+        sources = None if image is None else Uploads(image, mask)
         return await self._run_job(self._jobs[job], sources, lambda step: self._stepped(job, progress, step))
 
     def _stepped(self, job: str, progress: JobProgress, step: Step) -> None:
@@ -271,7 +271,7 @@ class JobQueue:
         await self._store.update(self._jobs[job])
         return self._jobs[job]
 
-    async def _end(self, job: str, finished: ResponseContent | None, **facts: Any) -> None:
+    async def _end(self, job: str, finished: StoredResponse | None, **facts: Any) -> None:
         now = time.time()
         ended = replace(self._jobs[job], expires=now + self._limits.kept_seconds, **facts)
         try:
@@ -306,9 +306,9 @@ def _ending(job: Job) -> tuple[str, dict[str, Any]]:
 def _problem(error: BaseException, job: str) -> dict[str, Any]:
     """The problem document of an error; what was not foreseen goes to the log."""
     if isinstance(error, ServiceError):
-        return of_error(error, job)
+        return error.to_problem(job)
     log.error("job failed: %s", type(error).__name__, exc_info=error)
-    return of_error(ServiceError("the error is in the log"), job)
+    return ServiceError("the error is in the log").to_problem(job)
 
 
 def new_job(**facts: Any) -> Job:

@@ -7,15 +7,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from service.api.bodies import Sources
-from service.api.responses import preview_of
 from service.gateway import Gateway
 from service.jobs.queue import JobLimits, JobQueue, job_document
-from service.jobs.store import Job, JobStore, ResponseContent, Status
+from service.jobs.store import Job, JobStore, Status
 from service.jobs.webhooks import Webhooks
 from service.pictures.kinds import KINDS
+from service.restoration.documents import preview_of
 from service.restoration.parameters import GenerateParameters, RestoreParameters
 from service.restoration.service import RequestContext
+from service.restoration.uploads import Uploads
+from service.results.stored import StoredResponse
 from service.sampling.pipeline import Listener
 from service.settings import Settings
 
@@ -30,7 +31,7 @@ class JobRunner:
         self._gateway = gateway
         self._webhooks = webhooks
 
-    async def run(self, job: Job, sources: Sources | None, on_step: Listener) -> ResponseContent:
+    async def run(self, job: Job, sources: Uploads | None, on_step: Listener) -> StoredResponse:
         """Raises what service.errors knows."""
         context = RequestContext(job.id, self._gateway.keyring.named(job.caller), time.monotonic())
         kind = KINDS.get(job.accept or "")

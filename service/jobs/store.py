@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 
 from service.errors import StoreUnavailable
+from service.results.stored import StoredResponse
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -47,15 +48,6 @@ class Job:
     problem: dict[str, Any] | None = None
 
 
-@dataclass(frozen=True)
-class ResponseContent:
-    """What a response holds: the body, its media type, and the headers that tell how it was made."""
-
-    body: bytes
-    media_type: str
-    headers: dict[str, str]
-
-
 class JobStore:
     """Every method raises StoreUnavailable when the disk is full or gone."""
 
@@ -88,9 +80,9 @@ class JobStore:
         """Newer facts of a job."""
         await self._write("update jobs set facts = ? where id = ?", _facts(job), job.id)
 
-    async def finish(self, job: Job, finished: ResponseContent | None) -> None:
+    async def finish(self, job: Job, finished: StoredResponse | None) -> None:
         """The last facts, and the answer where there is one; what was sent is let go of."""
-        answer = None if finished is None else json.dumps({"media_type": finished.media_type, "headers": finished.headers})
+        answer = None if finished is None else json.dumps({"media_type": finished.media_type, "headers": dict(finished.headers)})
         body = None if finished is None else finished.body
         statement = "update jobs set facts = ?, image = null, mask = null, answer = ?, body = ? where id = ?"
         await self._write(statement, _facts(job), answer, body, job.id)
@@ -104,10 +96,10 @@ class JobStore:
         found = await self._call(lambda: self._base.execute("select image, mask from jobs where id = ?", (job,)).fetchone())
         return found or (None, None)
 
-    async def answer(self, job: str) -> ResponseContent | None:
+    async def answer(self, job: str) -> StoredResponse | None:
         """A finished job's answer."""
         found = await self._call(lambda: self._base.execute("select answer, body from jobs where id = ?", (job,)).fetchone())
-        return ResponseContent(body=found[1], **json.loads(found[0])) if found and found[0] else None
+        return StoredResponse(body=found[1], **json.loads(found[0])) if found and found[0] else None
 
     async def _write(self, statement: str, *values: object) -> None:
         def write() -> None:
@@ -122,8 +114,7 @@ def _facts(job: Job) -> str:
 
 
 def _job(facts: str) -> Job:
-    """The files of earlier versions call the parameters `order`."""
-    return Job(**{"parameters" if name == "order" else name: value for name, value in json.loads(facts).items()})
+    return Job(**json.loads(facts))
 
 
 def _open(path: Path | None) -> sqlite3.Connection:

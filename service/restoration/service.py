@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from rddm.image import Pixels, prepared, to_image, to_pixels
 from rddm.spec import ModelSpec
-from service.api.bodies import Sources
 from service.engines.arrays import offload
 from service.engines.contract import Model, Repository
 from service.errors import InvalidValue, NotFound, QueueFull, TooLarge
@@ -26,6 +25,7 @@ from service.pictures.kinds import KINDS, Kind, sniff
 from service.pictures.picture import PLAIN, Picture, SourceMetadata
 from service.pictures.pool import CodecPool, Whose
 from service.restoration.parameters import LARGEST_SEED, CommonParameters, GenerateParameters, RestoreParameters
+from service.restoration.uploads import Uploads
 from service.results.cache import FinishedResult, ResultCache, until
 from service.sampling.pipeline import Kept, Listener, Step, Work
 from service.sampling.state import thumbnail
@@ -172,7 +172,7 @@ class InferenceService:
     async def restore(
         self,
         parameters: RestoreParameters,
-        sources: Sources,
+        sources: Uploads,
         kind: Kind | None,
         context: RequestContext,
         on_step: Listener | None = None,
@@ -291,7 +291,7 @@ class InferenceService:
         finally:
             self._pixels_held -= pixels
 
-    def check_restore(self, parameters: RestoreParameters, sources: Sources) -> str:
+    def check_restore(self, parameters: RestoreParameters, sources: Uploads) -> str:
         """The model's name; refuses what can be refused at once, before a job or a stream is begun."""
         sniff(sources.image)
         name = self.restoration_model(parameters.task)
@@ -354,7 +354,7 @@ class InferenceService:
             caller.bucket.give_back(cost)
             raise
 
-    async def _mask(self, sources: Sources, picture: Picture, spec: ModelSpec, whose: Whose) -> Pixels | None:
+    async def _mask(self, sources: Uploads, picture: Picture, spec: ModelSpec, whose: Whose) -> Pixels | None:
         if sources.mask is None:
             return None
         if "mask" not in spec.condition:

@@ -1,18 +1,16 @@
 """What need not be computed twice: identical work in flight runs once; finished x_0 are kept, as pixels, within a bound in bytes.
 
 With NumPy's Philox a result is a function of picture, mask, model file, method, steps and seed, whatever eta is; its pixels, of
-their depth too. Who asked, file formats and metadata are no part of it: they are applied per request, later. `ResponseCache`
-keeps finished bodies for the one who was given them.
+their depth too. Who asked, file formats and metadata are no part of it: they are applied per request, later.
 """
 
 import asyncio
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -20,7 +18,7 @@ from numpy.typing import NDArray
 
 from rddm.image import Pixels, to_image
 from service.engines.arrays import HOST
-from service.errors import DeadlineExceeded, NotFound, QueueFull
+from service.errors import DeadlineExceeded, QueueFull
 from service.sampling.pipeline import Listener, Result, Sampler, Step, Work
 from service.sampling.state import Image, thumbnail
 
@@ -196,41 +194,3 @@ async def until(deadline: float | None, doing: str) -> AsyncIterator[None]:
             yield
     except TimeoutError as late:
         raise DeadlineExceeded(f"the deadline passed while the picture {doing}") from late
-
-
-@dataclass(frozen=True)
-class CachedResponse:
-    """A finished body as it was sent, and its entity tag (quoted, as in the header)."""
-
-    body: bytes
-    media_type: str
-    headers: Mapping[str, str]
-
-    @cached_property
-    def etag(self) -> str:
-        """Strong: SHA-256 of the body."""
-        return f'"{hashlib.sha256(self.body).hexdigest()}"'
-
-
-class ResponseCache:
-    """What `/results/{id}` answers: the latest bodies, each for the caller to whom it was given."""
-
-    def __init__(self, limit_bytes: int) -> None:
-        self.entries: LruCache[CachedResponse] = LruCache(limit_bytes)
-
-    def put(self, caller: str, answer: CachedResponse) -> str:
-        """Keeps an answer; its id is the same for the same caller and body, and tells nothing of either."""
-        digest = hashlib.sha256("\0".join((caller, answer.media_type, answer.etag)).encode()).hexdigest()[:32]
-        self.entries.put(self._key(caller, digest), answer, len(answer.body))
-        return digest
-
-    def get(self, caller: str, result: str) -> CachedResponse:
-        """The caller's answer. Raises NotFound if there is none, if it was forgotten, or if it is another caller's."""
-        answer = self.entries.get(self._key(caller, result))
-        if answer is None:
-            raise NotFound("there is no such result; results are kept for a while, for the key that they were made with")
-        return answer
-
-    @staticmethod
-    def _key(caller: str, result: str) -> str:
-        return f"{caller}\0{result}"

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from opentelemetry import trace
 
-from service.api.middleware import REQUEST_ID
+from service.telemetry.requests import REQUEST_ID
 
 
 class JsonLines(logging.Formatter):

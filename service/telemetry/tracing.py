@@ -37,13 +37,6 @@ def within(headers: Mapping[str, str]) -> Iterator[None]:
         context.detach(token)
 
 
-def onward() -> dict[str, str]:
-    """The W3C headers (traceparent, tracestate) that tell a server of the span in which it is asked; none outside of a trace."""
-    headers: dict[str, str] = {}
-    W3C.inject(headers)
-    return headers
-
-
 def _has_sdk() -> bool:
     return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
 

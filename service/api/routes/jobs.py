@@ -11,6 +11,7 @@ from fastapi.sse import ServerSentEvent
 from service.api import responses
 from service.api.dependencies import CallerDependency, JobQueueDependency, problems
 from service.jobs.queue import job_document
+from service.restoration.documents import to_json
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problems(401))
 Identity = Annotated[str, Path(description="as the 202 answer told it", max_length=64)]
@@ -57,6 +58,4 @@ async def _wire(stream: AsyncIterator[tuple[int, str, dict[str, Any]] | None]) -
             yield responses.to_wire(ServerSentEvent(comment="still at work"))
         else:
             number, name, data = event
-            yield responses.to_wire(
-                ServerSentEvent(id=str(number), event=name, raw_data=await asyncio.to_thread(responses.to_json, data))
-            )
+            yield responses.to_wire(ServerSentEvent(id=str(number), event=name, raw_data=await asyncio.to_thread(to_json, data)))

@@ -8,14 +8,16 @@ from fastapi.responses import Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from service.api import responses
-from service.api.bodies import Sources, form_of, json_body, one_file, validated
+from service.api.bodies import form_of, json_body, one_file, validated
 from service.api.dependencies import CallerDependency, ContextDependency, GatewayDependency, find, problems
 from service.api.openapi import openai_edit_body, openai_generation_body
 from service.errors import InvalidValue, Malformed
 from service.gateway import Gateway
 from service.pictures.kinds import KINDS
+from service.restoration.documents import base64_of, headers_of, to_json
 from service.restoration.parameters import Count, GenerateParameters, Name, RestoreParameters, Seed, Steps
 from service.restoration.service import InferenceResult, RequestContext
+from service.restoration.uploads import Uploads
 
 router = APIRouter(prefix="/v1", tags=["openai"], responses=problems(401, 404))
 WORK_PROBLEMS = problems(400, 401, 404, 408, 413, 415, 422, 429, 500, 503, 504)
@@ -76,7 +78,7 @@ async def edits(request: Request, gateway: GatewayDependency, context: ContextDe
             )
         assert image is not None
         restoration = RestoreParameters(task=parameters.model, steps=parameters.steps, seed=parameters.seed or 0)
-        work = gateway.inference.restore(restoration, Sources(image, mask), KINDS[parameters.output_format], context)
+        work = gateway.inference.restore(restoration, Uploads(image, mask), KINDS[parameters.output_format], context)
         return told(gateway, context, await responses.unless_gone(request, work))
 
 
@@ -98,14 +100,12 @@ def told(gateway: Gateway, context: RequestContext, result: InferenceResult) -> 
     """OpenAI's answer, with our headers."""
     answer = {
         "created": int(time.time()),
-        "data": [{"b64_json": responses.base64_of(image.body)} for image in result.images],
+        "data": [{"b64_json": base64_of(image.body)} for image in result.images],
         "output_format": result.kind.name,
         "size": f"{result.size[1]}x{result.size[0]}",
     }
     gateway.metrics.observe_timings(result.model.spec.name, result.timings)
-    return Response(
-        responses.to_json(answer), headers=responses.headers_of(result) | context.caller.headers(), media_type="application/json"
-    )
+    return Response(to_json(answer), headers=headers_of(result) | context.caller.headers(), media_type="application/json")
 
 
 @router.get("/models")

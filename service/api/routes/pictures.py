@@ -9,15 +9,17 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 
 from service.api import responses
-from service.api.bodies import Sources, from_headers, from_query, json_body, media_type, read_restore, validated
+from service.api.bodies import from_headers, from_query, json_body, media_type, read_restore, validated
 from service.api.dependencies import caller_of, context_of, gateway_of, jobs_of, problems
-from service.api.negotiation import JSON, AcceptedFormat, negotiate
+from service.api.negotiation import AcceptedFormat, negotiate
 from service.api.openapi import asked_by, generate_body, picture_answers, restore_body
 from service.errors import InvalidValue, NotAcceptable, UnsupportedMedia
 from service.gateway import Gateway
 from service.jobs.queue import fingerprint, job_document, new_job
+from service.restoration.documents import JSON
 from service.restoration.parameters import GenerateParameters, RestoreParameters
 from service.restoration.service import InferenceResult, RequestContext, random_seed
+from service.restoration.uploads import Uploads
 from service.sampling.pipeline import Listener
 
 router = APIRouter(tags=["pictures"])
@@ -51,7 +53,7 @@ class ParsedRequest:
     kind: Literal["restore", "generate"]
     sent: RestoreParameters | GenerateParameters
     parameters: RestoreParameters | GenerateParameters
-    sources: Sources | None
+    sources: Uploads | None
     model: str
     accepted: AcceptedFormat
     several: bool

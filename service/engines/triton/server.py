@@ -15,9 +15,9 @@ from service.engines.configuration import to_models
 from service.engines.contract import Array, Feeds, Model, Ticket, Weights, to_feeds
 from service.engines.triton.errors import ModelCrashed, ServerUnreachable, translated
 from service.engines.triton.step_timeout import StepTimeout
+from service.engines.triton.trace_headers import trace_headers
 from service.engines.triton.transport import Transport
 from service.errors import DeadlineExceeded, EngineUnavailable, ServiceError
-from service.telemetry.tracing import onward
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ class RemoteServer:
                 request_id=ticket.request,
                 timeout=int(seconds * 1e6),
                 client_timeout=seconds,
-                headers=onward(),
+                headers=trace_headers(),
             )
 
         return call

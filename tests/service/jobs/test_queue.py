@@ -14,11 +14,12 @@ from typing import Any
 import httpx
 import pytest
 
-from service.api.bodies import Sources
 from service.errors import QuotaSpent, StoreUnavailable
 from service.jobs.queue import JobFunction, JobLimits, JobQueue, new_job
-from service.jobs.store import Job, JobStore, ResponseContent
+from service.jobs.store import Job, JobStore
 from service.jobs.webhooks import Webhooks
+from service.restoration.uploads import Uploads
+from service.results.stored import StoredResponse
 from service.sampling.pipeline import Listener
 from tests.calls import until
 from tests.service.conftest import RunningApp, file_of, pixels_of, running, settings_for
@@ -27,7 +28,7 @@ from tests.service.serving import FakeServingEngine
 LATER = {"Prefer": "respond-async"}
 
 
-FINISHED = ResponseContent(b"", "image/png", {"X-Model": "lowlight", "X-Steps": "2", "X-Seed": "0"})
+FINISHED = StoredResponse(b"", "image/png", {"X-Model": "lowlight", "X-Steps": "2", "X-Seed": "0"})
 
 
 @asynccontextmanager
@@ -122,7 +123,7 @@ async def test_the_same_idempotency_key_is_the_same_job_whatever_seed_was_drawn(
 
 
 async def test_the_same_idempotency_key_twice_at_once_is_one_job() -> None:
-    async def run_job(_job: Job, _sources: Sources | None, _on_step: Listener) -> ResponseContent:
+    async def run_job(_job: Job, _sources: Uploads | None, _on_step: Listener) -> StoredResponse:
         return FINISHED
 
     async with queue_of(run_job) as queue:
@@ -136,7 +137,7 @@ async def test_the_same_idempotency_key_twice_at_once_is_one_job() -> None:
 
 
 async def test_a_job_that_could_not_be_stored_is_not_there() -> None:
-    async def run_job(_job: Job, _sources: Sources | None, _on_step: Listener) -> ResponseContent:
+    async def run_job(_job: Job, _sources: Uploads | None, _on_step: Listener) -> StoredResponse:
         return FINISHED
 
     store = JobStore(None)
@@ -173,7 +174,7 @@ async def test_a_job_has_no_result_before_its_end(settings: Any) -> None:
 
 
 async def test_a_job_that_waits_for_its_quota_leaves_its_place_to_others() -> None:
-    async def run_job(job: Job, _sources: Sources | None, _on_step: Listener) -> ResponseContent:
+    async def run_job(job: Job, _sources: Uploads | None, _on_step: Listener) -> StoredResponse:
         if job.caller == "poor":
             raise QuotaSpent("spent", retry_after=60)
         return FINISHED
@@ -193,13 +194,13 @@ class FullStore(JobStore):
     async def update(self, job: Job) -> None:
         raise self.fault
 
-    async def finish(self, job: Job, finished: ResponseContent | None) -> None:
+    async def finish(self, job: Job, finished: StoredResponse | None) -> None:
         raise self.fault
 
 
 @pytest.mark.parametrize("fault", [FullStore.fault, RuntimeError("cannot schedule new futures")])
 async def test_a_job_that_the_store_cannot_keep_fails(fault: Exception) -> None:
-    async def run_job(_job: Job, _sources: Sources | None, _on_step: Listener) -> ResponseContent:
+    async def run_job(_job: Job, _sources: Uploads | None, _on_step: Listener) -> StoredResponse:
         return FINISHED
 
     store = FullStore(None)
@@ -210,7 +211,7 @@ async def test_a_job_that_the_store_cannot_keep_fails(fault: Exception) -> None:
 
 
 async def test_a_cancellation_that_nobody_asked_for_fails_the_job() -> None:
-    async def run_job(_job: Job, _sources: Sources | None, _on_step: Listener) -> ResponseContent:
+    async def run_job(_job: Job, _sources: Uploads | None, _on_step: Listener) -> StoredResponse:
         raise asyncio.CancelledError
 
     async with queue_of(run_job) as queue:

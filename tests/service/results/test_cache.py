@@ -9,7 +9,8 @@ import pytest
 
 from rddm.image import to_pixels
 from service.errors import DeadlineExceeded, EngineUnavailable, NotFound
-from service.results.cache import CachedResponse, FinishedResult, LruCache, ResponseCache, ResultCache, key_of
+from service.results.cache import FinishedResult, LruCache, ResultCache, key_of
+from service.results.stored import ResponseCache, StoredResponse
 from service.sampling.pipeline import Pipeline, Step, Work
 from tests.service.fakes import FakeEngine, model_of, picture
 
@@ -177,14 +178,14 @@ def test_the_least_recently_used_is_forgotten_first_and_nothing_over_the_bound_i
 
 def test_an_answer_is_its_callers_alone() -> None:
     answers = ResponseCache(1000)
-    answer = CachedResponse(b"body", "image/png", {"X-Seed": "1"})
+    answer = StoredResponse(b"body", "image/png", {"X-Seed": "1"})
     result = answers.put("alice", answer)
     assert answers.get("alice", result) is answer
     assert answers.put("alice", answer) == result
     assert answers.put("bob", answer) != result
     with pytest.raises(NotFound):
         answers.get("mallory", result)
-    assert answer.etag == CachedResponse(b"body", "image/webp", {}).etag != CachedResponse(b"other", "image/png", {}).etag
+    assert answer.etag == StoredResponse(b"body", "image/webp", {}).etag != StoredResponse(b"other", "image/png", {}).etag
 
 
 def test_arrays_of_the_picture_are_hashed_by_value_not_by_layout() -> None:

@@ -16,8 +16,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanContext
 
 from service.engines.contract import Ticket
+from service.engines.triton.trace_headers import trace_headers
 from service.telemetry.logs import JsonLines
-from service.telemetry.tracing import StepSpans, TracedBatches, onward
+from service.telemetry.tracing import StepSpans, TracedBatches
 from tests.service.conftest import RunningApp, running
 from tests.service.serving import FakeServingEngine
 from tests.service.test_keys import with_keys
@@ -66,7 +67,7 @@ class Told(FakeServingEngine):
     """Keeps what a server would be told of the trace."""
 
     async def predict(self, *given: Any) -> Any:
-        self.told = onward()
+        self.told = trace_headers()
         return await super().predict(*given)
 
 
@@ -168,7 +169,7 @@ async def test_the_readiness_gauge_knows_every_model_without_being_asked_for_it(
 
 async def test_metrics_do_not_wait_for_an_engine_that_hangs(gateway: RunningApp, monkeypatch: Any) -> None:
     hung = asyncio.Event()
-    monkeypatch.setattr("service.gateway.SCRAPE_SECONDS", 0.05)
+    monkeypatch.setattr("service.health.SCRAPE_SECONDS", 0.05)
     monkeypatch.setattr(gateway.engine, "check", lambda _: hung.wait())
     for _ in range(2):
         assert await asyncio.wait_for(ready_gauges(gateway), 5) == {}

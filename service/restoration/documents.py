@@ -1,0 +1,93 @@
+"""A result in words: headers, the JSON envelope, a step's preview."""
+
+import base64
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rddm.image import encode, to_pixels
+from service.restoration.service import InferenceResult
+from service.results.stored import StoredResponse
+from service.sampling.pipeline import Step
+
+JSON = "application/json"
+
+
+def headers_of(result: InferenceResult) -> dict[str, str]:
+    """What every answer tells of how it was made."""
+    return {
+        "X-Model": result.model.spec.name,
+        "X-Model-Digest": result.model.digest,
+        "X-Steps": str(result.steps),
+        "X-Seed": str(result.seed),
+        "Server-Timing": ", ".join(f"{part};dur={milliseconds:.1f}" for part, milliseconds in result.timings.items()),
+        "Vary": "Accept",
+    }
+
+
+def base64_of(data: bytes) -> str:
+    """Standard base64."""
+    return base64.b64encode(data).decode("ascii")
+
+
+def stored_responses(result: InferenceResult) -> list[StoredResponse]:
+    """The pictures as GET /results/{id} gives them; their entity tags are computed."""
+    headers = {name: value for name, value in headers_of(result).items() if name.startswith("X-")}
+    answers = [StoredResponse(image.body, result.kind.media_type, headers) for image in result.images]
+    for answer in answers:
+        _ = answer.etag
+    return answers
+
+
+def facts_of(result: InferenceResult) -> dict[str, Any]:
+    """What every envelope tells."""
+    return {
+        "media_type": result.kind.media_type,
+        "width": result.size[1],
+        "height": result.size[0],
+        "model": result.model.spec.name,
+        "digest": result.model.digest,
+        "steps": result.steps,
+        "seed": result.seed,
+        "timings": {part: round(milliseconds, 1) for part, milliseconds in result.timings.items()},
+    }
+
+
+def envelope(result: InferenceResult, locations: list[str], several: bool) -> dict[str, Any]:
+    """The JSON answer: one `image`, or several `images`."""
+    if not several:
+        return {"image": base64_of(result.images[0].body), **facts_of(result), "location": locations[0]}
+    images = [
+        {"image": base64_of(image.body), "seed": image.seed, "location": location}
+        for image, location in zip(result.images, locations, strict=True)
+    ]
+    return {"images": images, **facts_of(result)}
+
+
+def content_of(
+    result: InferenceResult, answers: Sequence[StoredResponse], locations: list[str], *, as_json: bool, several: bool
+) -> StoredResponse:
+    """The body of the answer and its headers. locations: where the pictures can be got again."""
+    headers = headers_of(result) if several else headers_of(result) | {"Content-Location": locations[0]}
+    if as_json:
+        return StoredResponse(to_json(envelope(result, locations, several)).encode(), JSON, headers)
+    return StoredResponse(answers[0].body, answers[0].media_type, headers | {"ETag": answers[0].etag})
+
+
+def preview_of(step: Step, begun: float) -> dict[str, Any]:
+    """A step as its event tells it, with the predicted x_0 as a small JPEG."""
+    data = encode(to_pixels(step.preview), "jpeg", quality=85)
+    return {
+        "step": step.step,
+        "steps": step.steps,
+        "preview": f"data:image/jpeg;base64,{base64_of(data)}",
+        "width": step.preview.shape[3],
+        "height": step.preview.shape[2],
+        "elapsed_ms": round((time.monotonic() - begun) * 1000, 1),
+    }
+
+
+def to_json(value: Mapping[str, Any]) -> str:
+    """A mapping as compact JSON."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
