@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.cli import commands
+from service.cli.serve import serve
 from service.errors import QuotaSpent, TooLarge, Unauthorised
 from service.keys import Bucket, Key, Keyring, parse_keys
 from service.settings import Settings
@@ -153,7 +153,7 @@ def test_a_keyring_knows_digests_only() -> None:
 
 
 def test_a_public_address_without_keys_is_refused(capsys: Any) -> None:
-    assert commands.serve(["--host", "0.0.0.0"]) == 2
+    assert serve(["--host", "0.0.0.0"]) == 2
     assert "--keys-file" in capsys.readouterr().err
 
 

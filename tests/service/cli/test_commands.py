@@ -8,9 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.cli import backends, commands
+from service.cli import backends
+from service.cli.generate import generate
+from service.cli.models import models
+from service.cli.restore import restore
+from service.cli.serve import serve
 from service.gateway import open_gateway
 from service.settings import Settings, unknown_variables
+from service.telemetry import logs
 from tests.service.conftest import file_of, pixels_of, settings_for
 from tests.service.live import Live, live
 from tests.service.serving import FakeServingEngine
@@ -35,7 +40,7 @@ def where(request: pytest.FixtureRequest, server: Live, monkeypatch: Any) -> lis
 def test_a_file_is_restored_beside_itself(where: list[str], tmp_path: Path) -> None:
     source = tmp_path / "dark.jpg"
     source.write_bytes(file_of(pixels_of(24, 40), "JPEG"))
-    assert commands.restore([str(source), *where]) == 0
+    assert restore([str(source), *where]) == 0
     restored = opened((tmp_path / "dark-restored.jpg").read_bytes())
     assert (restored.format, restored.size) == ("JPEG", (40, 24))
     assert np.asarray(restored).mean() > np.asarray(opened(source.read_bytes())).mean() + 40
@@ -45,7 +50,7 @@ def test_the_output_names_the_format_and_options_go_through(where: list[str], tm
     source, target = tmp_path / "dark.png", tmp_path / "deep" / "light.webp"
     source.write_bytes(file_of(pixels_of(24, 40)))
     options = ["--task", "nothing", "--steps", "4", "--seed", "9", "--return", "steps", "--metadata", "none"]
-    assert commands.restore([str(source), "-o", str(target), *options, *where]) == 0
+    assert restore([str(source), "-o", str(target), *options, *where]) == 0
     strip = opened(target.read_bytes())
     assert (strip.format, strip.size) == ("WEBP", (5 * 40, 24))
 
@@ -57,7 +62,7 @@ def test_a_folder_keeps_its_tree_and_tells_which_files_failed(where: list[str], 
         folder.joinpath(name).write_bytes(file_of(pixels_of(8, 8)))
     folder.joinpath("words.png").write_text("no picture")
     folder.joinpath("notes.txt").write_text("left alone")
-    assert commands.restore([str(folder), *where]) == 1
+    assert restore([str(folder), *where]) == 1
     restored = tmp_path / "album-restored"
     assert sorted(str(path.relative_to(restored)) for path in restored.rglob("*.*")) == ["a.png", "trip/b.PNG", "trip/c.png"]
     assert "words.png" in capsys.readouterr().err
@@ -67,9 +72,9 @@ def test_an_output_that_is_a_folder_gets_the_file(where: list[str], tmp_path: Pa
     (tmp_path / "dark.jpg").write_bytes(file_of(pixels_of(8, 8), "JPEG"))
     (tmp_path / "there").mkdir()
     for folder in (str(tmp_path / "there"), f"{tmp_path}/new/"):
-        assert commands.restore([str(tmp_path / "dark.jpg"), "-o", folder, "--format", "webp", *where]) == 0
+        assert restore([str(tmp_path / "dark.jpg"), "-o", folder, "--format", "webp", *where]) == 0
         assert opened(Path(folder, "dark.webp").read_bytes()).format == "WEBP"
-    assert commands.generate(["-o", str(tmp_path / "there"), *where]) == 0
+    assert generate(["-o", str(tmp_path / "there"), *where]) == 0
     assert (tmp_path / "there" / "generated.png").is_file()
 
 
@@ -78,16 +83,16 @@ def test_the_folder_one_is_in_is_restored_beside_itself(where: list[str], tmp_pa
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "a.png").write_bytes(file_of(pixels_of(8, 8)))
     monkeypatch.chdir(tmp_path / "album" / "trip")
-    assert commands.restore([".", *where]) == 0
+    assert restore([".", *where]) == 0
     assert (tmp_path / "album" / "trip-restored" / "a.png").is_file()
-    assert commands.restore(["..", *where]) == 0
+    assert restore(["..", *where]) == 0
     assert (tmp_path / "album-restored" / "trip" / "a.png").is_file()
 
 
 def test_results_within_the_folder_are_not_restored_again(where: list[str], tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(file_of(pixels_of(8, 8)))
     for _ in range(2):
-        assert commands.restore([str(tmp_path), "-o", str(tmp_path / "out"), *where]) == 0
+        assert restore([str(tmp_path), "-o", str(tmp_path / "out"), *where]) == 0
     assert [path.name for path in (tmp_path / "out").rglob("*")] == ["a.png"]
 
 
@@ -95,9 +100,9 @@ def test_a_name_is_told_as_it_is(where: list[str], tmp_path: Path, capsys: Any) 
     name = f"{'long ' * 30}[edited] :smile: [/b].png"
     (tmp_path / name).parent.mkdir()
     (tmp_path / name).write_bytes(file_of(pixels_of(8, 8)))
-    assert commands.restore([str(tmp_path), "-o", str(tmp_path / "[out]"), *where]) == 0
+    assert restore([str(tmp_path), "-o", str(tmp_path / "[out]"), *where]) == 0
     assert str(tmp_path / "[out]" / name) in capsys.readouterr().err
-    assert commands.generate(["-o", str(tmp_path / "[out]" / name), *where]) == 0
+    assert generate(["-o", str(tmp_path / "[out]" / name), *where]) == 0
     assert str(tmp_path / "[out]" / name) in capsys.readouterr().err
 
 
@@ -111,7 +116,7 @@ def test_a_result_that_cannot_be_written_whole_leaves_the_old_one(where: list[st
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", half)
-    assert commands.restore([str(tmp_path / "a.png"), "-o", str(tmp_path / "out.png"), *where]) == 1
+    assert restore([str(tmp_path / "a.png"), "-o", str(tmp_path / "out.png"), *where]) == 1
     assert (tmp_path / "out.png").read_bytes() == b"of yesterday"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "out.png"]
 
@@ -132,29 +137,29 @@ def test_no_picture_is_lost_or_misnamed(tmp_path: Path, monkeypatch: Any, capsys
     for name in ("album/a.png", "album/a.jpg"):
         Path(name).write_bytes(file_of(pixels_of(8, 8)))
     before = {path: path.read_bytes() for path in Path("album").iterdir()}
-    assert commands.restore(options) == 2
+    assert restore(options) == 2
     assert words in capsys.readouterr().err
     assert {path: path.read_bytes() for path in Path("album").iterdir()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["album"]
 
 
 def test_generate_refuses_a_name_for_another_format(tmp_path: Path, capsys: Any) -> None:
-    assert commands.generate(["-o", str(tmp_path / "face.gif")]) == 2
+    assert generate(["-o", str(tmp_path / "face.gif")]) == 2
     assert "face.gif ends in '.gif'" in capsys.readouterr().err
 
 
 def test_generate_writes_n_numbered_files_and_tells_the_seed(where: list[str], tmp_path: Path, capsys: Any) -> None:
     target = tmp_path / "emoji.png"
-    assert commands.generate(["-o", str(target), "-n", "2", "--seed", "5", *where]) == 0
+    assert generate(["-o", str(target), "-n", "2", "--seed", "5", *where]) == 0
     assert "seed 6" in capsys.readouterr().err
     first, second = (tmp_path / f"emoji-{k}.png" for k in (0, 1))
-    assert commands.generate(["-o", str(target), "--seed", "6", *where]) == 0
+    assert generate(["-o", str(target), "--seed", "6", *where]) == 0
     assert target.read_bytes() == second.read_bytes() != first.read_bytes()
 
 
 def test_models_are_listed(where: list[str], capsys: Any, monkeypatch: Any) -> None:
     monkeypatch.setenv("COLUMNS", "30")
-    assert commands.models(where) == 0
+    assert models(where) == 0
     shown = capsys.readouterr().out
     assert "lowlight" in shown
     assert "32x32" in shown
@@ -165,13 +170,13 @@ def test_models_are_listed(where: list[str], capsys: Any, monkeypatch: Any) -> N
 def test_a_running_gateway_loads_and_unloads_models(server: Live, capsys: Any) -> None:
     address = ["--server", f"http://127.0.0.1:{server.port}"]
     for action, said in (("reload", "loaded"), ("unload", "unloaded"), ("load", "loaded")):
-        assert commands.models([action, "keeper", *address]) == 0
+        assert models([action, "keeper", *address]) == 0
         shown = capsys.readouterr().out.split()
         assert (shown[0], shown[-1]) == ("keeper", said)
         assert ("keeper" in server.engine.models()) is (said == "loaded")
-    assert commands.models(["load", "nothing-like-it", *address]) == 1
+    assert models(["load", "nothing-like-it", *address]) == 1
     assert "nothing-like-it" in capsys.readouterr().err
-    assert commands.models(["load", *address]) == 2
+    assert models(["load", *address]) == 2
     assert "NAME" in capsys.readouterr().err
 
 
@@ -188,16 +193,16 @@ def test_what_cannot_be_done_is_said_with_status_2(tmp_path: Path, capsys: Any, 
     argv = [word.format(tmp_path) for word in argv]
     if len(argv) > 1:
         (tmp_path / "x.png").write_bytes(file_of(pixels_of(8, 8)))
-    assert commands.restore(argv) == 2
+    assert restore(argv) == 2
     assert words in capsys.readouterr().err
 
 
 def test_a_server_that_is_not_there_is_said_with_status_1(capsys: Any) -> None:
-    assert commands.models(["--server", "http://127.0.0.1:9"]) == 1
+    assert models(["--server", "http://127.0.0.1:9"]) == 1
     assert "127.0.0.1:9" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("verb", [commands.restore, commands.generate, commands.models])
+@pytest.mark.parametrize("verb", [restore, generate, models])
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -210,7 +215,7 @@ def test_a_server_that_is_not_there_is_said_with_status_1(capsys: Any) -> None:
 )
 def test_an_address_or_key_that_cannot_be_one_is_status_2(verb: Any, options: list[str], words: str, capsys: Any) -> None:
     with pytest.raises(SystemExit) as end:
-        verb(["x.png", *options] if verb is commands.restore else options)
+        verb(["x.png", *options] if verb is restore else options)
     assert end.value.code == 2
     told = capsys.readouterr().err
     assert words in told
@@ -221,17 +226,17 @@ def test_an_address_or_key_that_cannot_be_one_is_status_2(verb: Any, options: li
 def test_the_key_comes_from_the_environment_and_the_command_line_beats_it(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
     with live(settings_for(tmp_path, port=0, keys=f"anna {sha256(b'correct-horse').hexdigest()}\n")) as locked:
         address = ["--server", f"http://127.0.0.1:{locked.port}"]
-        assert commands.models(address) == 1
+        assert models(address) == 1
         monkeypatch.setenv("RDDM_API_KEY", "correct-horse")
-        assert commands.models(address) == 0
-        assert commands.models([*address, "--key", "wrong"]) == 1
+        assert models(address) == 0
+        assert models([*address, "--key", "wrong"]) == 1
     assert "RDDM_API_KEY" not in unknown_variables()
     with pytest.raises(SystemExit):
-        commands.models(["--help"])
+        models(["--help"])
     assert "correct-horse" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("verb", [commands.serve, commands.restore, commands.generate, commands.models])
+@pytest.mark.parametrize("verb", [serve, restore, generate, models])
 def test_help_reads_well(verb: Any, capsys: Any) -> None:
     with pytest.raises(SystemExit) as end:
         verb(["--help"])
@@ -250,24 +255,21 @@ def test_settings_come_from_the_environment_and_the_command_line_beats_it(monkey
 @pytest.mark.parametrize(("name", "value"), [("RDDM_PORT", "many"), ("RDDM_ENGINE", "magic"), ("RDDM_MAX_PIXELS", "0")])
 def test_a_wrong_setting_is_named(monkeypatch: Any, capsys: Any, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
-    assert commands.serve([]) == 2
+    assert serve([]) == 2
     told = capsys.readouterr().err
     assert name.removeprefix("RDDM_").lower() in told
     assert repr(value) in told
 
 
 def test_a_gateway_that_cannot_start_says_why(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(commands.logs, "configure", lambda _: None)
+    monkeypatch.setattr(logs, "configure", lambda _: None)
     monkeypatch.setenv("RDDM_JOBS_FILE", str(tmp_path / "jobs.sqlite"))
-    assert commands.serve(["--model-repository", str(tmp_path), "--port", "0"]) == 1
+    assert serve(["--model-repository", str(tmp_path), "--port", "0"]) == 1
     assert "no model could be loaded" in capsys.readouterr().err
 
 
 def test_a_picture_through_the_command_is_the_gateways(server: Live, tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(file_of(pixels_of(24, 40)))
-    assert (
-        commands.restore([str(tmp_path / "x.png"), "-o", str(tmp_path / "y.png"), "--server", f"http://127.0.0.1:{server.port}"])
-        == 0
-    )
+    assert restore([str(tmp_path / "x.png"), "-o", str(tmp_path / "y.png"), "--server", f"http://127.0.0.1:{server.port}"]) == 0
     answer = server.client.post("/restore", content=(tmp_path / "x.png").read_bytes())
     assert (tmp_path / "y.png").read_bytes() == answer.content

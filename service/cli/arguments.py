@@ -1,0 +1,28 @@
+"""The options that several verbs have."""
+
+import argparse
+import os
+
+from service.client.operations import to_address, to_headers
+from service.settings import KEY_VARIABLE
+
+
+def add_server(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--server", type=_server, metavar="URL", help="a running gateway to ask, instead of working here")
+    given = os.environ.get(KEY_VARIABLE)
+    parser.add_argument("--key", type=_key, default=given, help=f"its API key (the environment's {KEY_VARIABLE})")
+
+
+def _server(text: str) -> str:
+    try:
+        return str(to_address(text))
+    except ValueError as wrong:
+        raise argparse.ArgumentTypeError(str(wrong)) from wrong
+
+
+def _key(text: str) -> str:
+    try:
+        to_headers(text)
+    except ValueError as wrong:
+        raise argparse.ArgumentTypeError(str(wrong)) from wrong
+    return text

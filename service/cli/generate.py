@@ -1,0 +1,62 @@
+"""rddm generate: pictures out of noise."""
+
+import argparse
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from service.cli.arguments import add_server
+from service.cli.backends import open_backend
+from service.cli.files import SUFFIX_OF, format_of, is_folder, write_whole
+from service.cli.output import summary_of, tell
+from service.cli.verb import parameters_of, run_verb, settings_of
+from service.pictures.kinds import KINDS
+from service.restoration.parameters import GenerateParameters
+
+
+def generate(argv: Sequence[str]) -> int:
+    """Generate pictures out of noise."""
+    return run_verb(_generate, argv)
+
+
+def _generate(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="rddm generate", description="Generates pictures; picture k of n is what seed + k gives alone."
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        default="generated.png",
+        metavar="OUT",
+        help="file, or folder for generated.png; with -n a number is put into its name",
+    )
+    parser.add_argument("--model", help="see `rddm models` (the first that generates)")
+    parser.add_argument("--steps", type=int, help="network calls (the model's own number)")
+    parser.add_argument("--seed", type=int, help="chosen and told if absent")
+    parser.add_argument("-n", type=int, help="how many (1)")
+    parser.add_argument("--grid", action="store_true", help="one picture with all of them")
+    parser.add_argument("--format", choices=list(KINDS), help="of the files (by OUT's name, else png)")
+    add_server(parser)
+    given = parser.parse_args(argv)
+    parameters = parameters_of(
+        GenerateParameters,
+        **{name: getattr(given, name) for name in ("model", "steps", "seed", "n", "grid")},
+        format=format_of(given.output, given.format),
+    )
+    name = f"generated{SUFFIX_OF[parameters.format or 'png']}"
+    output = Path(given.output, name) if is_folder(given.output) else Path(given.output)
+    return asyncio.run(_generate_all(parameters, output, given.server, given.key))
+
+
+async def _generate_all(parameters: GenerateParameters, output: Path, server: str | None, key: str | None) -> int:
+    console = Console(stderr=True)
+    async with open_backend(server, key, settings_of) as backend:
+        with console.status("generating"):
+            pictures = await backend.generate(parameters)
+    for number, picture in enumerate(pictures):
+        target = output if len(pictures) == 1 else output.with_stem(f"{output.stem}-{number}")
+        write_whole(target, picture.body)
+        tell(console, f"{target}  {summary_of(picture)}")
+    return 0

@@ -1,0 +1,68 @@
+"""rddm serve: the gateway over HTTP."""
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from service.api.app import create_app
+from service.api.server import Server
+from service.cli.verb import Refused, run_verb, settings_of
+from service.gateway import keyring_of
+from service.settings import unknown_variables
+from service.telemetry import logs
+
+
+def serve(argv: Sequence[str]) -> int:
+    """Start the gateway: restore and generate over HTTP, with a web page."""
+    return run_verb(_serve, argv)
+
+
+def _serve(argv: Sequence[str]) -> int:
+    settings = settings_of(**vars(_serve_arguments().parse_args(argv)))
+    if settings.needs_keys:
+        raise Refused(
+            f"{settings.host} can be reached from other machines and there are no keys: give --keys-file FILE "
+            "(lines `name sha256-of-the-key [megapixel-steps per minute] [admin]`), or --open to let everybody in"
+        )
+    try:
+        keyring_of(settings)
+    except (OSError, ValueError) as wrong:
+        raise Refused(f"keys: {wrong}") from wrong
+    logs.configure(settings.log_level)
+    for name in unknown_variables():
+        print(f"rddm: the environment variable {name} is no setting of this service", file=sys.stderr)
+    app = create_app(settings)
+    server = Server(app, settings)
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run()
+    except SystemExit:
+        reason = getattr(app.state, "failure", f"{settings.host}:{settings.port} cannot be listened on")
+        print(f"rddm: the gateway did not start: {reason}", file=sys.stderr)
+    return 0 if server.started else 1
+
+
+def _serve_arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rddm serve",
+        description="Starts the gateway. Every setting is also an environment variable: RDDM_HOST, RDDM_MAX_PIXELS and so on.",
+    )
+    parser.add_argument("--host", help="address to listen on (127.0.0.1)")
+    parser.add_argument("--port", type=int, help="port to listen on (8000)")
+    parser.add_argument(
+        "--engine", choices=["embedded", "triton"], help="ONNX Runtime in this process, or Triton servers (embedded)"
+    )
+    parser.add_argument("--triton-urls", metavar="HOST:PORT,...", help="gRPC addresses of Triton (127.0.0.1:8001)")
+    parser.add_argument("--model-repository", type=Path, metavar="FOLDER", help="models in Triton's layout (those that ship)")
+    parser.add_argument("--default-model", metavar="NAME", help="answers where no task is named (lowlight, or what restores)")
+    parser.add_argument("--device", help="cpu, or cuda with the extra `gpu`: where pictures are kept while they are sampled (cpu)")
+    parser.add_argument("--threads", type=int, help="threads of one network call (1)")
+    parser.add_argument("--instances", type=int, help="network calls side by side (one per core)")
+    parser.add_argument(
+        "--keys-file", type=Path, metavar="FILE", help="API keys: `name sha256 [megapixel-steps per minute] [admin]`"
+    )
+    parser.add_argument("--open", action="store_true", default=None, help="serve on a public address without keys")
+    parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"])
+    return parser

@@ -1,0 +1,45 @@
+"""What every verb shares: errors in words with an exit status, settings and parameters from what was typed."""
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from service.client import ClientError
+from service.errors import ServiceError
+from service.settings import Settings
+
+O = TypeVar("O", bound=BaseModel)  # noqa: E741
+
+
+class Refused(Exception):
+    """What the caller of a verb must change; said on standard error, with exit status 2."""
+
+
+def run_verb(run: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
+    try:
+        return run(argv)
+    except Refused as refused:
+        print(f"rddm: {refused}", file=sys.stderr)
+        return 2
+    except (ServiceError, ClientError, OSError) as error:
+        print(f"rddm: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def settings_of(**given: Any) -> Settings:
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as wrong:
+        told = "; ".join(f"{'.'.join(map(str, one['loc']))} = {one['input']!r}: {one['msg'].lower()}" for one in wrong.errors())
+        raise Refused(f"settings: {told}") from wrong
+
+
+def parameters_of(kind: type[O], **given: Any) -> O:
+    try:
+        return kind(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as wrong:
+        raise Refused("; ".join(f"{one['loc'][0]} = {one['input']!r}: {one['msg'].lower()}" for one in wrong.errors())) from wrong
