@@ -5,7 +5,6 @@ import base64
 import hashlib
 import hmac
 import json
-import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -235,17 +234,6 @@ async def test_jobs_survive_a_restart(tmp_path: Path) -> None:
         assert (await ended(gateway, undone))["status"] == "succeeded"
         result = await gateway.client.get(f"/jobs/{undone['id']}/result")
         assert result.content == (await gateway.client.post("/restore?seed=2", content=file_of(pixels_of(24, 40)))).content
-
-
-async def test_the_job_file_of_an_earlier_version_is_read(tmp_path: Path) -> None:
-    async with running(settings_for(tmp_path)) as gateway:
-        job = await begin(gateway)
-        await ended(gateway, job)
-    with sqlite3.connect(tmp_path / "jobs.sqlite") as base:
-        base.execute("""update jobs set facts = replace(facts, '"parameters": ', '"order": ')""")
-    base.close()
-    async with running(settings_for(tmp_path)) as gateway:
-        assert (await gateway.client.get(f"/jobs/{job['id']}")).json()["status"] == "succeeded"
 
 
 async def test_a_damaged_picture_fails_the_job_with_its_problem(gateway: RunningApp) -> None:
