@@ -34,7 +34,8 @@ def test_ctrl_c_while_a_verb_is_loaded_is_its_status(monkeypatch: Any) -> None:
 
 
 def test_the_method_and_the_service_import_without_torch() -> None:
-    code = "import sys; sys.modules['torch'] = None; import rddm.sampler, rddm.image, service.api.app, service.cli.serve, service.cli.restore"
+    modules = "rddm.sampler, rddm.image, service.api.app, service.cli.serve, service.cli.restore"
+    code = f"import sys; sys.modules['torch'] = None; import {modules}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
