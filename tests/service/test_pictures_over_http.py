@@ -321,6 +321,15 @@ async def test_ready_means_that_every_model_answered(gateway: RunningApp) -> Non
     answer = await gateway.client.get("/readyz")
     assert answer.status_code == 503
     assert answer.json()["models"]["lowlight"]["ready"] is False
+    assert (await gateway.client.get("/readyz?require=any")).status_code == 503
+
+
+async def test_a_load_balancer_keeps_a_gateway_that_has_one_failing_model(gateway: RunningApp) -> None:
+    states = await gateway.state.readiness.states()
+    gateway.state.readiness._states = states | {"lowlight": {"ready": False, "version": 1}}
+    assert (await gateway.client.get("/readyz")).status_code == 503
+    assert (await gateway.client.get("/readyz?require=any")).status_code == 200
+    assert (await gateway.client.get("/readyz?require=some")).status_code == 422
 
 
 async def test_the_document_shows_requests_that_work(gateway: RunningApp) -> None:

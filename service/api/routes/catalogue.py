@@ -1,6 +1,6 @@
 """What there is, and whether it works: models, health, metrics, results."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header
 from fastapi.responses import Response
@@ -34,12 +34,16 @@ async def live() -> dict[str, str]:
 
 @router.get("/readyz", tags=["health"], responses=problems(503))
 @router.get("/v2/health/ready", tags=["health"], responses=problems(503))
-async def ready(gateway: GatewayDependency) -> dict[str, Any]:
-    """Every loaded model gave the right answer to its golden picture a moment ago."""
+async def ready(gateway: GatewayDependency, require: Literal["all", "any"] = "all") -> dict[str, Any]:
+    """Every loaded model gave the right answer to its golden picture a moment ago, or any of them did.
+
+    `any` is what a load balancer asks: a gateway that has one failing model still answers for the others.
+    """
     states = await gateway.readiness.states()
     if gateway.drain.closing:
         raise EngineUnavailable("this gateway is going down", models=states)
-    if not states or not all(state["ready"] for state in states.values()):
+    answering = [state["ready"] for state in states.values()]
+    if not (any(answering) if require == "any" else answering and all(answering)):
         failing = sorted(name for name, state in states.items() if not state["ready"])
         broken = getattr(gateway.repository, "broken", {})
         told = f"models that do not answer: {failing}" if states else "no model is loaded"
