@@ -1,6 +1,8 @@
 # make run    restore pictures: creates .venv, installs what serving needs (no torch), starts the gateway on 127.0.0.1:8000
 # make test   creates .venv-test, installs what the tests need, runs them all
 # make check  ruff, mypy --strict, import-linter, compose file and Dockerfiles
+# make chart  lints the Helm chart, renders every combination of values, checks every manifest against the Kubernetes API
+# make policy checkov's rules on the rendered chart; installs checkov into .venv-policy
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 PYTHON ?= python3
@@ -9,7 +11,7 @@ RUN := .venv/bin
 TEST := .venv-test/bin
 PIP_FLAGS := --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: run run-triton test check system-packages clean
+.PHONY: run run-triton test check chart policy system-packages clean
 
 run: .venv/.installed
 	$(RUN)/rddm serve --port $(PORT)
@@ -17,7 +19,7 @@ run: .venv/.installed
 run-triton: .venv/.installed
 	$(RUN)/python -m docker.triton.run --port $(PORT)
 
-test: .venv-test/.installed system-packages
+test: .venv-test/.installed .venv-test/bin/helm system-packages
 	$(TEST)/python -m pytest
 
 check: .venv-test/.installed system-packages
@@ -26,6 +28,20 @@ check: .venv-test/.installed system-packages
 	$(TEST)/mypy
 	$(TEST)/lint-imports
 	$(TEST)/python -m pytest -q -p no:cacheprovider tests/test_deployment.py
+
+chart: .venv-test/.installed .venv-test/bin/helm
+	$(TEST)/python -m pytest -q -p no:cacheprovider tests/test_chart.py
+
+# Passed over: a digest and the pull policy are the values' (43, 15); Triton's readiness decides nothing, jobs and init containers have no
+# probes (8, 9); Triton uses what CPU is free (11); the pod of `helm test` lives for seconds (CKV2_K8S_6).
+policy: .venv-policy/.installed .venv-test/bin/helm
+	rm -rf build/chart && mkdir -p build/chart
+	for values in docker/helm/examples/*.yaml; do \
+	    $(TEST)/helm template rddm docker/helm --namespace pictures --values "$$values" \
+	        | sed 's/^metadata:$$/metadata:\n  namespace: pictures/' > "build/chart/$$(basename "$$values")"; \
+	done
+	.venv-policy/bin/checkov --framework kubernetes --skip-download --quiet --compact --directory build/chart \
+	    --skip-check CKV_K8S_43,CKV_K8S_15,CKV_K8S_8,CKV_K8S_9,CKV_K8S_11,CKV2_K8S_6
 
 system-packages:
 	tests/system_packages.sh
@@ -40,5 +56,13 @@ system-packages:
 	$(TEST)/python -m pip install $(PIP_FLAGS) --editable '.[cpu,train,test]'
 	touch $@
 
+.venv-test/bin/helm: tests/install_helm.py .venv-test/.installed
+	$(TEST)/python tests/install_helm.py $@
+
+.venv-policy/.installed: Makefile
+	$(PYTHON) -m venv .venv-policy
+	.venv-policy/bin/python -m pip install --disable-pip-version-check --quiet checkov==3.3.30
+	touch $@
+
 clean:
-	rm -rf .venv .venv-test .venv-triton dist build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-test .venv-triton .venv-policy dist build .pytest_cache .mypy_cache .ruff_cache
