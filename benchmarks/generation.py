@@ -58,7 +58,7 @@ def compare_generation(folder: Path, name: str | None, rounds: int, tick: Callab
 async def _compare(folder: Path, name: str | None, rounds: int, tick: Callable[[str], None]) -> Report:
     engine = EmbeddedEngine(folder)
     await engine.start()
-    generators = {n: model for n, model in engine.models().items() if model.spec.start == "noise" and not model.spec.condition}
+    generators = {n: model for n, model in engine.models().items() if model.spec.generates and not model.spec.condition}
     if not generators or name not in {None, *generators}:
         raise SystemExit(f"no generator {name or ''} in the repository; there are {sorted(generators)}")
     model = generators[name or min(generators)]

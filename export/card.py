@@ -5,6 +5,8 @@ from typing import Any
 
 from rddm.model import Model
 
+STARTS = {"image": "the given picture plus noise", "noise": "pure noise", "diffused": "the given picture, noised part of the way"}
+
 
 def to_card(model: Model, facts: Mapping[str, Any], size: int, parameters: int) -> str:
     """Markdown. facts: the checkpoint's free-form facts (recipe, data, figures, hours); size: bytes of the model file.
@@ -18,7 +20,7 @@ def to_card(model: Model, facts: Mapping[str, Any], size: int, parameters: int) 
         "Version": model.version,
         "Parameters": f"{parameters:,}",
         "File": f"{size / 1e6:.2f} MB, SHA-256 `{model.digest}`",
-        "Starts from": "the given picture plus noise" if spec.start == "image" else "pure noise",
+        "Starts from": STARTS[spec.start],
         "Is told": ", ".join(spec.condition) or "nothing but x_t and the time",
         "Objective": spec.objective,
         "Steps": f"{spec.default_steps} by default, {spec.min_steps} to {spec.max_steps}",

@@ -274,7 +274,7 @@ def agreement(found: Image, expected: Image) -> float:
 def restored(spec: ModelSpec, answer: Callable[[Feeds], tuple[Image, ...]]) -> Image:
     """x_0 of one tile after the default steps: a smooth picture with noise, as dark as pictures get in one corner."""
     height, width = sides(spec)
-    x_in = np.zeros((1, 3, height, width), np.float32) if spec.start == "noise" else scene(height, width)
+    x_in = np.zeros((1, 3, height, width), np.float32) if spec.generates else scene(height, width)
     schedule = make_schedule(spec.schedule, spec.timesteps)
     condition = conditioned(spec, x_in)
 

@@ -11,7 +11,7 @@ from rddm.schedule import Schedule
 from rddm.spec import Method, ModelSpec, Objective
 
 Array = Any
-Head = Literal["res", "noise", "x0", "res_add_noise", "x0_add_noise"]
+Head = Literal["res", "noise", "x0", "res_add_noise", "x0_add_noise", "resnoise", "drift"]
 
 # What each output of the network models. One output: one network; two: two networks, a shared encoder, or six channels.
 HEADS: dict[Objective, tuple[Head, ...]] = {
@@ -22,7 +22,10 @@ HEADS: dict[Objective, tuple[Head, ...]] = {
     "pred_x0_noise": ("x0", "noise"),
     "pred_res_add_noise": ("res", "res_add_noise"),
     "pred_x0_add_noise": ("x0", "x0_add_noise"),
+    "pred_resnoise": ("resnoise",),
+    "pred_drift": ("drift",),
 }
+MIXTURES: tuple[Objective, ...] = ("pred_resnoise", "pred_drift")  # what they model needs `mixture`
 SMALLEST_DIVISOR = 1e-6  # the authors' stand-in for 1 - alpha_bar at t = T - 1
 DAMPING = 1e-2
 
@@ -52,16 +55,46 @@ def check_method(objective: Objective, method: Method | None) -> Method:
     return method or allowed[0]
 
 
-def targets(objective: Objective, x_0: Array, res: Array, eps: Array) -> tuple[Array, ...]:
-    """What each output is trained towards (spec section 2); arrays b c h w, eps is the noise of x_t itself."""
+def targets(
+    objective: Objective, x_0: Array, res: Array, eps: Array, mix: tuple[Array | float, Array | float] | None = None
+) -> tuple[Array, ...]:
+    """What each output is trained towards (spec section 2); arrays b c h w, eps is the noise of x_t itself.
+
+    mix: what `mixture` gives at the pictures' indices, for objectives whose output is a sum of residual and noise.
+    """
+
+    def mixed() -> Array:
+        if mix is None:
+            raise ValueError(f"objective {objective} needs the mixture of residual and noise at t")
+        return mix[0] * res + mix[1] * eps
+
     of_head: dict[Head, Callable[[], Array]] = {
         "res": lambda: res,
         "noise": lambda: eps,
         "x0": lambda: x_0,
         "res_add_noise": lambda: res + eps,
         "x0_add_noise": lambda: x_0 + eps,
+        "resnoise": mixed,
+        "drift": mixed,
     }
     return tuple(of_head[head]() for head in HEADS[objective])
+
+
+def mixture(objective: Objective, schedule: Schedule, t: int) -> tuple[float, float]:
+    """(a, b) of an output a res + b eps at index t, for the objectives that have one.
+
+    pred_resnoise: eps + (1 - sqrt(a_t)) / (1 - a_t) sqrt(1 - A_t) res, a_t = A_t / A_{t-1} (Resfusion, equation 24).
+    pred_drift: (x_t - x_0) / sigma_t = (alpha_bar res + beta_bar eps) / sigma_t, sigma_t^2 = sigma_T^2 alpha_bar (I2SB, 3.3).
+    Raises ValueError for another objective.
+    """
+    (alpha_bar, beta_bar), (_, before) = schedule.at(t), schedule.at(t - 1)
+    if objective == "pred_drift":
+        sigma = schedule.bridge * alpha_bar**0.5
+        return alpha_bar / sigma, beta_bar / sigma
+    if objective == "pred_resnoise":
+        kept = (1 - beta_bar**2) / (1 - before**2)
+        return beta_bar / (1 + kept**0.5), 1.0
+    raise ValueError(f"objective {objective} has no output that mixes residual and noise")
 
 
 def times(spec: ModelSpec, schedule: Schedule, t: int) -> tuple[float, float]:
@@ -94,6 +127,9 @@ def predict(
     if len(outputs) != len(heads):
         raise ValueError(f"objective {spec.objective} has {len(heads)} outputs, got {len(outputs)}")
     chosen = check_method(spec.objective, method or spec.method)
+    x_t = schedule.lifted(x_t, x_in, t)
+    if spec.objective in MIXTURES:
+        return _from_mixture(spec, schedule, outputs[0], x_t, x_in, t)
     if chosen == "SM-N":
         return _from_noise(spec, schedule, outputs[-1], x_t, x_in, t)
     return _from_residual(spec, schedule, outputs, x_t, x_in, t, chosen)
@@ -113,10 +149,26 @@ def _from_noise(spec: ModelSpec, schedule: Schedule, eps: Array, x_t: Array, x_i
         divisor = SMALLEST_DIVISOR if t == schedule.timesteps - 1 else max(rest, SMALLEST_DIVISOR)
         x_0 = (x_t - alpha_bar * x_in - beta_bar * eps) / divisor
     else:
-        weight = 1 / rest if spec.start == "noise" and rest > 0 else rest / (rest**2 + DAMPING**2)
+        weight = 1 / rest if spec.start != "image" and rest > 0 else rest / (rest**2 + DAMPING**2)
         x_0 = x_in - weight * (x_in + beta_bar * eps - x_t)
     x_0 = _clip(x_0, spec.image_clip)
     return Prediction(_clip(x_in - x_0, spec.residual_clip), eps, x_0)
+
+
+def _from_mixture(spec: ModelSpec, schedule: Schedule, out: Array, x_t: Array, x_in: Array, t: int) -> Prediction:
+    """Solves out = a res + b eps and x_t = x_in - (1 - alpha_bar) res + beta_bar eps for the residual.
+
+    I2SB's x_0 = x_t - sigma_t out (algorithm 2) is that solution with a / b = alpha_bar / beta_bar, also where beta_bar is 0.
+    """
+    alpha_bar, beta_bar = schedule.at(t)
+    if spec.objective == "pred_drift":
+        res = x_in - x_t + schedule.bridge * alpha_bar**0.5 * out
+    else:
+        a, b = mixture(spec.objective, schedule, t)
+        res = (x_in - x_t + beta_bar / b * out) / (1 - alpha_bar + beta_bar * a / b)
+    x_0 = _clip(x_in - res, spec.image_clip)
+    res = _clip(x_in - x_0, spec.residual_clip)
+    return Prediction(res, _noise_from_residual(schedule, res, x_t, x_in, t), x_0)
 
 
 def _from_residual(

@@ -33,6 +33,23 @@ def _linspace_ramp(timesteps: int, exponent: float) -> NDArray[Any]:
     return _normalised(np.linspace(0, 1, timesteps, dtype=np.float32) ** np.float32(exponent))
 
 
+def _quadratic(timesteps: int, _exponent: float) -> NDArray[Any]:
+    """Increments of ((t + 1) / T)^2: with alpha `average`, beta_bar grows as alpha_bar does (InDI with a constant epsilon)."""
+    return _normalised(np.arange(1, 2 * timesteps, 2, dtype=np.float64))
+
+
+def _diffuir(timesteps: int, _exponent: float) -> NDArray[Any]:
+    """DiffUIR's delta, linspace(1e-6, 1.8e-3), as shares; its sum over 1,000 indices, 0.9005, is the delta_scale."""
+    return _normalised(from_both_ends(1e-6, 1.8e-3, timesteps).astype(np.float64))
+
+
+def _i2sb(timesteps: int, _exponent: float) -> NDArray[Any]:
+    """I2SB's symmetric beta (section 4: small at both ends, linear in the root from 1e-4 to 3e-4 in the middle), as shares."""
+    half = np.linspace(1e-4**0.5, 3e-4**0.5, timesteps) ** 2
+    rising = half[: -(-timesteps // 2)]
+    return _normalised(np.concatenate([rising, rising[: timesteps // 2][::-1]]))
+
+
 def _normal(timesteps: int, _exponent: float) -> NDArray[Any]:
     x = np.linspace(-3, 3, timesteps, dtype=np.float32)
     return _normalised(np.exp(-(x**2) / 2) / np.float32(np.sqrt(2 * np.pi)))
@@ -48,7 +65,20 @@ RAMPS: dict[str, Callable[[int, float], NDArray[Any]]] = {
     "average": lambda timesteps, _exponent: np.full(timesteps, 1 / timesteps),
     "average_linspace": lambda timesteps, _exponent: np.full(timesteps, 1 / timesteps, dtype=np.float32),
     "normal": _normal,
+    "quadratic": _quadratic,
+    "diffuir": _diffuir,
+    "i2sb": _i2sb,
 }
+
+
+def _resshift(timesteps: int, exponent: float) -> Table:
+    """ResShift's eta_t (section 3.2): sqrt(eta_t) geometric from 0.04 / kappa (kappa 2) to sqrt(0.999), warped by p = exponent."""
+    place = (np.arange(timesteps) / max(timesteps - 1, 1)) ** exponent
+    return np.asarray((0.02 * (0.999**0.5 / 0.02) ** place) ** 2)
+
+
+# Curves that are given by their running sums.
+SUMS: dict[str, Callable[[int, float], Table]] = {"resshift": _resshift}
 
 
 def from_both_ends(first: float, last: float, count: int) -> NDArray[np.float32]:
@@ -80,11 +110,22 @@ DDIM_BETAS: dict[str, Callable[[int], NDArray[np.float32]]] = {
     "ddim_scaled_linear": _scaled_linear_betas,
     "ddim_cosine": _cosine_betas,
 }
-CURVES = (*RAMPS, *DDIM_BETAS)
+RESFUSION = "resfusion"
+BRIDGE = "bridge"
+CURVES = (*RAMPS, *SUMS, *DDIM_BETAS, RESFUSION)
 
 
-def alphas_cumprod(name: str, timesteps: int) -> NDArray[np.float32]:
-    """DDIM's A_t = prod(1 - beta_s), float32 as diffusers computes it (products kept in double), shape (T,)."""
+def alphas_cumprod(name: str, timesteps: int) -> NDArray[Any]:
+    """DDIM's A_t = prod(1 - beta_s), float32 as diffusers computes it (products kept in double), shape (T,).
+
+    `resfusion`: linear betas scaled by 1000 / T, ended by sqrt(A) = 1/2 (Resfusion, equations 26 and 27), where x_t is
+    x_in / 2 and noise; float64. What follows is never reached and stays there.
+    """
+    if name == RESFUSION:
+        roots = np.sqrt(np.cumprod(1 - np.minimum(np.linspace(0.1, 20, timesteps) / timesteps, 0.999)))
+        end = int(np.argmax(roots <= 0.5))
+        roots[end:] = roots[end] if roots[end] >= 0.49 else 0.5
+        return np.asarray(roots**2)
     factors = np.float32(1) - DDIM_BETAS[name](timesteps)
     return np.cumprod(factors, dtype=np.float64).astype(np.float32)
 
@@ -99,33 +140,55 @@ def increments(curve: Curve, timesteps: int) -> NDArray[Any]:
     return RAMPS[curve.name](timesteps, curve.exponent)
 
 
-def _accumulated(parts: NDArray[Any]) -> NDArray[Any]:
-    """Running sum clipped to [0, 1], in double, rounded to the parts' own precision."""
-    total: NDArray[Any] = np.cumsum(parts, dtype=np.float64).astype(parts.dtype).clip(0, 1)
+def _accumulated(parts: NDArray[Any], highest: float = 1.0) -> NDArray[Any]:
+    """Running sum clipped to [0, highest], in double, rounded to the parts' own precision."""
+    total: NDArray[Any] = np.cumsum(parts, dtype=np.float64).astype(parts.dtype).clip(0, highest)
     return total
 
 
-def _alpha_bar(curve: Curve, timesteps: int) -> Table:
-    if curve.name in DDIM_BETAS:
+def _keeps_variance(curve: Curve) -> bool:
+    return curve.name in DDIM_BETAS or curve.name == RESFUSION
+
+
+def _taken(curve: Curve, timesteps: int) -> Table:
+    """A curve's running sum, shape (T,), in [0, 1]: 1 - sqrt(A) for those of DDIM's kind."""
+    if _keeps_variance(curve):
         return np.asarray(1 - np.sqrt(alphas_cumprod(curve.name, timesteps)), dtype=np.float64)
+    if curve.name in SUMS:
+        return SUMS[curve.name](timesteps, curve.exponent)
     return _accumulated(increments(curve, timesteps)).astype(np.float64)
+
+
+def _alpha_bar(curve: Curve, timesteps: int) -> Table:
+    """Resfusion's x_t = sqrt(A) x_0 + (1 - sqrt(A)) R + sqrt(1 - A) eps (its equation 20) holds 2 sqrt(A) - 1 of x_0."""
+    table = _taken(curve, timesteps)
+    return 2 * table if curve.name == RESFUSION else table
 
 
 def _beta_bar(curve: Curve, timesteps: int, sum_scale: float) -> Table:
     """Square roots are taken in the table's own precision; torch's float32 root (MKL) may differ by one unit in the last place."""
-    if curve.name in DDIM_BETAS:
+    if _keeps_variance(curve):
         return np.asarray(np.sqrt(1 - alphas_cumprod(curve.name, timesteps)), dtype=np.float64)
+    if curve.name in SUMS:
+        return np.sqrt(sum_scale * _taken(curve, timesteps))
     parts = increments(curve, timesteps)
-    return np.asarray(np.sqrt(_accumulated(parts * parts.dtype.type(sum_scale))), dtype=np.float64)
+    total = _accumulated(parts * parts.dtype.type(sum_scale), max(1.0, sum_scale))
+    return np.asarray(np.sqrt(total), dtype=np.float64)
 
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """alpha_bar_t and beta_bar_t, float64, shape (T,); start_noise = sqrt(sum_scale) scales the noise of x_T."""
+    """alpha_bar_t and beta_bar_t, float64, shape (T,); start_noise = sqrt(sum_scale) scales the noise of x_T.
+
+    delta_bar_t: how much of x_in is taken away from x_t (DiffUIR, section 3.2); None for none.
+    bridge: sigma_T of I2SB's bridge, whose start has no noise; 0 for others.
+    """
 
     alpha_bar: Table
     beta_bar: Table
     start_noise: float
+    delta_bar: Table | None = None
+    bridge: float = 0.0
 
     @property
     def timesteps(self) -> int:
@@ -138,6 +201,14 @@ class Schedule:
             raise ValueError(f"t = {t} is outside -1..{self.timesteps - 1}")
         return (0.0, 0.0) if t == -1 else (float(self.alpha_bar[t]), float(self.beta_bar[t]))
 
+    def lifted(self, x_t: Array, x_in: Array, t: int) -> Array:
+        """x_t + delta_bar_t x_in, which obeys the equations of a schedule without delta: all of them are applied to it."""
+        return x_t if self.delta_bar is None or t < 0 else x_t + float(self.delta_bar[t]) * x_in
+
+    def lowered(self, x: Array, x_in: Array, t: int) -> Array:
+        """The inverse of lifted."""
+        return x if self.delta_bar is None or t < 0 else x - float(self.delta_bar[t]) * x_in
+
     @cached_property
     def alphas(self) -> Table:
         """alpha_t = alpha_bar_t - alpha_bar_{t-1}, shape (T,)."""
@@ -149,18 +220,30 @@ class Schedule:
         return np.diff(self.beta_bar**2, prepend=0.0)
 
     def diffuse(self, x_0: Array, x_in: Array, eps: Array, t: int) -> Array:
-        """x_t = x_0 + alpha_bar_t (x_in - x_0) + beta_bar_t eps (equation 7); arrays b c h w, one t for all."""
+        """x_t = x_0 + alpha_bar_t (x_in - x_0) + beta_bar_t eps (equation 7), less delta_bar_t x_in where there is a delta.
+
+        Arrays b c h w, one t for all.
+        """
         alpha_bar, beta_bar = self.at(t)
-        return x_0 + alpha_bar * (x_in - x_0) + beta_bar * eps
+        return self.lowered(x_0 + alpha_bar * (x_in - x_0) + beta_bar * eps, x_in, t)
 
 
 def make_schedule(spec: AnySchedule, timesteps: int) -> Schedule:
     """The tables that the spec names. Raises ValueError, with the list, for an unknown name."""
     start_noise = float(spec.sum_scale) ** 0.5
     if isinstance(spec, TableSchedule):
-        return Schedule(np.asarray(spec.alpha_bar), np.asarray(spec.beta_bar), start_noise)
-    beta_bar = _beta_bar(spec.beta2, timesteps, spec.sum_scale)
-    return Schedule(_alpha_bar(spec.alpha, timesteps), beta_bar, start_noise)
+        delta_bar = None if spec.delta_bar is None else np.asarray(spec.delta_bar)
+        return Schedule(np.asarray(spec.alpha_bar), np.asarray(spec.beta_bar), start_noise, delta_bar)
+    alpha_bar = _alpha_bar(spec.alpha, timesteps)
+    delta_bar = None if spec.delta is None else spec.delta_scale * _taken(spec.delta, timesteps)
+    if spec.beta2.name == BRIDGE:
+        return Schedule(alpha_bar, _bridge(alpha_bar, spec.sum_scale), 0.0, delta_bar, start_noise)
+    return Schedule(alpha_bar, _beta_bar(spec.beta2, timesteps, spec.sum_scale), start_noise, delta_bar)
+
+
+def _bridge(alpha_bar: Table, variance: float) -> Table:
+    """I2SB, Proposition 3.3: beta_bar^2 = sigma^2 sigma_bar^2 / sigma_T^2 between fixed ends, alpha_bar = sigma^2 / sigma_T^2."""
+    return np.sqrt(variance * alpha_bar * (1 - alpha_bar))
 
 
 def with_curves(schedule: Schedule, alpha: Curve | None, beta2: Curve | None) -> Schedule:

@@ -14,11 +14,15 @@ Objective = Literal[
     "pred_x0",
     "pred_res_add_noise",
     "pred_x0_add_noise",
+    "pred_resnoise",
+    "pred_drift",
 ]
 Method = Literal["SM-Res", "SM-N", "SM-Res-N"]
+Order = Literal["simultaneous", "residual_first", "noise_first", "decoupled", "residual_only"]
 ConditionPart = Literal["image", "mask", "context"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 
+MOST_NOISE = 16  # beta_bar_T^2: ResShift's kappa is 2
 CHANNELS: dict[ConditionPart, int] = {"image": 3, "mask": 3, "context": 3}
 
 
@@ -39,31 +43,40 @@ class Curve(Frozen):
 
 
 class NamedSchedule(Frozen):
-    """alpha and beta^2 by name (section 3.4 of the paper), and sum_scale = beta_bar_T^2."""
+    """alpha and beta^2 by name (section 3.4 of the paper), and sum_scale = beta_bar_T^2.
+
+    beta2 `bridge` is I2SB's: beta_bar^2 = sum_scale alpha_bar (1 - alpha_bar), and no noise at the start.
+    delta, times delta_scale: DiffUIR's third coefficient, how much of x_in is taken away from x_t; None takes nothing.
+    """
 
     kind: Literal["named"] = "named"
     alpha: Curve = Curve(name="decreased")
     beta2: Curve = Curve(name="increased")
-    sum_scale: float = Field(default=1.0, ge=0, le=1)
+    sum_scale: float = Field(default=1.0, ge=0, le=MOST_NOISE)
+    delta: Curve | None = None
+    delta_scale: float = Field(default=1.0, ge=0, le=1)
 
 
 class TableSchedule(Frozen):
-    """alpha_bar and beta_bar (both of length T, in [0, 1]) as an imported checkpoint carries them."""
+    """alpha_bar, beta_bar and, if any, delta_bar (all of length T) as an imported checkpoint carries them."""
 
     kind: Literal["table"] = "table"
     alpha_bar: tuple[float, ...]
     beta_bar: tuple[float, ...]
-    sum_scale: float = Field(default=1.0, ge=0, le=1)
+    delta_bar: tuple[float, ...] | None = None
+    sum_scale: float = Field(default=1.0, ge=0, le=MOST_NOISE)
 
     @model_validator(mode="after")
     def _one_value_per_time(self) -> Self:
-        if len(self.alpha_bar) != len(self.beta_bar):
-            raise ValueError(
-                f"alpha_bar has {len(self.alpha_bar)} values and beta_bar {len(self.beta_bar)}; expected as many of each"
-            )
-        for name, table in (("alpha_bar", self.alpha_bar), ("beta_bar", self.beta_bar)):
-            if not all(0 <= value <= 1 for value in table):
-                raise ValueError(f"{name} holds a value outside 0..1")
+        tables = {"alpha_bar": self.alpha_bar, "beta_bar": self.beta_bar, "delta_bar": self.delta_bar}
+        for name, table in tables.items():
+            if table is None:
+                continue
+            if len(table) != len(self.alpha_bar):
+                raise ValueError(f"alpha_bar has {len(self.alpha_bar)} values and {name} {len(table)}; expected as many of each")
+            highest = MOST_NOISE**0.5 if name == "beta_bar" else 1
+            if not all(0 <= value <= highest for value in table):
+                raise ValueError(f"{name} holds a value outside 0..{highest:g}")
         return self
 
 
@@ -73,14 +86,18 @@ AnySchedule = Annotated[NamedSchedule | TableSchedule, Field(discriminator="kind
 class ModelSpec(Frozen):
     """What a model is, whatever file or server holds it. Images are float32, b c h w, in [-1, 1].
 
-    start: `image` begins at x_in + sqrt(sum_scale) eps (restoration), `noise` at pure eps (generation).
+    start: `image` begins at x_in + sqrt(sum_scale) eps (restoration), `noise` at pure eps (generation), `diffused` at
+        (1 - alpha_bar) x_in + beta_bar eps: x_in as if it were clean (SDEdit).
+    begin: the share of the T indices that sampling uses; below 1 it starts part of the way.
     condition: what is concatenated for the network beside x_t, in this order; may be empty. A mask lies in [0, 1].
     preprocessing: what is done to the given pixels before all else (rddm.image.PREPROCESSING).
     residual_clip: predicted residuals are clipped to +-this: 1 for the authors' checkpoints, 2 (all that two images can
         differ by) for new models.
     image_clip: likewise for the predicted x_0; None leaves it unclipped (diffusers' clip_sample=False).
     order: `simultaneous` removes residual and noise together; the two-pass orders remove one along the whole grid, then, from the
-        x_0 that this found, the other (twice the network calls; for networks told abar_bbar).
+        x_0 that this found, the other (twice the network calls; for networks told abar_bbar). `decoupled` removes the residual and
+        then, from what is left, the noise (DRDD); `residual_only` leaves the noise to the last step's x_0 (DiffUIR).
+    residual_steps: network calls of the residual's pass where there are two; None for as many as the noise's.
     update, variance, grid: see rddm.sampler.
     sm_n_inversion: how SM-N finds x_0 where 1 - alpha_bar_t is 0 (see rddm.objective): `damped`, or `authors`.
     size_multiple: height and width that the network takes are multiples of it.
@@ -92,7 +109,8 @@ class ModelSpec(Frozen):
     name: Name
     task: Name
     licence: str = Field(min_length=1, max_length=200)
-    start: Literal["image", "noise"] = "image"
+    start: Literal["image", "noise", "diffused"] = "image"
+    begin: float = Field(default=1.0, gt=0, le=1)
     condition: tuple[ConditionPart, ...] = ("image",)
     objective: Objective = "pred_res"
     method: Method | None = None
@@ -102,9 +120,10 @@ class ModelSpec(Frozen):
     residual_clip: float | None = Field(default=2.0, gt=0)
     image_clip: float | None = Field(default=1.0, gt=0)
     sm_n_inversion: Literal["damped", "authors"] = "damped"
-    order: Literal["simultaneous", "residual_first", "noise_first"] = "simultaneous"
-    update: Literal["noise", "recomposed", "ancestral"] = "noise"
-    variance: Literal["rddm", "ddim"] = "rddm"
+    order: Order = "simultaneous"
+    residual_steps: int | None = Field(default=None, ge=1)
+    update: Literal["noise", "recomposed", "ancestral", "interpolated"] = "noise"
+    variance: Literal["rddm", "ddim", "ddpm_large"] = "rddm"
     grid: Literal["even", "authors", "leading"] = "even"
     eta: float = Field(default=0.0, ge=0, le=1)
     default_steps: int = Field(default=5, ge=1)
@@ -119,10 +138,10 @@ class ModelSpec(Frozen):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if not self.min_steps <= self.default_steps <= self.max_steps <= self.timesteps:
+        if not self.min_steps <= self.default_steps <= self.max_steps <= self.first_index + 1:
             raise ValueError(
                 f"steps must satisfy min <= default <= max <= T, got {self.min_steps}, {self.default_steps}, "
-                f"{self.max_steps}, {self.timesteps}"
+                f"{self.max_steps}, {self.first_index + 1}"
             )
         if self.order != "simultaneous" and self.update != "noise":
             raise ValueError(f"order {self.order} removes parts in turn, which update {self.update!r} cannot; expected 'noise'")
@@ -133,13 +152,37 @@ class ModelSpec(Frozen):
                 f"tile {self.tile} and overlap {self.overlap} must be multiples of {self.size_multiple}, "
                 "and the overlap at most half a tile"
             )
-        if self.start == "noise" and (self.image_size is None or "image" in self.condition):
-            raise ValueError("a model that starts from noise needs image_size and no condition image")
+        self._consistent_start()
         if self.image_size is not None and any(side % self.size_multiple or side < 1 for side in self.image_size):
             raise ValueError(f"image_size {self.image_size} must be positive multiples of {self.size_multiple}")
         if isinstance(self.schedule, TableSchedule) and len(self.schedule.alpha_bar) != self.timesteps:
             raise ValueError(f"the schedule has {len(self.schedule.alpha_bar)} values, T is {self.timesteps}")
         return self
+
+    def _consistent_start(self) -> None:
+        if self.generates and self.image_size is None:
+            raise ValueError("a model that starts from noise needs image_size, or the image as a condition")
+        if self.start == "noise" and not self.generates and not self.takes_image_away:
+            raise ValueError("a model that starts from noise and sees the image needs a schedule with delta (SR3: that of alpha)")
+        bridged = isinstance(self.schedule, NamedSchedule) and self.schedule.beta2.name == "bridge"
+        if self.objective == "pred_drift" and not bridged:
+            raise ValueError("objective pred_drift is I2SB's; it needs beta2 'bridge'")
+
+    @property
+    def generates(self) -> bool:
+        """Whether pictures come from noise alone, and none is given."""
+        return self.start == "noise" and "image" not in self.condition
+
+    @property
+    def takes_image_away(self) -> bool:
+        """Whether the schedule has DiffUIR's third coefficient."""
+        table = self.schedule.delta if isinstance(self.schedule, NamedSchedule) else self.schedule.delta_bar
+        return table is not None
+
+    @property
+    def first_index(self) -> int:
+        """The index at which sampling begins: T - 1, or part of the way."""
+        return max(round(self.begin * self.timesteps), 1) - 1
 
     def __hash__(self) -> int:
         """By the name: tables and plans are looked up by spec at every step, and all of a spec is much to hash."""

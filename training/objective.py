@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rddm.objective import predict, targets, times
-from rddm.sampler import timesteps
+from rddm.objective import MIXTURES, mixture, predict, targets, times
+from rddm.sampler import start, timesteps
 from rddm.schedule import Schedule, make_schedule
 from rddm.spec import ModelSpec
 from training.recipe import Recipe
@@ -56,10 +56,15 @@ LOSSES = {"l1": functional.l1_loss, "l2": functional.mse_loss, "l1_split": l1_sp
 
 @dataclass(frozen=True)
 class Level:
-    """One level of the forward process per picture: alpha_bar, beta_bar (b 1 1 1), and what the heads are told (b 2)."""
+    """One level of the forward process per picture: alpha_bar, beta_bar, delta_bar (b 1 1 1), and what the heads are told (b 2).
+
+    mix: (a, b), b 1 1 1 each, of an output a res + b eps, for objectives that have one.
+    """
 
     alpha_bar: Tensor
     beta_bar: Tensor
+    delta_bar: Tensor | None
+    mix: tuple[Tensor, Tensor] | None
     time: Tensor
 
 
@@ -71,13 +76,23 @@ class Objective:
         self.schedule: Schedule = make_schedule(recipe.spec.schedule, recipe.spec.timesteps)
         self.alpha_bar = torch.tensor(self.schedule.alpha_bar, dtype=torch.float32, device=device)
         self.beta_bar = torch.tensor(self.schedule.beta_bar, dtype=torch.float32, device=device)
+        delta_bar = self.schedule.delta_bar
+        self.delta_bar = None if delta_bar is None else torch.tensor(delta_bar, dtype=torch.float32, device=device)
+        self.mix = self._mixtures()
         self.told = torch.tensor([times(self.spec, self.schedule, t) for t in range(self.spec.timesteps)], device=device)
         self.asked = asked_indices(self.spec)
+
+    def _mixtures(self) -> Tensor | None:
+        """(T 2): what `mixture` gives at every index, for objectives that have one."""
+        if self.spec.objective not in MIXTURES:
+            return None
+        each = [mixture(self.spec.objective, self.schedule, t) for t in range(self.spec.timesteps)]
+        return torch.tensor(each, dtype=torch.float32, device=self.device)
 
     def draw_t(self, batch: int, dice: Dice) -> Tensor:
         """Indices t, (b,): uniform over 0..T-1, or as sampling with a random allowed number of steps asks."""
         if self.recipe.time_sampling == "uniform":
-            return dice.integers(0, self.spec.timesteps, batch)
+            return dice.integers(0, self.spec.first_index + 1, batch)
         rows = dice.integers(0, len(self.asked), batch).tolist()
         shares = dice.uniform(0, 1, batch).tolist()
         chosen = [self.asked[row][int(share * len(self.asked[row]))] for row, share in zip(rows, shares, strict=True)]
@@ -86,7 +101,9 @@ class Objective:
     def level(self, t: Tensor) -> Level:
         """The forward process's level at indices t (b,)."""
         column = (-1, 1, 1, 1)
-        return Level(self.alpha_bar[t].view(column), self.beta_bar[t].view(column), self.told[t].float())
+        delta_bar = None if self.delta_bar is None else self.delta_bar[t].view(column)
+        mix = None if self.mix is None else (self.mix[t, 0].view(column), self.mix[t, 1].view(column))
+        return Level(self.alpha_bar[t].view(column), self.beta_bar[t].view(column), delta_bar, mix, self.told[t].float())
 
     def loss(self, network: nn.Module, pairs: Pairs, t: Tensor, eps: Tensor, rollout: bool = False) -> Tensor:
         """The sum over heads of the mean error of the raw outputs; pairs and eps b 3 h w, t (b,)."""
@@ -94,7 +111,9 @@ class Objective:
         condition = condition_of(self.spec, x_in, pairs.context, pairs.mask)
         origin = self.first_answer(network, x_in, condition, eps) if rollout else x_0
         x_t = origin + level.alpha_bar * (x_in - origin) + level.beta_bar * eps
-        wanted = targets(self.spec.objective, x_0, x_in - x_0, eps)
+        if level.delta_bar is not None:
+            x_t = x_t - level.delta_bar * x_in
+        wanted = targets(self.spec.objective, x_0, x_in - x_0, eps, level.mix)
         with self.autocast():
             outputs = network(x_t, condition, level.time)
         error = LOSSES[self.recipe.loss]
@@ -105,8 +124,8 @@ class Objective:
     @torch.no_grad()
     def first_answer(self, network: nn.Module, x_in: Tensor, condition: Tensor | None, eps: Tensor) -> Tensor:
         """The network's x_0 at t = T-1, where sampling begins: what later steps really start from."""
-        last = self.spec.timesteps - 1
-        x_t = x_in + self.schedule.start_noise * eps
+        last = self.spec.first_index
+        x_t = start(self.spec, self.schedule, x_in, eps)
         with self.autocast():
             outputs = network(x_t, condition, self.told[last].float().expand(len(x_in), 2))
         found: Tensor = predict(self.spec, self.schedule, [out.float() for out in outputs], x_t, x_in, last).x_0

@@ -24,7 +24,7 @@ def grid(network: nn.Module, spec: ModelSpec, pairs: Pairs) -> NDArray[np.uint8]
     """h w 3: restoration shows rows of given, found and wanted; generation two rows of pictures, seeds 0, 1, ..."""
     first = slice(0, ACROSS)
     given, target = pairs.given[first], pairs.target[first]
-    if spec.start == "noise":
+    if spec.generates:
         made = sample_with(network, spec, torch.zeros_like(torch.cat([given, given])))
         return np.concatenate([_row(made[: len(given)]), _row(made[len(given) :])], axis=0)
     context, mask = (None if part is None else part[first] for part in (pairs.context, pairs.mask))

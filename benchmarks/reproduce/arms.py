@@ -143,7 +143,7 @@ def recipe_of(spec: ModelSpec, network: AnyConfig, data: Data, course: Course, s
         steps=course.steps,
         batch=course.batch,
         accumulate=course.accumulate,
-        loss="l1" if spec.start == "image" else "l2",
+        loss="l2" if spec.generates else "l1",
         optimiser=course.optimiser,
         ema=course.ema,
         channels_last=network.kind == "small",

@@ -12,7 +12,7 @@ def facts_of(settings: Settings, model: Model) -> dict[str, Any]:
     return {
         "name": spec.name,
         "task": spec.task,
-        "kind": "restore" if spec.start == "image" else "generate",
+        "kind": "generate" if spec.generates else "restore",
         "version": model.version,
         "digest": model.digest,
         "licence": spec.licence,

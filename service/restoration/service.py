@@ -154,7 +154,7 @@ class InferenceService:
             log.warning("the default model %r is not loaded; those that restore are %s", wanted, sorted(self._restorers()))
 
     def _restorers(self) -> dict[str, Model]:
-        return {name: model for name, model in self._repository.models().items() if model.spec.start == "image"}
+        return {name: model for name, model in self._repository.models().items() if not model.spec.generates}
 
     def _restorer(self, wanted: str) -> str | None:
         """The model of that name, else the first one of that task."""
@@ -164,7 +164,7 @@ class InferenceService:
 
     def generation_model(self, name: str | None) -> str:
         """The model that generates, or the first one. Raises NotFound with the models there are."""
-        models = sorted(name for name, model in self._repository.models().items() if model.spec.start == "noise")
+        models = sorted(name for name, model in self._repository.models().items() if model.spec.generates)
         if name in models or (name is None and models):
             return name or models[0]
         raise NotFound(f"unknown model {(name or '')[:64]!r}; those that generate are {models}")

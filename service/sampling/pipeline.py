@@ -109,14 +109,14 @@ class Sampler(Protocol):
 def check(work: Work) -> None:
     """Raises InvalidValue unless the work is what its model takes."""
     spec = work.model.spec
-    if spec.start == "noise" and work.x_in is not None:
+    if spec.generates and work.x_in is not None:
         raise InvalidValue(f"model {spec.name} generates pictures and takes none")
     if ("mask" in spec.condition) != (work.mask is not None):
         raise InvalidValue(f"model {spec.name} {'needs a mask' if work.mask is None else 'takes no mask'}")
     if work.mask is not None and work.mask.shape[2:] != work.size:
         raise InvalidValue(f"the mask is {work.mask.shape[2:]} pixels and the picture {work.size}; expected the same")
-    if not 1 <= work.steps <= spec.timesteps:
-        raise InvalidValue(f"steps = {work.steps} is outside 1..{spec.timesteps}")
+    if not 1 <= work.steps <= spec.first_index + 1:
+        raise InvalidValue(f"steps = {work.steps} is outside 1..{spec.first_index + 1}")
     try:
         check_method(spec.objective, work.method)
     except ValueError as wrong:

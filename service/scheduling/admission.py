@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
-from rddm.sampler import PASSES
+from rddm.sampler import calls
 from rddm.spec import ModelSpec
 from rddm.tiling import plan
 from service.engines.contract import Ticket
@@ -48,7 +48,7 @@ class AdmitAll:
 def load_of(spec: ModelSpec, height: int, width: int, steps: int) -> Load:
     """The load of a picture of height x width pixels. Raises ValueError for sides under 1."""
     tiles = plan(spec, height, width).tiles
-    return Load(tiles[0].height, tiles[0].width, len(tiles), steps * len(PASSES[spec.order]))
+    return Load(tiles[0].height, tiles[0].width, len(tiles), calls(spec, steps))
 
 
 def megapixel_steps(spec: ModelSpec, height: int, width: int, steps: int) -> float:

@@ -43,7 +43,8 @@ def error_of_the_oracle(spec: ModelSpec, steps: int) -> float:
     return float(np.abs(found - x_0).max())
 
 
-CASES = [(objective, method) for objective in HEADS for method in methods(objective)]
+# What Resfusion and I2SB model needs their schedules: tests/rddm/test_relatives.py.
+CASES = [(objective, method) for objective in list(HEADS)[:7] for method in methods(objective)]
 
 
 @pytest.mark.parametrize("steps", STEPS)

@@ -56,7 +56,8 @@ def test_any_alpha_goes_with_any_beta(alpha: str, beta2: str) -> None:
         assert table.dtype == np.float64
         assert (np.diff(table) >= 0).all()
         assert table[0] >= 0
-        assert table[-1] == pytest.approx(1, abs=0.07)
+    assert schedule.alpha_bar[-1] == pytest.approx(1, abs=0.07)
+    assert schedule.beta_bar[-1] == pytest.approx(0.75**0.5 if beta2 == "resfusion" else 1, abs=0.07)
 
 
 @pytest.mark.parametrize("exponent", [0.5, 2.0, 3.0])

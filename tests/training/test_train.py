@@ -13,6 +13,8 @@ import torch
 from safetensors import SafetensorError
 
 from rddm.image import encode
+from rddm.objective import MIXTURES, mixture, targets
+from rddm.relatives import relative_spec
 from rddm.spec import ModelSpec
 from training import checkpoint
 from training import train as training_run
@@ -166,6 +168,32 @@ def test_the_true_outputs_have_no_loss(objective: str, loss: str) -> None:
             return tuple(truth[part] for part in parts)
 
     assert float(Objective(recipe, torch.device("cpu")).loss(Oracle(), pairs, torch.tensor([0, 500, 999]), eps)) < 1e-6
+
+
+@pytest.mark.parametrize("relative", ["sr3", "indi", "i2sb", "resshift", "diffuir", "resfusion"])
+def test_a_relative_is_trained_on_what_its_sampler_inverts(relative: str) -> None:
+    """The network that solves each x_t for x_0 as sampling does, given the truth, has no loss; and x_t is the forward process's."""
+    spec = relative_spec(relative, name="a", task="b", licence="c", image_clip=None)
+    objective = Objective(RECIPE.model_copy(update={"spec": spec, "loss": "l2"}), torch.device("cpu"))
+    pairs, eps, t = Dimmed().draw(3, dice(2)), dice(4).normal(3, 3, 16, 16), torch.tensor([0, 2, spec.first_index])
+    seen: list[torch.Tensor] = []
+
+    class Oracle(torch.nn.Module):
+        def forward(self, x_t: torch.Tensor, *_: object) -> tuple[torch.Tensor, ...]:
+            seen.append(x_t)
+            mixes = [mixture(spec.objective, objective.schedule, int(k)) for k in t] if spec.objective in MIXTURES else None
+            mix = (
+                None
+                if mixes is None
+                else tuple(torch.tensor(column).view(-1, 1, 1, 1).float() for column in zip(*mixes, strict=True))
+            )
+            return targets(spec.objective, pairs.target, pairs.given - pairs.target, eps, mix)
+
+    assert float(objective.loss(Oracle(), pairs, t, eps)) < 1e-9
+    for row, index in enumerate(t.tolist()):
+        x_t = objective.schedule.diffuse(pairs.target[row], pairs.given[row], eps[row], index)
+        torch.testing.assert_close(seen[0][row], x_t.float(), atol=1e-5, rtol=0)
+    assert int(objective.draw_t(400, dice()).max()) <= spec.first_index
 
 
 def test_grain_is_learned_beside_a_wrong_tone() -> None:

@@ -123,7 +123,7 @@ def main(argv: list[str]) -> int:
     args = parser().parse_args(argv)
     try:
         a, b = load_model(args.a), load_model(args.b)
-        if a.spec.task != b.spec.task or a.spec.start == "noise":
+        if a.spec.task != b.spec.task or a.spec.generates:
             raise ValueError(f"A is for {a.spec.task!r} and B for {b.spec.task!r}; expected two restorations of one task")
         groups = examples(str(args.data / "target"), str(args.data / "input"), None)
         changes = [compared(a, b, read_example(group), args) for group in track(groups, "comparing")]

@@ -170,6 +170,7 @@ def adjusted(spec: ModelSpec, args: argparse.Namespace) -> ModelSpec:
         table = TableSchedule(
             alpha_bar=tuple(schedule.alpha_bar.tolist()),
             beta_bar=tuple(schedule.beta_bar.tolist()),
+            delta_bar=None if schedule.delta_bar is None else tuple(schedule.delta_bar.tolist()),
             sum_scale=spec.schedule.sum_scale,
         )
         changes["schedule"] = table
@@ -339,7 +340,7 @@ def _evaluate(args: argparse.Namespace) -> dict[str, object]:
     model = Model(adjusted(model.spec, args), model.network)
     facts: dict[str, object] = {"model": model.spec.name, "size": args.size, "steps": args.steps or model.spec.default_steps}
     report = Report(args.output)
-    if model.spec.start == "noise":
+    if model.spec.generates:
         reference = list(to_listing(args.target).files.values()) if args.target else []
         if args.fid and not reference:
             raise ValueError("--fid needs --target, the pictures that generated ones are compared with")

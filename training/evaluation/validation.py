@@ -47,7 +47,7 @@ class Validation:
         """PSNR in dB, by name. For generation: of x_0 found from a half noised picture's level instead of a restoration."""
         given, target = self.synthetic.given, self.synthetic.target
         figures: dict[str, float] = {}
-        if self.spec.start == "image":
+        if not self.spec.generates:
             found = sample_with(network, self.spec, given, self.synthetic.context, mask=self.synthetic.mask)
             figures["synthetic_psnr"] = psnr(found, target)
         if self.folder:

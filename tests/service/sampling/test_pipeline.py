@@ -5,6 +5,7 @@ import gc
 import threading
 import time
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ import pytest
 import service.sampling.pipeline
 from rddm.image import Depth, Pixels, to_pixels
 from rddm.objective import predict
-from rddm.sampler import philox_noise, run, sample
+from rddm.relatives import RELATIVES, relative_spec
+from rddm.sampler import calls, philox_noise, run, sample
 from rddm.schedule import make_schedule
 from rddm.tiling import context, pad, plan
 from service.engines.arrays import HOST, HostArrays
@@ -52,6 +54,22 @@ def untiled(work: Work) -> np.ndarray:
 
     x_0 = run(sample(spec, schedule, x_in, lambda k: pad(draw(k), found.height, found.width), work.steps), answer)
     return x_0[..., :height, :width]
+
+
+@pytest.mark.parametrize("name", sorted(RELATIVES))
+@pytest.mark.parametrize("size", [(48, 48), (150, 133)])
+async def test_every_relative_is_served_as_its_sampler_says(name: str, size: tuple[int, int]) -> None:
+    """Whole and in tiles; a network that sees the image is told the context too, since the fake one asks for it."""
+    seen = RELATIVES[name].decides.get("condition", ("image",))
+    tiles = {"tile": 64, "overlap": 16, "whole_max": 64 * 64, "size_multiple": 8, "image_size": (152, 136) if not seen else None}
+    facts = {"name": "fake", "task": "fake", "licence": "test", "condition": ("image", "context") if seen else ()}
+    spec = relative_spec(name, **facts, **tiles)
+    work = work_of(*size, model=replace(model_of(), spec=spec), steps=min(3, spec.max_steps))
+    work = replace(work, x_in=None) if spec.generates else work
+    engine = FakeEngine(outputs=2 if spec.objective == "pred_res_noise" else 1)
+    found = await Pipeline(engine).run(work)
+    np.testing.assert_allclose(found.x_0, untiled(work), atol=2e-4, rtol=1e-3)
+    assert len(engine.calls) == calls(spec, work.steps) * len(plan(spec, *work.size).tiles)
 
 
 def work_of(height: int, width: int, steps: int = 3, **facts) -> Work:
