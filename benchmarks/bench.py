@@ -22,7 +22,7 @@ from benchmarks.contenders import KEPT_PICTURES, started
 from benchmarks.pictures import darkened, scene, to_png
 from benchmarks.scenarios import CORES, SCENARIOS, Bench, Report
 from rddm.spec import ModelSpec
-from service.engines.embedded.engine import find_newest
+from service.engines.repository import find_newest
 from service.settings import shipped_repository
 
 Tick = Callable[[str], None]
@@ -37,7 +37,7 @@ def main(argv: list[str]) -> int:
     if unknown:
         raise SystemExit(f"unknown scenario {unknown[0]!r}; expected some of {[*SCENARIOS, *ALONE]}")
     options.output.mkdir(parents=True, exist_ok=True)
-    spec = find_newest(options.model_repository, options.model)[0].spec
+    spec = find_newest(options.model_repository, options.model).model.spec
     console = Console()
     with working(console) as tick:
         for name, report, last in reports(options, spec, wanted, tick):

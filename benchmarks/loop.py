@@ -22,7 +22,8 @@ from rddm.objective import predict
 from rddm.sampler import Question, run, sample
 from rddm.schedule import make_schedule
 from rddm.tiling import pad, padded
-from service.engines.embedded.engine import CpuRunner, find_newest, session_options
+from service.engines.embedded.sessions import make_session
+from service.engines.repository import find_newest
 from service.pictures.decode import Bounds, decode
 from service.pictures.encode import encode
 from service.pictures.kinds import KINDS
@@ -36,16 +37,16 @@ CORES = len(os.sched_getaffinity(0))
 
 def session_of(path: Path, threads: int = 1) -> onnxruntime.InferenceSession:
     """As the embedded engine makes it: of one thread for calls side by side, of all for one that is alone."""
-    return CpuRunner().session(path.read_bytes(), session_options(threads, alone=threads > 1))
+    return make_session(path.read_bytes(), threads, exclusive=threads > 1)
 
 
 class Loop:
     """A model of the repository and the way through it, for pictures that are one call each. threads: of each call."""
 
     def __init__(self, folder: Path, name: str, threads: int = 1) -> None:
-        model, path = find_newest(folder, name)
-        self.spec, self._session = model.spec, session_of(path, threads)
-        self._schedule = make_schedule(model.spec.schedule, model.spec.timesteps)
+        file = find_newest(folder, name)
+        self.spec, self._session = file.model.spec, session_of(file.path, threads)
+        self._schedule = make_schedule(self.spec.schedule, self.spec.timesteps)
 
     def restore(self, bodies: Sequence[bytes], steps: int, seeds: Sequence[int]) -> list[bytes]:
         """Picture files of one size in, PNG files out, in one batch."""

@@ -2,15 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Protocol
 
-from service.engines.arrays import HOST, Arrays, offload
-from service.engines.contract import Engine, Repository
+from service.engines.arrays import HOST, offload
+from service.engines.contract import Repository, ServingEngine
+from service.engines.registry import open_engine
 from service.errors import EngineUnavailable
 from service.health import Drain, Readiness
 from service.keys import Keyring, parse_keys
@@ -30,16 +29,12 @@ log = logging.getLogger("rddm.gateway")
 EVENTS = ("retried", "lost")
 
 
-class ServingEngine(Engine, Repository, Protocol):
-    """An engine that is also its own repository, as both shipped ones are."""
-
-
 @dataclass(eq=False)
 class Gateway:
     """A gateway that runs."""
 
     settings: Settings
-    repository: Repository
+    repository: ServingEngine
     scheduler: Scheduler
     results: ResultCache
     answers: ResponseCache
@@ -68,7 +63,7 @@ class Gateway:
                 ("rddm_cache_misses", "Results that had to be computed", lambda: results.misses),
                 ("rddm_codec_kills", "Picture processes ended at a limit", lambda: self.codecs.killed),
                 *(
-                    (f"rddm_engine_{event}_steps", f"Steps that the engine {event}", partial(_count, repository, event))
+                    (f"rddm_engine_{event}_steps", f"Steps that the engine {event}", partial(self._count, event))
                     for event in EVENTS
                 ),
             ],
@@ -82,40 +77,14 @@ class Gateway:
         locations = [f"/results/{self.answers.put(caller, answer)}" for answer in answers]
         return await offload(size, documents.content_of, result, answers, locations, as_json=as_json, several=several)
 
+    def _count(self, event: str) -> float:
+        return self.repository.events.get(event, 0)
+
 
 def keyring_of(settings: Settings) -> Keyring:
     """The keys of the file and of the environment. Raises OSError and ValueError."""
     text = settings.keys_file.read_text("utf-8") if settings.keys_file else ""
     return Keyring(parse_keys(f"{text}\n{settings.keys.get_secret_value() if settings.keys else ''}"))
-
-
-def open_engine(settings: Settings) -> tuple[ServingEngine, Arrays]:
-    """The engine that the settings name, not started yet, and the arrays that it takes. What is not used is not imported."""
-    if settings.device != "cpu":
-        return _open_on_device(settings)
-    if settings.engine == "triton":
-        from service.engines.triton.engine import TritonEngine  # noqa: PLC0415
-
-        return TritonEngine(settings.triton_urls), HOST
-    from service.engines.embedded.engine import EmbeddedEngine, Threads, one_per_core  # noqa: PLC0415
-
-    threads = Threads(settings.instances or max(1, one_per_core().instances // settings.threads), settings.threads)
-    return EmbeddedEngine(Path(settings.model_repository), threads), HOST
-
-
-def _open_on_device(settings: Settings) -> tuple[ServingEngine, Arrays]:
-    """Sampler state stays on the GPU. Raises ModuleNotFoundError where the extra `gpu` is not installed."""
-    from service.engines import gpu  # noqa: PLC0415
-
-    device = gpu.find_device(settings.device)
-    if settings.engine == "triton":
-        from service.engines.triton.engine import TritonEngine  # noqa: PLC0415
-
-        return TritonEngine(settings.triton_urls, make_region=gpu.make_region(device)), gpu.TorchArrays(device)
-    from service.engines.embedded.engine import EmbeddedEngine, Threads  # noqa: PLC0415
-
-    threads = Threads(settings.instances or 1, settings.threads)
-    return EmbeddedEngine(Path(settings.model_repository), threads, gpu.IoBindingRunner(device)), gpu.TorchArrays(device)
 
 
 @asynccontextmanager
@@ -140,7 +109,7 @@ async def open_gateway(
     limits = Limits(settings.queue_megapixel_steps)
     scheduler = Scheduler(
         TracedBatches(engine, step_spans),
-        lambda: getattr(engine, "instances", 1),
+        lambda: engine.instances,
         limits,
         arrays,
         on_call=partial(_note, metrics),
@@ -186,9 +155,3 @@ async def calibrate(repository: Repository, scheduler: Scheduler) -> None:
 def _note(metrics: Metrics, call: Call) -> None:
     """After whoever waits for the call has gone on to the next one."""
     asyncio.get_running_loop().call_soon(metrics.observe_call, call.model, call.rows, call.seconds, call.waited)
-
-
-def _count(repository: Repository, event: str) -> float:
-    """What an engine that speaks to servers counts in `events`."""
-    events: Mapping[str, int] = getattr(repository, "events", {})
-    return events.get(event, 0)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -69,9 +69,8 @@ class Readiness:
                 log.error("readiness could not be found out: %s", type(error).__name__, exc_info=error)
 
     def _zero_missing(self) -> None:
-        """Models that were unloaded, or could not be loaded, do not answer; `*` is no model, see TritonEngine.broken."""
-        broken: Mapping[str, str] = getattr(self._repository, "broken", {})
-        for name in (self._told | broken.keys()) - self._repository.models().keys() - {"*"}:
+        """Models that were unloaded, or could not be loaded, do not answer; `*` is no model, see Repository.broken."""
+        for name in (self._told | self._repository.broken.keys()) - self._repository.models().keys() - {"*"}:
             self._metrics.observe_readiness(name, False)
 
     async def _state(self, name: str, version: int) -> dict[str, Any]:

@@ -5,8 +5,11 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from service.cores import usable_cores
+from service.engines.registry import ENGINES
 
 MIB = 1024 * 1024
 CARRIED_REPOSITORY = Path(__file__).parent / "model_repository"
@@ -43,7 +46,9 @@ class Settings(BaseSettings):
     open: bool = Field(default=False, description="serve on a public address without keys")
     cors_origins: Words = ()
 
-    engine: Literal["embedded", "triton"] = "embedded"
+    engine: str = Field(
+        default=next(iter(ENGINES)), description="; ".join(f"{kind.name}: {kind.summary}" for kind in ENGINES.values())
+    )
     model_repository: Path = Field(default_factory=shipped_repository)
     triton_urls: Words = ("127.0.0.1:8001",)
     device: str = Field(
@@ -73,7 +78,7 @@ class Settings(BaseSettings):
     idle_timeout_seconds: float = Field(default=10, gt=0)
     drain_seconds: float = Field(default=330, ge=0)
 
-    codec_workers: int = Field(default_factory=lambda: min(4, os.cpu_count() or 1), ge=1, le=64)
+    codec_workers: int = Field(default_factory=lambda: min(4, usable_cores()), ge=1, le=64)
     codec_seconds: float = Field(default=20, gt=0)
     codec_memory_bytes: int = Field(default=2048 * MIB, ge=512 * MIB)
 
@@ -107,6 +112,13 @@ class Settings(BaseSettings):
     def _words(cls, values: dict[str, object]) -> dict[str, object]:
         lists = [name for name in ("cors_origins", "triton_urls", "webhook_hosts") if isinstance(values.get(name), str)]
         return values | {name: tuple(word.strip() for word in str(values[name]).split(",") if word.strip()) for name in lists}
+
+    @field_validator("engine")
+    @classmethod
+    def _known_engine(cls, name: str) -> str:
+        if name not in ENGINES:
+            raise ValueError(f"must be one of {list(ENGINES)}")
+        return name
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -4,11 +4,11 @@ import asyncio
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 
-from service.engines.contract import Array, Engine, Repository, Ticket, Weights
+from service.engines.contract import Array, Repository, ServingEngine, Ticket, Weights
 
 ROUNDS_PER_SECOND = 200_000  # of tests.graphs.slow_graph, on one core
 
@@ -27,14 +27,10 @@ def picture(rows: int = 1, side: int = 32, seed: int = 0) -> Array:
     return np.random.default_rng(seed).uniform(-1, 1, (rows, 3, side, side)).astype(np.float32)
 
 
-class Served(Engine, Repository, Protocol):
-    """An engine that is also its own repository."""
-
-
 class Asking:
     """Asks an engine."""
 
-    def __init__(self, engine: Served) -> None:
+    def __init__(self, engine: ServingEngine) -> None:
         self.engine = engine
 
     async def tiny(self, rows: int = 1, seed: int = 0, weights: Weights | None = None, **facts: object) -> Array:
@@ -49,6 +45,20 @@ class Asking:
         time = np.full((1, 2), seconds * ROUNDS_PER_SECOND, dtype=np.float32)
         [answer] = await self.engine.predict(picture(), None, time, ticket(served(self.engine, "slow"), **facts))
         return answer
+
+
+async def agree(engine: ServingEngine, host: ServingEngine, device: Any, tolerance: float) -> None:
+    """Tensors in, tensors out, and the host engine's numbers."""
+    from service.engines.torch_arrays import Tensor, TorchArrays  # noqa: PLC0415  most callers need no torch
+
+    arrays = TorchArrays(device)
+    given = [picture(3), picture(3, seed=1), np.full((3, 2), 500, np.float32)]
+    [expected] = await host.predict(*given, ticket(served(host)))
+    [tensor] = await engine.predict(*map(arrays.place, given), ticket(served(engine)))
+    assert isinstance(tensor, Tensor)
+    assert tensor.device.type == device.type
+    np.testing.assert_allclose(arrays.host(tensor), expected, atol=tolerance)
+    await engine.check("tiny")  # with NumPy arrays
 
 
 async def until(holds: Callable[[], object], seconds: float = 60) -> None:

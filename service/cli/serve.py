@@ -9,6 +9,7 @@ from pathlib import Path
 from service.api.app import create_app
 from service.api.server import Server
 from service.cli.verb import Refused, run_verb, settings_of
+from service.engines.registry import ENGINES
 from service.gateway import keyring_of
 from service.settings import unknown_variables
 from service.telemetry import logs
@@ -51,9 +52,8 @@ def _serve_arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--host", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to listen on (8000)")
-    parser.add_argument(
-        "--engine", choices=["embedded", "triton"], help="ONNX Runtime in this process, or Triton servers (embedded)"
-    )
+    summaries = ", or ".join(kind.summary for kind in ENGINES.values())
+    parser.add_argument("--engine", choices=list(ENGINES), help=f"{summaries} ({next(iter(ENGINES))})")
     parser.add_argument("--triton-urls", metavar="HOST:PORT,...", help="gRPC addresses of Triton (127.0.0.1:8001)")
     parser.add_argument("--model-repository", type=Path, metavar="FOLDER", help="models in Triton's layout (those that ship)")
     parser.add_argument("--default-model", metavar="NAME", help="answers where no task is named (lowlight, or what restores)")

@@ -1,5 +1,6 @@
 """What every engine is: one asynchronous method, rows in = rows out; and what the gateway knows of a model."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ __all__ = [
     "Model",
     "Outputs",
     "Repository",
+    "ServingEngine",
     "Ticket",
     "Weights",
     "converse",
@@ -52,7 +54,8 @@ class Ticket:
 class Engine(Protocol):
     """Evaluates the bare network. Cancelling the awaiting task cancels the work."""
 
-    async def predict(self, x_t: Array, condition: Array | None, time: Array, ticket: Ticket) -> tuple[Array, ...]:
+    @abstractmethod
+    async def predict(self, x_t: Array, condition: Array | None, time: Array, ticket: Ticket) -> Outputs:
         """x_t (b 3 h w), condition (b c h w) or None, time (b 2) float32 -> out_0[, out_1] (b 3 h w), unclipped.
 
         Raises the errors of `service.errors`: EngineUnavailable, QueueFull, DeadlineExceeded, BadAnswer, UnknownModel.
@@ -98,14 +101,24 @@ def to_feeds(x_t: Array, condition: Array | None, time: Array) -> Feeds:
 
 
 class Repository(Protocol):
-    """The models that an engine can answer for. `models` maps a name to the version that takes new traffic."""
+    """The models that an engine can answer for. A class that derives from it need not say again what has a default here."""
 
-    async def start(self) -> None: ...
+    @abstractmethod
+    async def start(self) -> None:
+        """Make the models ready. Raises EngineUnavailable where there is nothing to serve."""
+        ...
 
-    async def close(self) -> None: ...
+    @abstractmethod
+    async def close(self) -> None:
+        """Free everything; calls that run are waited for."""
+        ...
 
-    def models(self) -> Mapping[str, Model]: ...
+    @abstractmethod
+    def models(self) -> Mapping[str, Model]:
+        """The version that takes new traffic, by name."""
+        ...
 
+    @abstractmethod
     def lease(self, name: str) -> AbstractContextManager[Model]:
         """Hold the version that takes new traffic for as long as a request runs: a reload lets go of it only afterwards.
 
@@ -113,12 +126,36 @@ class Repository(Protocol):
         """
         ...
 
+    @abstractmethod
     async def check(self, name: str) -> None:
         """One golden inference. Raises EngineUnavailable with the reason where no server gives the right answer."""
         ...
 
+    @abstractmethod
     async def load(self, name: str) -> Model:
         """Load the newest version on disk; it takes traffic only once its golden tile is right, the old one serves till then."""
         ...
 
-    async def unload(self, name: str) -> None: ...
+    @abstractmethod
+    async def unload(self, name: str) -> None:
+        """No new traffic; freed when the last request has left it. Raises UnknownModel."""
+        ...
+
+    @property
+    def broken(self) -> Mapping[str, str]:
+        """Models that get no traffic though they lie there, with the reason; `*` stands for whole servers."""
+        return {}
+
+
+class ServingEngine(Engine, Repository, Protocol):
+    """An engine that is also its own repository, which is what the gateway serves with."""
+
+    @property
+    def instances(self) -> int:
+        """Calls that are worth having under way at once."""
+        return 1
+
+    @property
+    def events(self) -> Mapping[str, int]:
+        """Counts for the metrics: steps that were `retried` or `lost`."""
+        return {}

@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from rddm.model import Golden, Model
 from rddm.spec import ModelSpec
-from service.engines.contract import Ticket
+from service.engines.contract import ServingEngine, Ticket
 from service.errors import EngineUnavailable, UnknownModel
 
 RESTORER = ModelSpec(
@@ -37,13 +37,14 @@ def model(spec: ModelSpec) -> Model:
 
 
 @dataclass(eq=False)
-class FakeServingEngine:
+class FakeServingEngine(ServingEngine):
     """lowlight takes 0.5 off the residual (x_0 is brighter than x_in by half); keeper changes nothing."""
 
     seconds: float = 0.0
     fault: Exception | None = None
     calls: int = 0
     instances: int = 1
+    broken: ClassVar[dict[str, str]] = {}  # a test may set its own
     gate: asyncio.Event | None = None
     entered: asyncio.Event = field(default_factory=asyncio.Event)
     loaded: dict[str, Model] = field(

@@ -45,9 +45,8 @@ async def ready(gateway: GatewayDependency, require: Literal["all", "any"] = "al
     answering = [state["ready"] for state in states.values()]
     if not (any(answering) if require == "any" else answering and all(answering)):
         failing = sorted(name for name, state in states.items() if not state["ready"])
-        broken = getattr(gateway.repository, "broken", {})
         told = f"models that do not answer: {failing}" if states else "no model is loaded"
-        raise EngineUnavailable(told, models=states, broken=dict(broken))
+        raise EngineUnavailable(told, models=states, broken=dict(gateway.repository.broken))
     return {"status": "ready", "models": states}
 
 

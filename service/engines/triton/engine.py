@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from tritonclient.utils import InferenceServerException
 
-from service.engines.contract import Array, Model, Ticket, to_feeds
+from service.engines.contract import Array, Model, Outputs, ServingEngine, Ticket, to_feeds
 from service.engines.triton.server import RemoteServer
 from service.engines.triton.shared_memory import Region, RegionPool, SystemRegion, sweep
 from service.engines.triton.transport import Bytes, Shared, Transport
@@ -39,14 +39,13 @@ DRAIN_SECONDS = 600.0
 LEAVING_SECONDS = 120.0  # that a server whose address is gone may take for the calls it has
 
 
-class TritonEngine:
+class TritonEngine(ServingEngine):
     """An engine and a repository (service.engines.contract) on Triton servers.
 
     urls: `host:port` of gRPC; a host name is looked up again in every round and stands for all its addresses.
     transport: `auto` takes shared memory where gateway and server share /dev/shm, else bytes. probe_seconds: between two rounds of
     examining servers. longest_step: seconds that a step may take while its cost is not known.
-    make_region: memory for tensors (service.engines.gpu) instead; then there is no other transport to fall back to.
-    events: counts of `retried` and `lost` steps, for the metrics.
+    make_region: memory for tensors (service.engines.triton.cuda_memory) instead; then there is no other transport to fall back to.
     """
 
     def __init__(
@@ -60,7 +59,7 @@ class TritonEngine:
         self.urls = tuple(urls)
         for url in self.urls:
             split_url(url)
-        self.events: Counter[str] = Counter()
+        self._events: Counter[str] = Counter()
         self._choice = transport
         self._make_region = make_region
         self._probe_seconds = probe_seconds
@@ -78,6 +77,11 @@ class TritonEngine:
     def instances(self) -> int:
         """Calls that are worth having under way: one that runs and one that is being copied, per server."""
         return 2 * max(1, len(self._servers))
+
+    @property
+    def events(self) -> Mapping[str, int]:
+        """Steps that were `retried` on another server, and that were `lost`."""
+        return self._events
 
     @property
     def broken(self) -> Mapping[str, str]:
@@ -140,7 +144,7 @@ class TritonEngine:
         self._unwanted.add(name)
         self._versions.deactivate(name)
 
-    async def predict(self, x_t: Array, condition: Array | None, time: Array, ticket: Ticket) -> tuple[Array, ...]:
+    async def predict(self, x_t: Array, condition: Array | None, time: Array, ticket: Ticket) -> Outputs:
         """See `service.engines.contract.Engine`. A server's failure is asked of another one, once."""
         model, _ = self._versions.find(ticket.weights)
         feeds = to_feeds(x_t, condition, time)
@@ -150,7 +154,7 @@ class TritonEngine:
             server = self._choose(ticket, tried)
             if server is None:
                 break
-            self.events["retried"] += attempt
+            self._events["retried"] += attempt
             try:
                 return await server.predict(model, feeds, ticket)
             except BLAMELESS:
@@ -162,7 +166,7 @@ class TritonEngine:
                 self._wake.set()
                 failure = error
             tried.append(server)
-        self.events["lost"] += 1
+        self._events["lost"] += 1
         if isinstance(failure, UnknownModel):  # known here, so it is the server that has lost it
             raise EngineUnavailable(failure.detail, retry_after=1) from failure
         raise failure

@@ -161,7 +161,7 @@ async def ready_gauges(gateway: RunningApp) -> dict[str, str]:
 async def test_the_readiness_gauge_knows_every_model_without_being_asked_for_it(gateway: RunningApp) -> None:
     assert await ready_gauges(gateway) == dict.fromkeys(("lowlight", "keeper", "unshadow", "emoji"), "1.0")
     del gateway.engine.loaded["keeper"]
-    gateway.engine.broken = {"halved": "its file has another digest", "*": "a server is down"}  # type: ignore[attr-defined]
+    gateway.engine.broken = {"halved": "its file has another digest", "*": "a server is down"}
     gauges = await ready_gauges(gateway)
     assert (gauges.pop("keeper"), gauges.pop("halved")) == ("0.0", "0.0")
     assert gauges == dict.fromkeys(("lowlight", "unshadow", "emoji"), "1.0")

@@ -16,7 +16,9 @@ import pytest
 
 from rddm.model import Model
 from service.engines.contract import WIDE_PIXELS, Engine, converse, take_step
-from service.engines.embedded.engine import CpuRunner, EmbeddedEngine, Threads
+from service.engines.embedded.engine import EmbeddedEngine, Threads
+from service.engines.embedded.sessions import OnnxRuntime
+from service.engines.local import Cancellation, Network
 from service.errors import BadAnswer, DeadlineExceeded, EngineUnavailable, InvalidValue, OutOfMemory, UnknownModel
 from service.sampling.pipeline import Pipeline, Work
 from service.scheduling.scheduler import Scheduler
@@ -114,7 +116,7 @@ async def test_a_conversation_is_held_by_one_thread_and_answers_as_single_calls(
         await take_step(engine, one_by_one, ticket(served(engine)))
     np.testing.assert_array_equal(together.x_t, one_by_one.x_t)
     assert len(together.threads) == 1
-    assert "onnxruntime" in together.threads.pop()
+    assert "network" in together.threads.pop()
 
 
 async def test_a_conversation_ends_with_its_deadline_and_refuses_what_does_not_fit(engine: EmbeddedEngine) -> None:
@@ -265,22 +267,31 @@ async def test_an_unloaded_model_serves_whoever_holds_it_to_the_end(engine: Embe
     await Asking(engine).tiny()
 
 
-class NoRoom:
-    """A session's maker and runner on a machine whose memory is full."""
+class Crowded(OnnxRuntime):
+    """On a machine whose memory is full."""
 
-    by_threads = False
+    def open(self, data: bytes, model: Model, threads: int, *, exclusive: bool = False) -> Network:
+        network = super().open(data, model, threads, exclusive=exclusive)
+        return Through(lambda *given: self.run(network, *given))
 
-    def session(self, data: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
-        return onnxruntime.InferenceSession(data, options)
-
-    def run(self, session, feeds, options, model):
+    def run(self, network, feeds, cancellation):
         if len(feeds["x_t"]) > 1:
             raise onnxruntime.capi.onnxruntime_pybind11_state.RuntimeException("bad allocation")
-        return tuple(session.run(None, dict(feeds)))
+        return network.run(feeds, cancellation)
+
+
+@dataclass
+class Through:
+    """A network that is a function."""
+
+    act: Callable
+
+    def run(self, feeds, cancellation: Cancellation):
+        return self.act(feeds, cancellation)
 
 
 async def test_a_batch_without_room_is_told_apart_so_that_a_smaller_one_can_be_tried(repository: Path) -> None:
-    engine = EmbeddedEngine(repository, runner=NoRoom())
+    engine = EmbeddedEngine(repository, runtime=Crowded())
     await engine.start()
     with pytest.raises(OutOfMemory, match="no memory for model 'tiny'"):
         await Asking(engine).tiny(2)
@@ -295,23 +306,24 @@ async def test_an_answer_that_is_not_finite_is_refused(engine: EmbeddedEngine) -
         await engine.predict(x_t, picture(), np.zeros((1, 2), dtype=np.float32), ticket(served(engine)))
 
 
-class Counting(CpuRunner):
-    """Notes the threads of the sessions it makes, and of the one that each call of a large picture is given.
+class Counting(OnnxRuntime):
+    """Notes the threads of the networks it opens, and of the one that each call is given.
 
-    unlike: whether sessions of several threads answer otherwise.
+    unlike: whether networks of several threads answer otherwise.
     """
 
     def __init__(self, *, unlike: bool = False) -> None:
-        self.unlike, self.made, self.used = unlike, {}, []
+        self.unlike, self.made, self.used = unlike, [], []
 
-    def session(self, data: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
-        made = super().session(data, options)
-        self.made[made] = options.intra_op_num_threads
-        return made
+    def open(self, data: bytes, model: Model, threads: int, *, exclusive: bool = False) -> Network:
+        network = super().open(data, model, threads, exclusive=exclusive)
+        self.made.append(threads)
 
-    def run(self, session, feeds, options, model):
-        self.used.append(self.made[session])
-        return tuple(one + (self.unlike and self.made[session] > 1) for one in super().run(session, feeds, options, model))
+        def run(*given):
+            self.used.append(threads)
+            return tuple(one + (self.unlike and threads > 1) for one in network.run(*given))
+
+        return Through(run)
 
 
 @pytest.fixture
@@ -363,7 +375,7 @@ async def test_what_ships_answers_with_the_same_bytes_in_any_threads(threads: in
     engine = EmbeddedEngine(SHIPPED, Threads(threads), runner)
     await engine.start()
     await engine.close()
-    assert [*runner.made.values()].count(threads) == 3
+    assert runner.made.count(threads) == 3
     assert "answers otherwise" not in caplog.text
 
 
@@ -372,7 +384,7 @@ async def test_a_model_of_small_calls_has_one_session(repository: Path) -> None:
     engine = EmbeddedEngine(repository, Threads(2), runner)
     await engine.start()
     await engine.close()
-    assert [*runner.made.values()] == [1, 1]
+    assert runner.made == [1, 1]
 
 
 @pytest.mark.parametrize("wrong", [{"instances": 0}, {"instances": 1, "each": 0}])

@@ -1,6 +1,5 @@
-"""Sampler state in torch: the code that runs on a GPU, driven on CPU tensors where there is none."""
+"""ONNX Runtime on torch's memory: the code that runs on a GPU, driven on CPU tensors where there is none."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,16 +8,15 @@ import onnxruntime
 import pytest
 import torch
 
-from docker.triton.server import Server
-from service.engines import gpu
 from service.engines.arrays import HOST
+from service.engines.embedded import cuda
+from service.engines.embedded.cuda import BoundRuntime
 from service.engines.embedded.engine import EmbeddedEngine, Threads
-from service.engines.gpu import HostRegion, IoBindingRunner, TensorRegion, TorchArrays, find_device, make_region
-from service.engines.triton.engine import TritonEngine
-from service.engines.triton.shared_memory import FOLDER
+from service.engines.repository import find_newest
+from service.engines.torch_arrays import TorchArrays, find_device
 from service.errors import EngineUnavailable
 from service.sampling.pipeline import Pipeline, Work
-from tests.calls import own_regions, picture, served, ticket
+from tests.calls import agree, picture
 
 CPU = torch.device("cpu")
 
@@ -32,21 +30,9 @@ async def host(repository: Path) -> AsyncIterator[EmbeddedEngine]:
 
 
 async def bound_engine(repository: Path, device: torch.device) -> EmbeddedEngine:
-    one = EmbeddedEngine(repository, Threads(1), IoBindingRunner(device))
+    one = EmbeddedEngine(repository, Threads(1), BoundRuntime(device))
     await one.start()
     return one
-
-
-async def agree(engine: EmbeddedEngine | TritonEngine, host: EmbeddedEngine, device: torch.device, tolerance: float) -> None:
-    """Tensors in, tensors out, and the host engine's numbers."""
-    arrays = TorchArrays(device)
-    given = [picture(3), picture(3, seed=1), np.full((3, 2), 500, np.float32)]
-    [expected] = await host.predict(*given, ticket(served(host)))
-    [found] = await engine.predict(*map(arrays.place, given), ticket(served(engine)))
-    assert isinstance(found, torch.Tensor)
-    assert found.device.type == device.type
-    np.testing.assert_allclose(arrays.host(found), expected, atol=tolerance)
-    await engine.check("tiny")  # with NumPy arrays
 
 
 async def test_bound_to_torchs_memory_the_answers_are_the_same(repository: Path, host: EmbeddedEngine) -> None:
@@ -81,7 +67,7 @@ async def test_exactly_one_synchronisation_precedes_each_call(
     repository: Path, host: EmbeddedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[torch.device] = []
-    monkeypatch.setattr(gpu, "settle", waits.append)
+    monkeypatch.setattr(cuda, "synchronize", waits.append)
     engine = await bound_engine(repository, CPU)
     loaded = len(waits)
     pipeline = Pipeline(engine, arrays=TorchArrays(CPU))
@@ -93,7 +79,7 @@ async def test_exactly_one_synchronisation_precedes_each_call(
 
 def test_a_fall_to_the_cpu_is_refused(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As onnxruntime-gpu does where it cannot load CUDA: a session on the CPU, and a line in the log."""
-    data = (repository / "tiny" / "1" / "model.onnx").read_bytes()
+    file = find_newest(repository, "tiny")
     make = onnxruntime.InferenceSession
 
     def falling(data: bytes, options: onnxruntime.SessionOptions, providers: object) -> onnxruntime.InferenceSession:
@@ -102,43 +88,4 @@ def test_a_fall_to_the_cpu_is_refused(repository: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", falling)
     with pytest.raises(EngineUnavailable, match="has no CUDAExecutionProvider; it would run on CPUExecutionProvider"):
-        IoBindingRunner(torch.device("cuda")).session(data, onnxruntime.SessionOptions())
-
-
-def test_an_unknown_or_absent_device_is_named() -> None:
-    with pytest.raises(ValueError, match=r"'meta' is not served; expected one of \['cuda', 'cpu'\]"):
-        find_device("meta")
-    with pytest.raises(EngineUnavailable, match=r"no device 'cuda:99'; torch sees \d+ GPUs"):
-        find_device("cuda:99")
-
-
-def test_a_region_gives_back_what_was_put_at_an_offset() -> None:
-    region = TensorRegion(torch.zeros(4096, dtype=torch.uint8))
-    first, second = torch.rand(1, 3, 4, 4), np.float32(np.random.default_rng(0).random((2, 2)))
-    region.write(0, first)
-    region.write(1024, second)
-    region.settle()
-    torch.testing.assert_close(region.read(0, (1, 3, 4, 4)), first)
-    np.testing.assert_array_equal(region.read(1024, (2, 2)).numpy(), second)
-    kept = region.read(0, (1, 3, 4, 4))
-    region.write(0, first * 0)
-    torch.testing.assert_close(kept, first)  # what was read is a copy: the next call may have the region
-
-
-def test_a_host_region_leaves_nothing_behind() -> None:
-    region = HostRegion(1 << 20)
-    assert (FOLDER / region.name).exists()
-    region.free()
-    region.free()
-    assert not (FOLDER / region.name).exists()
-
-
-@pytest.mark.tritonserver
-async def test_tensors_reach_a_server_through_regions_that_are_tensors(
-    server: Server, repository: Path, host: EmbeddedEngine
-) -> None:
-    engine = TritonEngine([server.url], make_region=make_region(CPU))
-    await engine.start()
-    await asyncio.gather(*(agree(engine, host, CPU, 1e-5) for _ in range(3)))
-    await engine.close()
-    assert own_regions() == set()
+        BoundRuntime(torch.device("cuda")).open(file.read(), file.model, 1)

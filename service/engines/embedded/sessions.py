@@ -1,0 +1,98 @@
+"""ONNX Runtime on the CPU, as a runtime of `service.engines.local`. Its exceptions are translated here and nowhere else."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from functools import cache, partial
+from typing import Any
+
+import onnxruntime
+
+from service.engines.contract import Feeds, Model, Outputs
+from service.engines.local import Cancellation, Network
+from service.errors import EngineUnavailable, InvalidValue, OutOfMemory
+
+log = logging.getLogger(__name__)
+
+STATE: Any = onnxruntime.capi.onnxruntime_pybind11_state
+RUNTIME_ERRORS: tuple[type[Exception], ...] = tuple(
+    kind for kind in vars(STATE).values() if isinstance(kind, type) and issubclass(kind, Exception)
+)
+REFUSED: tuple[type[Exception], ...] = (STATE.InvalidArgument, ValueError)
+UNUSABLE: tuple[type[Exception], ...] = (MemoryError, OSError, *RUNTIME_ERRORS)
+# What ONNX Runtime's allocators say when there is no room; it has no exception of its own for that.
+NO_ROOM = ("bad allocation", "bad_alloc", "failed to allocate memory", "out of memory", "cuda failure 2")
+
+
+class OnnxRuntime:
+    """NumPy in, NumPy out, on the CPU."""
+
+    scales = True
+
+    def open(self, data: bytes, model: Model, threads: int, *, exclusive: bool = False) -> Network:  # noqa: ARG002
+        """A session on the CPU."""
+        return OnnxNetwork(make_session(data, threads, exclusive=exclusive))
+
+    @contextlib.contextmanager
+    def translated(self, name: str) -> Iterator[None]:
+        """ONNX Runtime's exceptions as the service's own; what they say in detail goes to the log only."""
+        try:
+            yield
+        except REFUSED as error:
+            log.warning("model %s refused its input: %s", name, error)
+            raise InvalidValue(f"model {name!r} does not take this input") from error
+        except UNUSABLE as error:
+            said = str(error).lower()
+            if isinstance(error, MemoryError) or any(sign in said for sign in NO_ROOM):
+                raise OutOfMemory(f"there is no memory for model {name!r}") from error
+            if "terminate flag" not in said:  # a cancelled call has nobody left to tell
+                log.warning("model %s: %s", name, error)
+            raise EngineUnavailable(f"model {name!r} cannot be run: {type(error).__name__}") from error
+
+
+class OnnxNetwork:
+    """A session of ONNX Runtime."""
+
+    def __init__(self, session: onnxruntime.InferenceSession) -> None:
+        self._session = session
+
+    def run(self, feeds: Feeds, cancellation: Cancellation) -> Outputs:
+        """See `service.engines.local.Network`. A cancelled call stops at its next node."""
+        return tuple(self._session.run(None, dict(feeds), run_options(cancellation)))
+
+
+def run_options(cancellation: Cancellation) -> onnxruntime.RunOptions:
+    """Of one call, which the cancellation stops."""
+    options = onnxruntime.RunOptions()
+    cancellation.on_cancel(partial(setattr, options, "terminate", True))
+    return options
+
+
+def make_session(data: bytes, threads: int, *, exclusive: bool = False) -> onnxruntime.InferenceSession:
+    """A session on the CPU; all of them take memory from one arena, where each would keep the most it ever used."""
+    share_memory()
+    options = session_options(threads, exclusive=exclusive)
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+@cache
+def share_memory() -> None:
+    """Makes the arena that the CPU sessions of this process share."""
+    place = onnxruntime.OrtMemoryInfo("Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT)
+    onnxruntime.create_and_register_allocator(place, None)
+
+
+def session_options(threads: int, *, exclusive: bool = False) -> onnxruntime.SessionOptions:
+    """Of a session whose calls use so many threads.
+
+    exclusive: they have the cores to themselves. Threads then wait for one another awake while a call runs, and only then: to wake
+    a core that went to sleep takes as long as many an operator. Beside other calls they would take the gateway's cores.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(exclusive)))
+    options.add_session_config_entry("session.force_spinning_stop", "1")  # as soon as the call has ended
+    return options

@@ -1,0 +1,227 @@
+"""An engine inside the gateway's own process: calls run in a pool of threads, by whatever runtime opens the model files.
+
+A call that is cancelled, or whose deadline passes, never starts or is told to stop.
+
+Calls side by side have a thread each: nothing yields more pictures a second. A picture that has the engine to itself and is one
+call would leave all cores but one idle, so for it each model is opened a second time, with all threads. Where both do not answer
+with the same bytes the second one is not used.
+"""
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from rddm.model import golden_input
+from service.cores import usable_cores
+from service.engines.checks import check_feeds, check_finite, check_outputs
+from service.engines.contract import (
+    WIDE_PIXELS,
+    Array,
+    Conversation,
+    Engine,
+    Feeds,
+    Model,
+    Outputs,
+    Ticket,
+    take_step,
+    to_feeds,
+)
+from service.engines.repository import LocalRepository
+from service.errors import DeadlineExceeded
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Cancellation:
+    """Stops a call that runs in another thread."""
+
+    def __init__(self) -> None:
+        self.cancelled = False
+        self._stop: Callable[[], Any] = lambda: None
+
+    def on_cancel(self, stop: Callable[[], Any]) -> None:
+        """What stops the call that is about to run; at once if it is too late for that."""
+        self._stop = stop
+        if self.cancelled:
+            stop()
+
+    def cancel(self) -> None:
+        """Of no consequence to a call that has ended."""
+        self.cancelled = True
+        self._stop()
+
+
+class Network(Protocol):
+    """A model file that a runtime has opened."""
+
+    def run(self, feeds: Feeds, cancellation: Cancellation, /) -> Outputs:
+        """The outputs in order, in the kind of arrays that came in. Raises the runtime's own errors."""
+        ...
+
+
+class Runtime(Protocol):
+    """Opens model files; all that an engine in this process adds to `LocalEngine`.
+
+    scales: whether a network of more threads answers sooner.
+    """
+
+    scales: bool
+
+    def open(self, data: bytes, model: Model, threads: int, *, exclusive: bool = False) -> Network:
+        """A network whose calls use so many threads. exclusive: they have the cores to themselves. Raises the runtime's errors."""
+        ...
+
+    def translated(self, name: str) -> AbstractContextManager[None]:
+        """Within it the runtime's errors become those of `service.errors`, in words about the model of this name."""
+        ...
+
+
+@dataclass(frozen=True)
+class Threads:
+    """instances: calls that run side by side. each: threads that one of them uses; measured on two cores, see benchmarks."""
+
+    instances: int
+    each: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("instances", "each"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)} must be at least 1")
+
+    @property
+    def all(self) -> int:
+        """Threads that run when every instance does."""
+        return self.instances * self.each
+
+
+@dataclass(frozen=True)
+class Networks:
+    """One model, opened for calls side by side, and, where that is of use, for a call that has all threads to itself."""
+
+    beside: Network
+    exclusive: Network | None = None
+
+    def suited(self, ticket: Ticket) -> Network:
+        """The one to call."""
+        return self.beside if self.exclusive is None or not ticket.alone else self.exclusive
+
+
+class LocalEngine(LocalRepository[Networks]):
+    """An engine and a repository (service.engines.contract) on a folder in Triton's layout."""
+
+    def __init__(self, folder: Path, runtime: Runtime, threads: Threads | None = None) -> None:
+        super().__init__(folder)
+        self.threads = threads or Threads(usable_cores())
+        self._runtime = runtime
+        self._pool = ThreadPoolExecutor(self.threads.instances, thread_name_prefix="network")
+
+    @property
+    def instances(self) -> int:
+        """Calls that really run side by side."""
+        return self.threads.instances
+
+    async def close(self) -> None:
+        """Drop queued calls, let running ones end, and free the models."""
+        await asyncio.to_thread(self._pool.shutdown, wait=True, cancel_futures=True)
+        await super().close()
+
+    async def predict(self, x_t: Array, condition: Array | None, time: Array, ticket: Ticket) -> Outputs:
+        """See `service.engines.contract.Engine`."""
+        model, networks = self._versions.find(ticket.weights)
+        return await self.run(model, networks, to_feeds(x_t, condition, time), ticket)
+
+    async def converse(self, conversation: Conversation, ticket: Ticket) -> None:
+        """See `service.engines.contract.converse`: every step by one thread, which finds the answer in its core's cache."""
+        model, networks = self._versions.find(ticket.weights)
+
+        def talk(cancellation: Cancellation) -> None:
+            while conversation.inputs is not None:
+                feeds = to_feeds(*conversation.inputs)
+                conversation.follow(self._call(networks.suited(ticket), feeds, cancellation, model))
+
+        if self._runtime.scales:
+            await self._in_thread(talk, ticket)
+        else:
+            await take_step(self, conversation, ticket)
+
+    async def run(self, model: Model, networks: Networks, feeds: Feeds, ticket: Ticket) -> Outputs:
+        """A call of an opened version, which need not take traffic."""
+        return await self._in_thread(lambda cancellation: self._call(networks.suited(ticket), feeds, cancellation, model), ticket)
+
+    def open(self, model: Model, data: bytes) -> Networks:
+        """See LocalRepository."""
+        with self._runtime.translated(model.spec.name):
+            networks = Networks(self._runtime.open(data, model, self.threads.each))
+            large = model.spec.image_size is None and model.spec.whole_max >= WIDE_PIXELS
+            if large and self._runtime.scales and self.threads.all > self.threads.each:
+                networks = self._widened(model, networks, self._runtime.open(data, model, self.threads.all, exclusive=True))
+        return networks
+
+    def engine_of(self, model: Model, handle: Networks) -> Engine:
+        """See LocalRepository."""
+        return _Candidate(self, model, handle)
+
+    async def _in_thread(self, act: Callable[[Cancellation], T], ticket: Ticket) -> T:
+        cancellation = Cancellation()
+        seconds = None if ticket.deadline is None else ticket.deadline - time.monotonic()
+        if seconds is not None and seconds <= 0:
+            raise DeadlineExceeded("the deadline passed before the network was called")
+        call = self._pool.submit(act, cancellation)
+        try:
+            async with asyncio.timeout(seconds):
+                return await asyncio.wrap_future(call)
+        except TimeoutError as error:
+            raise DeadlineExceeded("the deadline passed while the network ran") from error
+        finally:
+            cancellation.cancel()
+
+    def _call(self, network: Network, feeds: Feeds, cancellation: Cancellation, model: Model) -> Outputs:
+        """Raises InvalidValue for what the graph does not take, BadAnswer, and the runtime's errors as the service's own."""
+        check_feeds(feeds, model)
+        with self._runtime.translated(model.spec.name):
+            outputs = network.run(feeds, cancellation)
+        check_outputs(outputs, feeds["x_t"], model)
+        check_finite([output for output in outputs if isinstance(output, np.ndarray)], model)
+        return outputs
+
+    def _widened(self, model: Model, networks: Networks, exclusive: Network) -> Networks:
+        """With a network of all threads, if it answers with the same bytes.
+
+        Looked at for a side of a prime number of multiples: threads share an operator's values out in equal blocks, and where those
+        end inside a vector ONNX Runtime's logarithm answers otherwise in the last bit. A rounder size would hide it.
+        """
+        multiples = next(k for k in count(math.isqrt(WIDE_PIXELS) // model.spec.size_multiple + 1) if is_prime(k))
+        feeds = golden_input(model.spec, multiples * model.spec.size_multiple)
+        answers = [self._call(network, feeds, Cancellation(), model) for network in (networks.beside, exclusive)]
+        if all(np.array_equal(a, b) for a, b in zip(*answers, strict=True)):
+            return replace(networks, exclusive=exclusive)
+        log.warning("model %s answers otherwise with %d threads: pictures get one", model.spec.name, self.threads.all)
+        return networks
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A version that takes no traffic yet, as an engine that knows it alone."""
+
+    engine: LocalEngine
+    model: Model
+    networks: Networks
+
+    async def predict(self, x_t: Array, condition: Array | None, time: Array, ticket: Ticket) -> Outputs:
+        return await self.engine.run(self.model, self.networks, to_feeds(x_t, condition, time), ticket)
+
+
+def is_prime(number: int) -> bool:
+    """For a number of at least 2."""
+    return all(number % divisor for divisor in range(2, math.isqrt(number) + 1))

@@ -1,0 +1,87 @@
+"""Every engine there is, by name. A new one is an entry here, which imports its module only when it is opened."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from service.cores import usable_cores
+from service.engines.arrays import HOST, Arrays
+from service.engines.contract import ServingEngine
+
+
+class EngineSettings(Protocol):
+    """What an operator can say of engines; see `service.settings.Settings`."""
+
+    @property
+    def engine(self) -> str: ...
+
+    @property
+    def model_repository(self) -> Path: ...
+
+    @property
+    def triton_urls(self) -> tuple[str, ...]: ...
+
+    @property
+    def device(self) -> str: ...
+
+    @property
+    def threads(self) -> int: ...
+
+    @property
+    def instances(self) -> int | None: ...
+
+
+Opened = tuple[ServingEngine, Arrays]
+
+
+@dataclass(frozen=True)
+class EngineKind:
+    """summary: for the command line. open: the engine, not started yet, and the arrays that it takes.
+
+    open raises ModuleNotFoundError where what it needs is not installed, EngineUnavailable where the device is not there.
+    """
+
+    name: str
+    summary: str
+    open: Callable[[EngineSettings], Opened]
+
+
+def _embedded(settings: EngineSettings) -> Opened:
+    from service.engines.embedded.engine import EmbeddedEngine, Threads  # noqa: PLC0415
+
+    if settings.device == "cpu":
+        instances = settings.instances or max(1, usable_cores() // settings.threads)
+        return EmbeddedEngine(settings.model_repository, Threads(instances, settings.threads)), HOST
+    from service.engines.embedded.cuda import BoundRuntime  # noqa: PLC0415
+    from service.engines.torch_arrays import TorchArrays, find_device  # noqa: PLC0415
+
+    device = find_device(settings.device)
+    threads = Threads(settings.instances or 1, settings.threads)
+    return EmbeddedEngine(settings.model_repository, threads, BoundRuntime(device)), TorchArrays(device)
+
+
+def _triton(settings: EngineSettings) -> Opened:
+    from service.engines.triton.engine import TritonEngine  # noqa: PLC0415
+
+    if settings.device == "cpu":
+        return TritonEngine(settings.triton_urls), HOST
+    from service.engines.torch_arrays import TorchArrays, find_device  # noqa: PLC0415
+    from service.engines.triton.cuda_memory import make_region  # noqa: PLC0415
+
+    device = find_device(settings.device)
+    return TritonEngine(settings.triton_urls, make_region=make_region(device)), TorchArrays(device)
+
+
+ENGINES = {
+    kind.name: kind
+    for kind in (
+        EngineKind("embedded", "ONNX Runtime in this process", _embedded),
+        EngineKind("triton", "Triton servers", _triton),
+    )
+}
+
+
+def open_engine(settings: EngineSettings) -> Opened:
+    """The engine that the settings name; raises what `EngineKind.open` raises."""
+    return ENGINES[settings.engine].open(settings)
