@@ -50,6 +50,7 @@ class Gateway:
         self.metrics.watch(
             gauges=[
                 ("rddm_pending_megapixel_steps", "Work that is admitted and not done", lambda: scheduler.pending),
+                ("rddm_capacity_megapixel_steps_per_second", "Work that is done when busy", lambda: scheduler.capacity),
                 ("rddm_waiting_tiles", "Tiles that wait for a batch", lambda: scheduler.waiting),
                 ("rddm_running_batches", "Batches at the engine", lambda: scheduler.running),
                 ("rddm_working_requests", "Requests in work", lambda: self.drain.working),

@@ -18,6 +18,7 @@ from service.settings import Settings
 
 pytest.importorskip("kubernetes_validate", reason="what checks the chart is not installed (make chart)")
 from tests.manifests import InvalidManifest, Manifest, check, pods
+from tests.service.conftest import running, settings_for
 
 CHART = Path(__file__).parent.parent / "docker" / "helm"
 EXAMPLES = sorted(path.stem for path in (CHART / "examples").glob("*.yaml"))
@@ -311,3 +312,11 @@ def test_the_documents_tell_of_the_query_that_scales(root: Path) -> None:
     trigger = only(render("triton"), "ScaledObject")["spec"]["triggers"][0]["metadata"]
     bare = re.sub(r"\{[^}]*\}", "", trigger["query"])
     assert f"\n{bare}\n" in root.joinpath("docs/kubernetes.md").read_text("utf-8")
+
+
+async def test_a_gateway_tells_every_figure_of_the_query_that_scales(tmp_path: Path) -> None:
+    query = only(render("triton"), "ScaledObject")["spec"]["triggers"][0]["metadata"]["query"]
+    async with running(settings_for(tmp_path)) as gateway:
+        exposed = (await gateway.client.get("/metrics")).text
+    for name in re.findall(r"rddm_\w+", query.replace('service="rddm', "")):
+        assert f"\n{name} " in exposed, name

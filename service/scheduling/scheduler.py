@@ -21,6 +21,7 @@ from service.errors import BadAnswer, DeadlineExceeded, OutOfMemory, QueueFull
 from service.scheduling.admission import Load, load_of
 from service.scheduling.batch import Batch, Flow, Item, Talk, shape_of
 from service.scheduling.calibration import Rig, depth, measure
+from service.scheduling.capacity import Capacity
 from service.scheduling.costs import Costs, Shape, pixels
 from service.scheduling.fair_queue import FairQueue
 from service.scheduling.ladder import Ladder
@@ -81,6 +82,7 @@ class Scheduler:
         self._engine, self._told_instances, self._limits, self._arrays = engine, instances, limits or Limits(), arrays
         self._plans, self._on_call = plans, on_call
         self.costs = Costs(plans=plans, probe_every=self._limits.probe_every)
+        self._capacity = Capacity()
         self._queue: FairQueue[Item] = FairQueue()
         self._waiting: dict[Shape, dict[Item, None]] = {}
         self._flows: dict[tuple[str, str], Flow] = {}
@@ -102,6 +104,11 @@ class Scheduler:
     def pending(self) -> float:
         """Megapixel-steps that are admitted and not done."""
         return sum(flow.remaining for flow in self._flows.values())
+
+    @property
+    def capacity(self) -> float:
+        """Megapixel-steps a second of the engine when it is busy, from its calls so far; 0 before the first."""
+        return self._capacity.per_second(self._instances)
 
     @property
     def waiting(self) -> int:
@@ -472,6 +479,7 @@ class Scheduler:
         seconds = ended - started
         if seconds > 0 and not (batch.alone and self._crowded >= started):
             self.costs.record(batch.shape, filled, seconds, alone=batch.alone)
+            self._capacity.record(batch.rows * pixels(batch.shape) / 1e6, seconds, self._instances if batch.alone else 1)
         if self._on_call is not None:
             self._on_call(Call(batch.shape[0].name, batch.rows, filled, max(0.0, seconds), waited))
 
