@@ -103,6 +103,8 @@ class ModelSpec(Frozen):
     size_multiple: height and width that the network takes are multiples of it.
     tile, overlap: pixels; above whole_max pixels (height x width) a picture is worked on in overlapping tiles.
     image_size: (height, width) of a generated picture; None for restoration.
+    scale: an answer is so many times as high and wide as the picture that was sent; x_in is then its bicubic enlargement
+        (rddm.image.enlarged), and all else, tiles and whole_max too, is counted in pixels of that.
     """
 
     format_version: Literal[1] = 1
@@ -134,6 +136,7 @@ class ModelSpec(Frozen):
     overlap: int = Field(default=32, ge=0)
     whole_max: int = Field(default=512 * 512, ge=1)
     image_size: tuple[int, int] | None = None
+    scale: int = Field(default=1, ge=1, le=4)
     preprocessing: tuple[Literal["equalize_histogram"], ...] = ()
 
     @model_validator(mode="after")
@@ -155,6 +158,8 @@ class ModelSpec(Frozen):
         self._consistent_start()
         if self.image_size is not None and any(side % self.size_multiple or side < 1 for side in self.image_size):
             raise ValueError(f"image_size {self.image_size} must be positive multiples of {self.size_multiple}")
+        if self.start == "noise" and self.scale != 1:
+            raise ValueError(f"scale {self.scale} enlarges a given picture; a model that starts from noise has none")
         if isinstance(self.schedule, TableSchedule) and len(self.schedule.alpha_bar) != self.timesteps:
             raise ValueError(f"the schedule has {len(self.schedule.alpha_bar)} values, T is {self.timesteps}")
         return self

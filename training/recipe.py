@@ -9,19 +9,21 @@ from pydantic import Field, ValidationError
 from rddm.spec import Frozen, ModelSpec
 from training.networks import check_fits
 from training.networks.config import NetworkConfig
+from training.synthesis.registry import DEGRADATIONS
 
 
-class ScenesData(Frozen):
-    """Pairs made here: `pictures` clean scenes of `side` pixels, degraded afresh at every draw (training.synthesis).
+class SynthesisData(Frozen):
+    """Pairs made here: `pictures` clean pictures of `side` pixels, degraded afresh at every draw (training.synthesis.registry).
 
-    scenes: the pool (training.synthesis.pool): `scenes` anywhere, or `mixed`, of which half are streets and parks.
-    whole: the size of the picture that a low-light crop is cut from, and its context shrunk from. maps: how many streak or drop
-    maps are rendered. holdout pictures at the pool's end are for validation alone.
+    scenes: the kind of pool (training.synthesis.pool); left out, the kind's own. photographs: a folder with an ATTRIBUTION.tsv,
+    whose photographs stand in the pool for those of scikit-image. whole: the size of the picture that a crop is cut from, and its
+    context shrunk from, where the kind has one. maps: how many streak or drop maps are rendered. holdout pictures at the pool's end
+    are for validation alone.
     """
 
-    kind: Literal["lowlight", "rain", "raindrop", "clean"]
-    scenes: Literal["scenes", "mixed", "photographic"] = "scenes"
-    photographs: str | None = None
+    kind: Literal[tuple(DEGRADATIONS)]  # type: ignore[valid-type]
+    scenes: Literal["scenes", "mixed", "photographic"] | None = None
+    photographs: Path | None = None
     pictures: int = Field(default=2400, ge=2)
     side: int = Field(default=320, ge=64)
     crop: int = Field(default=128, ge=16)
@@ -75,7 +77,7 @@ class FolderData(Frozen):
             raise ValueError("with hole the given picture is made from the target; leave given out")
 
 
-Data = Annotated[ScenesData | EmojiData | FolderData, Field(discriminator="kind")]
+Data = Annotated[SynthesisData | EmojiData | FolderData, Field(discriminator="kind")]
 
 
 class Optimiser(Frozen):

@@ -8,13 +8,14 @@ import pytest
 import torch
 from PIL import Image
 
-from training.synthesis import drops, jpeg, outdoors, photographs, scenes, sheet, streaks
+from training.synthesis import clean as cleaning
+from training.synthesis import drops, enlarged, haze, jpeg, outdoors, photographs, scenes, shadow, shake, sheet, streaks, strokes
 from training.synthesis.draws import Dice, PairSource, quantise, to_linear, to_srgb
 from training.synthesis.emoji import Emoji, find_font, render_all, split
 from training.synthesis.lowlight import LowLight, darkened, lamps
 from training.synthesis.pool import load_pool
-from training.synthesis.rain import Rain, rained
-from training.synthesis.raindrop import Raindrop
+from training.synthesis.rain import rained
+from training.synthesis.registry import DEGRADATIONS
 
 SIDE = 96
 
@@ -30,11 +31,8 @@ def clean() -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def sources(clean: torch.Tensor) -> dict[str, PairSource]:
-    return {
-        "lowlight": LowLight(clean, crop=32, whole=64),
-        "rain": Rain(clean, sheet.pool_of(streaks.render, 0, 6, SIDE), crop=32),
-        "raindrop": Raindrop(clean, sheet.pool_of(drops.render, 0, 6, SIDE), crop=32),
-    }
+    maps = {"streaks": sheet.pool_of(streaks.render, 0, 6, SIDE), "drops": sheet.pool_of(drops.render, 0, 6, SIDE)}
+    return {name: kind.make(clean, maps.get(kind.maps or ""), 32, 64) for name, kind in DEGRADATIONS.items()}
 
 
 @pytest.mark.parametrize("maker", [scenes, outdoors, photographs, streaks, drops])
@@ -61,7 +59,7 @@ def test_unknown_photograph_is_refused() -> None:
         photographs.photograph("lenna")
 
 
-@pytest.mark.parametrize("name", ["lowlight", "rain", "raindrop"])
+@pytest.mark.parametrize("name", DEGRADATIONS)
 def test_pairs_are_pictures_and_repeatable(sources: dict[str, PairSource], name: str) -> None:
     first, again = sources[name].draw(8, dice(3)), sources[name].draw(8, dice(3))
     for part in (first.target, first.given):
@@ -72,7 +70,7 @@ def test_pairs_are_pictures_and_repeatable(sources: dict[str, PairSource], name:
     assert torch.equal(first.target, again.target)
 
 
-@pytest.mark.parametrize("name", ["lowlight", "rain", "raindrop"])
+@pytest.mark.parametrize("name", sorted(DEGRADATIONS.keys() - {"inpaint", "upscale"}))
 def test_some_pictures_are_left_as_they_are(sources: dict[str, PairSource], name: str) -> None:
     pairs = sources[name].draw(64, dice(1))
     same = ((pairs.given - pairs.target).abs().amax((1, 2, 3)) < 0.01).float().mean()
@@ -129,6 +127,121 @@ def test_rain_never_darkens_what_it_adds_to(clean: torch.Tensor) -> None:
     picture, rain = clean[:4, :, :64, :64].float() / 255 * 0.5, torch.rand(4, 1, 64, 64)
     assert float((rained(picture, rain, dice(0)) - picture).min()) > -0.1
     assert torch.equal(rained(picture, 0 * rain, dice(4))[0], picture[0])
+
+
+def correlation(noise: torch.Tensor, lag: int) -> torch.Tensor:
+    """Of pixels so far apart in a row, per channel."""
+    return (noise[..., lag:] * noise[..., :-lag]).mean((0, 2, 3)) / noise.square().mean((0, 2, 3))
+
+
+def test_camera_noise_is_as_coarse_as_in_real_files_and_coarser_in_red_and_blue() -> None:
+    red, green, blue = correlation(cleaning.camera_noise(torch.full((32, 3, 96, 96), 0.2), dice(1)), 1).tolist()
+    assert 0.6 < red < 0.85
+    assert 0.6 < blue < 0.85
+    assert 0.35 < green < red - 0.1
+
+
+def test_camera_noise_grows_with_the_light() -> None:
+    light = torch.cat([torch.full((16, 3, 64, 32), 0.02), torch.full((16, 3, 64, 32), 0.9)], 3)
+    noise = cleaning.camera_noise(light, dice(2))
+    assert float(noise[..., 40:].std()) > 1.5 * float(noise[..., :24].std())
+
+
+def test_demosaicing_keeps_what_was_measured() -> None:
+    noise = torch.randn(1, 3, 16, 16)
+    found = cleaning.demosaiced(noise)
+    assert torch.allclose(found[0, 0, ::2, ::2], noise[0, 0, ::2, ::2])
+    assert torch.allclose(found[0, 1, ::2, 1::2], noise[0, 1, ::2, 1::2])
+    assert torch.allclose(found[0, 2, 1::2, 1::2], noise[0, 2, 1::2, 1::2])
+
+
+def test_haze_takes_contrast_and_adds_light(clean: torch.Tensor) -> None:
+    picture = clean[:6, :, :64, :64].float() / 255
+    hazy = haze.hazed(picture, dice(3))
+    assert float(hazy.std((2, 3)).mean()) < 0.8 * float(picture.std((2, 3)).mean())
+    assert float(hazy.amin((1, 2, 3)).mean()) > float(picture.amin((1, 2, 3)).mean()) + 0.03
+
+
+def test_what_a_mask_hides_is_of_one_colour_and_the_rest_is_kept(sources: dict[str, PairSource]) -> None:
+    pairs = sources["inpaint"].draw(16, dice(4))
+    assert pairs.mask is not None
+    assert set(pairs.mask.unique().tolist()) == {0.0, 1.0}
+    assert torch.equal(pairs.given * (1 - pairs.mask), pairs.target * (1 - pairs.mask))
+    hidden = pairs.given[0][pairs.mask[0] > 0].view(3, -1)
+    assert float((hidden.amax(1) - hidden.amin(1)).max()) == 0
+
+
+def test_masks_hide_a_part() -> None:
+    shares = [strokes.mask(np.random.default_rng(seed), 128).mean() / 255 for seed in range(60)]
+    assert max(shares) < 0.5
+    assert 0.01 < np.mean(shares) < 0.2
+
+
+def test_enlargement_has_the_pictures_means_and_not_its_detail(clean: torch.Tensor) -> None:
+    pairs = enlarged.Enlarged(clean, 64).draw(8, dice(5))
+    assert torch.allclose(pairs.given.mean((2, 3)), pairs.target.mean((2, 3)), atol=0.02)
+    fine = [(part[..., 1:] - part[..., :-1]).square().mean() for part in (pairs.given, pairs.target)]
+    assert fine[0] < 0.8 * fine[1]
+
+
+def test_shadows_only_darken_and_leave_the_lit_part(clean: torch.Tensor) -> None:
+    picture = clean[:6, :, :64, :64].float() / 255
+    dark, where = shadow.shaded(picture, dice(6))
+    assert float((dark - picture).max()) < 0.05
+    lit = (where == 0).expand(-1, 3, -1, -1)
+    assert float((dark - picture)[lit].abs().mean()) < 0.01
+    deep = (where == 1).expand(-1, 3, -1, -1)
+    assert float((picture - dark)[deep].mean()) > 0.03
+
+
+def test_shake_keeps_the_light_and_a_still_camera_the_picture(clean: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    light = to_linear(clean[:4, :, :64, :64].float() / 255)
+    assert abs(float(shake.shaken(light, dice(7)).mean() - light.mean())) < 0.02
+    monkeypatch.setattr(shake, "LONGEST", 1e-6)
+    monkeypatch.setattr(shake, "TURN", 0)
+    assert torch.allclose(shake.shaken(light, dice(7)), light, atol=2e-3)
+
+
+def collection(folder: Path, count: int = 3) -> photographs.Collection:
+    """A folder of photographs, each of one grey, with its attribution."""
+    rows = ["\t".join(photographs.COLUMNS)]
+    for k in range(count):
+        Image.new("RGB", (90, 70), (60 * k + 30,) * 3).save(folder / f"{k}.png")
+        rows.append(f"{k}.png\tmade here\tCC0-1.0\tnobody\t90x70")
+    (folder / photographs.ATTRIBUTION).write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return photographs.Collection.read(folder)
+
+
+def test_photographs_of_a_folder_come_in_turn(tmp_path: Path) -> None:
+    found = collection(tmp_path)
+    windows = [found.render(seed, 64) for seed in range(4)]
+    assert [int(window[0, 0, 0]) for window in windows] == [30, 90, 150, 30]
+    assert all(window.shape == (64, 64, 3) for window in windows)
+    assert found.render(0, 128).shape == (128, 128, 3)
+
+
+def test_a_pool_takes_the_folders_photographs_and_has_a_name_of_its_own(tmp_path: Path) -> None:
+    found = collection(tmp_path)
+    pool = load_pool("photographic", 4, 64, tmp_path / "cache", 1, found)
+    assert [int(picture[0, 0, 0]) for picture in pool[:3]] == [30, 90, 150]
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [f"photographic-{found.digest}-4x64.npy"]
+
+
+@pytest.mark.parametrize(
+    ("listed", "complaint"),
+    [
+        (None, "is missing; photographs are used only with"),
+        ("file\tsource\tlicence\n0.png\there\t \n", "gives no licence for '0.png'"),
+        ("file\tsource\tlicence\n9.png\there\tCC0-1.0\n", "lists '9.png', which is not in"),
+        ("file\tsource\tlicence\n", "lists no photograph"),
+    ],
+)
+def test_photographs_without_attribution_are_refused(tmp_path: Path, listed: str | None, complaint: str) -> None:
+    Image.new("RGB", (9, 9)).save(tmp_path / "0.png")
+    if listed is not None:
+        (tmp_path / photographs.ATTRIBUTION).write_text(listed, encoding="utf-8")
+    with pytest.raises((FileNotFoundError, ValueError), match=complaint):
+        photographs.Collection.read(tmp_path)
 
 
 def test_colour_conversions_are_inverse() -> None:

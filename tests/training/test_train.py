@@ -24,7 +24,7 @@ from training.evaluation.evaluate import Example
 from training.evaluation.validation import Validation, read_pairs
 from training.networks import SmallConfig
 from training.objective import LOSSES, Objective, asked_indices
-from training.recipe import EmaConfig, Optimiser, Recipe, ScenesData, built_in_recipes, load_recipe
+from training.recipe import EmaConfig, Optimiser, Recipe, SynthesisData, built_in_recipes, load_recipe
 from training.sampling import condition_of, restore_picture, sample_with
 from training.synthesis.draws import Dice, Pairs
 from training.train import chosen_recipe, main, overridden, parser
@@ -35,7 +35,7 @@ NETWORK = SmallConfig(widths=(8, 8), depths=(1, 1), time_width=8)
 RECIPE = Recipe(
     spec=SPEC,
     network=NETWORK,
-    data=ScenesData(kind="rain"),
+    data=SynthesisData(kind="rain"),
     steps=30,
     batch=4,
     optimiser=Optimiser(rate=3e-3),
@@ -299,9 +299,9 @@ def test_the_readmes_recipe_trains_on_a_folder_of_pairs(root: Path, tmp_path: Pa
 
 
 def test_an_unknown_recipe_lists_the_known(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"unknown recipe 'dehaze'.*derain"):
-        chosen_recipe("dehaze")
-    assert main(["dehaze", "-o", str(tmp_path)]) == 2
+    with pytest.raises(ValueError, match=r"unknown recipe 'desnow'.*derain"):
+        chosen_recipe("desnow")
+    assert main(["desnow", "-o", str(tmp_path)]) == 2
     assert "unknown recipe" in capsys.readouterr().out
 
 

@@ -1,28 +1,24 @@
 """From a recipe's data section to something that draws training pairs, and to fixed pairs for validation."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from training.recipe import EmojiData, FolderData, ScenesData
+from training.recipe import EmojiData, FolderData, SynthesisData
 from training.synthesis.draws import PairSource
-from training.synthesis.lowlight import LowLight
 from training.synthesis.photographs import Collection
 from training.synthesis.pool import load_pool
-from training.synthesis.rain import Rain
-from training.synthesis.raindrop import Raindrop
+from training.synthesis.registry import DEGRADATIONS
 
 MAP_SIDE = 384
 
 
 def make_sources(
-    data: ScenesData | EmojiData | FolderData, cache: Path | None, device: torch.device
+    data: SynthesisData | EmojiData | FolderData, cache: Path | None, device: torch.device
 ) -> tuple[PairSource, PairSource]:
     """(source for training, source for validation); they share no clean picture. Scenes and maps are kept on the device."""
-    if isinstance(data, ScenesData):
-        return _scene_sources(data, cache, device)
+    if isinstance(data, SynthesisData):
+        return _synthesised(data, cache, device)
     if isinstance(data, EmojiData):
         from training.synthesis.emoji import emoji_sources  # noqa: PLC0415 (needs the emoji font)
 
@@ -32,22 +28,10 @@ def make_sources(
     return folder_sources(data)
 
 
-def _scene_sources(data: ScenesData, cache: Path | None, device: torch.device) -> tuple[PairSource, PairSource]:
-    collection = Collection.read(Path(data.photographs)) if data.photographs else None
-    scenes = load_pool(data.scenes, data.pictures, data.side, cache, collection=collection).to(device)
-    make = _degraders(data, cache, device)
-    return make(scenes[: -data.holdout]), make(scenes[-data.holdout :])
-
-
-def _degraders(data: ScenesData, cache: Path | None, device: torch.device) -> Callable[[Tensor], PairSource]:
-    if data.kind == "lowlight":
-        return lambda scenes: LowLight(scenes, data.crop, data.whole)
-    if data.kind == "clean":
-        from training.synthesis.clean import Clean  # noqa: PLC0415
-
-        return lambda scenes: Clean(scenes, data.crop)
-    if data.kind == "rain":
-        streaks = load_pool("streaks", data.maps, MAP_SIDE, cache).to(device)
-        return lambda scenes: Rain(scenes, streaks, data.crop)
-    drops = load_pool("drops", data.maps, MAP_SIDE, cache).to(device)
-    return lambda scenes: Raindrop(scenes, drops, data.crop)
+def _synthesised(data: SynthesisData, cache: Path | None, device: torch.device) -> tuple[PairSource, PairSource]:
+    kind = DEGRADATIONS[data.kind]
+    collection = Collection.read(data.photographs) if data.photographs else None
+    pool = load_pool(data.scenes or kind.pool, data.pictures, data.side, cache, collection=collection).to(device)
+    maps = None if kind.maps is None else load_pool(kind.maps, data.maps, MAP_SIDE, cache).to(device)
+    training, held_out = pool[: -data.holdout], pool[-data.holdout :]
+    return kind.make(training, maps, data.crop, data.whole), kind.make(held_out, maps, data.crop, data.whole)

@@ -16,10 +16,11 @@ from rich.progress import track
 
 from training.evaluation.evaluate import Example, Model, load_model, restored
 from training.evaluation.metrics import psnr
-from training.synthesis.sheet import SHEETS, Pictures, sheet
+from training.synthesis.registry import DEGRADATIONS
+from training.synthesis.sheet import Pictures, drawn, sheet, to_pictures
 
 UNSEEN = 1_000_000  # seeds from here on are in no pool
-SOURCES = {"lowlight": "lowlight", "derain": "rain", "raindrop": "raindrop"}
+KINDS = {degradation.task: kind for kind, degradation in DEGRADATIONS.items()}
 QUALITY = 50  # the card and its pictures lie beside weights that are meant to be small
 
 
@@ -33,11 +34,12 @@ def pairs(task: str, count: int) -> list[Example]:
 
     Raises ValueError, with the list, for a task without a synthesis.
     """
-    if task not in SOURCES:
-        raise ValueError(f"no pictures can be made for task {task!r}; expected one of {sorted(SOURCES)}")
-    drawn = SHEETS[SOURCES[task]](count, UNSEEN)
-    halves = [np.split(picture, 2, axis=1) for picture in drawn]
-    found = [Example(f"{k:04d}", np.ascontiguousarray(given), wanted) for k, (given, wanted) in enumerate(halves)]
+    if task not in KINDS:
+        raise ValueError(f"no pictures can be made for task {task!r}; expected one of {sorted(KINDS)}")
+    made = drawn(KINDS[task], count, UNSEEN)
+    masks = [None] * count if made.mask is None else to_pictures(made.mask * 2 - 1)
+    rows = zip(to_pictures(made.given), to_pictures(made.target), masks, strict=True)
+    found = [Example(f"{k:04d}", given, wanted, mask) for k, (given, wanted, mask) in enumerate(rows)]
     return [pair for pair in found if not np.array_equal(pair.given, pair.target)]
 
 

@@ -12,6 +12,8 @@ class SmallConfig(Frozen):
     """The small network. widths: channels at 1/2, 1/4, 1/8, 1/16 of the picture; depths: blocks per level on the way down.
 
     exposure: a global tone curve estimated from the context brightens x_in before the convolutions (low light).
+    levels: a gain and a black level a channel, estimated from the context, likewise (haze, shadows). fill: what the mask hides is
+    not seen, is filled smoothly from around it first, and the answer changes nothing else (inpainting, in one step).
     """
 
     kind: Literal["small"] = "small"
@@ -21,6 +23,18 @@ class SmallConfig(Frozen):
     depths: tuple[int, ...] = (1, 1, 1, 2)
     time_width: int = 64
     exposure: bool = False
+    levels: bool = False
+    fill: bool = False
+
+    def model_post_init(self, _context: object) -> None:
+        """Refuse a first stage whose inputs are not in the condition, and two of them."""
+        needs = {"exposure": ("image", "context"), "levels": ("image", "context"), "fill": ("image", "mask")}
+        chosen = [name for name in needs if getattr(self, name)]
+        if len(chosen) > 1:
+            raise ValueError(f"{' and '.join(chosen)} are both set; expected one of them at most")
+        for name in chosen:
+            if not set(needs[name]) <= set(self.condition):
+                raise ValueError(f"{name} needs {' and '.join(needs[name])} in the condition, which is {self.condition}")
 
     @property
     def size_multiple(self) -> int:

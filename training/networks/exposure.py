@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.networks.statistics import describe
+
 ROOT = 1 / 2.4  # of the sRGB curve
 
 
@@ -58,10 +60,8 @@ class Exposure(nn.Module):
         return (encoded(light, root) + (light - 1).clamp(0, 1)).mean((1, 2, 3))
 
     def describe(self, picture: Tensor) -> Tensor:
-        """Per channel: mean, root mean square and a soft cumulative histogram, (b, 3 (levels + 2))."""
-        below = torch.sigmoid((self.levels[:, None, None, None, None] - picture) * 20).mean((3, 4))
-        moments = torch.stack([picture.mean((2, 3)), (picture**2).mean((2, 3)).sqrt()])
-        return torch.cat([moments, below]).permute(1, 0, 2).flatten(1)
+        """The statistics of a picture, (b, 3 (levels + 2))."""
+        return describe(picture, self.levels)
 
 
 def linear(srgb: Tensor) -> Tensor:

@@ -8,6 +8,8 @@ from torch.nn import functional
 
 from training.networks.config import SmallConfig
 from training.networks.exposure import Exposure
+from training.networks.filling import filled
+from training.networks.levels import Levels
 
 Outputs = tuple[Tensor, ...]
 
@@ -77,9 +79,10 @@ class Small(nn.Module):
     def __init__(self, config: SmallConfig) -> None:
         super().__init__()
         self.config, widths, embedding = config, config.widths, config.time_width
-        inputs = 3 + 3 * sum(part != "context" for part in config.condition) + 3 * config.exposure
+        inputs = 3 + 3 * sum(part != "context" for part in config.condition) + 3 * (config.exposure or config.levels)
         self.time = TimeEmbedding(embedding)
         self.exposure = Exposure(embedding) if config.exposure else None
+        self.levels = Levels(embedding) if config.levels else None
         self.door = conv(4 * inputs, widths[0])
         pairs = list(pairwise(widths))
         self.down = nn.ModuleList(conv(narrow, wide, 3, stride=2) for narrow, wide in pairs)
@@ -98,18 +101,36 @@ class Small(nn.Module):
         """x_t (b 3 h w), condition (b c h w) or None, time (b 2) -> outputs, each b 3 h w; h, w multiples of size_multiple."""
         parts = {} if condition is None else dict(zip(self.config.condition, condition.split(3, 1), strict=True))
         embedding, start, seen = self.time(time), None, [x_t]
+        if self.config.fill:
+            return self.fill(x_t, parts["image"].float(), parts["mask"].float(), embedding)
         if "image" in parts:
             seen.append(parts["image"])
         if "mask" in parts:
             seen.append(parts["mask"])
-        if self.exposure is not None:
+        if self.exposure is not None or self.levels is not None:
             with torch.autocast(x_t.device.type, enabled=False):
-                bright, exposed = self.exposure(parts["image"].float(), parts["context"].float())
-            start, embedding = bright * 2 - 1, embedding + exposed
+                start, told = self.first_stage(parts["image"].float(), parts["context"].float())
+            embedding = embedding + told
             seen.append(start)
         correction = self.convolutions(torch.cat(seen, 1), embedding)
         outputs = correction.float().split(3, 1)
         return outputs if start is None else (parts["image"] - start + outputs[0], *outputs[1:])
+
+    def first_stage(self, image: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """(the image under the estimated curve, b 3 h w in [-1, 1]; what the estimate tells the blocks, b width)."""
+        if self.exposure is not None:
+            bright, embedding = self.exposure(image, context)
+            return bright * 2 - 1, embedding
+        corrected: tuple[Tensor, Tensor] = self.levels(image, context)  # type: ignore[misc]
+        return corrected
+
+    def fill(self, x_t: Tensor, image: Tensor, mask: Tensor, embedding: Tensor) -> Outputs:
+        """The residual under the mask alone: what lies there now less what should, 0 elsewhere."""
+        hidden = (mask.amax(1, keepdim=True) > 0).float()
+        start = filled(image, mask)
+        correction = self.convolutions(torch.cat([torch.where(hidden > 0, start, x_t), start, mask], 1), embedding)
+        first, *rest = correction.float().split(3, 1)
+        return (hidden * (image - start + first), *rest)
 
     def convolutions(self, x: Tensor, embedding: Tensor) -> Tensor:
         """b inputs h w -> b (3 outputs) h w."""

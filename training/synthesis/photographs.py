@@ -125,7 +125,7 @@ class Collection:
         return hashlib.sha256("\n".join(self.names).encode()).hexdigest()[:8]
 
     def render(self, seed: int, side: int) -> NDArray[np.uint8]:
-        """Window number `seed`, (side, side, 3) uint8 sRGB: of each photograph in turn, shrunk by a random factor, mirrored by chance.
+        """Window number `seed`, (side, side, 3) uint8 sRGB: of each photograph in turn, shrunk at random, mirrored by chance.
 
         Photographs under LARGE pixels are shrunk by SHRUNK at least where their size allows it, so that their noise and JPEG blocks
         go: what comes out is sharp and clean. Windows larger than a photograph are mirrored at its border.

@@ -34,7 +34,7 @@ class Rain:
     """Pairs from uint8 pools of scenes (n, 3, side, side) and of streak maps (n, 1, side, side); crop a multiple of 16."""
 
     pool: Tensor
-    streaks: Tensor
+    maps: Tensor
     crop: int = 128
 
     def draw(self, batch: int, dice: Dice) -> Pairs:
@@ -42,6 +42,6 @@ class Rain:
         clean = varied(self.pool, batch, self.crop, MEANS, dice)
         # Photographs are JPEGs: rain fell on the scene's blocks too, and removing rain must not try to remove them.
         clean = quantise(some_compressed(clean, 0.4, (75, 98), dice))
-        rainy = quantise(rained(clean, windows(self.streaks, batch, self.crop, dice), dice))
+        rainy = quantise(rained(clean, windows(self.maps, batch, self.crop, dice), dice))
         given = torch.where(dice.chance(DRY, batch) > 0, clean, rainy)
         return Pairs(clean * 2 - 1, given * 2 - 1)

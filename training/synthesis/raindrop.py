@@ -71,14 +71,14 @@ class Raindrop:
     """Pairs from uint8 pools of scenes (n, 3, side, side) and drop maps (n, 4, side, side); crop a multiple of 16."""
 
     pool: Tensor
-    drops: Tensor
+    maps: Tensor
     crop: int = 128
 
     def draw(self, batch: int, dice: Dice) -> Pairs:
         """`batch` pairs without context."""
         clean = varied(self.pool, batch, self.crop, MEANS, dice)
         clean = quantise(some_compressed(clean, 0.4, (75, 98), dice))
-        drops = windows(self.drops, batch, self.crop, dice)
+        drops = windows(self.maps, batch, self.crop, dice)
         through = veiled(wet(clean, drops, dice), drops[:, :1], dice)
         through = quantise(metered(through, clean, dice))
         given = torch.where(dice.chance(DRY, batch) > 0, clean, through)

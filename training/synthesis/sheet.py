@@ -15,14 +15,12 @@ from PIL import Image
 from rich.console import Console
 
 from training.synthesis import drops, outdoors, photographs, scenes, streaks
-from training.synthesis.draws import Dice, Pairs, PairSource
-from training.synthesis.lowlight import LowLight
-from training.synthesis.pool import mixed, scene_or_photograph
-from training.synthesis.rain import Rain
-from training.synthesis.raindrop import Raindrop
+from training.synthesis.draws import Dice, Pairs
+from training.synthesis.pool import RENDERERS
+from training.synthesis.registry import DEGRADATIONS
 
 Pictures = list[NDArray[np.uint8]]
-SIDE, CROP = 256, 192
+SIDE, CROP, WHOLE = 256, 192, 256
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
@@ -31,21 +29,24 @@ def pool_of(render: Callable[[int, int], NDArray[np.uint8]], first: int, count: 
     return torch.from_numpy(np.stack([render(first + k, side) for k in range(count)]).transpose(0, 3, 1, 2).copy())
 
 
-def paired(pairs: Pairs) -> Pictures:
+def to_pictures(batch: torch.Tensor) -> Pictures:
+    """b 3 h w in [-1, 1] -> pictures h w 3 of bytes."""
+    return list(((batch + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy())
+
+
+def drawn(name: str, count: int, seed: int) -> Pairs:
+    """`count` pairs of a kind of the registry, over `count` clean pictures of its pool."""
+    kind = DEGRADATIONS[name]
+    clean = pool_of(RENDERERS[kind.pool], seed, count)
+    maps = None if kind.maps is None else pool_of(RENDERERS[kind.maps], seed, count)
+    source = kind.make(clean, maps, CROP, WHOLE)
+    return source.draw(count, Dice(torch.Generator().manual_seed(seed)))
+
+
+def pair_pictures(name: str, count: int, seed: int) -> Pictures:
     """Given and wanted side by side."""
-    both = torch.cat([pairs.given, pairs.target], 3)
-    return list(((both + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy())
-
-
-def drawn(
-    render: Callable[[int, int], NDArray[np.uint8]],
-    make: Callable[[torch.Tensor, int, int], PairSource],
-    count: int,
-    seed: int,
-) -> Pictures:
-    """`count` pairs of a source over `count` clean pictures of a pool."""
-    clean = pool_of(render, seed, count)
-    return paired(make(clean, count, seed).draw(count, Dice(torch.Generator().manual_seed(seed))))
+    pairs = drawn(name, count, seed)
+    return to_pictures(torch.cat([pairs.given, pairs.target], 3))
 
 
 def emoji(count: int, seed: int) -> Pictures:
@@ -53,7 +54,7 @@ def emoji(count: int, seed: int) -> Pictures:
     from training.synthesis.emoji import emoji_sources  # noqa: PLC0415 (only this sheet needs the font)
 
     target = emoji_sources(64)[0].draw(count, Dice(torch.Generator().manual_seed(seed))).target
-    return list(((target + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy())
+    return to_pictures(target)
 
 
 def scene_pictures(render: Callable[[int, int], NDArray[np.uint8]], count: int, seed: int) -> Pictures:
@@ -71,9 +72,7 @@ SHEETS: dict[str, Callable[[int, int], Pictures]] = {
     "photographs": partial(scene_pictures, photographs.render),
     "streaks": partial(scene_pictures, streaks.render),
     "drops": partial(scene_pictures, drops.render),
-    "lowlight": partial(drawn, scene_or_photograph, lambda clean, _count, _seed: LowLight(clean, CROP, SIDE)),
-    "rain": partial(drawn, mixed, lambda clean, count, seed: Rain(clean, pool_of(streaks.render, seed, count), CROP)),
-    "raindrop": partial(drawn, mixed, lambda clean, count, seed: Raindrop(clean, pool_of(drops.render, seed, count), CROP)),
+    **{name: partial(pair_pictures, name) for name in DEGRADATIONS},
     "emoji": emoji,
 }
 

@@ -57,6 +57,6 @@ def test_a_sheet_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_a_task_without_synthesis_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(saved(tmp_path / "m", "deblur")), "-o", str(tmp_path / "worst.webp")]) == 2
-    assert "expected one of ['derain', 'lowlight', 'raindrop']" in capsys.readouterr().err
+    assert main([str(saved(tmp_path / "m", "desnow")), "-o", str(tmp_path / "worst.webp")]) == 2
+    assert "expected one of ['clean', 'deblur', 'dehaze', 'derain'," in capsys.readouterr().err
     assert not (tmp_path / "worst.webp").exists()
