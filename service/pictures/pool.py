@@ -6,15 +6,12 @@ What holds nothing that a sender wrote, the pixels of a PNG, is written in threa
 """
 
 import asyncio
-import logging
 import mmap
 import os
 import sys
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from rddm.image import Pixels
@@ -30,7 +27,6 @@ T = TypeVar("T")
 R = TypeVar("R")
 PIPE_BYTES = 1 << 20
 PARTS_AHEAD = 2  # of a file, for each thread
-log = logging.getLogger(__name__)
 Whose = tuple[str, str]  # caller and request
 NOBODY: Whose = ("", "")
 BROKEN = "the picture broke the process that read it"
@@ -41,35 +37,8 @@ ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THRE
 
 
 def is_ours(metadata: SourceMetadata, kind: Kind) -> bool:
-    """Whether such a file holds nothing that a sender wrote: those may be written in this process."""
+    """Whether such a file holds nothing that a sender wrote: it may then be written in this process."""
     return kind.name == "png" and metadata.is_plain
-
-
-@dataclass(eq=False)
-class EarlyFile:
-    """A file that may be written by whoever finds its pixels, and the seconds that it took; no data if nobody did or could.
-
-    make: what writes it; None where it is for a process, or is not to be early.
-    """
-
-    make: Callable[[Pixels], bytes] | None = None
-    data: bytes | None = None
-    seconds: float = 0.0
-
-    @property
-    def listener(self) -> Callable[[Pixels], None] | None:
-        """What to tell the pixels, if anything."""
-        return None if self.make is None else self._write
-
-    def _write(self, pixels: Pixels) -> None:
-        """What goes wrong here is no fault of the pixels: who wants the file writes it again, and hears of it."""
-        assert self.make is not None
-        begun = time.perf_counter()
-        try:
-            self.data = self.make(pixels)
-        except Exception:
-            log.exception("a file could not be written early")
-        self.seconds = time.perf_counter() - begun
 
 
 def _done(act: Callable[[T], R], part: T) -> Future[R]:
@@ -184,13 +153,6 @@ class CodecPool:
         facts = {"task": "encode", "pixels": pixels, "metadata": metadata.facts(), "kind": kind.name, "policy": policy}
         answer = await self._run(facts, pixels.size, whose)
         return bytes(answer["data"])
-
-    def early(self, metadata: SourceMetadata, kind: Kind, policy: Policy = "keep", *, allowed: bool = True) -> EarlyFile:
-        """A file that whoever finds its pixels may write, if that is allowed and it is ours."""
-        if not (allowed and is_ours(metadata, kind)):
-            return EarlyFile()
-        spread = self._side_by_side
-        return EarlyFile(lambda pixels: encode(pixels, metadata, kind, policy, spread))
 
     def _side_by_side(self, act: Callable[[T], R], parts: Iterable[T]) -> list[R]:
         """See service.pictures.png.Spread: by the threads, and by this one, which takes what none of them has begun.

@@ -105,12 +105,6 @@ class Stopwatch:
         finally:
             self.milliseconds[part] = self.milliseconds.get(part, 0) + (time.perf_counter() - begun) * 1000
 
-    def move(self, seconds: float, part: str, other: str) -> None:
-        """So much of a part's time, or all of it, was really another's."""
-        moved = min(1000 * seconds, self.milliseconds[part])
-        self.milliseconds[part] -= moved
-        self.milliseconds[other] += moved
-
 
 class InferenceService:
     """Restores and generates with a repository, the results that are kept, and a codec pool."""
@@ -192,9 +186,6 @@ class InferenceService:
             height, width = model_input.x_in.shape[2:]
             kind = kind or (KINDS[picture.metadata.kind] if parameters.returned == "image" else KINDS["png"])
             keep: frozenset[Kept] = _KEPT[parameters.returned]
-            # Who has little time gets what is sampled in it, however long the file takes.
-            is_early = parameters.returned == "image" and parameters.max_latency_ms is None
-            early = self._codecs.early(picture.metadata, kind, parameters.metadata, allowed=is_early)
             work = Work(
                 model,
                 steps,
@@ -207,7 +198,6 @@ class InferenceService:
                 pixels=model_input.pixels,
                 depth=16 if picture.metadata.depth == 16 or picture.metadata.profile is not None else 8,
                 deadline=deadline,
-                early=early.listener,
             )
             if not self._results.keeps(work):  # what is kept takes no time
                 left = self._seconds_left(parameters, context, kind, height * width)
@@ -217,8 +207,7 @@ class InferenceService:
                 result = await self._results.run(work, on_step)
             with stopwatch.measure("encode"):
                 pixels, metadata = await offload(model_input.x_in.size, _output, parameters, result, picture)
-                body = early.data or await self._codecs.encode(pixels, metadata, kind, parameters.metadata, whose)
-            stopwatch.move(early.seconds, "sample", "encode")
+                body = await self._codecs.encode(pixels, metadata, kind, parameters.metadata, whose)
             self._encoding.record(kind.name, height * width, stopwatch.milliseconds["encode"] / 1000)
             size = (
                 (pixels.shape[0], pixels.shape[1])
@@ -244,31 +233,14 @@ class InferenceService:
             height, width = model.spec.image_size or (0, 0)
             left = self._seconds_left(parameters, context, kind, n * height * width)
             steps = self._in_time(model, (height, width), steps, left, context.caller.name, n)
-            is_early = not parameters.grid and parameters.max_latency_ms is None
-            early = [self._codecs.early(PLAIN, kind, "none", allowed=is_early) for _ in range(n)]
-            works = [
-                Work(
-                    model,
-                    steps,
-                    seed + k,
-                    f"{context.request}-{k}",
-                    caller.name,
-                    deadline=deadline,
-                    early=file.listener,
-                )
-                for k, file in enumerate(early)
-            ]
+            works = [Work(model, steps, seed + k, f"{context.request}-{k}", caller.name, deadline=deadline) for k in range(n)]
             with self._charged(caller, n * megapixel_steps(model.spec, height, width, steps)), stopwatch.measure("sample"):
                 results = await _run_all(self._results, works, on_step)
             with stopwatch.measure("encode"):
                 pictures = [result.pixels for result in results]
                 frames = [grid(pictures)] if parameters.grid else pictures
                 whose = (caller.name, context.request)
-                bodies = [
-                    file.data or await self._codecs.encode(frame, PLAIN, kind, "none", whose)
-                    for file, frame in zip(early[: len(frames)], frames, strict=True)
-                ]
-            stopwatch.move(sum(file.seconds for file in early), "sample", "encode")
+                bodies = [await self._codecs.encode(frame, PLAIN, kind, "none", whose) for frame in frames]
             images = tuple(OutputImage(body, seed + k) for k, body in enumerate(bodies))
             return InferenceResult(
                 images, kind, (frames[0].shape[0], frames[0].shape[1]), model, steps, seed, stopwatch.milliseconds

@@ -40,8 +40,7 @@ class Work:
     x_in: (1, 3, h, w) float32 in [-1, 1], or None to generate one of the spec's image_size. mask: like x_in, for models that
     take one. seed: 0..2^63-1. method: None for the model's own. keep: what the result holds beside x_0.
     deadline: on the clock of `time.monotonic`; once it has passed, the work ends at its next step. pixels: a digest of what x_in
-    and mask were made of, where that is known. depth: bits of the pixels that x_0 is wanted in. early: told these pixels as soon as
-    they are found, in a thread of the engine's and only by an engine that has one: a core that has them at hand.
+    and mask were made of, where that is known. depth: bits of the pixels that x_0 is wanted in.
     """
 
     model: Model
@@ -56,7 +55,6 @@ class Work:
     deadline: float | None = None
     pixels: bytes | None = None
     depth: Depth = 8
-    early: Callable[[Pixels], None] | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -164,8 +162,6 @@ class Pipeline:
             def end() -> None:
                 x_0 = state.x_0()
                 early.append(Result(x_0, to_pixels(x_0, work.depth), state.residual(), tuple(state.trace)))
-                if work.early is not None:
-                    work.early(early[0].pixels)
 
             await self._sample(state, work.ticket, on_step, end)
             if early:

@@ -13,12 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.engines.contract import Conversation, Ticket
-from service.pictures import pool as codec_pool
 from service.pictures.decode import Bounds
-from service.pictures.encode import encode
 from service.pictures.pool import CodecPool
-from tests.service.conftest import InProcessCodecs, RunningApp, file_of, pixels_of, running, settings_for
+from tests.service.conftest import RunningApp, file_of, pixels_of, running, settings_for
 from tests.service.jobs.test_queue import events_of
 from tests.service.serving import FakeServingEngine
 from tests.service.test_pictures import opened
@@ -40,57 +37,8 @@ async def test_every_kind_of_body_gives_the_same_picture(gateway: RunningApp, pn
     assert np.abs(brighter - 63.75).max() <= 1
 
 
-class TalkingServingEngine(FakeServingEngine):
-    """Goes through all steps of a picture in a thread, as the embedded one does."""
-
-    async def converse(self, conversation: Conversation, ticket: Ticket) -> None:
-        while conversation.inputs is not None:
-            outputs = await self.predict(*conversation.inputs, ticket)
-            await asyncio.to_thread(conversation.follow, outputs)
-
-
-class CountingCodecs(InProcessCodecs):
-    encoded = 0
-
-    async def encode(self, *arguments: Any) -> bytes:
-        self.encoded += 1
-        return await super().encode(*arguments)
-
-
-@pytest.mark.parametrize(
-    ("path", "accept", "source", "written_later"),
-    [
-        ("/restore?", "image/png", file_of(pixels_of(24, 40)), 0),
-        ("/restore?", "image/png", file_of(pixels_of(24, 40, 1)), 0),
-        ("/restore?", "image/png", file_of(pixels_of(24, 40, 1, 65535)), 0),
-        ("/restore?", "application/json", file_of(pixels_of(24, 40)), 0),
-        ("/restore?", "image/webp", file_of(pixels_of(24, 40)), 1),
-        ("/restore?max_latency_ms=60000&", "image/png", file_of(pixels_of(24, 40)), 1),
-        ("/restore?return=residual&", "image/png", file_of(pixels_of(24, 40)), 1),
-        ("/restore?return=steps&", "image/png", file_of(pixels_of(24, 40)), 1),
-        ("/restore?", "image/png", file_of(pixels_of(24, 40), dpi=(300, 300)), 1),
-        ("/generate?n=1&", "image/png", b"", 0),
-        ("/generate?n=3&grid=true&", "image/png", b"", 1),
-    ],
-)
-async def test_a_plain_png_is_written_where_its_pixels_are_found_with_the_same_bytes(
-    tmp_path: Path, path: str, accept: str, source: bytes, written_later: int
-) -> None:
-    bodies = []
-    for engine in (FakeServingEngine(), TalkingServingEngine()):
-        codecs = CountingCodecs(Bounds(2**20, 2**12), 1, 60.0, 1 << 31)
-        async with running(settings_for(tmp_path / type(engine).__name__), engine, codecs) as gateway:
-            answer = await gateway.client.post(f"{path}seed=7", content=source, headers={"Accept": accept})
-            assert answer.status_code == 200
-            parts = {"sample", "encode"} if "generate" in path else {"decode", "sample", "encode"}
-            assert set(re.findall(r"(\w+);dur=", answer.headers["server-timing"])) == parts
-            bodies.append(answer.json()["image"] if "json" in accept else answer.content)
-    assert bodies[0] == bodies[1]
-    assert codecs.encoded == written_later
-
-
 async def test_who_asks_for_another_kind_of_file_of_the_same_result_gets_it(tmp_path: Path, png: bytes) -> None:
-    engine = TalkingServingEngine(seconds=0.2)
+    engine = FakeServingEngine(seconds=0.2)
     async with running(settings_for(tmp_path), engine) as gateway:
         kinds = ["png", "webp", "png"]
         asked = [gateway.client.post("/restore", content=png, headers={"Accept": f"image/{kind}"}) for kind in kinds]
@@ -98,25 +46,6 @@ async def test_who_asks_for_another_kind_of_file_of_the_same_result_gets_it(tmp_
         assert [opened(answer.content).format for answer in answers] == ["PNG", "WEBP", "PNG"]
         assert answers[0].content == answers[2].content
         assert gateway.state.results.misses == 1
-
-
-async def test_a_file_that_could_not_be_written_early_is_written_again(
-    tmp_path: Path, png: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    failed = []
-
-    def failing_once(*arguments: Any) -> bytes:
-        if not failed:
-            failed.append(arguments)
-            raise MemoryError
-        return encode(*arguments)
-
-    monkeypatch.setattr(codec_pool, "encode", failing_once)
-    async with running(settings_for(tmp_path), TalkingServingEngine()) as gateway:
-        answer = await gateway.client.post("/restore", content=png)
-    assert answer.status_code == 200
-    assert opened(answer.content).size == (40, 24)
-    assert len(failed) == 1
 
 
 async def test_the_answer_tells_how_it_was_made(gateway: RunningApp, png: bytes) -> None:

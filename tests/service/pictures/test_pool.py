@@ -224,13 +224,7 @@ async def test_a_part_that_fails_fails_the_whole() -> None:
         assert done == [1.0]  # the third, which found no place among those that wait; and those are not done for nothing
 
 
-async def test_a_large_plain_png_is_the_same_file_whoever_writes_it() -> None:
+async def test_a_large_plain_png_is_the_same_file_by_threads_and_by_one() -> None:
     async with opened() as codecs:
         pixels, plain = pixels_of(700, 300), (await codecs.decode(file_of(pixels_of(8, 8)))).metadata
-        early = codecs.early(plain, KINDS["png"])
-        assert early.listener is not None
-        early.listener(pixels)
-        assert early.data == encode(pixels, plain, KINDS["png"]) == await codecs.encode(pixels, plain, KINDS["png"])
-        assert early.seconds > 0
-        assert codecs.early(plain, KINDS["png"], allowed=False).listener is None
-        assert codecs.early(replace(plain, dpi=(72.0, 72.0)), KINDS["png"]).listener is None
+        assert await codecs.encode(pixels, plain, KINDS["png"]) == encode(pixels, plain, KINDS["png"])

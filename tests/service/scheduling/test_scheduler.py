@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import math
 import random
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +11,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rddm.image import Pixels, to_pixels
 from service.engines.contract import Model, Outputs, Ticket
 from service.errors import BadAnswer, DeadlineExceeded, EngineUnavailable, OutOfMemory, QueueFull
 from service.sampling.pipeline import Pipeline, Work
@@ -208,26 +206,6 @@ async def test_a_lone_picture_goes_through_its_steps_without_coming_back() -> No
     assert [call.rows for call in calls] == [1] * 5
     assert all(0.002 <= call.seconds < 0.2 for call in calls)
     assert_empty(scheduler)
-
-
-@pytest.mark.parametrize(("engine", "told"), [(TalkingEngine(0.001), 1), (FakeEngine(0.001), 0)])
-async def test_pixels_are_told_early_by_the_thread_that_found_them_and_by_no_other(engine: FakeEngine, told: int) -> None:
-    heard: list[tuple[Pixels, int]] = []
-    pipeline, scheduler, _ = await scheduled(engine)
-    result = await pipeline.run(replace(lone(3), early=lambda pixels: heard.append((pixels, threading.get_ident()))))
-    assert len(heard) == told
-    assert all(pixels is result.pixels and thread != threading.get_ident() for pixels, thread in heard)
-    assert np.array_equal(result.pixels, to_pixels(result.x_0))
-    assert_empty(scheduler)
-
-
-async def test_who_hears_of_steps_or_has_tiles_is_told_nothing_early() -> None:
-    heard: list[Pixels] = []
-    pipeline, _, _ = await scheduled(TalkingEngine())
-    work = replace(lone(2), early=heard.append)
-    await pipeline.run(work, lambda step: None)
-    await pipeline.run(replace(work, x_in=picture(100, 100)))
-    assert heard == []
 
 
 async def test_small_pictures_have_a_turn_of_several_calls_and_then_wait_for_the_others() -> None:
