@@ -11,7 +11,6 @@ from rddm.model import Golden, Model, Weights
 __all__ = [
     "WIDE_PIXELS",
     "Array",
-    "Conversation",
     "Engine",
     "Feeds",
     "Golden",
@@ -22,8 +21,6 @@ __all__ = [
     "ServingEngine",
     "Ticket",
     "Weights",
-    "converse",
-    "take_step",
     "to_feeds",
 ]
 
@@ -61,37 +58,6 @@ class Engine(Protocol):
         Raises the errors of `service.errors`: EngineUnavailable, QueueFull, DeadlineExceeded, BadAnswer, UnknownModel.
         """
         ...
-
-
-class Conversation(Protocol):
-    """All calls of a picture that is one call a step. inputs: of the next one; None once x_0 is found."""
-
-    inputs: Inputs | None
-
-    def follow(self, outputs: Outputs) -> None:
-        """Takes an answer, in whatever thread, and has the next inputs."""
-        ...
-
-    async def follow_beside(self, outputs: Outputs) -> None:
-        """The same from the event loop, which it does not hold up."""
-        ...
-
-
-async def converse(engine: Engine, conversation: Conversation, ticket: Ticket) -> None:
-    """Takes a conversation one step further, or several, where the engine has a method of this name that does so.
-
-    Raises what Engine.predict raises; the conversation then stands where its next inputs are the ones not answered.
-    """
-    if (own := getattr(engine, "converse", None)) is not None:
-        await own(conversation, ticket)
-    else:
-        await take_step(engine, conversation, ticket)
-
-
-async def take_step(engine: Engine, conversation: Conversation, ticket: Ticket) -> None:
-    """One step by one call of predict."""
-    if conversation.inputs is not None:
-        await conversation.follow_beside(await engine.predict(*conversation.inputs, ticket))
 
 
 def to_feeds(x_t: Array, condition: Array | None, time: Array) -> Feeds:

@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -27,20 +27,17 @@ from service.engines.checks import check_feeds, check_finite, check_outputs
 from service.engines.contract import (
     WIDE_PIXELS,
     Array,
-    Conversation,
     Engine,
     Feeds,
     Model,
     Outputs,
     Ticket,
-    take_step,
     to_feeds,
 )
 from service.engines.repository import LocalRepository
 from service.errors import DeadlineExceeded
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 
 class Cancellation:
@@ -141,23 +138,20 @@ class LocalEngine(LocalRepository[Networks]):
         model, networks = self._versions.find(ticket.weights)
         return await self.run(model, networks, to_feeds(x_t, condition, time), ticket)
 
-    async def converse(self, conversation: Conversation, ticket: Ticket) -> None:
-        """See `service.engines.contract.converse`: every step by one thread, which finds the answer in its core's cache."""
-        model, networks = self._versions.find(ticket.weights)
-
-        def talk(cancellation: Cancellation) -> None:
-            while conversation.inputs is not None:
-                feeds = to_feeds(*conversation.inputs)
-                conversation.follow(self._call(networks.suited(ticket), feeds, cancellation, model))
-
-        if self._runtime.scales:
-            await self._in_thread(talk, ticket)
-        else:
-            await take_step(self, conversation, ticket)
-
     async def run(self, model: Model, networks: Networks, feeds: Feeds, ticket: Ticket) -> Outputs:
         """A call of an opened version, which need not take traffic."""
-        return await self._in_thread(lambda cancellation: self._call(networks.suited(ticket), feeds, cancellation, model), ticket)
+        cancellation = Cancellation()
+        seconds = None if ticket.deadline is None else ticket.deadline - time.monotonic()
+        if seconds is not None and seconds <= 0:
+            raise DeadlineExceeded("the deadline passed before the network was called")
+        call = self._pool.submit(self._call, networks.suited(ticket), feeds, cancellation, model)
+        try:
+            async with asyncio.timeout(seconds):
+                return await asyncio.wrap_future(call)
+        except TimeoutError as error:
+            raise DeadlineExceeded("the deadline passed while the network ran") from error
+        finally:
+            cancellation.cancel()
 
     def open(self, model: Model, data: bytes) -> Networks:
         """See LocalRepository."""
@@ -171,20 +165,6 @@ class LocalEngine(LocalRepository[Networks]):
     def engine_of(self, model: Model, handle: Networks) -> Engine:
         """See LocalRepository."""
         return _Candidate(self, model, handle)
-
-    async def _in_thread(self, act: Callable[[Cancellation], T], ticket: Ticket) -> T:
-        cancellation = Cancellation()
-        seconds = None if ticket.deadline is None else ticket.deadline - time.monotonic()
-        if seconds is not None and seconds <= 0:
-            raise DeadlineExceeded("the deadline passed before the network was called")
-        call = self._pool.submit(act, cancellation)
-        try:
-            async with asyncio.timeout(seconds):
-                return await asyncio.wrap_future(call)
-        except TimeoutError as error:
-            raise DeadlineExceeded("the deadline passed while the network ran") from error
-        finally:
-            cancellation.cancel()
 
     def _call(self, network: Network, feeds: Feeds, cancellation: Cancellation, model: Model) -> Outputs:
         """Raises InvalidValue for what the graph does not take, BadAnswer, and the runtime's errors as the service's own."""

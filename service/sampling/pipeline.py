@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
@@ -21,9 +20,9 @@ from rddm.image import Depth, Pixels, to_pixels
 from rddm.objective import check_method
 from rddm.spec import Method
 from service.engines.arrays import HOST, Arrays, offload
-from service.engines.contract import Engine, Model, Outputs, Ticket, converse, take_step
+from service.engines.contract import Engine, Model, Ticket
 from service.errors import DeadlineExceeded, InvalidValue
-from service.sampling.state import Image, SamplingState, WholePicture
+from service.sampling.state import Image, SamplingState
 from service.scheduling.admission import Admission, AdmitAll, load_of
 
 Array = Any
@@ -157,26 +156,18 @@ class Pipeline:
             shows_x_0=on_step is not None,
         )
         with self._admission.admit(work.ticket, load_of(work.model.spec, *work.size, work.steps)):
-            early: list[Result] = []
-
-            def end() -> None:
-                x_0 = state.x_0()
-                early.append(Result(x_0, to_pixels(x_0, work.depth), state.residual(), tuple(state.trace)))
-
-            await self._sample(state, work.ticket, on_step, end)
-            if early:
-                return early[0]
+            await self._sample(state, work.ticket, on_step)
             x_0 = await self._work(state, state.x_0)
             pixels = await offload(x_0.size, to_pixels, x_0, work.depth)
             return Result(x_0, pixels, await self._work(state, state.residual), tuple(state.trace))
 
-    async def _sample(self, state: SamplingState, ticket: Ticket, on_step: Listener | None, end: Callable[[], None]) -> None:
+    async def _sample(self, state: SamplingState, ticket: Ticket, on_step: Listener | None) -> None:
         await self._work(state, state.prepare)
-        step = await self._whole_step(state, ticket, on_step, end) if state.whole else partial(self._tiled_step, state, ticket)
+        step = self._whole_step if state.whole else self._tiled_step
         while (question := state.question) is not None:
             if ticket.deadline is not None and time.monotonic() > ticket.deadline:
                 raise DeadlineExceeded(f"the deadline passed before step {question.step} of {question.steps}")
-            await step()
+            await step(state, ticket)
             if on_step is not None:
                 on_step(Step(question.step, question.steps, await self._work(state, state.preview)))
 
@@ -187,21 +178,20 @@ class Pipeline:
             return act(*arguments)
         return await asyncio.get_running_loop().run_in_executor(self._whole if state.whole else self._tiled, act, *arguments)
 
-    async def _whole_step(
-        self, state: SamplingState, ticket: Ticket, on_step: Listener | None, end: Callable[[], None]
-    ) -> Callable[[], Awaitable[None]]:
-        """A picture that is one call goes on by itself, by as many steps as the engine likes; or by one, where somebody listens."""
+    async def _whole_step(self, state: SamplingState, ticket: Ticket) -> None:
+        """A picture that is one call."""
+        x_t, condition = await self._work(state, state.cut, state.plan.tiles[0])
+        outputs = await self._engine.predict(x_t, condition, self._time(state), ticket)
+        await self._work(state, state.take, outputs)
 
-        async def beside(act: Callable[[Outputs], None], outputs: Outputs) -> None:
-            await self._work(state, act, outputs)
-
-        advance = converse if on_step is None else take_step
-        return partial(advance, self._engine, await self._work(state, WholePicture, state, beside, end), ticket)
+    def _time(self, state: SamplingState) -> Array:
+        """What the network is told of the step: (1, 2)."""
+        assert state.question is not None
+        return self._arrays.place(np.array([state.question.time], np.float32))
 
     async def _tiled_step(self, state: SamplingState, ticket: Ticket) -> None:
         """Every tile to the engine, some ahead of others; answers are blended in the plan's order, so no sum depends on load."""
-        assert state.question is not None
-        placed = self._arrays.place(np.array([state.question.time], np.float32))
+        placed = self._time(state)
 
         async def answer(index: int) -> tuple[Array, ...]:
             x_t, condition = await self._work(state, state.cut, state.plan.tiles[index])

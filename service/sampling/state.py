@@ -4,7 +4,7 @@ The update is elementwise, so each band holds a sampling conversation of its own
 the same time: a large picture needs no whole-size temporaries. Only tiles reach across bands.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import _lru_cache_wrapper, lru_cache
 from typing import Any
@@ -18,7 +18,6 @@ from rddm.schedule import Schedule, make_schedule
 from rddm.spec import ConditionPart, Method, ModelSpec
 from rddm.tiling import Tile, Window, blend, context, pad, plan
 from service.engines.arrays import Arrays
-from service.engines.contract import Inputs, Outputs
 
 Array = Any
 Image = NDArray[np.float32]
@@ -72,7 +71,8 @@ class Band:
 class SamplingState:
     """One picture's sampling. x_in, mask: (1, 3, h, w) float32 on the host; size: of the result.
 
-    Call prepare once; then, until question is None: cut and blend every tile (or take the whole answer), and advance every band.
+    Call prepare once; then, until question is None: cut the picture and take the answer; or cut and blend every tile, and advance
+    every band.
     """
 
     spec: ModelSpec
@@ -167,8 +167,11 @@ class SamplingState:
         return condition
 
     def take(self, outputs: tuple[Array, ...]) -> None:
-        """The answer for the whole picture."""
+        """The answer for the whole picture: every band's next x_t, or its x_0."""
         self.outputs = outputs
+        for band in self.bands:
+            self.advance(band)
+        self.keep_x_t()
 
     def clear(self) -> None:
         """Empties the accumulators before a step's tiles are blended."""
@@ -232,45 +235,3 @@ class SamplingState:
     def _cropped(self, whole: Array) -> Image:
         height, width = self.size
         return np.ascontiguousarray(self.arrays.host(whole[..., :height, :width]))
-
-
-class WholePicture:
-    """The conversation (service.engines.contract) of a picture that is one call a step and whose state is prepared.
-
-    beside: does array work where it does not hold up the event loop. end: called once x_0 is found, if in the engine's thread.
-    """
-
-    def __init__(
-        self,
-        state: SamplingState,
-        beside: Callable[[Callable[[Outputs], None], Outputs], Awaitable[None]],
-        end: Callable[[], None],
-    ) -> None:
-        self._state = state
-        self._beside = beside
-        self._end = end
-        self.inputs: Inputs | None = self._asked()
-
-    def _asked(self) -> Inputs | None:
-        state = self._state
-        if state.question is None:
-            return None
-        x_t, condition = state.cut(state.plan.tiles[0])
-        return x_t, condition, state.arrays.place(np.array([state.question.time], np.float32))
-
-    def follow(self, outputs: Outputs) -> None:
-        """The outputs become a prediction, and that the next x_t, or x_0, with which everything ends that can end here."""
-        self._advance(outputs)
-        if self.inputs is None:
-            self._end()
-
-    def _advance(self, outputs: Outputs) -> None:
-        self._state.take(outputs)
-        for band in self._state.bands:
-            self._state.advance(band)
-        self._state.keep_x_t()
-        self.inputs = self._asked()
-
-    async def follow_beside(self, outputs: Outputs) -> None:
-        """The same, where it does not hold up the event loop, and no further than x_0."""
-        await self._beside(self._advance, outputs)

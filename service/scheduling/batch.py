@@ -3,13 +3,12 @@
 import asyncio
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from time import monotonic
 from typing import Any
 
 from service.engines.arrays import Arrays
-from service.engines.contract import Conversation, Inputs, Outputs, Ticket
+from service.engines.contract import Inputs, Outputs, Ticket
 from service.scheduling.costs import Shape, pixels
 
 Array = Any
@@ -44,7 +43,7 @@ class Flow:
 class Item:
     """Rows that one task waits for. shape: what the rows of a batch have in common. tries: calls that they were part of;
 
-    lone: to be called without others. conversation: what they are of, if the engine may go on with it: the answer is then empty.
+    lone: to be called without others.
     """
 
     inputs: Inputs
@@ -53,7 +52,6 @@ class Item:
     shape: Shape
     answer: "asyncio.Future[Outputs]"
     asked: float
-    conversation: Conversation | None = None
     tries: int = 0
     lone: bool = False
     batch: "Batch | None" = None
@@ -124,47 +122,3 @@ def filled(arrays: Arrays, parts: Sequence[Array | None], rows: int) -> Array | 
         return None
     missing = rows - sum(part.shape[0] for part in present)
     return arrays.concatenate([*present, *[present[-1][-1:]] * missing], 0) if missing or len(present) > 1 else present[0]
-
-
-@dataclass(eq=False)
-class Talk:
-    """An item's conversation, as the engine has it: it ends after a step where `goes_on` denies another, and its calls are timed.
-
-    goes_on: whether it may after so many calls; asked in whatever thread the engine uses. calls: begin and end of each, by
-    time.monotonic. freed: when the engine was done with the last of them.
-    """
-
-    item: Item
-    conversation: Conversation
-    goes_on: Callable[[int], bool]
-    began: float = field(default_factory=monotonic)
-    calls: list[tuple[float, float]] = field(default_factory=list)
-    freed: float = -math.inf
-
-    def __post_init__(self) -> None:
-        self.inputs: Inputs | None = self.item.inputs
-
-    def follow(self, outputs: Outputs) -> None:
-        """See service.engines.contract.Conversation."""
-        self._called()
-        self.conversation.follow(outputs)
-        self._followed()
-        self.freed = self.began
-
-    async def follow_beside(self, outputs: Outputs) -> None:
-        """See service.engines.contract.Conversation."""
-        self._called()
-        await self.conversation.follow_beside(outputs)
-        self._followed()
-
-    def _called(self) -> None:
-        self.freed = monotonic()
-        self.calls.append((self.began, self.freed))
-
-    def _followed(self) -> None:
-        """What is tried again after an error is the step that was not answered."""
-        following = self.conversation.inputs
-        self.inputs = following if self.goes_on(len(self.calls)) else None
-        if following is not None:
-            self.item.inputs = following
-        self.began = monotonic()

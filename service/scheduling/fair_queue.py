@@ -89,12 +89,6 @@ class FairQueue(Generic[T]):
         chosen.tag += cost
         return item
 
-    def charge(self, caller: str, request: str, cost: float) -> None:
-        """What a request was given beside its items counts as well."""
-        if self._knows(caller, request):
-            self._callers[caller].tag += cost
-            self._callers[caller].requests[request].tag += cost
-
     def discard(self, caller: str, request: str, item: T) -> None:
         """Takes an item out of turn, if it still waits; nobody is charged."""
         of_request = self._callers[caller].requests[request] if self._knows(caller, request) else None

@@ -16,10 +16,10 @@ from time import monotonic
 from typing import Any
 
 from service.engines.arrays import HOST, Arrays
-from service.engines.contract import WIDE_PIXELS, Conversation, Engine, Inputs, Model, Outputs, Ticket, Weights, converse
+from service.engines.contract import WIDE_PIXELS, Engine, Model, Outputs, Ticket, Weights
 from service.errors import BadAnswer, DeadlineExceeded, OutOfMemory, QueueFull
 from service.scheduling.admission import Load, load_of
-from service.scheduling.batch import Batch, Flow, Item, Talk, shape_of
+from service.scheduling.batch import Batch, Flow, Item, shape_of
 from service.scheduling.calibration import Rig, depth, measure
 from service.scheduling.capacity import Capacity
 from service.scheduling.costs import Costs, Shape, pixels
@@ -40,14 +40,12 @@ class Limits:
     """queue_megapixel_steps: work admitted at once; a picture that finds nothing admitted is let in whatever its size.
 
     patience: share of a call's seconds that an item may wait for company. small_weight: how many times its share a picture of one
-    tile may take beside a tiled one. turn_megapixels: of calls that such a picture may have in a row while others wait, about a
-    tile of a large one. probe_every: calls of one shape before the next larger batch is tried.
+    tile may take beside a tiled one. probe_every: calls of one shape before the next larger batch is tried.
     """
 
     queue_megapixel_steps: float = 400.0
     patience: float = 0.5
     small_weight: float = 4.0
-    turn_megapixels: float = 0.15
     probe_every: int = 32
 
 
@@ -228,17 +226,9 @@ class Scheduler:
 
     async def predict(self, x_t: Array, condition: Array | None, time: Array, ticket: Ticket) -> Outputs:
         """The engine's answer for these rows, in a batch with others. Raises what the engine raises, and DeadlineExceeded."""
-        return await self._answer((x_t, condition, time), ticket)
-
-    async def converse(self, conversation: Conversation, ticket: Ticket) -> None:
-        """A step of a picture, in a batch with others; and more, while nobody else wants the engine or its turn lasts."""
-        if conversation.inputs is not None and (outputs := await self._answer(conversation.inputs, ticket, conversation)):
-            await conversation.follow_beside(outputs)
-
-    async def _answer(self, inputs: Inputs, ticket: Ticket, conversation: Conversation | None = None) -> Outputs:
-        shape = shape_of(inputs[0], ticket)
+        shape = shape_of(x_t, ticket)
         flow, answer = self._flow(ticket, shape), asyncio.get_running_loop().create_future()
-        item = Item(inputs, ticket, flow, shape, answer, monotonic(), conversation)
+        item = Item((x_t, condition, time), ticket, flow, shape, answer, monotonic())
         flow.asked, flow.heard = flow.asked + item.rows, item.asked
         self._enqueue(item)
         alone = self._pump(item)
@@ -430,9 +420,6 @@ class Scheduler:
         """The engine's answer, one for each item."""
         filled = self.costs.ladder(batch.shape).padded(batch.rows)
         waited = monotonic() - min(item.asked for item in batch.items)
-        if filled == batch.rows and (talk := self._talk(batch)) is not None:
-            await self._converse(batch, talk, waited)
-            return [()]
         large = filled * pixels(batch.shape) > INLINE_MEGAPIXELS * 1e6 and len(batch.items) > 1
         inputs = await asyncio.to_thread(batch.joined, self._arrays, filled) if large else batch.joined(self._arrays, filled)
         number, came = self._occupancy.enter(), monotonic()
@@ -443,33 +430,6 @@ class Scheduler:
             self._occupancy.leave(ended)
         self._measured(batch, filled, started, ended, waited)
         return batch.parted(outputs)
-
-    def _talk(self, batch: Batch) -> Talk | None:
-        """The conversation of a batch's only item, which goes on as long as no other request is there, or its turn lasts."""
-        first = batch.items[0]
-        if first.conversation is None or len(batch.items) > 1:
-            return None
-        batches_pay = self.costs.ladder(batch.shape).best > 1
-        turn = 1 if batches_pay else math.floor(self._limits.turn_megapixels / first.megapixels)
-        return Talk(
-            first, first.conversation, lambda calls: not first.answer.cancelled() and (len(self._flows) == 1 or calls < turn)
-        )
-
-    async def _converse(self, batch: Batch, talk: Talk, waited: float) -> None:
-        """Takes a conversation on; each of its calls counts as one."""
-        flow, number = talk.item.flow, self._occupancy.enter()
-        try:
-            await converse(self._engine, talk, batch.ticket)
-        finally:
-            starts = [self._occupancy.began(number, began, self._instances) for began, _ in talk.calls]
-            self._occupancy.leave(talk.freed if talk.inputs is None else monotonic())
-            for started, (_, ended) in zip(starts, talk.calls, strict=True):
-                self._measured(batch, batch.rows, started, ended, waited)
-                waited = 0.0
-            further = max(0, len(talk.calls) - 1)
-            flow.asked += further * batch.rows
-            self._queue.charge(flow.ticket.caller, flow.ticket.request, further * talk.item.megapixels / flow.weight)
-            flow.remaining = max(0.0, flow.remaining - further * talk.item.megapixels)
 
     def _measured(self, batch: Batch, filled: int, started: float, ended: float, waited: float) -> None:
         """A call that the engine began and ended then. It tells nothing where its predecessor's end was noted too late, so that it

@@ -14,7 +14,7 @@ from opentelemetry import context, trace
 from opentelemetry.trace import Link, SpanContext
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from service.engines.contract import Array, Conversation, Engine, Ticket, converse, take_step
+from service.engines.contract import Array, Engine, Ticket
 
 TRACER = trace.get_tracer("rddm")
 W3C = TraceContextTextMapPropagator()
@@ -94,13 +94,6 @@ class TracedSteps:
             finally:
                 self._step_spans.leave(ticket.request)
 
-    async def converse(self, conversation: Conversation, ticket: Ticket) -> None:
-        """See service.engines.contract.converse; where spans are seen, each step has its own."""
-        if not _is_traced():
-            await converse(self._engine, conversation, ticket)
-        else:
-            await take_step(self, conversation, ticket)
-
 
 class TracedBatches:
     """An engine behind the scheduler. A batch belongs to the first question's trace and is linked to the others'."""
@@ -122,13 +115,6 @@ class TracedBatches:
         links = [Link(span) for span in asked[1:]]
         with TRACER.start_as_current_span("rddm.batch", parent, attributes=_facts(x_t, ticket), links=links):
             return await self._engine.predict(x_t, condition, time, ticket)
-
-    async def converse(self, conversation: Conversation, ticket: Ticket) -> None:
-        """See service.engines.contract.converse; where spans are seen, each batch has its own."""
-        if not self._step_spans.of(ticket.request) and not _is_traced():
-            await converse(self._engine, conversation, ticket)
-        else:
-            await take_step(self, conversation, ticket)
 
 
 def _facts(x_t: Array, ticket: Ticket) -> dict[str, str | int]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rddm.spec import ModelSpec
-from service.engines.contract import Conversation, Golden, Model, Ticket
+from service.engines.contract import Golden, Model, Ticket
 from service.errors import OutOfMemory
 
 
@@ -76,18 +76,3 @@ class FakeEngine:
         if condition is not None:
             answer = answer + np.float32(0.2) * condition[:, :3] - np.float32(0.1) * condition[:, -3:].mean((2, 3), keepdims=True)
         return answer * np.float32(1 + 1e-6 * x_t.shape[0]) if self.coupled else answer
-
-
-@dataclass(eq=False)
-class TalkingEngine(FakeEngine):
-    """One that goes on with a conversation by itself, in a thread, as the embedded one. talks: steps of each."""
-
-    talks: list[int] = field(default_factory=list)
-
-    async def converse(self, conversation: Conversation, ticket: Ticket) -> None:
-        self.talks.append(0)
-        talk = len(self.talks) - 1
-        while conversation.inputs is not None:
-            outputs = await self.predict(*conversation.inputs, ticket)
-            self.talks[talk] += 1
-            await asyncio.to_thread(conversation.follow, outputs)

@@ -46,17 +46,6 @@ def test_items_of_a_request_keep_their_order_and_one_put_back_is_next() -> None:
     assert drained(queue, 4) == [0, 1, 2, 3]
 
 
-def test_what_was_given_beside_the_queue_is_paid_for() -> None:
-    queue: FairQueue[str] = FairQueue()
-    for k in range(4):
-        queue.push("a", "r", f"a{k}", 1.0)
-        queue.push("b", "r", f"b{k}", 1.0)
-    assert queue.take(lambda _: True) == "a0"
-    queue.charge("a", "r", 2.0)
-    queue.charge("nobody", "r", 1.0)
-    assert drained(queue, 7) == ["b0", "b1", "b2", "a1", "b3", "a2", "a3"]
-
-
 def test_only_acceptable_heads_are_taken() -> None:
     queue: FairQueue[int] = FairQueue()
     for i in range(4):

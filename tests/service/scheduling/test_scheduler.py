@@ -11,15 +11,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from service.engines.contract import Model, Outputs, Ticket
+from service.engines.contract import Model, Ticket
 from service.errors import BadAnswer, DeadlineExceeded, EngineUnavailable, OutOfMemory, QueueFull
 from service.sampling.pipeline import Pipeline, Work
 from service.scheduling.admission import Load
-from service.scheduling.batch import Flow, Item, Talk
 from service.scheduling.calibration import Rig, depth
 from service.scheduling.ladder import Ladder
 from service.scheduling.scheduler import Call, Limits, Scheduler
-from tests.service.fakes import FakeEngine, TalkingEngine, model_of, picture
+from tests.service.fakes import FakeEngine, model_of, picture
 
 SIZES = [(50, 40), (64, 64), (200, 133), (33, 70), (130, 64)]
 ROOMY = Limits(queue_megapixel_steps=math.inf)
@@ -77,8 +76,6 @@ ENGINES = {
     "with two instances": FakeEngine(0.001, 0.0001, instances=2),
     "whose bytes depend on the batch": FakeEngine(0.002, 0.0002, coupled=True),
     "short of memory": FakeEngine(0.002, 0.0002, memory=3),
-    "that goes on by itself": TalkingEngine(0.0, 0.001),
-    "that goes on by itself and gains by batching": TalkingEngine(0.002, 0.0002),
 }
 
 
@@ -197,59 +194,8 @@ def lone(steps: int, request: str = "r", size: int = 64) -> Work:
     return Work(model_of(), steps, 0, request, request, picture(size, size))
 
 
-async def test_a_lone_picture_goes_through_its_steps_without_coming_back() -> None:
-    engine = TalkingEngine(0.002)
-    pipeline, scheduler, calls = await scheduled(engine)
-    expected = (await Pipeline(FakeEngine()).run(lone(5))).x_0.tobytes()
-    assert (await pipeline.run(lone(5))).x_0.tobytes() == expected
-    assert engine.talks == [5]
-    assert [call.rows for call in calls] == [1] * 5
-    assert all(0.002 <= call.seconds < 0.2 for call in calls)
-    assert_empty(scheduler)
-
-
-async def test_small_pictures_have_a_turn_of_several_calls_and_then_wait_for_the_others() -> None:
-    engine = TalkingEngine(0.0, 0.005)  # gains nothing by batching
-    pipeline, scheduler, _ = await scheduled(engine, replace(ROOMY, turn_megapixels=2 * 64 * 64 / 1e6))
-    await asyncio.gather(*(pipeline.run(lone(4, request)) for request in "abc"))
-    assert engine.talks == [2] * 6
-    assert sorted(ticket.request for _, ticket in engine.calls) == sorted("abc" * 4)
-    assert_empty(scheduler)
-
-
-async def test_no_turn_is_longer_than_a_call_where_batches_pay() -> None:
-    engine = TalkingEngine(0.005)
-    pipeline, scheduler, _ = await scheduled(engine, replace(ROOMY, turn_megapixels=math.inf))
-    assert scheduler.costs.ladder((model_of().weights, 64, 64)).best > 1
-    await asyncio.gather(*(pipeline.run(lone(4, request)) for request in "abc"))
-    assert all(talk == 1 for talk in engine.talks[:-1])
-    assert_empty(scheduler)
-
-
-async def test_work_beside_the_engine_does_not_count_as_the_engines() -> None:
-    class Slow:
-        inputs = (np.zeros((1, 3, 8, 8), np.float32), None, np.zeros((1, 2), np.float32))
-
-        def follow(self, outputs: Outputs) -> None:
-            time.sleep(0.02)
-
-        async def follow_beside(self, outputs: Outputs) -> None:
-            await asyncio.sleep(0.02)
-
-    ticket = Ticket(model_of().weights, "r", "c")
-    shape = (ticket.weights, 8, 8)
-    flow = Flow(ticket, shape, 1.0, 0.0)
-    item = Item(Slow.inputs, ticket, flow, shape, asyncio.get_running_loop().create_future(), 0.0)
-    inside, beside = (Talk(item, Slow(), lambda _: False) for _ in range(2))
-    inside.follow(())
-    await beside.follow_beside(())
-    assert inside.freed - inside.calls[-1][1] >= 0.02
-    assert beside.freed == beside.calls[-1][1]
-    assert inside.inputs is beside.inputs is None
-
-
 async def test_a_lone_picture_makes_room_at_its_next_step_for_whoever_comes() -> None:
-    engine = TalkingEngine(0.02)
+    engine = FakeEngine(0.02)
     pipeline, scheduler, _ = await scheduled(engine)
     first = asyncio.create_task(pipeline.run(lone(5, "first")))
     await asyncio.sleep(0.03)  # in its second call
@@ -258,35 +204,8 @@ async def test_a_lone_picture_makes_room_at_its_next_step_for_whoever_comes() ->
     await first
     order = [ticket.request for _, ticket in engine.calls]
     assert order.index("second") <= 3
-    assert engine.talks[0] < 5
-    assert sum(engine.talks) == 6
+    assert len(order) == 6
     assert_empty(scheduler)
-
-
-async def test_a_step_that_failed_is_tried_again_where_the_conversation_stood() -> None:
-    class FullOnce(TalkingEngine):
-        async def predict(self, x_t, condition, time, ticket):
-            if len(self.calls) == 2:
-                self.calls.append((0, ticket))
-                raise QueueFull("full", retry_after=0.01)
-            return await super().predict(x_t, condition, time, ticket)
-
-    engine = FullOnce(0.001)
-    pipeline, scheduler, calls = await scheduled(engine, calibrated=False)
-    expected = (await Pipeline(FakeEngine()).run(lone(4))).x_0.tobytes()
-    assert (await pipeline.run(lone(4))).x_0.tobytes() == expected
-    assert engine.talks == [2, 2]
-    assert len(calls) == 4
-    assert_empty(scheduler)
-
-
-async def test_who_listens_hears_of_every_step_of_a_lone_picture() -> None:
-    engine = TalkingEngine(0.001)
-    pipeline, _, _ = await scheduled(engine)
-    heard: list[int] = []
-    await pipeline.run(lone(4), lambda step: heard.append(step.step))
-    assert heard == [1, 2, 3, 4]
-    assert engine.talks == []
 
 
 async def test_lockstep_callers_fill_batches() -> None:
@@ -317,9 +236,8 @@ async def test_a_picture_over_the_bound_is_let_in_when_nothing_else_is_there() -
     assert (await pipeline.run(Work(model_of(), 1, 0, "r", "a", picture(64, 64)))).x_0.shape == (1, 3, 64, 64)
 
 
-@pytest.mark.parametrize("engine", [FakeEngine(0.001, 0.0002), TalkingEngine(0.001, 0.0002)])
-async def test_cancellations_at_random_moments_leave_nothing_behind(engine: FakeEngine) -> None:
-    pipeline, scheduler, _ = await scheduled(engine)
+async def test_cancellations_at_random_moments_leave_nothing_behind() -> None:
+    pipeline, scheduler, _ = await scheduled(FakeEngine(0.001, 0.0002))
     draw = random.Random(0)
 
     async def cancelled(work: Work) -> bool:

@@ -2,11 +2,10 @@
 
 import asyncio
 import shutil
-import threading
 import time
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ import onnxruntime
 import pytest
 
 from rddm.model import Model
-from service.engines.contract import WIDE_PIXELS, Engine, converse, take_step
+from service.engines.contract import WIDE_PIXELS, Engine
 from service.engines.embedded.engine import EmbeddedEngine, Threads
 from service.engines.embedded.sessions import OnnxRuntime
 from service.engines.local import Cancellation, Network
@@ -86,49 +85,6 @@ async def test_a_passed_deadline_ends_a_running_call(engine: EmbeddedEngine) -> 
     with pytest.raises(DeadlineExceeded, match="before the network was called"):
         await Asking(engine).slow(20, deadline=begun)
     assert time.monotonic() - begun < 5
-
-
-@dataclass
-class Adding:
-    """A conversation of so many steps, each of which adds the answer to x_t, within [-1, 1]."""
-
-    x_t: np.ndarray
-    left: int
-    rounds: float = 500.0
-    threads: set[str] = field(default_factory=set)
-
-    @property
-    def inputs(self):
-        return (self.x_t, self.x_t, np.full((1, 2), self.rounds, np.float32)) if self.left else None
-
-    def follow(self, outputs) -> None:
-        self.threads.add(threading.current_thread().name)
-        self.x_t, self.left = (self.x_t + outputs[0]).clip(-1, 1), self.left - 1
-
-    async def follow_beside(self, outputs) -> None:
-        self.follow(outputs)
-
-
-async def test_a_conversation_is_held_by_one_thread_and_answers_as_single_calls(engine: EmbeddedEngine) -> None:
-    together, one_by_one = Adding(picture(), 3), Adding(picture(), 3)
-    await converse(engine, together, ticket(served(engine)))
-    while one_by_one.inputs is not None:
-        await take_step(engine, one_by_one, ticket(served(engine)))
-    np.testing.assert_array_equal(together.x_t, one_by_one.x_t)
-    assert len(together.threads) == 1
-    assert "network" in together.threads.pop()
-
-
-async def test_a_conversation_ends_with_its_deadline_and_refuses_what_does_not_fit(engine: EmbeddedEngine) -> None:
-    endless = Adding(picture(), 10**9)
-    with pytest.raises(DeadlineExceeded, match="while the network ran"):
-        await converse(engine, endless, ticket(served(engine), deadline=time.monotonic() + 0.1))
-    await asyncio.sleep(0.05)
-    stood = endless.left
-    await asyncio.sleep(0.05)
-    assert endless.left == stood < 10**9
-    with pytest.raises(InvalidValue, match="multiples of 4, got 30 x 30"):
-        await converse(engine, Adding(picture(side=30), 1), ticket(served(engine)))
 
 
 async def test_cancelled_calls_stop_computing_and_queued_ones_never_start(repository: Path) -> None:
