@@ -397,7 +397,7 @@ async def test_a_call_that_had_the_whole_engine_tells_nothing_of_one_that_has_no
 
 
 async def test_whoever_was_there_a_moment_ago_is_expected_back() -> None:
-    engine = FakeEngine(0.0, 0.02)
+    engine = FakeEngine(0.0, 0.1)
     pipeline, scheduler, _ = await scheduled(engine)
     works = [Work(LARGE, 1, seed, f"r{seed}", "a", picture(320, 320)) for seed in range(4)]
     usual = scheduler.costs.call_seconds((LARGE.weights, 320, 320))
