@@ -390,7 +390,7 @@ async def test_a_call_that_had_the_whole_engine_tells_nothing_of_one_that_has_no
     usual = scheduler.costs.call_seconds(shape)
     await pipeline.run(Work(LARGE, 2, 0, "r", "a", picture(320, 320)))
     assert scheduler.costs.call_seconds(shape) == usual
-    assert scheduler.costs.call_seconds(shape, alone=True) == pytest.approx(0.02, rel=0.5)
+    assert 0.02 <= scheduler.costs.call_seconds(shape, alone=True) < usual / 2
     assert scheduler.steps_within(LARGE, 320, 320, 10, 1.2, "b") == 10
     with scheduler.admit(Ticket(LARGE.weights, "other", "a"), Load(320, 320, 1, 1)):
         assert scheduler.steps_within(LARGE, 320, 320, 10, 1.2, "b") < 10
