@@ -1,0 +1,69 @@
+"""A manifest: which objects of a store are to be restored, one row each."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import PurePosixPath
+
+from service.bulk.stores import Entry, Store, StoreError
+
+SUFFIXES = (".jsonl", ".ndjson", ".parquet")
+ROWS_AT_ONCE = 10_000
+EXPECTED = 'expected rows with the member "key": a path below the root, such as {"key": "2024/a.jpg"}'
+
+
+def is_manifest(location: str) -> bool:
+    """Whether the name is a manifest's."""
+    return PurePosixPath(location).suffix.lower() in SUFFIXES
+
+
+async def read_manifest(store: Store, name: str) -> AsyncIterator[Entry]:
+    """The entries of a manifest in a store. Raises StoreError that names the row which is none, and where pyarrow is missing."""
+    body = await store.read(name)
+    keys = _parquet_keys(name, body) if name.lower().endswith(".parquet") else _json_keys(name, body)
+    while batch := await asyncio.to_thread(_take, keys):
+        for key in batch:
+            yield Entry(key)
+
+
+def _take(keys: Iterator[str]) -> list[str]:
+    return [key for _, key in zip(range(ROWS_AT_ONCE), keys, strict=False)]
+
+
+def _json_keys(name: str, body: bytes) -> Iterator[str]:
+    for number, line in enumerate(body.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as wrong:
+            raise StoreError(f"line {number} of {name} is no JSON; {EXPECTED}", fatal=True) from wrong
+        yield _key(row.get("key") if isinstance(row, dict) else row, f"line {number} of {name}")
+
+
+def _parquet_keys(name: str, body: bytes) -> Iterator[str]:
+    try:
+        import pyarrow as pa  # noqa: PLC0415
+        from pyarrow import parquet  # noqa: PLC0415
+    except ModuleNotFoundError as missing:
+        raise StoreError(
+            f"{name} needs the package pyarrow; install it with pip install 'rddm-serve[parquet]'", fatal=True
+        ) from missing
+    try:
+        table = parquet.ParquetFile(pa.BufferReader(body))
+        batches = table.iter_batches(ROWS_AT_ONCE, columns=["key"])
+        number = 0
+        for batch in batches:
+            if not batch.num_columns:
+                raise StoreError(f"{name} has the columns {table.schema_arrow.names}; {EXPECTED}", fatal=True)
+            for key in batch.column(0).to_pylist():
+                number += 1
+                yield _key(key, f"row {number} of {name}")
+    except pa.ArrowException as wrong:
+        raise StoreError(f"{name} is no Parquet file that can be read: {str(wrong)[:120]}", fatal=True) from wrong
+
+
+def _key(value: object, where: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise StoreError(f"{where} has the key {value!r}; {EXPECTED}", fatal=True)
+    return value

@@ -1,0 +1,125 @@
+"""A bucket as a store, by obstore: S3 and what speaks like it, Google Cloud Storage, Azure."""
+
+import os
+import time
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from datetime import timedelta
+from itertools import count
+from typing import Any
+
+import obstore
+from obstore import exceptions
+from obstore.store import from_url
+
+from service.bulk.stores import STATE, AlreadyThere, Entry, StoreError
+
+LISTED_AT_ONCE = 1000
+RECORD_SECONDS = 2.0  # records that end within it share an object: each write is paid for
+RETRIES = {"max_retries": 4, "retry_timeout": timedelta(seconds=60)}
+CLIENT = {"timeout": "120s", "connect_timeout": "10s"}
+REFUSED = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError, exceptions.UnknownConfigurationKeyError)
+HOPELESS = ("NoSuchBucket", "InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "403 Forbidden", "401 Unauthorized")
+
+
+class ObjectStore:
+    """Keys are relative to the location's prefix. Facts are the object's own metadata."""
+
+    record_seconds = RECORD_SECONDS
+
+    def __init__(self, location: str) -> None:
+        """location: s3://bucket/prefix and the like. Raises StoreError for an address that cannot be understood."""
+        self.name = location
+        try:
+            self._store = from_url(location, client_options={**CLIENT, **_plain_http()}, retry_config=RETRIES)
+        except Exception as wrong:  # obstore raises several kinds, ValueError among them
+            raise StoreError(f"{location} cannot be opened: {_words(wrong)}", fatal=True) from wrong
+        self._segments = count()
+        self._run = uuid.uuid4().hex[:8]
+
+    async def entries(self) -> AsyncIterator[Entry]:
+        """See Store.entries; in the order of keys, a page at a time."""
+        async for one in self._list(None):
+            if not one["path"].startswith(f"{STATE}/") and not one["path"].endswith("/"):
+                yield Entry(one["path"], one["size"], one["e_tag"] or "", one["last_modified"].timestamp())
+
+    async def _list(self, prefix: str | None) -> AsyncIterator[Any]:
+        pages = obstore.list(self._store, prefix, chunk_size=LISTED_AT_ONCE)
+        while True:
+            try:
+                page = await anext(pages)
+            except StopAsyncIteration:
+                return
+            except Exception as error:
+                raise self._translated(error, "listed") from error
+            for one in page:
+                yield one
+
+    async def read(self, key: str, most: int | None = None) -> bytes:
+        """See Store.read."""
+        try:
+            if most is not None:
+                return bytes(await obstore.get_range_async(self._store, key, start=0, length=most))
+            return bytes(await (await obstore.get_async(self._store, key)).bytes_async())
+        except Exception as error:
+            raise self._translated(error, f"read at {key}") from error
+
+    async def facts(self, key: str) -> Mapping[str, str] | None:
+        """See Store.facts."""
+        try:
+            found = await obstore.get_async(self._store, key, options={"head": True})
+        except FileNotFoundError:
+            return None
+        except Exception as error:
+            raise self._translated(error, f"asked about {key}") from error
+        return {str(name).lower(): str(value) for name, value in found.attributes.items()}
+
+    async def write(
+        self,
+        key: str,
+        body: bytes,
+        facts: Mapping[str, str],
+        *,
+        modified: float | None = None,  # noqa: ARG002  a bucket keeps its own times
+        replace: bool = False,
+    ) -> None:
+        """See Store.write; creation is the store's own conditional write."""
+        mode = "overwrite" if replace else "create"
+        try:
+            await obstore.put_async(self._store, key, body, attributes=dict(facts), mode=mode, use_multipart=False)
+        except exceptions.AlreadyExistsError as there:
+            raise AlreadyThere(f"{key} is there already") from there
+        except Exception as error:
+            raise self._translated(error, f"written at {key}") from error
+
+    async def append(self, log: str, lines: bytes) -> None:
+        """See Store.append: an object for each call, named so that later ones come later."""
+        name = f"{STATE}/{log}/{time.time():017.6f}-{self._run}-{next(self._segments):08d}.jsonl"
+        await self.write(name, lines, {}, replace=True)
+
+    async def logs(self, prefix: str) -> AsyncIterator[bytes]:
+        """See Store.logs."""
+        async for one in self._list(f"{STATE}/"):
+            if one["path"].startswith(f"{STATE}/{prefix}"):
+                for line in (await self.read(one["path"])).splitlines(keepends=True):
+                    yield line
+
+    def _translated(self, error: Exception, doing: str) -> StoreError:
+        words = _words(error)
+        if isinstance(error, REFUSED) or any(sign in str(error) for sign in HOPELESS):
+            return StoreError(f"{self.name} could not be {doing}: {words}", fatal=True)
+        if isinstance(error, FileNotFoundError):
+            return StoreError(f"{self.name} has nothing to be {doing}: {words}")
+        return StoreError(f"{self.name} could not be {doing}: {words}", transient=True)
+
+
+def _words(error: Exception) -> str:
+    """The first line of an error, at a length that a terminal shows."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:240]
+
+
+def _plain_http() -> dict[str, Any]:
+    """Plain HTTP is taken where the environment names such an address, as test servers have."""
+    address = os.environ.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT", "")
+    return {"allow_http": True} if address.startswith("http://") else {}

@@ -1,0 +1,64 @@
+"""The restoration service of this process, as a batch uses it."""
+
+import itertools
+import math
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from service.bulk.runner import Restored
+from service.gateway import Gateway, open_gateway
+from service.keys import Caller
+from service.pictures.kinds import KINDS, Kind, sniff
+from service.restoration.parameters import RestoreParameters
+from service.restoration.service import RequestContext
+from service.restoration.uploads import Uploads
+from service.settings import Settings
+
+CALLER = Caller("batch", admin=True)
+SUFFIXES_OF = {
+    "png": (".png",),
+    "jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "webp": (".webp",),
+    "avif": (".avif",),
+    "tiff": (".tif", ".tiff"),
+}
+PICTURES_PER_CALL = 2  # one is read or written while another is at the engine
+
+
+class GatewayRestorer:
+    """Restores with one model of a gateway, whose digest and steps are settled at the start."""
+
+    def __init__(self, gateway: Gateway, parameters: RestoreParameters) -> None:
+        """Raises NotFound for an unknown task and InvalidValue for steps that the model does not take."""
+        self._gateway = gateway
+        self._numbers = itertools.count()
+        name = gateway.inference.restoration_model(parameters.task)
+        model = gateway.repository.models()[name]
+        self.digest = model.digest
+        self.steps = gateway.inference._steps(model.spec, parameters.steps)
+        instances = getattr(gateway.repository, "instances", 1)
+        self.at_once = max(2, math.ceil(PICTURES_PER_CALL * instances))
+
+    def suffixes(self, picture: bytes, parameters: RestoreParameters) -> tuple[str, ...]:
+        """See Restorer.suffixes."""
+        return SUFFIXES_OF[self._kind(picture, parameters).name]
+
+    @staticmethod
+    def _kind(picture: bytes, parameters: RestoreParameters) -> Kind:
+        if parameters.format is not None:
+            return KINDS[parameters.format]
+        return sniff(picture) if parameters.returned == "image" else KINDS["png"]
+
+    async def restore(self, picture: bytes, parameters: RestoreParameters) -> Restored:
+        """See Restorer.restore."""
+        context = RequestContext(f"batch-{next(self._numbers)}", CALLER, time.monotonic())
+        result = await self._gateway.inference.restore(parameters, Uploads(picture), KINDS.get(parameters.format or ""), context)
+        return Restored(result.images[0].body, result.size[1], result.size[0])
+
+
+@asynccontextmanager
+async def open_restorer(settings: Settings, parameters: RestoreParameters) -> AsyncIterator[GatewayRestorer]:
+    """A gateway in this process, for as long as the block lasts."""
+    async with open_gateway(settings, measured=False) as gateway:
+        yield GatewayRestorer(gateway, parameters)

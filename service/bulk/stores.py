@@ -1,0 +1,101 @@
+"""Where pictures lie and results go: one interface for folders and for buckets.
+
+A folder needs no extra; `s3://`, `gs://` and `az://` are reached by obstore (extra `objects`), which takes keys and addresses from
+the environment that each provider's own tools read.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+SCHEMES = ("s3", "gs", "az")
+STATE = ".rddm"  # the folder of a target that holds the records; no picture of it is ever read
+
+
+class StoreError(Exception):
+    """What a store refuses, in words that name the place.
+
+    transient: whether the same call may succeed later. fatal: whether no other call can succeed either.
+    """
+
+    def __init__(self, words: str, *, transient: bool = False, fatal: bool = False) -> None:
+        super().__init__(words)
+        self.transient = transient
+        self.fatal = fatal
+
+
+class AlreadyThere(StoreError):
+    """Something has the name that was to be made."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One object of a listing.
+
+    size: bytes, or None where the listing does not tell. tag: changes when the object does, "" where unknown. modified: seconds of
+    the epoch. problem: why it cannot be read, where the listing knows that already.
+    """
+
+    key: str
+    size: int | None = None
+    tag: str = ""
+    modified: float | None = None
+    problem: str | None = None
+
+
+class Store(Protocol):
+    """Objects by key, with `/` between the parts of a key. Every method raises StoreError.
+
+    name: in words and links. record_seconds: how long records may wait to be written together; 0 where writing one costs nothing,
+    more only where `facts` tell of results that have no record.
+    """
+
+    name: str
+    record_seconds: float
+
+    def entries(self) -> AsyncIterator[Entry]:
+        """Every object, streamed; those below STATE are left out."""
+        ...
+
+    async def read(self, key: str, most: int | None = None) -> bytes:
+        """The object, or its first bytes, at most so many."""
+        ...
+
+    async def facts(self, key: str) -> Mapping[str, str] | None:
+        """What `write` noted beside an object, {} where nothing, None where there is no object."""
+        ...
+
+    async def write(
+        self, key: str, body: bytes, facts: Mapping[str, str], *, modified: float | None = None, replace: bool = False
+    ) -> None:
+        """The whole object or none. Raises AlreadyThere unless it may be replaced."""
+        ...
+
+    async def append(self, log: str, lines: bytes) -> None:
+        """Adds whole lines to a log below STATE; they last once this returns."""
+        ...
+
+    def logs(self, prefix: str) -> AsyncIterator[bytes]:
+        """The lines of every log whose name begins so, in the order in which they were added."""
+        ...
+
+
+def open_store(location: str, *, may_create: bool = False) -> Store:
+    """The store at `location`: a folder, or s3://, gs:// or az:// with bucket and prefix.
+
+    Raises StoreError for a folder that is not there (unless it may be created), for another scheme, and where obstore is missing.
+    """
+    scheme, separator, _ = location.partition("://")
+    if not separator:
+        from service.bulk.folder import Folder  # noqa: PLC0415
+
+        return Folder(location, may_create=may_create)
+    if scheme not in SCHEMES:
+        raise StoreError(f"{location[:80]} has the scheme {scheme[:20]!r}; expected a folder, or {', '.join(SCHEMES)}", fatal=True)
+    try:
+        from service.bulk.object_store import ObjectStore  # noqa: PLC0415
+    except ModuleNotFoundError as missing:
+        raise StoreError(
+            f"{scheme}:// needs the package {missing.name}; install it with pip install 'rddm-serve[objects]'", fatal=True
+        ) from missing
+    return ObjectStore(location)

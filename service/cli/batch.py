@@ -1,0 +1,181 @@
+"""rddm batch: every picture of a folder, a bucket or a manifest, once, with a record of each."""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from service.bulk import BatchJob, Store, StoreError, Summary, open_store, run_batch
+from service.bulk.folder import Folder
+from service.bulk.manifest import is_manifest, read_manifest
+from service.bulk.restorer import open_restorer
+from service.bulk.stores import STATE, Entry
+from service.cli.verb import Refused, parameters_of, run_verb, settings_of
+from service.pictures.kinds import KINDS
+from service.restoration.parameters import RestoreParameters
+
+SHARD = re.compile(r"(\d{1,9})/(\d{1,9})")
+SHOWN_PROBLEMS = 20
+TERMINATED = 143
+
+
+def batch(argv: Sequence[str]) -> int:
+    """Restore every picture of a folder, a bucket or a manifest, once."""
+    return run_verb(_batch, argv)
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rddm batch",
+        description="Restores every picture of SOURCE into TARGET, once. A second run does what the first left; every object has "
+        f"a record below TARGET/{STATE}. Exit status: 0 all restored, 1 some failed, 2 a value is not allowed.",
+    )
+    parser.add_argument(
+        "source", metavar="SOURCE", help="a folder, s3://, gs:// or az:// with a prefix, or a manifest (.jsonl, .parquet)"
+    )
+    parser.add_argument("target", metavar="TARGET", help="a folder or a prefix for results and records")
+    parser.add_argument("--root", metavar="STORE", help="what a manifest's keys are relative to (the manifest's own folder)")
+    parser.add_argument("--task", help="a model's name or task, see `rddm models` (the default model)")
+    parser.add_argument("--steps", type=int, help="network calls (the model's own number)")
+    parser.add_argument("--seed", type=int, help="0 if absent")
+    parser.add_argument("--format", choices=list(KINDS), help="of the results (each like its picture)")
+    parser.add_argument("--metadata", choices=["keep", "all", "none"], help="keep leaves out places (keep)")
+    parser.add_argument("--shard", type=_shard, default=(0, 1), metavar="I/N", help="part I of N, counted from 0: for N machines")
+    parser.add_argument("--retry-failed", action="store_true", help="try pictures again that failed in an earlier run")
+    parser.add_argument("--dry-run", action="store_true", help="count what would be done, and do nothing")
+    parser.add_argument("--summary", type=Path, metavar="FILE", help="write the last line's figures as JSON")
+    return parser
+
+
+def _shard(text: str) -> tuple[int, int]:
+    match = SHARD.fullmatch(text)
+    if match is None or int(match[1]) >= int(match[2]):
+        raise argparse.ArgumentTypeError(f"{text!r} is no shard; expected I/N with I from 0 to N-1, such as 0/4")
+    return int(match[1]), int(match[2])
+
+
+def _batch(argv: Sequence[str]) -> int:
+    given = _arguments().parse_args(argv)
+    parameters = parameters_of(
+        RestoreParameters, **{name: getattr(given, name) for name in ("task", "steps", "seed", "format", "metadata")}
+    )
+    job = BatchJob(parameters, given.shard, given.retry_failed, given.dry_run)
+    try:
+        source, manifest = _source(given.source, given.root)
+        target = open_store(given.target, may_create=True)
+        summary = asyncio.run(_run(job, source, manifest, target))
+    except StoreError as error:
+        raise Refused(str(error)) from error
+    except asyncio.CancelledError:
+        print("rddm: ended by SIGTERM; the next run goes on where the records end", file=sys.stderr)
+        return TERMINATED
+    if given.summary is not None:
+        given.summary.write_text(json.dumps(_figures(summary)) + "\n", "utf-8")
+    return _report(job, summary, given.target)
+
+
+def _source(location: str, root: str | None) -> tuple[Store, tuple[Store, str] | None]:
+    """The store of the pictures; of a manifest, also where it lies itself."""
+    if not is_manifest(location):
+        if root is not None:
+            raise Refused(f"--root {root} goes with a manifest; {location} is none")
+        return open_store(location), None
+    folder, _, name = location.rpartition("/")
+    at = open_store(folder or ".")
+    return (at if root is None else open_store(root)), (at, name)
+
+
+async def _run(job: BatchJob, source: Store, manifest: tuple[Store, str] | None, target: Store) -> Summary:
+    entries = source.entries() if manifest is None else read_manifest(*manifest)
+    settings = settings_of()
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f}/{task.fields[listed]} pictures, {task.fields[speed]:.2f} megapixels/s"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    _end_on_sigterm()
+    async with open_restorer(settings, job.parameters) as restorer:
+        with Progress(*columns, console=console) as progress:
+            bar = progress.add_task("restoring", total=None, listed="?", speed=0.0)
+
+            def show(summary: Summary) -> None:
+                ended = summary.restored + summary.kept + summary.refused + summary.failed + summary.failed_before
+                total = summary.listed if summary.done_listing else None
+                speed = summary.megapixels / max(1e-3, progress.tasks[bar].elapsed or 0.0)
+                listed = f"{summary.listed:,}" if summary.done_listing else "?"
+                progress.update(bar, completed=ended, total=total, listed=listed, speed=speed)
+
+            return await run_batch(job, source, target, restorer, _outside(entries, source, target), show)
+
+
+def _end_on_sigterm() -> None:
+    """A pod that is taken away finishes its records; what was in work is done by the next run."""
+    running = asyncio.current_task()
+    with contextlib.suppress(NotImplementedError):  # Windows
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: running and running.cancel())
+
+
+async def _outside(entries: AsyncIterator[Entry], source: Store, target: Store) -> AsyncIterator[Entry]:
+    """The entries, less those that lie in a target within the source: results are no pictures to restore."""
+    inside = _inside(source, target)
+    async for entry in entries:
+        if inside is None or inside not in PurePosixPath(entry.key).parents:
+            yield entry
+
+
+def _inside(source: Store, target: Store) -> PurePosixPath | None:
+    if isinstance(source, Folder) and isinstance(target, Folder):
+        if source.root == target.root:
+            raise _same(target)
+        return PurePosixPath(target.root.relative_to(source.root)) if source.root in target.root.parents else None
+    prefix = source.name.rstrip("/") + "/"
+    if target.name.rstrip("/") + "/" == prefix:
+        raise _same(target)
+    return PurePosixPath(target.name.removeprefix(prefix)) if target.name.startswith(prefix) else None
+
+
+def _same(target: Store) -> StoreError:
+    words = f"{target.name} is the source itself; expected another target, or results would replace pictures"
+    return StoreError(words, fatal=True)
+
+
+def _figures(summary: Summary) -> dict[str, float | int]:
+    names = ("listed", "restored", "kept", "refused", "failed", "failed_before", "megapixels", "seconds")
+    return {name: round(getattr(summary, name), 3) for name in names}
+
+
+def _report(job: BatchJob, summary: Summary, target: str) -> int:
+    for record in summary.problems[:SHOWN_PROBLEMS]:
+        print(f"rddm: {record.key}: {record.problem}", file=sys.stderr)
+    hidden = summary.failed + summary.refused - SHOWN_PROBLEMS
+    if len(summary.problems) > SHOWN_PROBLEMS:
+        print(f"rddm: {hidden} more; see the records", file=sys.stderr)
+    if job.dry_run:
+        left = summary.listed - summary.kept - summary.refused - summary.failed_before
+        print(f"{left} of {summary.listed} objects would be read; {summary.kept} are restored already")
+        return 0
+    parts = [f"{summary.restored} restored"]
+    parts += [f"{count} {words}" for count, words in _counts(summary) if count]
+    speed = summary.megapixels / max(1e-3, summary.seconds)
+    print(f"{', '.join(parts)}; {summary.seconds:.1f} s, {speed:.2f} megapixels/s; records: {target.rstrip('/')}/{STATE}")
+    return 0 if summary.complete else 1
+
+
+def _counts(summary: Summary) -> list[tuple[int, str]]:
+    return [
+        (summary.kept, "restored before"),
+        (summary.refused, "no pictures"),
+        (summary.failed, "failed"),
+        (summary.failed_before, "failed before (--retry-failed tries them again)"),
+    ]

@@ -1,0 +1,58 @@
+"""A restorer without a network, and sources of small pictures."""
+
+import asyncio
+import hashlib
+import io
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from service.bulk.runner import Restored
+from service.errors import Malformed
+from service.restoration.parameters import RestoreParameters
+
+
+class FakeRestorer:
+    """Answers with the picture's own bytes behind a mark; `calls` counts each picture."""
+
+    def __init__(self, digest: str = "weights", at_once: int = 3) -> None:
+        self.digest, self.steps, self.at_once = digest, 2, at_once
+        self.calls: Counter[str] = Counter()
+
+    def suffixes(self, picture: bytes, parameters: RestoreParameters) -> tuple[str, ...]:
+        return (".webp",) if parameters.format == "webp" else (".png",)
+
+    async def restore(self, picture: bytes, parameters: RestoreParameters) -> Restored:
+        await asyncio.sleep(0)
+        self.calls[hashlib.sha256(picture).hexdigest()] += 1
+        if b"broken" in picture:
+            raise Malformed("the png picture is damaged or cut short")
+        return Restored(f"{self.digest}:".encode() + picture, 8, 8)
+
+
+def png(number: int) -> bytes:
+    """A PNG whose pixels tell its number."""
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8), (number % 256, number // 256 % 256, 7)).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.fixture
+def restorer() -> FakeRestorer:
+    return FakeRestorer()
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Six pictures in two folders, one broken, one text."""
+    folder = tmp_path / "in"
+    (folder / "sub").mkdir(parents=True)
+    for number in range(4):
+        (folder / f"{number}.png").write_bytes(png(number))
+    (folder / "sub" / "4.PNG").write_bytes(png(4))
+    (folder / "sub" / "no-suffix").write_bytes(png(5))
+    (folder / "broken.png").write_bytes(png(6) + b"broken")
+    (folder / "notes.txt").write_text("hello")
+    return folder

@@ -1,0 +1,59 @@
+"""Folders: listed whole, written whole."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from service.bulk.folder import Folder
+from service.bulk.stores import AlreadyThere, StoreError, open_store
+
+
+async def test_links_and_unreadable_files_are_named(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "a.png").write_bytes(b"x")
+    (tmp_path / "linked").symlink_to(tmp_path / "real")
+    (tmp_path / "nowhere.png").symlink_to(tmp_path / "gone.png")
+    os.mkfifo(tmp_path / "pipe")
+    entries = {entry.key: entry.problem async for entry in Folder(str(tmp_path)).entries()}
+    assert entries["real/a.png"] is None
+    assert "link to a folder" in str(entries["linked"])
+    assert "cannot be read" in str(entries["nowhere.png"])
+    assert "neither" in str(entries["pipe"])
+
+
+async def test_records_and_parts_are_no_entries(tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path))
+    await folder.append("records-0", b"{}\n")
+    (tmp_path / ".rddm-12.part").write_bytes(b"half")
+    assert [entry async for entry in folder.entries()] == []
+
+
+async def test_a_name_that_is_taken_is_not_taken_again(tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path))
+    await folder.write("a/b.png", b"one", {})
+    with pytest.raises(AlreadyThere):
+        await folder.write("a/b.png", b"two", {})
+    assert await folder.read("a/b.png") == b"one"
+    await folder.write("a/b.png", b"two", {}, replace=True)
+    assert await folder.read("a/b.png", 2) == b"tw"
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["b.png"]
+
+
+async def test_a_line_cut_by_a_kill_stays_one_line(tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path))
+    await folder.append("records-0", b'{"key": "a"}\n{"key": "b')
+    await folder.append("records-0", b'{"key": "c"}\n')
+    assert [line async for line in folder.logs("records-")] == [b'{"key": "a"}\n', b'{"key": "b\n', b'{"key": "c"}\n']
+
+
+@pytest.mark.parametrize("key", ["../out.png", "/etc/passwd", "a/../../b"])
+async def test_no_key_leads_out_of_the_folder(tmp_path: Path, key: str) -> None:
+    with pytest.raises(StoreError, match="leads out"):
+        await Folder(str(tmp_path)).read(key)
+
+
+@pytest.mark.parametrize(("location", "words"), [("missing-folder", "no folder"), ("ftp://host/x", "scheme 'ftp'")])
+def test_what_is_no_store_is_refused_in_words(location: str, words: str) -> None:
+    with pytest.raises(StoreError, match=words):
+        open_store(location)
