@@ -17,6 +17,7 @@ from diffusers import DDIMPipeline, DDIMScheduler
 from torch import Tensor, nn
 
 from benchmarks.loop import Loop
+from rddm.graph import to_feeds
 from service.engines.contract import Model
 from service.engines.embedded.engine import EmbeddedEngine
 from service.sampling.pipeline import Pipeline, Work
@@ -40,7 +41,7 @@ class Unet(nn.Module):
     def forward(self, x_t: Tensor, t: Tensor) -> Any:
         """The last output of the network."""
         times = np.full((len(x_t), 2), float(t), np.float32)
-        return SimpleNamespace(sample=torch.from_numpy(self._loop.call(x_t.numpy(), None, times)[-1]))
+        return SimpleNamespace(sample=torch.from_numpy(self._loop.call(to_feeds(x_t.numpy(), None, times))[-1]))
 
 
 def diffusers_pipeline(loop: Loop) -> Callable[[int], None]:

@@ -11,17 +11,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from rddm.condition import restore_whole
+from rddm.graph import Feeds
 from rddm.image import to_image, to_pixels
-from rddm.objective import predict
-from rddm.sampler import Question, run, sample
-from rddm.schedule import make_schedule
-from rddm.tiling import pad, padded
 from service.engines.embedded.sessions import make_session
 from service.engines.repository import find_newest
 from service.pictures.decode import Bounds, decode
@@ -46,7 +43,6 @@ class Loop:
     def __init__(self, folder: Path, name: str, threads: int = 1) -> None:
         file = find_newest(folder, name)
         self.spec, self._session = file.model.spec, session_of(file.path, threads)
-        self._schedule = make_schedule(self.spec.schedule, self.spec.timesteps)
 
     def restore(self, bodies: Sequence[bytes], steps: int, seeds: Sequence[int]) -> list[bytes]:
         """Picture files of one size in, PNG files out, in one batch."""
@@ -62,25 +58,11 @@ class Loop:
 
     def sample(self, pictures: Image, steps: int, seeds: Sequence[int]) -> Image:
         """x_0 of a batch of pictures, b 3 h w."""
-        height, width = pictures.shape[2:]
-        rows, columns = padded(height, self.spec.size_multiple), padded(width, self.spec.size_multiple)
-        x_in, fields = pad(pictures, rows, columns), [noise_of(seed, height, width) for seed in seeds]
-        condition = np.concatenate([x_in] * len(self.spec.condition), 1) if self.spec.condition else None
+        return restore_whole(self.call, self.spec, pictures, steps, seeds, noise_of=noise_of)
 
-        def noise(k: int) -> Image:
-            return pad(np.concatenate([field(k) for field in fields]), rows, columns)
-
-        def answer(question: Question) -> Any:
-            outputs = self.call(question.x_t, condition, np.tile(np.array([question.time], np.float32), (len(seeds), 1)))
-            return predict(self.spec, self._schedule, outputs, question.x_t, x_in, question.t)
-
-        x_0: Image = run(sample(self.spec, self._schedule, x_in, noise, steps), answer)
-        return x_0[..., :height, :width]
-
-    def call(self, x_t: Image, condition: Image | None, times: Image) -> list[Image]:
+    def call(self, feeds: Feeds) -> list[Image]:
         """The bare network."""
-        feeds = {"x_t": x_t, "time": times} | ({} if condition is None else {"condition": condition})
-        outputs: list[Image] = self._session.run(None, feeds)
+        outputs: list[Image] = self._session.run(None, dict(feeds))
         return outputs
 
 

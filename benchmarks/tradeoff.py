@@ -25,13 +25,13 @@ import onnxruntime
 import torch
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from rich.progress import track
-from torch import Tensor
 
 from export.precision import lowered
+from rddm.graph import SPEC_KEY, Feeds
 from rddm.spec import ModelSpec
-from training.evaluation.evaluate import SPEC_KEY, Example, examples, read_example
+from training.evaluation.evaluate import Example, examples, read_example
 from training.evaluation.metrics import psnr
-from training.sampling import Network, restore_picture
+from training.sampling import restore_picture
 
 mpl.use("Agg")
 from matplotlib import pyplot
@@ -55,18 +55,7 @@ class Contender:
 
     def restore(self, picture: np.ndarray, steps: int) -> np.ndarray:
         """h w 3 uint8 -> the same restored."""
-        return restore_picture(network_of(self.session), self.spec, picture, steps)
-
-
-def network_of(session: onnxruntime.InferenceSession, note: Callable[[Inputs], None] = lambda _: None) -> Network:
-    """A session as evaluation calls a network; note is told the inputs of each call."""
-
-    def network(x_t: Tensor, condition: Tensor | None, times: Tensor) -> list[Tensor]:
-        inputs = {"x_t": x_t.numpy(), "time": times.numpy()} | ({} if condition is None else {"condition": condition.numpy()})
-        note(inputs)
-        return [torch.from_numpy(out) for out in session.run(None, inputs)]
-
-    return network
+        return restore_picture(lambda feeds: self.session.run(None, dict(feeds)), self.spec, picture, steps)
 
 
 def graph_of(path: Path) -> Path:
@@ -89,9 +78,14 @@ class Degraded(CalibrationDataReader):  # type: ignore[misc] (untyped package)
 
     def __init__(self, spec: ModelSpec, session: onnxruntime.InferenceSession, pictures: Sequence[np.ndarray]) -> None:
         asked: list[Inputs] = []
-        network = network_of(session, lambda inputs: asked.append({name: value.copy() for name, value in inputs.items()}))
+
+        def noted(feeds: Feeds) -> list[np.ndarray]:
+            asked.append({name: array.copy() for name, array in feeds.items()})
+            outputs: list[np.ndarray] = session.run(None, dict(feeds))
+            return outputs
+
         for picture in pictures:
-            restore_picture(network, spec, picture)
+            restore_picture(noted, spec, picture)
         self.left = iter(asked)
 
     def get_next(self) -> Inputs | None:

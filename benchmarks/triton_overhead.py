@@ -19,11 +19,10 @@ from rich.progress import track
 from rich.table import Table
 
 from docker.triton.server import running
+from rddm.condition import concatenated, parts_of
 from rddm.objective import predict
 from rddm.sampler import philox_noise, sample
-from rddm.schedule import make_schedule
-from rddm.spec import ModelSpec
-from rddm.tiling import context
+from rddm.schedule import schedule_of
 from service.engines.contract import Engine, Model, Ticket
 from service.engines.embedded.engine import EmbeddedEngine, Threads
 from service.engines.triton.engine import TritonEngine
@@ -31,18 +30,13 @@ from service.engines.triton.engine import TritonEngine
 Image = NDArray[np.float32]
 
 
-def conditioned(spec: ModelSpec, x_in: Image) -> Image | None:
-    """What the network is told beside x_t; a mask covers everything."""
-    parts = {"image": x_in, "mask": np.ones_like(x_in), "context": context(x_in, *x_in.shape[2:])}
-    return np.concatenate([parts[part] for part in spec.condition], 1) if spec.condition else None
-
-
 async def restore(engine: Engine, model: Model, x_in: Image, steps: int) -> Image:
     """x_0, step by step as the gateway does it."""
     spec = model.spec
-    schedule = make_schedule(spec.schedule, spec.timesteps)
+    schedule, size = schedule_of(spec), x_in.shape[2:]
     sampling = sample(spec, schedule, x_in, philox_noise(0, *x_in.shape[1:]), steps)
-    condition, ticket = conditioned(spec, x_in), Ticket(model.weights, "benchmark", "benchmark")
+    condition = concatenated(spec, parts_of(spec, x_in, np.ones_like(x_in), size, size))
+    ticket = Ticket(model.weights, "benchmark", "benchmark")
     question = next(sampling)
     while True:
         outputs = await engine.predict(question.x_t, condition, np.asarray([question.time], np.float32), ticket)

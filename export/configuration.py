@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as proto
 
+from rddm.graph import BATCH_SIZES, FILE, input_dims, input_shapes, output_names
 from rddm.model import Model, from_parameters, to_parameters
 from rddm.objective import HEADS
 from rddm.spec import ModelSpec
 
-MAX_BATCH_SIZE = 16
 # While one computes, the other's tensors are copied; and with one alone, Triton's batcher can sleep for half a second over
 # work that arrives while it is busy.
 INSTANCES = 2
@@ -34,7 +34,7 @@ class Backend:
     profiles: tuple[str, ...] = ()
 
 
-ONNX = Backend("onnxruntime", "model.onnx")
+ONNX = Backend("onnxruntime", FILE)
 
 
 def to_text(models: Sequence[Model], backend: Backend = ONNX) -> str:
@@ -76,9 +76,9 @@ def to_config(models: Iterable[Model], spec: ModelSpec, backend: Backend) -> pro
         name=spec.name,
         backend=backend.name,
         default_model_filename=backend.file,
-        max_batch_size=MAX_BATCH_SIZE,
-        input=[proto.ModelInput(name=name, data_type=proto.TYPE_FP32, dims=dims) for name, dims in inputs(spec).items()],
-        output=[proto.ModelOutput(name=name, data_type=proto.TYPE_FP32, dims=[3, -1, -1]) for name in outputs(spec)],
+        max_batch_size=BATCH_SIZES[-1],
+        input=[proto.ModelInput(name=name, data_type=proto.TYPE_FP32, dims=dims) for name, dims in input_dims(spec).items()],
+        output=[proto.ModelOutput(name=name, data_type=proto.TYPE_FP32, dims=[3, -1, -1]) for name in output_names(spec)],
         instance_group=[proto.ModelInstanceGroup(count=INSTANCES, profile=backend.profiles)],
         model_warmup=[_warm_up(spec, batch) for batch in backend.warm_up],
     )
@@ -93,20 +93,8 @@ def to_config(models: Iterable[Model], spec: ModelSpec, backend: Backend) -> pro
     return config
 
 
-def inputs(spec: ModelSpec) -> dict[str, list[int]]:
-    """Names and dimensions of the graph's inputs, without the batch; -1 is any multiple of the spec's size multiple."""
-    dims = {"x_t": [3, -1, -1], "condition": [spec.condition_channels, -1, -1], "time": [2]}
-    return {name: of_name for name, of_name in dims.items() if name != "condition" or spec.condition_channels}
-
-
-def outputs(spec: ModelSpec) -> list[str]:
-    """Names of the graph's outputs."""
-    return [f"out_{index}" for index in range(len(HEADS[spec.objective]))]
-
-
 def _warm_up(spec: ModelSpec, batch: int) -> proto.ModelWarmup:
     warm_up = proto.ModelWarmup(name=f"batch {batch}", batch_size=batch)
-    for name, dims in inputs(spec).items():
-        shape = [spec.tile if size == -1 else size for size in dims]
-        warm_up.inputs[name].CopyFrom(proto.ModelWarmup.Input(data_type=proto.TYPE_FP32, dims=shape, zero_data=True))
+    for name, (_, *dims) in input_shapes(spec, batch, spec.tile, spec.tile).items():
+        warm_up.inputs[name].CopyFrom(proto.ModelWarmup.Input(data_type=proto.TYPE_FP32, dims=dims, zero_data=True))
     return warm_up

@@ -1,8 +1,4 @@
-"""A network in torch -> the bare network as an ONNX graph, compared with torch.
-
-Inputs `x_t` (b 3 h w), `condition` (b c h w, absent where the spec lists none), `time` (b 2); outputs `out_0`[, `out_1`] (b 3 h w),
-all float32; b is any, h and w any multiple of the spec's size multiple.
-"""
+"""A network in torch -> the bare network as an ONNX graph (rddm.graph), compared with torch."""
 
 import copy
 import logging
@@ -19,12 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from export.configuration import inputs, outputs
+from rddm.graph import SPEC_KEY, TIME, input_shapes, output_names
 from rddm.spec import ModelSpec
 
 OPSET, IR_VERSION = 20, 10  # what ONNX Runtime 1.20 and later load; Triton 26.09 carries 1.27
 TOLERANCE = 1e-4  # max|a - b| / (1 + max|b|) between ONNX Runtime and torch, both float32
-SPEC_KEY = "rddm.spec"
 SMALLEST_HALF = 256  # values; shorter weights stay float32, there is nothing to gain
 
 Inputs = dict[str, NDArray[np.float32]]
@@ -87,7 +82,7 @@ def to_onnx(network: nn.Module, spec: ModelSpec, *, half_weights: bool = True) -
             kwargs=example,
             dynamo=True,
             input_names=list(example),
-            output_names=outputs(spec),
+            output_names=output_names(spec),
             dynamic_shapes=dynamic_shapes(spec),
             opset_version=OPSET,
             verbose=False,
@@ -104,7 +99,7 @@ def dynamic_shapes(spec: ModelSpec) -> dict[str, dict[int, Any]]:
     """Which axes are free: the batch, and height and width in multiples."""
     batch, height, width = (torch.export.Dim(name, min=1, max=8192) for name in ("b", "h", "w"))
     image: dict[int, Any] = {0: batch, 2: spec.size_multiple * height, 3: spec.size_multiple * width}
-    return {name: {0: batch} if name == "time" else image for name in random_inputs(spec, (1, 1, 1))}
+    return {name: {0: batch} if name == TIME else image for name in random_inputs(spec, (1, 1, 1))}
 
 
 def finish(model: onnx.ModelProto, spec: ModelSpec) -> None:
@@ -178,10 +173,8 @@ def three_shapes(spec: ModelSpec) -> list[tuple[int, int, int]]:
 def random_inputs(spec: ModelSpec, shape: tuple[int, int, int]) -> Inputs:
     """Inputs by name for b h w, the same each time: pixels uniform in [-1, 1], times in 0..T."""
     generator = np.random.default_rng(7)
-    batch, height, width = shape
-    free = {name: (batch, dims[0], height, width) if -1 in dims else (batch, *dims) for name, dims in inputs(spec).items()}
-    drawn = {name: generator.uniform(-1, 1, of_name) for name, of_name in free.items()}
-    drawn["time"] = (drawn["time"] + 1) / 2 * spec.timesteps
+    drawn = {name: generator.uniform(-1, 1, size) for name, size in input_shapes(spec, *shape).items()}
+    drawn[TIME] = (drawn[TIME] + 1) / 2 * spec.timesteps
     return {name: values.astype(np.float32) for name, values in drawn.items()}
 
 

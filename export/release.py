@@ -14,6 +14,7 @@ from export.card import to_card
 from export.configuration import ONNX
 from export.graph import Comparison, compare, plain, rounded, rounding, to_onnx
 from export.repository import CARD, described, taken, write
+from rddm.graph import output_names
 from rddm.model import Golden, Model, golden_input
 from rddm.spec import ModelSpec
 
@@ -73,4 +74,4 @@ def release(
 def golden_of(graph: onnx.ModelProto, spec: ModelSpec) -> Golden:
     """The graph's own out_0 to the golden input, under ONNX Runtime on the CPU."""
     session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
-    return Golden(session.run(["out_0"], golden_input(spec))[0], GOLDEN_TOLERANCE)
+    return Golden(session.run(output_names(spec)[:1], golden_input(spec))[0], GOLDEN_TOLERANCE)

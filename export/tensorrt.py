@@ -14,7 +14,6 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -22,18 +21,15 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from export.card import to_card
-from export.configuration import MAX_BATCH_SIZE, Backend, inputs, outputs
+from export.configuration import Backend
 from export.precision import Precision, embedded_weights, lowered
 from export.repository import CARD, described, write
+from rddm.condition import restore_whole
+from rddm.graph import BATCH_SIZES, FILE, X_T, Feeds, GraphCall, input_shapes, output_names
 from rddm.model import Golden, Model, golden_input
-from rddm.objective import predict
-from rddm.sampler import Question, philox_noise, run, sample
-from rddm.schedule import make_schedule
-from rddm.spec import ConditionPart, ModelSpec
-from rddm.tiling import context
+from rddm.spec import ModelSpec
 
-LADDER = (1, 2, 4, 8, 16)
-PLAN = Backend("tensorrt", "model.plan", LADDER, tuple(map(str, range(len(LADDER)))))
+PLAN = Backend("tensorrt", "model.plan", BATCH_SIZES, tuple(map(str, range(len(BATCH_SIZES)))))
 CANDIDATES: tuple[Precision, ...] = ("fp32", "bf16", "fp16")
 # A plan's restored picture must agree with float32's to so many dB (peak 2): what a restoration of 35 dB then loses is 0.04 dB.
 AGREEMENT_DB = 55.0
@@ -41,7 +37,6 @@ BUILT = "built.json"
 PROGRAMS = ("trtexec", "/usr/src/tensorrt/bin/trtexec", "/opt/tensorrt/bin/trtexec")
 
 Image = NDArray[np.float32]
-Feeds = Mapping[str, Image]
 
 
 class BuildFailed(RuntimeError):
@@ -88,7 +83,7 @@ class Trtexec:
         return ".".join(str(int(part)) for part in found.groups())
 
     def build(self, graph: Path, plan: Path, spec: ModelSpec) -> None:
-        """A plan with one profile for each batch size of the ladder. Raises BuildFailed."""
+        """A plan with one profile for each batch size. Raises BuildFailed."""
         self.call(f"--onnx={graph}", f"--saveEngine={plan}", "--stronglyTyped", "--skipInference", *to_profiles(spec))
 
     def infer(self, plan: Path, feeds: Feeds, spec: ModelSpec, folder: Path) -> tuple[tuple[Image, ...], float]:
@@ -97,13 +92,13 @@ class Trtexec:
             (folder / name).write_bytes(np.ascontiguousarray(array, "<f4").tobytes())
         said = self.call(
             f"--loadEngine={plan}",
-            f"--useProfile={LADDER.index(len(feeds['x_t']))}",
+            f"--useProfile={BATCH_SIZES.index(len(feeds[X_T]))}",
             f"--shapes={','.join(f'{name}:{_by(array.shape)}' for name, array in feeds.items())}",
             f"--loadInputs={','.join(f'{name}:{folder / name}' for name in feeds)}",
             f"--exportOutput={folder / 'outputs.json'}",
         )
         told = {entry["name"]: entry["values"] for entry in json.loads((folder / "outputs.json").read_text())}
-        answers = tuple(np.asarray(told[name], np.float32).reshape(feeds["x_t"].shape) for name in outputs(spec))
+        answers = tuple(np.asarray(told[name], np.float32).reshape(feeds[X_T].shape) for name in output_names(spec))
         return answers, to_milliseconds(said)
 
 
@@ -126,14 +121,13 @@ def sides(spec: ModelSpec) -> tuple[int, int]:
 
 
 def to_profiles(spec: ModelSpec) -> list[str]:
-    """trtexec's arguments: profile k takes batches over the one before it up to LADDER[k]; the first also the golden input."""
-    assert LADDER[-1] == MAX_BATCH_SIZE
+    """trtexec's arguments: profile k takes batches over the one before it up to BATCH_SIZES[k]; the first also the golden input."""
     arguments = []
-    for index, batch in enumerate(LADDER):
-        smallest = golden_input(spec)["x_t"].shape[2:] if index == 0 else sides(spec)
+    for index, batch in enumerate(BATCH_SIZES):
+        smallest = golden_input(spec)[X_T].shape[2:] if index == 0 else sides(spec)
         least = (min(smallest[0], sides(spec)[0]), min(smallest[1], sides(spec)[1]))
         most = (max(smallest[0], sides(spec)[0]), max(smallest[1], sides(spec)[1]))
-        fewest = LADDER[index - 1] + 1 if index else 1
+        fewest = BATCH_SIZES[index - 1] + 1 if index else 1
         arguments += [
             f"--profile={index}",
             f"--minShapes={to_shapes(spec, fewest, least)}",
@@ -145,8 +139,7 @@ def to_profiles(spec: ModelSpec) -> list[str]:
 
 def to_shapes(spec: ModelSpec, batch: int, size: tuple[int, int]) -> str:
     """`x_t:4x3x256x256,time:4x2` and so on for every input."""
-    dims = {name: of_name if -1 not in of_name else [of_name[0], *size] for name, of_name in inputs(spec).items()}
-    return ",".join(f"{name}:{_by((batch, *of_name))}" for name, of_name in dims.items())
+    return ",".join(f"{name}:{_by(shape)}" for name, shape in input_shapes(spec, batch, *size).items())
 
 
 def _by(shape: Sequence[int]) -> str:
@@ -186,7 +179,7 @@ def build_repository(
         staging.mkdir()
         for path, model in newest.items():
             progress(model.spec.name)
-            build_model(path / str(model.version) / "model.onnx", model, staging, trtexec, progress)
+            build_model(path / str(model.version) / FILE, model, staging, trtexec, progress)
         (staging / BUILT).write_text(json.dumps(wanted, indent=2))
         if folder.exists():
             folder.rename(Path(building) / "replaced")
@@ -246,8 +239,8 @@ def build_choice(graph: Path, model: Model, precision: Precision, trtexec: Trtex
     """Build one precision, restore a picture with it and with ONNX Runtime, and compare. Raises BuildFailed."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        onnx.save(lowered(embedded_weights(onnx.load(graph)), precision), folder / "model.onnx")
-        trtexec.build(folder / "model.onnx", folder / "model.plan", model.spec)
+        onnx.save(lowered(embedded_weights(onnx.load(graph)), precision), folder / FILE)
+        trtexec.build(folder / FILE, folder / "model.plan", model.spec)
         times: list[float] = []
 
         def on_plan(feeds: Feeds) -> tuple[Image, ...]:
@@ -271,21 +264,11 @@ def agreement(found: Image, expected: Image) -> float:
     return float(10 * np.log10(4 / max(error, 1e-20)))
 
 
-def restored(spec: ModelSpec, answer: Callable[[Feeds], tuple[Image, ...]]) -> Image:
-    """x_0 of one tile after the default steps: a smooth picture with noise, as dark as pictures get in one corner."""
+def restored(spec: ModelSpec, network: GraphCall) -> Image:
+    """x_0 of one tile after the default steps: a smooth picture with noise, dark in one corner, its whole area masked."""
     height, width = sides(spec)
     x_in = np.zeros((1, 3, height, width), np.float32) if spec.generates else scene(height, width)
-    schedule = make_schedule(spec.schedule, spec.timesteps)
-    condition = conditioned(spec, x_in)
-
-    def ask(question: Question) -> Any:
-        feeds = {"x_t": question.x_t, "time": np.asarray([question.time], np.float32)}
-        if condition is not None:
-            feeds["condition"] = condition
-        return predict(spec, schedule, answer(feeds), question.x_t, x_in, question.t)
-
-    x_0: Image = run(sample(spec, schedule, x_in, philox_noise(0, 3, height, width)), ask)
-    return x_0
+    return restore_whole(network, spec, x_in, mask=np.ones_like(x_in))
 
 
 def scene(height: int, width: int) -> Image:
@@ -296,13 +279,3 @@ def scene(height: int, width: int) -> Image:
     noisy = colour + 0.02 * np.random.default_rng(0).standard_normal(colour.shape)
     picture: Image = (noisy.clip(0, 1) * 2 - 1)[None].astype(np.float32)
     return picture
-
-
-def conditioned(spec: ModelSpec, x_in: Image) -> Image | None:
-    """What the network is told beside x_t, for a picture of one tile whose whole area is masked."""
-    parts: dict[ConditionPart, Callable[[], Image]] = {
-        "image": lambda: x_in,
-        "mask": lambda: np.ones_like(x_in),
-        "context": lambda: context(x_in, *x_in.shape[2:]),
-    }
-    return np.concatenate([parts[part]() for part in spec.condition], 1) if spec.condition else None

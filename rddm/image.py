@@ -26,6 +26,11 @@ def to_image(pixels: Pixels) -> NDArray[np.float32]:
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], dtype=np.float32) * scale - np.float32(1)
 
 
+def to_mask(pixels: Pixels) -> NDArray[np.float32]:
+    """Pixels h w 3 -> a mask 1 3 h w in [0, 1], as networks are given it."""
+    return (to_image(pixels) + np.float32(1)) / np.float32(2)
+
+
 def prepared(pixels: Pixels, steps: Sequence[str]) -> Pixels:
     """Pixels after a spec's preprocessing, in its order. Raises ValueError, with the list, for an unknown step."""
     for step in steps:

@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rddm.condition import padded
+from rddm.graph import X_T, to_feeds
 from rddm.objective import times
-from rddm.schedule import make_schedule
+from rddm.schedule import schedule_of
 from rddm.spec import ModelSpec
 
 GOLDEN_SIDE = 32
@@ -63,14 +65,13 @@ def golden_input(spec: ModelSpec, side: int = GOLDEN_SIDE) -> dict[str, NDArray[
     s is `side`, or the next multiple of the spec's size multiple. Pixels are Philox's, uniform in [-1, 1]; the time is the middle
     index.
     """
-    side = -(-side // spec.size_multiple) * spec.size_multiple
+    side = padded(side, spec.size_multiple)
     generator = np.random.Generator(np.random.Philox(key=GOLDEN_SEED))
     pixels = generator.random((1, 3 + spec.condition_channels, side, side), dtype=np.float32) * 2 - 1
-    told = times(spec, make_schedule(spec.schedule, spec.timesteps), spec.timesteps // 2)
-    inputs = {"x_t": pixels[:, :3], "condition": pixels[:, 3:], "time": np.asarray([told], dtype=np.float32)}
-    if not spec.condition_channels:
-        del inputs["condition"]
-    return {name: np.ascontiguousarray(value, dtype=np.float32) for name, value in inputs.items()}
+    middle = times(spec, schedule_of(spec), spec.timesteps // 2)
+    condition = pixels[:, 3:] if spec.condition_channels else None
+    feeds = to_feeds(pixels[:, :3], condition, np.asarray([middle]))
+    return {name: np.ascontiguousarray(value, dtype=np.float32) for name, value in feeds.items()}
 
 
 def to_parameters(model: Model) -> dict[str, str]:
@@ -99,7 +100,7 @@ def _model(parameters: Mapping[str, str], version: int) -> Model:
     if missing:
         raise ValueError(f"version {version} has a spec but no {missing}")
     spec = ModelSpec.model_validate_json(parameters[f"spec.{version}"])
-    shape = golden_input(spec)["x_t"].shape
+    shape = golden_input(spec)[X_T].shape
     answer = np.frombuffer(base64.b64decode(parameters[f"golden.{version}"], validate=True), dtype="<f4")
     golden = Golden(answer.astype(np.float32).reshape(shape), float(parameters[f"tolerance.{version}"]))
     return Model(spec, version, parameters[f"digest.{version}"], golden)

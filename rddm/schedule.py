@@ -6,13 +6,13 @@ whose authors computed in float32 hold exactly those float32 values.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rddm.spec import AnySchedule, Curve, TableSchedule
+from rddm.spec import AnySchedule, Curve, ModelSpec, TableSchedule
 
 Table = NDArray[np.float64]
 Array = Any  # a NumPy array or a torch tensor: this package never asks which
@@ -244,6 +244,12 @@ def make_schedule(spec: AnySchedule, timesteps: int) -> Schedule:
 def _bridge(alpha_bar: Table, variance: float) -> Table:
     """I2SB, Proposition 3.3: beta_bar^2 = sigma^2 sigma_bar^2 / sigma_T^2 between fixed ends, alpha_bar = sigma^2 / sigma_T^2."""
     return np.sqrt(variance * alpha_bar * (1 - alpha_bar))
+
+
+@lru_cache(maxsize=32)
+def schedule_of(spec: ModelSpec) -> Schedule:
+    """The tables of a model's spec, made once."""
+    return make_schedule(spec.schedule, spec.timesteps)
 
 
 def with_curves(schedule: Schedule, alpha: Curve | None, beta2: Curve | None) -> Schedule:

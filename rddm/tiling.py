@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rddm.condition import padded
 from rddm.spec import ModelSpec
 
 Array = Any
@@ -46,11 +47,6 @@ class Plan:
     width: int
     tiles: tuple[Tile, ...]
     windows: tuple[Window, ...]
-
-
-def padded(length: int, multiple: int) -> int:
-    """The smallest multiple that holds length."""
-    return -(-length // multiple) * multiple
 
 
 @lru_cache(maxsize=64)
@@ -95,39 +91,3 @@ def blend(field: Array, tile: Tile, output: Array, window: Window) -> None:
     """Adds a tile's output to the field b c h w, in place, weighted by the tile's window."""
     place = tile.cut(field)
     place += output * (window.down * window.across)
-
-
-def pad(field: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    """b c h w grown to height x width at the bottom and right by reflection; a field that has this size is returned as it is."""
-    if field.shape[2:] == (height, width):
-        return field
-    down, across = height - field.shape[2], width - field.shape[3]
-    return np.pad(field, ((0, 0), (0, 0), (0, down), (0, across)), mode="symmetric")
-
-
-def shares(length: int, size: int) -> NDArray[np.float32]:
-    """Averaging by area along one axis, as a matrix (size, length): row i holds what each input pixel gives to output pixel i."""
-    edges = np.arange(size + 1) * (length / size)
-    pixels = np.arange(length)
-    covered = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-    return np.asarray(covered.clip(0) * (size / length), dtype=np.float32)
-
-
-def context(x_in: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    """The whole picture b 3 h w averaged by area to b 3 height width: what a tile is told of the picture around it.
-
-    A picture that already has this size is returned as it is. In torch: `shares(h, height) @ x_in @ shares(w, width).T`.
-    """
-    if x_in.shape[-2:] == (height, width):
-        return x_in
-    return np.ascontiguousarray(_averaged(_averaged(x_in, height).swapaxes(-1, -2), width).swapaxes(-1, -2))
-
-
-def _averaged(field: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """Averages by area along the last axis but one. By NumPy's own loops: a BLAS rounds as its number of threads wants."""
-    averages = np.empty((*field.shape[:-2], size, field.shape[-1]), np.float32)
-    for i, share in enumerate(shares(field.shape[-2], size)):
-        used = np.flatnonzero(share)
-        band = slice(used[0], used[-1] + 1)
-        np.einsum("k,...kw->...w", share[band], field[..., band, :], out=averages[..., i, :])
-    return averages

@@ -19,7 +19,7 @@ from rddm.spec import ModelSpec
 from training.evaluation.evaluate import Example, examples, read_example, shrunk
 from training.evaluation.metrics import mean_matched, psnr, ssim_rgb
 from training.recipe import FolderData
-from training.sampling import restore_picture, sample_with
+from training.sampling import as_graph, restore_picture, sample_with
 from training.synthesis.draws import Dice
 
 FIRST_SEED, NOISE_SEED, BATCH = 10, 7, 64
@@ -92,7 +92,7 @@ def restoration(task: Task, source: Source, bench: Bench, seed: int) -> list[Res
         spec = asked(way, task, size, source.side).model_copy(update={"preprocessing": ()})
         network = Together([networks[part] for part in way.parts])
         for example, strip in zip(pictures, strips, strict=True):
-            found = restore_picture(network, spec, example.given, seed=NOISE_SEED)
+            found = restore_picture(as_graph(network), spec, example.given, seed=NOISE_SEED)
             strip.append(found)
             results.append(Result(task, way.name, spec.default_steps, seed, example.name, figures_of(found, example.target)))
     for example, strip in zip(pictures, strips, strict=True):

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from rddm.graph import Feeds, to_feeds
 from rddm.model import Golden, Model, Weights
 
 __all__ = [
@@ -27,8 +28,6 @@ __all__ = [
 Array = Any  # NumPy, or torch where the sampler state lives on a GPU: the same kind goes in and comes out
 Inputs = tuple[Array, Array | None, Array]  # x_t, condition, time
 Outputs = tuple[Array, ...]
-
-Feeds = Mapping[str, Array]
 
 WIDE_PIXELS = 36_000  # smaller calls gain little from more threads: waking them takes much of what they save
 
@@ -58,12 +57,6 @@ class Engine(Protocol):
         Raises the errors of `service.errors`: EngineUnavailable, QueueFull, DeadlineExceeded, BadAnswer, UnknownModel.
         """
         ...
-
-
-def to_feeds(x_t: Array, condition: Array | None, time: Array) -> Feeds:
-    """The graph's inputs by name."""
-    feeds = {"x_t": x_t, "time": time}
-    return feeds if condition is None else {**feeds, "condition": condition}
 
 
 class Repository(Protocol):

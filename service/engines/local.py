@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from rddm.graph import X_T
 from rddm.model import golden_input
 from service.cores import usable_cores
 from service.engines.checks import check_feeds, check_finite, check_outputs
@@ -171,7 +172,7 @@ class LocalEngine(LocalRepository[Networks]):
         check_feeds(feeds, model)
         with self._runtime.translated(model.spec.name):
             outputs = network.run(feeds, cancellation)
-        check_outputs(outputs, feeds["x_t"], model)
+        check_outputs(outputs, feeds[X_T], model)
         check_finite([output for output in outputs if isinstance(output, np.ndarray)], model)
         return outputs
 

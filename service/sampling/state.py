@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rddm.condition import concatenated, context, pad, padded_noise, parts_of
 from rddm.objective import HEADS, predict
 from rddm.sampler import Question, Sampling, philox_noise, sample
-from rddm.schedule import Schedule, make_schedule
-from rddm.spec import ConditionPart, Method, ModelSpec
-from rddm.tiling import Tile, Window, blend, context, pad, plan
+from rddm.schedule import schedule_of
+from rddm.spec import Method, ModelSpec
+from rddm.tiling import Tile, Window, blend, plan
 from service.engines.arrays import Arrays
 
 Array = Any
@@ -25,12 +26,6 @@ Image = NDArray[np.float32]
 PREVIEW_SIDE = 512
 DEFAULT_SEED = 0
 KEPT_NOISE_PIXELS = 640 * 640  # what the models that ship take in one call; a larger field is drawn each time
-
-
-@lru_cache(maxsize=32)
-def schedule_of(spec: ModelSpec) -> Schedule:
-    """The spec's tables, made once."""
-    return make_schedule(spec.schedule, spec.timesteps)
 
 
 @lru_cache(maxsize=8)
@@ -108,14 +103,15 @@ class SamplingState:
 
     def prepare(self) -> None:
         """Pads, draws the noise, builds what the condition needs, and begins every band's conversation."""
-        shape = (1, 3, self.plan.height, self.plan.width)
-        clean = np.zeros(shape, np.float32) if self.x_in is None else pad(self.x_in, *shape[2:])
-        self._parts = {part: self._part(part, clean) for part in self.spec.condition}
-        self._x_in = self.arrays.place(clean)
+        x_in = np.zeros((1, 3, *self.size), np.float32) if self.x_in is None else self.x_in
+        size, tile = (self.plan.height, self.plan.width), self.plan.tiles[0]
+        parts = parts_of(self.spec, x_in, self.mask, size, (tile.height, tile.width))
+        self._parts = {part: self.arrays.place(array) for part, array in parts.items()}
+        self._x_in = self._parts["image"] if "image" in self._parts else self.arrays.place(pad(x_in, *size))
         noise = self._noise()
         schedule = schedule_of(self.spec)
-        for top in range(0, shape[2], self._band_rows()):
-            rows = slice(top, min(top + self._band_rows(), shape[2]))
+        for top in range(0, self.plan.height, self._band_rows()):
+            rows = slice(top, min(top + self._band_rows(), self.plan.height))
             sampling = sample(self.spec, schedule, self._x_in[..., rows, :], _of_rows(noise, rows), self.steps)
             self.bands.append(Band(rows, sampling))
         for band in self.bands:
@@ -126,21 +122,10 @@ class SamplingState:
     def _band_rows(self) -> int:
         return max(1, self.arrays.band_pixels // self.plan.width)
 
-    def _part(self, part: ConditionPart, clean: Image) -> Array:
-        """One part of the condition: of the picture's padded size, the context of a tile's."""
-        if part == "context":
-            tile = self.plan.tiles[0]
-            seen = clean if self.x_in is None else self.x_in
-            return self.arrays.place(context(seen, tile.height, tile.width))
-        if part == "mask" and self.mask is not None:
-            return self.arrays.place(pad(self.mask, self.plan.height, self.plan.width))
-        return self.arrays.place(clean)
-
     def _noise(self) -> "_lru_cache_wrapper[Array]":
-        """The k-th field of the picture's own size, grown to the padded size like the picture; only the latest is kept."""
-        height, width = self.size
-        draw = noise_of(self.seed, height, width)
-        return lru_cache(maxsize=1)(lambda k: self.arrays.place(pad(draw(k), self.plan.height, self.plan.width)))
+        """The picture's k-th noise field, where the arrays are; only the latest is kept."""
+        fields = padded_noise(noise_of(self.seed, *self.size), self.plan.height, self.plan.width)
+        return lru_cache(maxsize=1)(lambda k: self.arrays.place(fields(k)))
 
     def cut(self, tile: Tile) -> tuple[Array, Array | None]:
         """x_t (1 3 h w) and condition (1 c h w) of a tile, as the network takes them."""
@@ -156,12 +141,10 @@ class SamplingState:
         return self.arrays.concatenate(rows, 2), self._condition(tile)
 
     def _condition(self, tile: Tile) -> Array | None:
-        if not self.spec.condition:
-            return None
         if self._whole_condition is not None:
             return self._whole_condition
-        parts = [array if part == "context" else tile.cut(array) for part, array in self._parts.items()]
-        condition = self.arrays.concatenate(parts, 1)
+        parts = {part: array if part == "context" else tile.cut(array) for part, array in self._parts.items()}
+        condition = concatenated(self.spec, parts, self.arrays.concatenate)
         if self.whole:
             self._whole_condition = condition
         return condition

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import TypeVar
 
+from rddm.graph import BATCH_SIZES as SIZES
 from service.engines.contract import Weights
-from service.scheduling.ladder import SIZES, Ladder, mean
+from service.scheduling.ladder import Ladder, mean
 
 Shape = tuple[Weights, int, int]  # and height, width
 Known = TypeVar("Known")

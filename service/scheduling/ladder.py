@@ -10,7 +10,8 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 
-SIZES = (1, 2, 4, 8, 16)
+from rddm.graph import BATCH_SIZES as SIZES
+
 WORTH = 1.05
 NEWS = 0.1  # share of a new measurement in the running mean
 FRESH = 16  # calls for which a measurement can be compared with a new one

@@ -15,7 +15,7 @@ from export.command import main
 from export.precision import embedded_weights, lowered
 from export.repository import described
 from export.tensorrt import (
-    LADDER,
+    BATCH_SIZES,
     BuildFailed,
     Choice,
     Trtexec,
@@ -80,8 +80,8 @@ def test_the_repository_is_complete_and_keyed_by_gpu_and_version(source: Path, t
     assert folder == tmp_path / "plans" / "nvidia-h200-nvl-tensorrt-11.2.3"
     config = read_config(folder / "tiny" / "config.pbtxt")
     assert (config.name, config.backend, config.default_model_filename) == ("tiny", "tensorrt", "model.plan")
-    assert list(config.instance_group[0].profile) == [str(k) for k in range(len(LADDER))]
-    assert [warm_up.batch_size for warm_up in config.model_warmup] == list(LADDER)
+    assert list(config.instance_group[0].profile) == [str(k) for k in range(len(BATCH_SIZES))]
+    assert [warm_up.batch_size for warm_up in config.model_warmup] == list(BATCH_SIZES)
     [planned], [model] = described(folder / "tiny").values(), described(source / "tiny").values()
     assert planned.spec == fixed(model.spec)
     np.testing.assert_array_equal(planned.golden.answer, model.golden.answer)

@@ -1,8 +1,5 @@
-"""Tiles cover every pixel, their windows sum to one, and the context keeps the picture's mean."""
+"""Tiles cover every pixel, and their windows sum to one."""
 
-import os
-import subprocess
-import sys
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rddm.spec import ModelSpec
-from rddm.tiling import Plan, blend, context, pad, plan, shares
+from rddm.tiling import Plan, blend, plan
 
 SPEC = ModelSpec(name="m", task="m", licence="Apache-2.0", tile=64, overlap=16, whole_max=96 * 96, size_multiple=8)
 sides = st.integers(1, 700)
@@ -75,53 +72,6 @@ def test_one_field_cut_into_tiles_and_blended_is_the_field_again() -> None:
 def test_a_picture_without_pixels_is_refused(height: int, width: int) -> None:
     with pytest.raises(ValueError, match="has no content"):
         plan(SPEC, height, width)
-
-
-@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 3), (5, 8), (8, 8)])
-def test_padding_mirrors_and_keeps_the_picture(height: int, width: int) -> None:
-    field = np.arange(3 * height * width, dtype=np.float32).reshape(1, 3, height, width)
-    grown = pad(field, 8, 8)
-    assert grown.shape == (1, 3, 8, 8)
-    assert np.array_equal(grown[..., :height, :width], field)
-    assert set(np.unique(grown)) == set(np.unique(field))
-
-
-def test_context_averages_by_area() -> None:
-    x_in = np.random.default_rng(0).normal(size=(2, 3, 64, 96)).astype(np.float32)
-    assert np.abs(context(x_in, 32, 32) - x_in.reshape(2, 3, 32, 2, 32, 3).mean((3, 5))).max() < 1e-6
-
-
-@given(sides, sides, st.integers(1, 80), st.integers(1, 80))
-@settings(max_examples=40, deadline=None)
-def test_context_keeps_the_mean_whatever_the_sizes(height: int, width: int, rows: int, columns: int) -> None:
-    x_in = np.random.default_rng(1).uniform(-1, 1, (1, 3, height, width)).astype(np.float32)
-    shrunk = context(x_in, rows, columns)
-    assert shrunk.shape == (1, 3, rows, columns)
-    assert np.abs(shrunk.mean((2, 3)) - x_in.mean((2, 3))).max() < 1e-5
-
-
-def test_context_is_the_product_of_its_shares() -> None:
-    x_in = np.random.default_rng(2).uniform(-1, 1, (1, 3, 257, 255)).astype(np.float32)
-    assert np.abs(context(x_in, 64, 32) - shares(257, 64) @ x_in @ shares(255, 32).T).max() < 1e-6
-
-
-def test_a_picture_of_the_wanted_size_is_its_own_context() -> None:
-    x_in = np.zeros((1, 3, 32, 32), np.float32)
-    assert context(x_in, 32, 32) is x_in
-
-
-CONTEXT_DIGEST = """
-import hashlib, numpy
-from rddm.tiling import context
-x_in = numpy.random.default_rng(3).uniform(-1, 1, (1, 3, 400, 600)).astype(numpy.float32)
-print(*(hashlib.sha256(context(x_in, *size)).hexdigest() for size in ((400, 608), (64, 64))))
-"""
-
-
-def test_the_context_has_the_same_bytes_with_any_number_of_blas_threads() -> None:
-    environments = [os.environ | {"OPENBLAS_NUM_THREADS": threads} for threads in ("1", "2", "3")]
-    told = {subprocess.check_output([sys.executable, "-c", CONTEXT_DIGEST], env=env, text=True) for env in environments}
-    assert len(told) == 1
 
 
 def test_specs_of_one_name_have_plans_of_their_own() -> None:

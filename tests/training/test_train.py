@@ -25,7 +25,6 @@ from training.evaluation.validation import Validation, read_pairs
 from training.networks import SmallConfig
 from training.objective import LOSSES, Objective, asked_indices
 from training.recipe import EmaConfig, Optimiser, Recipe, SynthesisData, built_in_recipes, load_recipe
-from training.sampling import condition_of, restore_picture, sample_with
 from training.synthesis.draws import Dice, Pairs
 from training.train import chosen_recipe, main, overridden, parser
 from training.trainer import Budget, MicroBatch, Trainer, drawn_batches, rate_share, train
@@ -251,25 +250,6 @@ def test_a_file_that_is_cut_short_is_named(tmp_path: Path, size: int) -> None:
         load_checkpoint(tmp_path)
     with pytest.raises(ValueError, match=r"resume\.safetensors cannot be read, it may be cut short"):
         trainer.resume(tmp_path, dice())
-
-
-def test_sampling_does_not_depend_on_who_shares_the_batch() -> None:
-    network, given = Trainer(RECIPE, torch.device("cpu")).network.eval(), dice(5).uniform(-1, 1, 2, 3, 16, 16)
-    together = sample_with(network, SPEC, given, seeds=[3, 4])
-    assert torch.allclose(together[1:], sample_with(network, SPEC, given[1:], seeds=[4]), atol=1e-6)
-
-
-@pytest.mark.parametrize("size", [(1, 1), (7, 13), (16, 24)])
-def test_a_restored_picture_keeps_its_size(size: tuple[int, int]) -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    restored = restore_picture(Trainer(RECIPE, torch.device("cpu")).network.eval(), SPEC, picture)
-    assert restored.shape == picture.shape
-    assert np.array_equal(restored, picture)  # an untrained network finds nothing to remove
-
-
-def test_a_missing_condition_is_named() -> None:
-    with pytest.raises(ValueError, match="needs 'mask'"):
-        condition_of(SPEC.model_copy(update={"condition": ("image", "mask")}), torch.zeros(1, 3, 8, 8), None)
 
 
 def test_every_built_in_recipe_is_valid() -> None:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from rddm.condition import context
 from rddm.image import decode, equalized, to_image
-from rddm.tiling import context
 from training.data.file_lists import Listing, check_sizes, matched, to_listing
 from training.recipe import FolderData
 from training.synthesis.draws import Dice, Pairs

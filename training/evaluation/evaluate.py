@@ -19,20 +19,21 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from rich.progress import track
-from torch import Tensor
 
+from rddm.condition import restore_whole
+from rddm.graph import FILE as GRAPH
+from rddm.graph import SPEC_KEY, GraphCall
 from rddm.image import to_pixels
-from rddm.schedule import CURVES, make_schedule, with_curves
+from rddm.schedule import CURVES, schedule_of, with_curves
 from rddm.spec import Curve, Method, ModelSpec, TableSchedule
 from training.checkpoint import SPEC, build, load_checkpoint
 from training.data.file_lists import matched, to_listing
 from training.data.pairs import Fit, read, resized
 from training.evaluation.metrics import MEASURES, frechet_distance, imresize, inception_score, mae_lab
 from training.evaluation.perceptual import INCEPTION, Inception, Lpips, find_weights, weights_folder
-from training.sampling import Network, restore_picture, sample_with
+from training.sampling import as_graph, restore_picture
 
 Picture = NDArray[np.uint8]
-GRAPH, SPEC_KEY = "model.onnx", "rddm.spec"
 SHEET_ROWS, SHEET_SIDE = 12, 256
 PROTOCOL_SIDE = 256
 
@@ -42,7 +43,7 @@ class Model:
     """A network in any form, called as the exported graph is, and what it is."""
 
     spec: ModelSpec
-    network: Network
+    network: GraphCall
 
 
 def load_model(path: Path) -> Model:
@@ -52,7 +53,7 @@ def load_model(path: Path) -> Model:
     """
     if (path / SPEC).is_file():
         checkpoint = load_checkpoint(path)
-        return Model(checkpoint.spec, build(checkpoint))
+        return Model(checkpoint.spec, as_graph(build(checkpoint)))
     graph = path if path.is_file() else _newest_graph(path)
     if graph is None:
         raise FileNotFoundError(f"{path} holds neither {SPEC} (a checkpoint) nor {GRAPH} (a model of the repository)")
@@ -74,11 +75,7 @@ def _load_graph(path: Path) -> Model:
     if SPEC_KEY not in known:
         raise ValueError(f"{path} carries no spec under {SPEC_KEY!r}; it was not exported by this project")
 
-    def network(x_t: Tensor, condition: Tensor | None, time: Tensor) -> list[Tensor]:
-        inputs = {"x_t": x_t.numpy(), "time": time.numpy()} | ({} if condition is None else {"condition": condition.numpy()})
-        return [torch.from_numpy(out) for out in session.run(None, inputs)]
-
-    return Model(ModelSpec.model_validate_json(known[SPEC_KEY]), network)
+    return Model(ModelSpec.model_validate_json(known[SPEC_KEY]), lambda feeds: session.run(None, dict(feeds)))
 
 
 @dataclass(frozen=True)
@@ -166,7 +163,7 @@ def adjusted(spec: ModelSpec, args: argparse.Namespace) -> ModelSpec:
     keys = ("eta", "order", "update", "grid", "sm_n_inversion", "method")
     changes = {key: value for key in keys if (value := getattr(args, key)) is not None}
     if args.alpha or args.beta2:
-        schedule = with_curves(make_schedule(spec.schedule, spec.timesteps), _curve(args.alpha), _curve(args.beta2))
+        schedule = with_curves(schedule_of(spec), _curve(args.alpha), _curve(args.beta2))
         table = TableSchedule(
             alpha_bar=tuple(schedule.alpha_bar.tolist()),
             beta_bar=tuple(schedule.beta_bar.tolist()),
@@ -257,9 +254,9 @@ def evaluate_generation(model: Model, reference: Sequence[Path], args: argparse.
     found: list[Picture] = []
     for start in track(range(0, args.count, args.batch), model.spec.name):
         seeds = list(range(args.seed + start, args.seed + min(start + args.batch, args.count)))
-        black = torch.zeros(len(seeds), 3, rows, columns)
-        pictures = sample_with(model.network, model.spec, black, None, args.steps, seeds, args.method)
-        found += [to_pixels(picture[None].numpy()).astype(np.uint8) for picture in pictures]
+        black = np.zeros((len(seeds), 3, rows, columns), np.float32)
+        pictures = restore_whole(model.network, model.spec, black, args.steps, seeds, args.method)
+        found += [to_pixels(picture[None]).astype(np.uint8) for picture in pictures]
     report.strips = [[thumbnail(picture) for picture in found[i : i + 6]] for i in range(0, min(len(found), 36) // 6 * 6, 6)]
     summary: dict[str, object] = {"pictures": len(found)}
     return summary | (_distribution(found, [read(path) for path in reference], args.weights) if args.fid else {})

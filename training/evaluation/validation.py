@@ -10,7 +10,7 @@ from rddm.spec import ModelSpec
 from training.evaluation.evaluate import Example, Model, examples, means, measured, read_example, restored
 from training.evaluation.metrics import MEASURES
 from training.recipe import Recipe
-from training.sampling import sample_with
+from training.sampling import as_graph, sample_with
 from training.synthesis.draws import Dice, Pairs, PairSource
 
 SEED = 20_240_229
@@ -56,6 +56,6 @@ class Validation:
 
     def measure_folder(self, network: nn.Module) -> dict[str, float]:
         """PSNR of whole pictures, as they are and with each result's mean brought to its target's."""
-        model = Model(self.spec, network)
+        model = Model(self.spec, as_graph(network))
         rows = [measured(restored(model, example, None, 0), example, FIGURES) for example in self.folder]
         return {f"pairs_{name}": value for name, value in means(rows).items()}

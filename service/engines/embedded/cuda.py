@@ -5,6 +5,7 @@ import onnxruntime
 import torch
 from torch import Tensor
 
+from rddm.graph import X_T
 from service.engines.contract import Array, Feeds, Model, Outputs
 from service.engines.embedded.sessions import OnnxRuntime, run_options, session_options
 from service.engines.local import Cancellation, Network
@@ -44,9 +45,9 @@ class BoundNetwork:
 
     def run(self, feeds: Feeds, cancellation: Cancellation) -> Outputs:
         """Tensors for tensors on the device. NumPy arrays, which a golden inference has, are copied there and back."""
-        on_host = isinstance(feeds["x_t"], np.ndarray)
+        on_host = isinstance(feeds[X_T], np.ndarray)
         tensors = {name: self._tensor(array) for name, array in feeds.items()}
-        outputs = {output.name: torch.empty(tensors["x_t"].shape, device=self._device) for output in self._session.get_outputs()}
+        outputs = {output.name: torch.empty(tensors[X_T].shape, device=self._device) for output in self._session.get_outputs()}
         binding = self._session.io_binding()
         for bind, named in ((binding.bind_input, tensors), (binding.bind_output, outputs)):
             for name, tensor in named.items():

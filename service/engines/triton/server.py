@@ -9,7 +9,7 @@ from typing import Any
 
 from tritonclient.grpc.aio import InferenceServerClient
 
-from rddm.objective import HEADS
+from rddm.graph import X_T, output_names
 from service.engines.checks import check_feeds, check_finite, check_golden, check_outputs
 from service.engines.configuration import to_models
 from service.engines.contract import Array, Feeds, Model, Ticket, Weights, to_feeds
@@ -72,12 +72,12 @@ class RemoteServer:
         if self._transport is None:
             raise EngineUnavailable(f"the server of model {model.spec.name!r} was not reached yet")
         check_feeds(feeds, model)
-        timeout, x_t = self._timeouts[model.spec.name], feeds["x_t"]
+        timeout, x_t = self._timeouts[model.spec.name], feeds[X_T]
         allowed = timeout.allowed(x_t, self.in_flight)
         left = float("inf") if ticket.deadline is None else ticket.deadline - time.monotonic()
         if left <= 0:
             raise DeadlineExceeded("the deadline passed before the network was called")
-        outputs = [f"out_{index}" for index in range(len(HEADS[model.spec.objective]))]
+        outputs = output_names(model.spec)
         begun = time.monotonic()
         self.in_flight += 1
         self.empty.clear()

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 from tritonclient.grpc import InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
 
+from rddm.graph import X_T
 from service.engines.contract import Array, Feeds
 from service.engines.triton.errors import LostRegion, translated
 from service.engines.triton.shared_memory import FOLDER, PREFIX, Region, RegionPool, layout
@@ -78,7 +79,7 @@ class Shared:
 
     async def exchange(self, call: Call, feeds: Feeds, outputs: Sequence[str], model: str) -> tuple[Array, ...]:
         """The same kind of array out as in. A server that was started anew is told of the region again."""
-        shapes = [tuple(array.shape) for array in feeds.values()] + [tuple(feeds["x_t"].shape)] * len(outputs)
+        shapes = [tuple(array.shape) for array in feeds.values()] + [tuple(feeds[X_T].shape)] * len(outputs)
         offsets, size = layout(shapes)
         placed = list(zip([*feeds, *outputs], shapes, offsets, strict=True))
         region = self._pool.take(size)

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 import service.sampling.pipeline
+from rddm.condition import context, pad
 from rddm.image import Depth, Pixels, to_pixels
 from rddm.objective import predict
 from rddm.relatives import RELATIVES, relative_spec
 from rddm.sampler import calls, philox_noise, run, sample
 from rddm.schedule import make_schedule
-from rddm.tiling import context, pad, plan
+from rddm.tiling import plan
 from service.engines.arrays import HOST, HostArrays
 from service.errors import DeadlineExceeded, EngineUnavailable, InvalidValue
 from service.sampling.pipeline import TILES_AHEAD, Pipeline, Result, Step, Work
