@@ -1,31 +1,25 @@
 """All that a running gateway consists of, opened and closed in order."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from service.engines.arrays import HOST, offload
-from service.engines.contract import Repository, ServingEngine
-from service.engines.registry import open_engine
-from service.errors import EngineUnavailable
+from service.engines.arrays import offload
+from service.engines.contract import ServingEngine
 from service.health import Drain, Readiness
 from service.keys import Keyring, parse_keys
-from service.pictures.decode import Bounds
 from service.pictures.pool import CodecPool
 from service.restoration import documents
-from service.restoration.service import InferenceResult, InferenceService
+from service.restoration.opening import open_service
+from service.restoration.service import RequestResult, RestorationService
 from service.results.cache import ResultCache
 from service.results.stored import ResponseCache, StoredResponse
-from service.sampling.pipeline import Pipeline
-from service.scheduling.scheduler import Call, Limits, Scheduler
+from service.scheduling.scheduler import Call, Scheduler
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
-from service.telemetry.tracing import StepSpans, TracedBatches, TracedSteps
 
-log = logging.getLogger("rddm.gateway")
 EVENTS = ("retried", "lost")
 
 
@@ -39,7 +33,7 @@ class Gateway:
     results: ResultCache
     answers: ResponseCache
     codecs: CodecPool
-    inference: InferenceService
+    restoration: RestorationService
     keyring: Keyring
     metrics: Metrics
     readiness: Readiness
@@ -70,7 +64,7 @@ class Gateway:
             ],
         )
 
-    async def finish(self, caller: str, result: InferenceResult, *, as_json: bool, several: bool) -> StoredResponse:
+    async def finish(self, caller: str, result: RequestResult, *, as_json: bool, several: bool) -> StoredResponse:
         """The result as a response, counted and kept."""
         self.metrics.observe_timings(result.model.spec.name, result.timings)
         size = sum(len(image.body) for image in result.images)
@@ -97,62 +91,28 @@ async def open_gateway(
     *,
     measured: bool = True,
 ) -> AsyncIterator[Gateway]:
-    """Start the engine, the scheduler and the codec processes; end them in reverse order.
+    """Opens the restoration service and what HTTP needs beside it. See open_service for what is raised; also OSError and ValueError
 
-    measured: every model before the block begins, so that no request waits for it; else each before its first request.
+    for keys that cannot be read.
     """
-    engine, arrays = (engine, HOST) if engine is not None else open_engine(settings)
     metrics = metrics or Metrics()
-    bounds = Bounds(settings.max_pixels, settings.max_side)
-    codecs = codecs or CodecPool(bounds, settings.codec_workers, settings.codec_seconds, settings.codec_memory_bytes)
     keyring = keyring_of(settings)
-    step_spans = StepSpans()
-    limits = Limits(settings.queue_megapixel_steps)
-    scheduler = Scheduler(
-        TracedBatches(engine, step_spans),
-        lambda: engine.instances,
-        limits,
-        arrays,
-        on_call=partial(_note, metrics),
-    )
-    pipeline = Pipeline(TracedSteps(scheduler, step_spans), scheduler, arrays)
-    results = ResultCache(pipeline, settings.results_bytes)
-    inference = InferenceService(settings, engine, results, scheduler, codecs)
-    try:
-        await codecs.start()  # before gRPC has threads, which it warns of when a process is started beside them
-        await engine.start()
-        inference.warn_of_default()
-        if measured:
-            await calibrate(engine, scheduler)
+    async with open_service(settings, engine, codecs, partial(_note, metrics), measured=measured) as restoration:
         yield Gateway(
             settings=settings,
-            repository=engine,
-            scheduler=scheduler,
-            results=results,
+            repository=restoration.repository,
+            scheduler=restoration.scheduler,
+            results=restoration.results,
             answers=ResponseCache(settings.answers_bytes),
-            codecs=codecs,
-            inference=inference,
+            codecs=restoration.codecs,
+            restoration=restoration,
             keyring=keyring,
             metrics=metrics,
-            readiness=Readiness(engine, metrics),
+            readiness=Readiness(restoration.repository, metrics),
             drain=Drain(),
         )
-    finally:
-        await codecs.close()
-        await scheduler.close()
-        pipeline.close()
-        await engine.close()
-
-
-async def calibrate(repository: Repository, scheduler: Scheduler) -> None:
-    """Measure every model; one that does not answer now is measured by its first batches."""
-    for name, model in repository.models().items():
-        try:
-            await scheduler.ensure(model)
-        except EngineUnavailable as error:
-            log.warning("model %s could not be measured: %s", name, error.detail)
 
 
 def _note(metrics: Metrics, call: Call) -> None:
-    """After whoever waits for the call has gone on to the next one."""
+    """Counts a call once the request that waits for it has gone on to its next one."""
     asyncio.get_running_loop().call_soon(metrics.observe_call, call.model, call.rows, call.seconds, call.waited)

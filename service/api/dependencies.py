@@ -13,7 +13,7 @@ from service.errors import UnknownModel
 from service.gateway import Gateway
 from service.jobs.queue import JobQueue
 from service.keys import Caller
-from service.restoration.service import RequestContext
+from service.restoration.budgets import RequestContext
 from service.settings import is_loopback
 
 BEARER = HTTPBearer(auto_error=False, description="an API key, where the service has keys")

@@ -1,17 +1,16 @@
 """The restoration service of this process, as a batch uses it."""
 
 import itertools
-import math
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from service.bulk.runner import Restored
-from service.gateway import Gateway, open_gateway
 from service.keys import Caller
 from service.pictures.kinds import KINDS, Kind, sniff
-from service.restoration.parameters import RestoreParameters
-from service.restoration.service import RequestContext
+from service.restoration import RestorationService, RestoreParameters
+from service.restoration.budgets import RequestContext
+from service.restoration.opening import open_service
 from service.restoration.uploads import Uploads
 from service.settings import Settings
 
@@ -26,19 +25,16 @@ SUFFIXES_OF = {
 PICTURES_PER_CALL = 2  # one is read or written while another is at the engine
 
 
-class GatewayRestorer:
-    """Restores with one model of a gateway, whose digest and steps are settled at the start."""
+class ServiceRestorer:
+    """Restores with one model of a restoration service, whose digest and steps are settled at the start."""
 
-    def __init__(self, gateway: Gateway, parameters: RestoreParameters) -> None:
+    def __init__(self, service: RestorationService, parameters: RestoreParameters) -> None:
         """Raises NotFound for an unknown task and InvalidValue for steps that the model does not take."""
-        self._gateway = gateway
+        self._service = service
         self._numbers = itertools.count()
-        name = gateway.inference.restoration_model(parameters.task)
-        model = gateway.repository.models()[name]
-        self.digest = model.digest
-        self.steps = gateway.inference._steps(model.spec, parameters.steps)
-        instances = getattr(gateway.repository, "instances", 1)
-        self.at_once = max(2, math.ceil(PICTURES_PER_CALL * instances))
+        resolved = service.models.resolve(parameters)
+        self.digest, self.steps = resolved.model.digest, resolved.steps
+        self.at_once = PICTURES_PER_CALL * service.scheduler.instances
 
     def suffixes(self, picture: bytes, parameters: RestoreParameters) -> tuple[str, ...]:
         """See Restorer.suffixes."""
@@ -53,12 +49,12 @@ class GatewayRestorer:
     async def restore(self, picture: bytes, parameters: RestoreParameters) -> Restored:
         """See Restorer.restore."""
         context = RequestContext(f"batch-{next(self._numbers)}", CALLER, time.monotonic())
-        result = await self._gateway.inference.restore(parameters, Uploads(picture), KINDS.get(parameters.format or ""), context)
+        result = await self._service.restore(parameters, Uploads(picture), KINDS.get(parameters.format or ""), context)
         return Restored(result.images[0].body, result.size[1], result.size[0])
 
 
 @asynccontextmanager
-async def open_restorer(settings: Settings, parameters: RestoreParameters) -> AsyncIterator[GatewayRestorer]:
-    """A gateway in this process, for as long as the block lasts."""
-    async with open_gateway(settings, measured=False) as gateway:
-        yield GatewayRestorer(gateway, parameters)
+async def open_restorer(settings: Settings, parameters: RestoreParameters) -> AsyncIterator[ServiceRestorer]:
+    """The restoration service in this process, for as long as the block lasts."""
+    async with open_service(settings) as service:
+        yield ServiceRestorer(service, parameters)

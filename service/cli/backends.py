@@ -7,12 +7,14 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from service.client import AsyncClient
-from service.gateway import Gateway, open_gateway
 from service.keys import Caller
 from service.pictures.kinds import KINDS
+from service.restoration import RestorationService
+from service.restoration.budgets import RequestContext
 from service.restoration.catalogue import facts_of
+from service.restoration.opening import open_service
 from service.restoration.parameters import GenerateParameters, RestoreParameters
-from service.restoration.service import InferenceResult, RequestContext
+from service.restoration.service import RequestResult
 from service.restoration.uploads import Uploads
 from service.settings import Settings
 
@@ -40,31 +42,27 @@ class Backend(Protocol):
 
 
 class LocalBackend:
-    """A gateway in this process."""
+    """The restoration service in this process."""
 
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
+    def __init__(self, service: RestorationService) -> None:
+        self._service = service
 
     async def restore(self, image: bytes, mask: bytes | None, parameters: RestoreParameters) -> OutputFile:
-        result = await self._gateway.inference.restore(
-            parameters, Uploads(image, mask), KINDS.get(parameters.format or ""), self._context()
-        )
+        result = await self._service.restore(parameters, Uploads(image, mask), KINDS.get(parameters.format or ""), self._context())
         return _output_files(result)[0]
 
     async def generate(self, parameters: GenerateParameters) -> list[OutputFile]:
-        return _output_files(
-            await self._gateway.inference.generate(parameters, KINDS.get(parameters.format or ""), self._context())
-        )
+        return _output_files(await self._service.generate(parameters, KINDS.get(parameters.format or ""), self._context()))
 
     async def models(self) -> list[dict[str, Any]]:
-        return [facts_of(self._gateway.settings, model) for _, model in sorted(self._gateway.repository.models().items())]
+        return [facts_of(self._service.settings, model) for _, model in sorted(self._service.repository.models().items())]
 
     @staticmethod
     def _context() -> RequestContext:
         return RequestContext(f"command-{time.monotonic_ns()}", COMMAND_LINE, time.monotonic())
 
 
-def _output_files(result: InferenceResult) -> list[OutputFile]:
+def _output_files(result: RequestResult) -> list[OutputFile]:
     return [OutputFile(image.body, result.model.spec.name, result.steps, image.seed) for image in result.images]
 
 
@@ -93,10 +91,10 @@ class RemoteBackend:
 
 @asynccontextmanager
 async def open_backend(server: str | None, key: str | None, settings: Callable[..., Settings]) -> AsyncIterator[Backend]:
-    """A gateway in this process, or the one at `server`."""
+    """The service in this process, or the gateway at `server`."""
     if server is None:
-        async with open_gateway(settings(), measured=False) as gateway:
-            yield LocalBackend(gateway)
+        async with open_service(settings()) as service:
+            yield LocalBackend(service)
     else:
         async with AsyncClient(server, api_key=key) as client:
             yield RemoteBackend(client)

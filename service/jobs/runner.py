@@ -12,9 +12,9 @@ from service.jobs.queue import JobLimits, JobQueue, job_document
 from service.jobs.store import Job, JobStore, Status
 from service.jobs.webhooks import Webhooks
 from service.pictures.kinds import KINDS
+from service.restoration.budgets import RequestContext
 from service.restoration.documents import preview_of
 from service.restoration.parameters import GenerateParameters, RestoreParameters
-from service.restoration.service import RequestContext
 from service.restoration.uploads import Uploads
 from service.results.stored import StoredResponse
 from service.sampling.pipeline import Listener
@@ -38,11 +38,11 @@ class JobRunner:
         with self._gateway.drain.track():
             if sources is None:
                 parameters = GenerateParameters.model_validate_json(job.parameters)
-                result = await self._gateway.inference.generate(parameters, kind, context, on_step)
+                result = await self._gateway.restoration.generate(parameters, kind, context, on_step)
                 return await self._gateway.finish(
                     job.caller, result, as_json=job.as_json, several=parameters.n > 1 and not parameters.grid
                 )
-            result = await self._gateway.inference.restore(
+            result = await self._gateway.restoration.restore(
                 RestoreParameters.model_validate_json(job.parameters), sources, kind, context, on_step
             )
             return await self._gateway.finish(job.caller, result, as_json=job.as_json, several=False)

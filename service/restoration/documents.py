@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rddm.image import encode, to_pixels
-from service.restoration.service import InferenceResult
+from service.restoration.service import RequestResult
 from service.results.stored import StoredResponse
 from service.sampling.pipeline import Step
 
 JSON = "application/json"
 
 
-def headers_of(result: InferenceResult) -> dict[str, str]:
+def headers_of(result: RequestResult) -> dict[str, str]:
     """What every answer tells of how it was made."""
     return {
         "X-Model": result.model.spec.name,
@@ -31,7 +31,7 @@ def base64_of(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
-def stored_responses(result: InferenceResult) -> list[StoredResponse]:
+def stored_responses(result: RequestResult) -> list[StoredResponse]:
     """The pictures as GET /results/{id} gives them; their entity tags are computed."""
     headers = {name: value for name, value in headers_of(result).items() if name.startswith("X-")}
     answers = [StoredResponse(image.body, result.kind.media_type, headers) for image in result.images]
@@ -40,7 +40,7 @@ def stored_responses(result: InferenceResult) -> list[StoredResponse]:
     return answers
 
 
-def facts_of(result: InferenceResult) -> dict[str, Any]:
+def facts_of(result: RequestResult) -> dict[str, Any]:
     """What every envelope tells."""
     return {
         "media_type": result.kind.media_type,
@@ -54,7 +54,7 @@ def facts_of(result: InferenceResult) -> dict[str, Any]:
     }
 
 
-def envelope(result: InferenceResult, locations: list[str], several: bool) -> dict[str, Any]:
+def envelope(result: RequestResult, locations: list[str], several: bool) -> dict[str, Any]:
     """The JSON answer: one `image`, or several `images`."""
     if not several:
         return {"image": base64_of(result.images[0].body), **facts_of(result), "location": locations[0]}
@@ -66,7 +66,7 @@ def envelope(result: InferenceResult, locations: list[str], several: bool) -> di
 
 
 def content_of(
-    result: InferenceResult, answers: Sequence[StoredResponse], locations: list[str], *, as_json: bool, several: bool
+    result: RequestResult, answers: Sequence[StoredResponse], locations: list[str], *, as_json: bool, several: bool
 ) -> StoredResponse:
     """The body of the answer and its headers. locations: where the pictures can be got again."""
     headers = headers_of(result) if several else headers_of(result) | {"Content-Location": locations[0]}

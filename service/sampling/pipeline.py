@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
@@ -23,7 +24,7 @@ from service.engines.arrays import HOST, Arrays, offload
 from service.engines.contract import Engine, Model, Ticket
 from service.errors import DeadlineExceeded, InvalidValue
 from service.sampling.state import Image, SamplingState
-from service.scheduling.admission import Admission, AdmitAll, load_of
+from service.scheduling.admission import Admission, AdmitAll, Load, load_of
 
 Array = Any
 Kept = Literal["residual", "trace"]
@@ -63,6 +64,11 @@ class Work:
         if self.model.spec.image_size is None:
             raise InvalidValue(f"model {self.model.spec.name} restores a picture, and none was given")
         return self.model.spec.image_size
+
+    @cached_property
+    def load(self) -> Load:
+        """What it asks of the engine."""
+        return load_of(self.model.spec, *self.size, self.steps)
 
     @property
     def ticket(self) -> Ticket:
@@ -155,7 +161,7 @@ class Pipeline:
             keeps_trace="trace" in work.keep,
             shows_x_0=on_step is not None,
         )
-        with self._admission.admit(work.ticket, load_of(work.model.spec, *work.size, work.steps)):
+        with self._admission.admit(work.ticket, work.load):
             await self._sample(state, work.ticket, on_step)
             x_0 = await self._work(state, state.x_0)
             pixels = await offload(x_0.size, to_pixels, x_0, work.depth)

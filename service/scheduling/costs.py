@@ -1,12 +1,8 @@
-"""What calls cost, by model and shape: one ladder each, begun by calibration and kept up to date by every batch.
-
-And what it costs to write the files that are answered.
-"""
+"""What calls cost, by model and shape: one ladder each, begun by calibration and kept up to date by every batch."""
 
 import math
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
-from time import monotonic
 from typing import TypeVar
 
 from rddm.graph import BATCH_SIZES as SIZES
@@ -15,8 +11,6 @@ from service.scheduling.ladder import Ladder, mean
 
 Shape = tuple[Weights, int, int]  # and height, width
 Known = TypeVar("Known")
-TELLING_PIXELS = 128 * 128
-FRESH_SECONDS = 60.0
 LATEST = 3  # calls of the whole engine, the fastest of which tells what it is worth
 SLOWER = 1.1  # than one beside others: then it is not worth it
 PASSED_OVER = 16  # calls without it, before it is tried again
@@ -130,26 +124,3 @@ def _bound(known: OrderedDict[Shape, Known], used: Shape) -> None:
     known.move_to_end(used)
     if len(known) > SHAPES:
         known.popitem(last=False)
-
-
-class EncodingCosts:
-    """Seconds a megapixel that writing pictures took lately, by kind of file. Small ones tell nothing of large ones.
-
-    What nobody confirmed for a while is forgotten: requests that are refused for it could never prove it wrong.
-    """
-
-    def __init__(self) -> None:
-        self._rates: dict[str, tuple[float, float]] = {}  # and when it was recorded
-
-    def record(self, kind: str, pixels: int, seconds: float) -> None:
-        """A picture of so many pixels was written in so many seconds."""
-        if pixels >= TELLING_PIXELS:
-            self._rates[kind] = mean(self._rate(kind), seconds / (pixels / 1e6)), monotonic()
-
-    def seconds(self, kind: str, pixels: int) -> float:
-        """What so many pixels will take; 0 of a kind that was not written lately."""
-        return (self._rate(kind) or 0.0) * pixels / 1e6
-
-    def _rate(self, kind: str) -> float | None:
-        rate, at = self._rates.get(kind, (0.0, -math.inf))
-        return rate if monotonic() - at < FRESH_SECONDS else None

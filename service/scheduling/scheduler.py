@@ -3,14 +3,14 @@
 The network is pure in (x_t, x_in, t) with t per row, so a batch may mix anything that has one shape and the same weights.
 A batch goes out when it is full, when everyone who is about to ask has asked, or when its oldest item's time is up. Who is
 next: `fair_queue`. How large a batch is worth it, and what it costs: `costs`, begun by `calibration` and kept up to date by
-every batch. Who is let in, and what to tell the others: `admit` and `steps_within`.
+every batch. Who is let in, and how long work will take: `admit` and `estimate`.
 """
 
 import asyncio
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 from service.engines.arrays import HOST, Arrays
 from service.engines.contract import WIDE_PIXELS, Engine, Model, Outputs, Ticket, Weights
 from service.errors import BadAnswer, DeadlineExceeded, OutOfMemory, QueueFull
-from service.scheduling.admission import Load, load_of
+from service.scheduling.admission import Load
 from service.scheduling.batch import Batch, Flow, Item, shape_of
 from service.scheduling.calibration import Rig, depth, measure
 from service.scheduling.capacity import Capacity
@@ -95,7 +95,8 @@ class Scheduler:
         self.depth_whole = 2  # the same for pictures of one tile, see _places
 
     @property
-    def _instances(self) -> int:
+    def instances(self) -> int:
+        """Calls that the engine runs side by side now."""
         return self._told_instances if isinstance(self._told_instances, int) else max(1, self._told_instances())
 
     @property
@@ -106,7 +107,7 @@ class Scheduler:
     @property
     def capacity(self) -> float:
         """Megapixel-steps a second of the engine when it is busy, from its calls so far; 0 before the first."""
-        return self._capacity.per_second(self._instances)
+        return self._capacity.per_second(self.instances)
 
     @property
     def waiting(self) -> int:
@@ -138,7 +139,7 @@ class Scheduler:
 
     async def calibrate(self, model: Model) -> Ladder:
         """Measures a model that the engine has loaded: once after each load, a second or two on a CPU."""
-        rig = Rig(self._engine, model, self._instances, self._arrays, self._plans)
+        rig = Rig(self._engine, model, self.instances, self._arrays, self._plans)
         ladder = await measure(rig)
         self.costs.add((model.weights, *rig.shape), ladder)
         self.depths[model.weights] = await depth(rig, ladder)
@@ -185,41 +186,24 @@ class Scheduler:
 
     def _seconds(self, weights: Weights, megapixel_steps: float) -> float:
         """How long the engine takes for so much work with all its instances busy; NaN if nothing was measured."""
-        return megapixel_steps * self.costs.seconds_per_megapixel(weights) / self._instances
+        return megapixel_steps * self.costs.seconds_per_megapixel(weights) / self.instances
 
-    def steps_within(
-        self, model: Model, height: int, width: int, asked: int, seconds: float, caller: str, pictures: int = 1
-    ) -> int:
-        """The most steps, up to `asked`, in which so many pictures fit into so many seconds beside the work that is admitted now.
+    def estimate(self, weights: Weights, load: Load, caller: str) -> float:
+        """Seconds until such work of this caller would be done; NaN while no call of these weights was measured.
 
-        Raises DeadlineExceeded if not even the model's least number of steps fits. Before the first measurement: `asked`.
+        That is its own calls, each behind one that runs already; or, if that is longer, its share of the engine, where every other
+        caller takes as much while it has work.
         """
-        spec = model.spec
-        least = min(asked, spec.min_steps)
-        for steps in range(asked, least - 1, -1):
-            load = load_of(spec, height, width, steps)
-            needed = self._estimate(model, replace(load, tiles=load.tiles * pictures), caller)
-            if not needed > seconds:
-                return steps
-        raise DeadlineExceeded(
-            f"the fewest steps of model {spec.name}, {least}, would take about {needed:.2f} s now, and {seconds:.2f} s are allowed"
-        )
-
-    def _estimate(self, model: Model, load: Load, caller: str) -> float:
-        """Seconds until such work is done: its own calls, each behind one that runs already; or, if that is longer, its share
-
-        of the engine, where every other caller takes as much while it has work.
-        """
-        shape = (model.weights, load.height, load.width)
+        shape = (weights, load.height, load.width)
         if load.tiles == 1 and not self._flows:
             return self.costs.call_seconds(shape, alone=True) * load.steps
         call = self.costs.call_seconds(shape)
-        behind = 1 if len(self._running) >= self._instances else 0
-        alone = call * load.steps * (math.ceil(load.tiles / self._instances) + behind)
+        behind = 1 if len(self._running) >= self.instances else 0
+        alone = call * load.steps * (math.ceil(load.tiles / self.instances) + behind)
         work: dict[str, float] = {caller: load.megapixel_steps}
         for flow in self._flows.values():
             work[flow.ticket.caller] = work.get(flow.ticket.caller, 0.0) + flow.remaining
-        shared = self._seconds(model.weights, sum(min(others, work[caller]) for others in work.values()))
+        shared = self._seconds(weights, sum(min(others, work[caller]) for others in work.values()))
         return max(alone, shared)
 
     # The queue
@@ -293,7 +277,7 @@ class Scheduler:
         A batch of nothing but the item that is `asking` now is returned instead: its caller waits for it without a task between.
         """
         now, alone, head = monotonic(), None, None
-        most = self._instances * max(self.depth, self.depth_whole, *self.depths.values())
+        most = self.instances * max(self.depth, self.depth_whole, *self.depths.values())
         while len(self._running) < most and (head := self._ripe(now)) is not None and len(self._running) < self._places(head):
             batch = self._departing(self._gather(head.shape, now))
             if batch is not None and batch.items == [asking]:
@@ -318,7 +302,7 @@ class Scheduler:
         Tiles of large pictures are not: they would stand in a small one's way.
         """
         quick = head.flow.tiles == 1 and self.costs.ladder(head.shape).best == 1
-        return self._instances * (self.depth_whole if quick else self.depths.get(head.shape[0], self.depth))
+        return self.instances * (self.depth_whole if quick else self.depths.get(head.shape[0], self.depth))
 
     def _patience(self, shape: Shape) -> float:
         """Seconds that an item may wait for company: a share of what its call takes; 0 while that is unknown."""
@@ -426,7 +410,7 @@ class Scheduler:
         try:
             outputs = await self._engine.predict(*inputs, batch.ticket)
         finally:
-            started, ended = self._occupancy.began(number, came, self._instances), monotonic()
+            started, ended = self._occupancy.began(number, came, self.instances), monotonic()
             self._occupancy.leave(ended)
         self._measured(batch, filled, started, ended, waited)
         return batch.parted(outputs)
@@ -439,7 +423,7 @@ class Scheduler:
         seconds = ended - started
         if seconds > 0 and not (batch.alone and self._crowded >= started):
             self.costs.record(batch.shape, filled, seconds, alone=batch.alone)
-            self._capacity.record(batch.rows * pixels(batch.shape) / 1e6, seconds, self._instances if batch.alone else 1)
+            self._capacity.record(batch.rows * pixels(batch.shape) / 1e6, seconds, self.instances if batch.alone else 1)
         if self._on_call is not None:
             self._on_call(Call(batch.shape[0].name, batch.rows, filled, max(0.0, seconds), waited))
 

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from service.pictures.decode import Bounds
+from service.pictures.kinds import KINDS
 from service.pictures.pool import CodecPool
 from tests.service.conftest import RunningApp, file_of, pixels_of, running, settings_for
 from tests.service.jobs.test_queue import events_of
@@ -197,16 +198,17 @@ async def test_a_deadline_takes_steps_away_and_never_adds_any(tmp_path: Any, png
 
 
 async def test_a_deadline_counts_the_writing_of_the_file(gateway: RunningApp, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, picture, costs = "/restore?max_latency_ms=20000&seed=1", file_of(pixels_of(160, 160)), gateway.state.inference._encoding
-    assert costs.seconds("png", 160 * 160) == 0
+    path, picture, png = "/restore?max_latency_ms=20000&seed=1", file_of(pixels_of(160, 160)), KINDS["png"]
+    costs = gateway.state.restoration.budgets.encoding
+    assert costs.seconds(png, 160 * 160) == 0
     assert (await gateway.client.post("/restore", content=picture)).status_code == 200
-    assert costs.seconds("png", 160 * 160) > 0
-    costs.record("png", 160 * 160, 1000.0)
+    assert costs.seconds(png, 160 * 160) > 0
+    costs.record(png, 160 * 160, 1000.0)
     calls = gateway.engine.calls
     assert (await gateway.client.post(path, content=picture)).status_code == 504
     assert gateway.engine.calls == calls
     assert (await gateway.client.post(f"{path}&format=webp", content=picture)).status_code == 200
-    monkeypatch.setattr("service.scheduling.costs.FRESH_SECONDS", 0.0)  # as if a minute had passed in which none could be written
+    monkeypatch.setattr("service.restoration.budgets.MAX_AGE_SECONDS", 0.0)  # as if a minute had passed
     assert (await gateway.client.post(path, content=picture)).status_code == 200
 
 

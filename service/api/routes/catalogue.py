@@ -16,7 +16,7 @@ router = APIRouter()
 async def models(gateway: GatewayDependency, _: CallerDependency) -> dict[str, Any]:
     """Every model: task, steps, size rules, licence, digest."""
     listed = [facts_of(gateway.settings, model) for _, model in sorted(gateway.repository.models().items())]
-    return {"default": gateway.inference.default_model(), "models": listed}
+    return {"default": gateway.restoration.models.default_model(), "models": listed}
 
 
 @router.get("/models/{name}", tags=["models"], responses=problems(401, 404))

@@ -14,9 +14,10 @@ from service.api.openapi import openai_edit_body, openai_generation_body
 from service.errors import InvalidValue, Malformed
 from service.gateway import Gateway
 from service.pictures.kinds import KINDS
+from service.restoration.budgets import RequestContext
 from service.restoration.documents import base64_of, headers_of, to_json
 from service.restoration.parameters import Count, GenerateParameters, Name, RestoreParameters, Seed, Steps
-from service.restoration.service import InferenceResult, RequestContext
+from service.restoration.service import RequestResult
 from service.restoration.uploads import Uploads
 
 router = APIRouter(prefix="/v1", tags=["openai"], responses=problems(401, 404))
@@ -78,7 +79,7 @@ async def edits(request: Request, gateway: GatewayDependency, context: ContextDe
             )
         assert image is not None
         restoration = RestoreParameters(task=parameters.model, steps=parameters.steps, seed=parameters.seed or 0)
-        work = gateway.inference.restore(restoration, Uploads(image, mask), KINDS[parameters.output_format], context)
+        work = gateway.restoration.restore(restoration, Uploads(image, mask), KINDS[parameters.output_format], context)
         return told(gateway, context, await responses.unless_gone(request, work))
 
 
@@ -87,16 +88,16 @@ async def generations(request: Request, gateway: GatewayDependency, context: Con
     """Generate pictures."""
     with gateway.drain.track():
         parameters = validated(OpenAIParameters, await json_body(request))
-        name = gateway.inference.generation_model(parameters.model)
-        height, width = find(gateway, name).spec.image_size or (0, 0)
+        generation = GenerateParameters(model=parameters.model, steps=parameters.steps, seed=parameters.seed, n=parameters.n)
+        spec = gateway.restoration.check_generate(generation).model.spec
+        height, width = spec.image_size or (0, 0)
         if parameters.size not in {"auto", f"{width}x{height}"}:
-            raise InvalidValue(f"size = {parameters.size!r}; model {name} makes pictures of {width}x{height}")
-        generation = GenerateParameters(model=name, steps=parameters.steps, seed=parameters.seed, n=parameters.n)
-        work = gateway.inference.generate(generation, KINDS[parameters.output_format], context)
+            raise InvalidValue(f"size = {parameters.size!r}; model {spec.name} makes pictures of {width}x{height}")
+        work = gateway.restoration.generate(generation, KINDS[parameters.output_format], context)
         return told(gateway, context, await responses.unless_gone(request, work))
 
 
-def told(gateway: Gateway, context: RequestContext, result: InferenceResult) -> Response:
+def told(gateway: Gateway, context: RequestContext, result: RequestResult) -> Response:
     """OpenAI's answer, with our headers."""
     answer = {
         "created": int(time.time()),

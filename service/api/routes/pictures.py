@@ -16,15 +16,16 @@ from service.api.openapi import asked_by, generate_body, picture_answers, restor
 from service.errors import InvalidValue, NotAcceptable, UnsupportedMedia
 from service.gateway import Gateway
 from service.jobs.queue import fingerprint, job_document, new_job
+from service.restoration.budgets import RequestContext
 from service.restoration.documents import JSON
 from service.restoration.parameters import GenerateParameters, RestoreParameters
-from service.restoration.service import InferenceResult, RequestContext, random_seed
+from service.restoration.service import RequestResult, random_seed
 from service.restoration.uploads import Uploads
 from service.sampling.pipeline import Listener
 
 router = APIRouter(tags=["pictures"])
 ALL_PROBLEMS = problems(400, 401, 404, 406, 408, 409, 413, 415, 422, 429, 500, 503, 504)
-RunInference = Callable[[Listener | None], Coroutine[Any, Any, InferenceResult]]
+RunRequest = Callable[[Listener | None], Coroutine[Any, Any, RequestResult]]
 
 
 class Preferences(BaseModel):
@@ -57,7 +58,7 @@ class ParsedRequest:
     model: str
     accepted: AcceptedFormat
     several: bool
-    run: RunInference
+    run: RunRequest
 
 
 def accept_of(request: Request) -> str | None:
@@ -79,10 +80,10 @@ async def restore(request: Request) -> Response:
     with gateway.drain.track():
         parameters, sources = await read_restore(request, query)
         accepted = negotiate(accept_of(request), parameters.format, media_type(request) == JSON)
-        model = gateway.inference.check_restore(parameters, sources)
+        model = gateway.restoration.check_restore(parameters, sources).model.spec.name
 
-        async def run(on_step: Listener | None) -> InferenceResult:
-            return await gateway.inference.restore(parameters, sources, accepted.kind, context, on_step)
+        async def run(on_step: Listener | None) -> RequestResult:
+            return await gateway.restoration.restore(parameters, sources, accepted.kind, context, on_step)
 
         parsed = ParsedRequest("restore", parameters, parameters, sources, model, accepted, False, run)
         return await answer(request, gateway, context, parsed, preferences)
@@ -109,10 +110,10 @@ async def generate(request: Request) -> Response:
         accepted = negotiate(accept_of(request), parameters.format, several or as_json)
         if accepted.shape == "picture" and several:
             raise NotAcceptable(f"several pictures come as {JSON}, or as one with grid=true")
-        model = gateway.inference.check_generate(parameters)
+        model = gateway.restoration.check_generate(parameters).model.spec.name
 
-        async def run(on_step: Listener | None) -> InferenceResult:
-            return await gateway.inference.generate(parameters, accepted.kind, context, on_step)
+        async def run(on_step: Listener | None) -> RequestResult:
+            return await gateway.restoration.generate(parameters, accepted.kind, context, on_step)
 
         parsed = ParsedRequest("generate", sent, parameters, None, model, accepted, several, run)
         return await answer(request, gateway, context, parsed, preferences)
@@ -138,12 +139,12 @@ async def answer(
     return response
 
 
-async def _held(gateway: Gateway, parsed: ParsedRequest, on_step: Listener) -> InferenceResult:
+async def _held(gateway: Gateway, parsed: ParsedRequest, on_step: Listener) -> RequestResult:
     with gateway.drain.track():
         return await parsed.run(on_step)
 
 
-async def _told(gateway: Gateway, context: RequestContext, parsed: ParsedRequest, result: InferenceResult) -> str:
+async def _told(gateway: Gateway, context: RequestContext, parsed: ParsedRequest, result: RequestResult) -> str:
     return (await gateway.finish(context.caller.name, result, as_json=True, several=parsed.several)).body.decode()
 
 

@@ -13,7 +13,7 @@ from service.cli.generate import generate
 from service.cli.models import models
 from service.cli.restore import restore
 from service.cli.serve import serve
-from service.gateway import open_gateway
+from service.restoration.opening import open_service
 from service.settings import Settings, unknown_variables
 from service.telemetry import logs
 from tests.service.conftest import file_of, pixels_of, settings_for
@@ -33,7 +33,7 @@ def where(request: pytest.FixtureRequest, server: Live, monkeypatch: Any) -> lis
     """The verb's own process, or a gateway: the answers are the same."""
     if request.param == "there":
         return ["--server", f"http://127.0.0.1:{server.port}"]
-    monkeypatch.setattr(backends, "open_gateway", lambda settings, **how: open_gateway(settings, FakeServingEngine(), **how))
+    monkeypatch.setattr(backends, "open_service", lambda settings: open_service(settings, FakeServingEngine()))
     return []
 
 

@@ -391,9 +391,10 @@ async def test_a_call_that_had_the_whole_engine_tells_nothing_of_one_that_has_no
     await pipeline.run(Work(LARGE, 2, 0, "r", "a", picture(320, 320)))
     assert scheduler.costs.call_seconds(shape) == usual
     assert 0.02 <= scheduler.costs.call_seconds(shape, alone=True) < usual / 2
-    assert scheduler.steps_within(LARGE, 320, 320, 10, 1.2, "b") == 10
+    load = Load(320, 320, 1, 10)
+    assert scheduler.estimate(LARGE.weights, load, "b") < 10 * usual / 2
     with scheduler.admit(Ticket(LARGE.weights, "other", "a"), Load(320, 320, 1, 1)):
-        assert scheduler.steps_within(LARGE, 320, 320, 10, 1.2, "b") < 10
+        assert scheduler.estimate(LARGE.weights, load, "b") >= 10 * usual
 
 
 async def test_whoever_was_there_a_moment_ago_is_expected_back() -> None:
@@ -421,23 +422,19 @@ async def test_a_call_that_others_joined_tells_nothing_of_one_that_was_left_alon
     assert scheduler.costs.call_seconds(shape, alone=True) == scheduler.costs.call_seconds(shape)
 
 
-async def test_steps_are_chosen_to_meet_the_latency() -> None:
-    engine = FakeEngine(0.0, 0.02)
-    _, scheduler, _ = await scheduled(engine)
-    model = model_of(min_steps=2, max_steps=10)
-    assert scheduler.steps_within(model, 64, 64, 10, 60.0, "a") == 10
-    assert scheduler.steps_within(model, 64, 64, 10, 0.11, "a") in (4, 5)
-    with pytest.raises(DeadlineExceeded, match="the fewest steps of model fake, 2, would take about"):
-        scheduler.steps_within(model, 64, 64, 10, 0.02, "a")
-    with scheduler.admit(Ticket(model.weights, "r", "b"), Load(64, 64, 100, 5)):
-        assert scheduler.steps_within(model, 64, 64, 10, 0.11, "a") == 2
-
-
-async def test_several_pictures_of_one_request_get_fewer_steps_than_one() -> None:
+async def test_an_estimate_counts_own_calls_and_a_fair_share_of_the_others_work() -> None:
     _, scheduler, _ = await scheduled(FakeEngine(0.0, 0.02))
-    model = model_of(min_steps=1, max_steps=10)
-    one, eight = (scheduler.steps_within(model, 64, 64, 10, 0.5, "a", pictures) for pictures in (1, 8))
-    assert (one, eight) == (10, 3)
+    weights = model_of().weights
+    own = scheduler.estimate(weights, Load(64, 64, 1, 5), "a")
+    assert own == pytest.approx(5 * 0.02, rel=0.1)
+    with scheduler.admit(Ticket(weights, "r", "b"), Load(64, 64, 100, 5)):
+        assert scheduler.estimate(weights, Load(64, 64, 1, 5), "a") == pytest.approx(2 * own, rel=0.1)
+        assert scheduler.estimate(weights, Load(64, 64, 1, 5), "b") > 50 * own
+
+
+async def test_before_the_first_call_an_estimate_is_unknown() -> None:
+    _, scheduler, _ = await scheduled(FakeEngine(), calibrated=False)
+    assert math.isnan(scheduler.estimate(model_of().weights, Load(64, 64, 1, 5), "a"))
 
 
 async def test_nobody_waits_for_the_measurement_of_a_model_that_is_not_theirs() -> None:

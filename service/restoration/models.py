@@ -1,0 +1,97 @@
+"""Which model does what a request asks for, in how many steps."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from rddm.spec import ModelSpec
+from service.engines.contract import Model, Repository
+from service.errors import InvalidValue, NotFound
+from service.restoration.parameters import GenerateParameters, RestoreParameters
+from service.settings import Settings
+
+log = logging.getLogger("rddm.restoration")
+Parameters = RestoreParameters | GenerateParameters
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """The model that a request is for, and the steps that it takes."""
+
+    model: Model
+    steps: int
+
+
+class ModelChoice:
+    """Finds models by name or task. settings.default_model answers requests that name no task."""
+
+    def __init__(self, settings: Settings, repository: Repository) -> None:
+        self._settings = settings
+        self._repository = repository
+        self._had_default = False
+
+    def resolve(self, parameters: Parameters) -> Resolved:
+        """Raises NotFound with the models there are, InvalidValue for steps that the model does not take."""
+        model = self._repository.models()[self.name_for(parameters)]
+        return Resolved(model, steps_of(model.spec, parameters.steps))
+
+    @contextmanager
+    def lease(self, parameters: Parameters) -> Iterator[Resolved]:
+        """What `resolve` gives; the version stays loaded for the block."""
+        with self._repository.lease(self.name_for(parameters)) as model:
+            yield Resolved(model, steps_of(model.spec, parameters.steps))
+
+    def name_for(self, parameters: Parameters) -> str:
+        """The model's name. Raises NotFound with the models there are."""
+        if isinstance(parameters, RestoreParameters):
+            return self._name_for_task(parameters.task)
+        return self._name_of_generator(parameters.model)
+
+    def default_model(self) -> str:
+        """The setting. Where nobody set it and this repository never had such a model or task, the first model that restores.
+
+        A default model that was there and is unloaded is missed: no request gets another model's picture instead.
+        """
+        wanted = self._settings.default_model
+        self._had_default = self._had_default or self._restorer(wanted) is not None
+        if self._had_default or "default_model" in self._settings.model_fields_set:
+            return wanted
+        return min(self._restorers(), default=wanted)
+
+    def warn_of_default(self) -> None:
+        """Logs a default model that was set and is not there."""
+        wanted = self.default_model()
+        if "default_model" in self._settings.model_fields_set and self._restorer(wanted) is None:
+            log.warning("the default model %r is not loaded; those that restore are %s", wanted, sorted(self._restorers()))
+
+    def _name_for_task(self, task: str | None) -> str:
+        wanted = task or self.default_model()
+        if (name := self._restorer(wanted)) is not None:
+            return name
+        models = self._restorers()
+        known = sorted({*models, *(model.spec.task for model in models.values())})
+        raise NotFound(f"unknown task {wanted[:64]!r}; expected one of {known}")
+
+    def _restorers(self) -> dict[str, Model]:
+        return {name: model for name, model in self._repository.models().items() if model.spec.start == "image"}
+
+    def _restorer(self, wanted: str) -> str | None:
+        """The model of that name, else the first one of that task."""
+        models = self._restorers()
+        named = (name for name, model in sorted(models.items()) if model.spec.task == wanted)
+        return wanted if wanted in models else next(named, None)
+
+    def _name_of_generator(self, name: str | None) -> str:
+        models = sorted(name for name, model in self._repository.models().items() if model.spec.start == "noise")
+        if name in models or (name is None and models):
+            return name or models[0]
+        raise NotFound(f"unknown model {(name or '')[:64]!r}; those that generate are {models}")
+
+
+def steps_of(spec: ModelSpec, wanted: int | None) -> int:
+    """The steps of a request, or the model's default. Raises InvalidValue outside the model's range."""
+    steps = spec.default_steps if wanted is None else wanted
+    if not spec.min_steps <= steps <= spec.max_steps:
+        raise InvalidValue(f"steps = {steps}; model {spec.name} takes {spec.min_steps}..{spec.max_steps}")
+    return steps

@@ -1,0 +1,66 @@
+"""What a request is about: a decoded picture and its mask, and both as a model is given them."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rddm.image import Depth, Pixels, prepared, to_image
+from rddm.spec import ModelSpec
+from service.errors import InvalidValue
+from service.pictures.picture import Picture
+
+Image = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A decoded picture and its mask, both h w 3."""
+
+    picture: Picture
+    mask: Pixels | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.picture.pixels.shape[0], self.picture.pixels.shape[1]
+
+    @property
+    def depth(self) -> Depth:
+        """Bits in which the result is wanted: a colour profile is applied to 16."""
+        return 16 if self.picture.metadata.depth == 16 or self.picture.metadata.profile is not None else 8
+
+    def check_mask(self, spec: ModelSpec) -> None:
+        """Raises InvalidValue for a mask that the model does not take, or of another size than the picture."""
+        if self.mask is None:
+            return
+        check_takes_mask(spec)
+        if self.mask.shape != self.picture.pixels.shape:
+            (rows, columns), (height, width) = self.mask.shape[:2], self.size
+            raise InvalidValue(f"the mask is {columns} x {rows} pixels and the picture {width} x {height}; expected the same")
+
+
+def check_takes_mask(spec: ModelSpec) -> None:
+    """Raises InvalidValue where the model's condition has no mask."""
+    if "mask" not in spec.condition:
+        raise InvalidValue(f"model {spec.name} takes no mask")
+
+
+@dataclass(frozen=True, eq=False)
+class ModelInput:
+    """Picture and mask as the model is given them, (1, 3, h, w), and SHA-256 of the pixels that they were made of."""
+
+    x_in: Image
+    mask: Image | None
+    pixels: bytes
+
+
+def to_model_input(pixels: Pixels, mask: Pixels | None, spec: ModelSpec) -> ModelInput:
+    """The digest is of pixels, since those are a fourth as many bytes."""
+    digest = hashlib.sha256()
+    for part in (pixels, mask):
+        digest.update(b"-" if part is None else f"{part.shape} {part.dtype} ".encode())
+        digest.update(b"" if part is None else np.ascontiguousarray(part).data)
+    masked = None if mask is None else (to_image(mask) + np.float32(1)) / np.float32(2)  # networks take masks in [0, 1]
+    return ModelInput(to_image(prepared(pixels, spec.preprocessing)), masked, digest.digest())
