@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rddm.model import Model
+from rddm.spec import ModelSpec, TableSchedule
 
 STARTS = {"image": "the given picture plus noise", "noise": "pure noise", "diffused": "the given picture, noised part of the way"}
 
@@ -23,6 +24,10 @@ def to_card(model: Model, facts: Mapping[str, Any], size: int, parameters: int) 
         "Starts from": STARTS[spec.start],
         "Is told": ", ".join(spec.condition) or "nothing but x_t and the time",
         "Objective": spec.objective,
+        "Schedule": _schedule(spec),
+        "Order, update, grid": f"{spec.order}, {spec.update}, {spec.grid}",
+        "Noise added back (eta)": f"{spec.eta:g}",
+        "Pixels beforehand": ", ".join(spec.preprocessing).replace("_", " ") or "as they are",
         "Steps": f"{spec.default_steps} by default, {spec.min_steps} to {spec.max_steps}",
         "Size": f"sides are padded to multiples of {spec.size_multiple}"
         if spec.image_size is None
@@ -32,6 +37,15 @@ def to_card(model: Model, facts: Mapping[str, Any], size: int, parameters: int) 
     told = {name: value for name, value in facts.items() if name != "pictures"}
     shown = [line for caption, file in facts.get("pictures", {}).items() for line in (f"![{caption}]({file})", "", caption, "")]
     return "\n".join([f"# {spec.name}", "", "| | |", "|---|---|", *table, "", *_section(told, 2), *shown]).rstrip() + "\n"
+
+
+def _schedule(spec: ModelSpec) -> str:
+    """The tables' names, and the noise of the start."""
+    schedule, noise = spec.schedule, f"start noise sqrt({spec.schedule.sum_scale:g})"
+    if isinstance(schedule, TableSchedule):
+        return f"the imported file's tables, T {spec.timesteps}, {noise}"
+    names = [curve.name for curve in (schedule.alpha, schedule.beta2, schedule.delta) if curve is not None]
+    return f"{', '.join(names)}, T {spec.timesteps}, {noise}"
 
 
 def _section(facts: Mapping[str, Any], level: int) -> Iterator[str]:

@@ -1,11 +1,15 @@
 """`rddm export`."""
 
 import argparse
+import dataclasses
+import json
 import sys
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+
+from rddm.spec import ModelSpec
 
 
 def parser() -> argparse.ArgumentParser:
@@ -17,6 +21,7 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument(
         "-o", "--output", type=Path, default=Path("model_repository"), help="the model repository (default: %(default)s)"
     )
+    verb.add_argument("--name", help="the model's name (default: the checkpoint's)")
     verb.add_argument("--version", type=_version, help="number of the version (default: one past every version there)")
     verb.add_argument("--replace", action="store_true", help="overwrite that version if it is there")
     verb.add_argument(
@@ -51,11 +56,15 @@ def _version(text: str) -> int:
 
 
 def _to_onnx(given: argparse.Namespace) -> int:
-    from export.release import release  # noqa: PLC0415  torch takes seconds to import; --help should not
-    from training.checkpoint import build, load_checkpoint  # noqa: PLC0415
+    from export.release import check_place, release  # noqa: PLC0415  torch takes seconds to import; --help should not
+    from training.checkpoint import GRAPH, build, load_checkpoint  # noqa: PLC0415
 
     console = Console()
+    if (given.source / GRAPH).is_file():
+        return _graph_to_repository(given, console)
     checkpoint = load_checkpoint(given.source)
+    checkpoint = dataclasses.replace(checkpoint, spec=_named(checkpoint.spec, given.name))
+    check_place(given.output, checkpoint.spec, given.version, replace=given.replace)
     with console.status(f"exporting {checkpoint.spec.name} and comparing it with torch; up to a minute"):
         network = build(checkpoint)
         written = release(
@@ -70,6 +79,28 @@ def _to_onnx(given: argparse.Namespace) -> int:
     console.print(table)
     told = f"weights stored as {written.weights} (fp16 moves the answers by {written.rounding:.1e})"
     console.print(f"{written.size / 1e6:.2f} MB, {told}")
+    return 0
+
+
+def _named(spec: ModelSpec, name: str | None) -> ModelSpec:
+    """The spec under another name. Raises ValueError for one that no model can have."""
+    return spec if name is None else ModelSpec.model_validate({**spec.model_dump(), "name": name})
+
+
+def _graph_to_repository(given: argparse.Namespace, console: Console) -> int:
+    """An imported network of one pass: its graph is published as it is."""
+    import onnx  # noqa: PLC0415
+
+    from export.release import release_graph  # noqa: PLC0415
+    from training.checkpoint import FACTS, GRAPH, SPEC  # noqa: PLC0415
+
+    if given.weights == "fp16":
+        raise ValueError("an imported graph is published with its own weights; leave --weights out")
+    spec = _named(ModelSpec.model_validate_json((given.source / SPEC).read_text()), given.name)
+    facts = json.loads((given.source / FACTS).read_text()) if (given.source / FACTS).is_file() else {}
+    graph = onnx.load(given.source / GRAPH)
+    written = release_graph(graph, spec, facts, given.output, given.version, replace=given.replace)
+    console.print(f"{written.path}, version {written.model.version}, {written.size / 1e6:.2f} MB, weights as they were")
     return 0
 
 

@@ -64,7 +64,7 @@ def check_exchangeable(spec: ModelSpec, other: ModelSpec) -> None:
         if getattr(spec, fact) != getattr(other, fact):
             raise ValueError(
                 f"versions of {spec.name!r} disagree on {fact}: {getattr(spec, fact)!r} and {getattr(other, fact)!r}; "
-                "export under another name, or to another folder"
+                "choose another --name, or another folder"
             )
     if len(HEADS[spec.objective]) != len(HEADS[other.objective]):
         raise ValueError(f"versions of {spec.name!r} disagree on the number of outputs ({spec.objective} and {other.objective})")

@@ -114,8 +114,24 @@ def finish(model: onnx.ModelProto, spec: ModelSpec) -> None:
     # These differ from process to process, and the digest shall tell weights.
     del model.graph.metadata_props[:]
     del model.metadata_props[:]
+    set_spec(model, spec)
+
+
+def set_spec(model: onnx.ModelProto, spec: ModelSpec) -> None:
+    """Write the spec into the graph's metadata, alone."""
+    del model.metadata_props[:]
     onnx.helper.set_model_props(model, {SPEC_KEY: spec.model_dump_json()})
     model.producer_name, model.doc_string = "rddm", f"{spec.name}: {spec.task}"
+
+
+def check_answers(model: onnx.ModelProto, spec: ModelSpec) -> None:
+    """Raises ValueError where the graph does not answer three shapes with finite pictures of the same size."""
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    for shape in three_shapes(spec):
+        given = random_inputs(spec, shape)
+        [answer] = session.run(None, given)
+        if answer.shape != given["x_t"].shape or not np.isfinite(answer).all():
+            raise ValueError(f"the graph answers {given['x_t'].shape} with {answer.shape}, or with values that are not finite")
 
 
 def store_as_half(model: onnx.ModelProto) -> None:
@@ -167,6 +183,8 @@ def deviation(found: Sequence[NDArray[Any]], expected: Sequence[NDArray[Any]]) -
 def three_shapes(spec: ModelSpec) -> list[tuple[int, int, int]]:
     """A tile, a batch of the smallest pictures, and a picture that is not square."""
     m = spec.size_multiple
+    if spec.tile == m:  # a network of one size
+        return [(1, m, m), (4, m, m)]
     return [(1, spec.tile, spec.tile), (4, m, m), (2, 3 * m, 5 * m)]
 
 

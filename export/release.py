@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import onnx
 import onnxruntime
 from torch import nn
 
 from export.card import to_card
-from export.configuration import ONNX
-from export.graph import Comparison, compare, plain, rounded, rounding, to_onnx
+from export.configuration import ONNX, check_exchangeable
+from export.graph import Comparison, check_answers, compare, plain, rounded, rounding, set_spec, to_onnx
 from export.repository import CARD, described, taken, write
 from rddm.graph import output_names
 from rddm.model import Golden, Model, golden_input
@@ -54,21 +55,68 @@ def release(
     pictures: files that the card shows, by name; facts["pictures"] maps captions to these names. Raises FileExistsError for a
     version that is there unless `replace`; ValueError where ONNX Runtime and torch disagree, or versions do.
     """
-    earlier = described(folder / spec.name)
-    version = version or max(taken(folder / spec.name), default=0) + 1
-    if (folder / spec.name / str(version)).is_dir() and not replace:
-        raise FileExistsError(f"{folder / spec.name} has a version {version} already; choose another, or replace it")
+    version = check_place(folder, spec, version, replace=replace)
     network = plain(network)
     moved = rounding(network, spec)
     half = weights == "fp16" or (weights == "auto" and moved <= UNSEEN)
     exact = rounded(network) if half else network
     graph = to_onnx(exact, spec, half_weights=half)
     comparisons = compare(graph, exact, spec)
+    parameters = sum(weight.numel() for weight in network.parameters())
+    path, model, size = _publish(graph, spec, facts, folder, version, parameters, pictures or {})
+    return Release(path, model, "fp16" if half else "fp32", moved, tuple(comparisons), size)
+
+
+def release_graph(
+    graph: onnx.ModelProto,
+    spec: ModelSpec,
+    facts: Mapping[str, Any],
+    folder: Path,
+    version: int | None = None,
+    *,
+    replace: bool = False,
+) -> Release:
+    """Publish a graph that is the house's already (an imported network of one pass), its weights as they are.
+
+    Raises as `release`, and ValueError for a graph whose answer to three shapes is not finite or has another size.
+    """
+    version = check_place(folder, spec, version, replace=replace)
+    set_spec(graph, spec)
+    check_answers(graph, spec)
+    parameters = sum(int(np.prod(tensor.dims)) for tensor in graph.graph.initializer)
+    path, model, size = _publish(graph, spec, facts, folder, version, parameters, {})
+    return Release(path, model, "fp32", 0.0, (), size)
+
+
+def check_place(folder: Path, spec: ModelSpec, version: int | None, *, replace: bool) -> int:
+    """The version's number, before any work.
+
+    Raises FileExistsError where it is taken, ValueError where versions cannot go together.
+    """
+    earlier = described(folder / spec.name)
+    chosen = version or max(taken(folder / spec.name), default=0) + 1
+    if (folder / spec.name / str(chosen)).is_dir() and not replace:
+        raise FileExistsError(f"{folder / spec.name} has a version {chosen} already; choose another, or replace it")
+    for number, model in earlier.items():
+        if number != chosen:
+            check_exchangeable(spec, model.spec)
+    return chosen
+
+
+def _publish(
+    graph: onnx.ModelProto,
+    spec: ModelSpec,
+    facts: Mapping[str, Any],
+    folder: Path,
+    version: int,
+    parameters: int,
+    pictures: Mapping[str, bytes],
+) -> tuple[Path, Model, int]:
     data = graph.SerializeToString()
     model = Model(spec, version, hashlib.sha256(data).hexdigest(), golden_of(graph, spec))
-    card = to_card(model, facts, len(data), sum(weight.numel() for weight in network.parameters()))
-    path = write(folder, model, earlier, data, {CARD: card.encode(), **(pictures or {})}, ONNX)
-    return Release(path, model, "fp16" if half else "fp32", moved, tuple(comparisons), len(data))
+    card = to_card(model, facts, len(data), parameters)
+    path = write(folder, model, described(folder / spec.name), data, {CARD: card.encode(), **pictures}, ONNX)
+    return path, model, len(data)
 
 
 def golden_of(graph: onnx.ModelProto, spec: ModelSpec) -> Golden:

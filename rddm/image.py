@@ -5,6 +5,7 @@ pixels (profile, orientation, alpha, metadata) is the service's concern.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from io import BytesIO
 from typing import Any, Literal
 
@@ -70,7 +71,15 @@ def _equalized_channel(channel: Pixels) -> Pixels:
     return equal
 
 
-PREPROCESSING: dict[str, Callable[[Pixels], Pixels]] = {"equalize_histogram": equalized}
+def repeated(pixels: Pixels, times: int) -> Pixels:
+    """Every pixel repeated times x times: x_in has the size of the answer of a network that enlarges by itself."""
+    return np.repeat(np.repeat(pixels, times, axis=0), times, axis=1)
+
+
+PREPROCESSING: dict[str, Callable[[Pixels], Pixels]] = {
+    "equalize_histogram": equalized,
+    **{f"repeat_{times}": partial(repeated, times=times) for times in (2, 3, 4, 8)},
+}
 
 
 def to_pixels(image: NDArray[np.float32], depth: Depth = 8) -> Pixels:

@@ -188,8 +188,8 @@ def _from_residual(
         eps = _noise_from_residual(schedule, res, x_t, x_in, t)
     else:
         eps = outputs[1] if heads[1] == "noise" else outputs[1] - outputs[0]
-    if models_x_0 and (method == "SM-Res-N" or len(heads) == 2):
-        x_0 = outputs[0]
+    if models_x_0 and (method == "SM-Res-N" or len(heads) == 2 or spec.residual_clip is None):
+        x_0 = outputs[0]  # x_in - res would be the same, less what rounding takes
     elif method == "SM-Res":
         x_0 = x_in - res
     else:

@@ -20,6 +20,7 @@ Objective = Literal[
 Method = Literal["SM-Res", "SM-N", "SM-Res-N"]
 Order = Literal["simultaneous", "residual_first", "noise_first", "decoupled", "residual_only"]
 ConditionPart = Literal["image", "mask", "context"]
+Preprocessing = Literal["equalize_histogram", "repeat_2", "repeat_3", "repeat_4", "repeat_8"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 
 MOST_NOISE = 16  # beta_bar_T^2: ResShift's kappa is 2
@@ -90,7 +91,8 @@ class ModelSpec(Frozen):
         (1 - alpha_bar) x_in + beta_bar eps: x_in as if it were clean (SDEdit).
     begin: the share of the T indices that sampling uses; below 1 it starts part of the way.
     condition: what is concatenated for the network beside x_t, in this order; may be empty. A mask lies in [0, 1].
-    preprocessing: what is done to the given pixels before all else (rddm.image.PREPROCESSING).
+    preprocessing: what is done to the given pixels before all else (rddm.image.PREPROCESSING). `repeat_2` repeats each pixel 2 x 2:
+        what a network that enlarges by itself is given, which takes every second pixel again.
     residual_clip: predicted residuals are clipped to +-this: 1 for the authors' checkpoints, 2 (all that two images can
         differ by) for new models.
     image_clip: likewise for the predicted x_0; None leaves it unclipped (diffusers' clip_sample=False).
@@ -137,7 +139,7 @@ class ModelSpec(Frozen):
     whole_max: int = Field(default=512 * 512, ge=1)
     image_size: tuple[int, int] | None = None
     scale: int = Field(default=1, ge=1, le=4)
-    preprocessing: tuple[Literal["equalize_histogram"], ...] = ()
+    preprocessing: tuple[Preprocessing, ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -59,4 +59,4 @@ def test_the_wheel_carries_models_and_page(root: Path, tmp_path: Path) -> None:
 def test_the_methods_code_stays_small_enough_to_read(root: Path) -> None:
     """RDDM itself, its sixteen relatives as specs (a tenth of it), and the graph and condition that all rooms share."""
     lines = sum(len(path.read_text().splitlines()) for path in (root / "rddm").rglob("*.py"))
-    assert lines < 1800, lines
+    assert lines < 2000, lines

@@ -20,6 +20,7 @@ from training.networks import AnyConfig, check_fits, make_network
 from training.networks.config import NetworkConfig
 
 WEIGHTS, SPEC, NETWORK, FACTS, RESUME = "model.safetensors", "spec.json", "network.json", "facts.json", "resume.safetensors"
+GRAPH = "model.onnx"  # in place of weights and network, of an imported network of one pass
 _NETWORK_CONFIG: TypeAdapter[AnyConfig] = TypeAdapter(NetworkConfig)
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from pathlib import Path
 
 from service.client.operations import to_address, to_headers
 from service.settings import KEY_VARIABLE
@@ -9,6 +10,9 @@ from service.settings import KEY_VARIABLE
 
 def add_server(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--server", type=_server, metavar="URL", help="a running gateway to ask, instead of working here")
+    parser.add_argument(
+        "--model-repository", type=Path, metavar="FOLDER", help="models in Triton's layout, for work here (those that ship)"
+    )
     given = os.environ.get(KEY_VARIABLE)
     parser.add_argument("--key", type=_key, default=given, help=f"its API key (the environment's {KEY_VARIABLE})")
 

@@ -2,7 +2,7 @@
 
 import argparse
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -11,9 +11,10 @@ from service.cli.arguments import add_server
 from service.cli.backends import open_backend
 from service.cli.files import SUFFIX_OF, format_of, is_folder, write_whole
 from service.cli.output import summary_of, tell
-from service.cli.verb import parameters_of, run_verb, settings_of
+from service.cli.verb import local_settings, parameters_of, run_verb
 from service.pictures.kinds import KINDS
 from service.restoration.parameters import GenerateParameters
+from service.settings import Settings
 
 
 def generate(argv: Sequence[str]) -> int:
@@ -47,12 +48,15 @@ def _generate(argv: Sequence[str]) -> int:
     )
     name = f"generated{SUFFIX_OF[parameters.format or 'png']}"
     output = Path(given.output, name) if is_folder(given.output) else Path(given.output)
-    return asyncio.run(_generate_all(parameters, output, given.server, given.key))
+    settings = local_settings(given.server, given.model_repository)
+    return asyncio.run(_generate_all(parameters, output, given.server, given.key, settings))
 
 
-async def _generate_all(parameters: GenerateParameters, output: Path, server: str | None, key: str | None) -> int:
+async def _generate_all(
+    parameters: GenerateParameters, output: Path, server: str | None, key: str | None, settings: Callable[..., Settings]
+) -> int:
     console = Console(stderr=True)
-    async with open_backend(server, key, settings_of) as backend:
+    async with open_backend(server, key, settings) as backend:
         with console.status("generating"):
             pictures = await backend.generate(parameters)
     for number, picture in enumerate(pictures):

@@ -2,7 +2,7 @@
 
 import argparse
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -10,8 +10,9 @@ from rich.table import Table
 
 from service.cli.arguments import add_server
 from service.cli.backends import open_backend
-from service.cli.verb import Refused, run_verb, settings_of
+from service.cli.verb import Refused, local_settings, run_verb, settings_of
 from service.client import Client
+from service.settings import Settings
 
 LINE = 1000  # a table's line is as long as its words: a terminal breaks it, a pipe takes it whole
 
@@ -30,7 +31,7 @@ def _models(argv: Sequence[str]) -> int:
     add_server(parser)
     given = parser.parse_args(argv)
     if given.action is None:
-        return _show_models(given.server, given.key)
+        return _show_models(given.server, given.key, local_settings(given.server, given.model_repository))
     if given.name is None:
         raise Refused(f"{given.action} what? Expected rddm models {given.action} NAME")
     with Client(given.server or f"http://127.0.0.1:{settings_of().port}", api_key=given.key) as client:
@@ -39,9 +40,9 @@ def _models(argv: Sequence[str]) -> int:
     return 0
 
 
-def _show_models(server: str | None, key: str | None) -> int:
+def _show_models(server: str | None, key: str | None, settings: Callable[..., Settings]) -> int:
     table = Table("name", "task", "kind", "version", "steps", "size", "licence", "digest", box=None, pad_edge=False)
-    for facts in asyncio.run(_list_models(server, key)):
+    for facts in asyncio.run(_list_models(server, key, settings)):
         steps, size = facts["steps"], facts["size"]["image_size"]
         table.add_row(
             *(facts["name"], facts["task"], facts["kind"], str(facts["version"])),
@@ -53,6 +54,6 @@ def _show_models(server: str | None, key: str | None) -> int:
     return 0
 
 
-async def _list_models(server: str | None, key: str | None) -> list[dict[str, Any]]:
-    async with open_backend(server, key, settings_of) as backend:
+async def _list_models(server: str | None, key: str | None, settings: Callable[..., Settings]) -> list[dict[str, Any]]:
+    async with open_backend(server, key, settings) as backend:
         return await backend.models()

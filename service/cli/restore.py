@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +15,12 @@ from service.cli.arguments import add_server
 from service.cli.backends import Backend, OutputFile, open_backend
 from service.cli.files import SUFFIX_OF, SUFFIXES, format_of, is_folder, write_whole
 from service.cli.output import summary_of, tell
-from service.cli.verb import Refused, parameters_of, run_verb, settings_of
+from service.cli.verb import Refused, local_settings, parameters_of, run_verb
 from service.client import ClientError
 from service.errors import ServiceError
 from service.pictures.kinds import KINDS
 from service.restoration.parameters import RestoreParameters
+from service.settings import Settings
 
 AT_ONCE = 2
 
@@ -65,7 +66,8 @@ def _restore(argv: Sequence[str]) -> int:
         format=given.format if given.source.is_dir() else format_of(given.output, given.format),
     )
     items = [RestoreItem(source, target, parameters, mask) for source, target in _pairs(given.source, given.output, parameters)]
-    return asyncio.run(_restore_all(items, given.server, given.key))
+    settings = local_settings(given.server, given.model_repository)
+    return asyncio.run(_restore_all(items, given.server, given.key, settings))
 
 
 def _pairs(source: Path, output: str | None, parameters: RestoreParameters) -> list[tuple[Path, Path]]:
@@ -110,10 +112,10 @@ def _suffix(source: Path, parameters: RestoreParameters) -> str:
     return ".png" if parameters.returned != "image" else source.suffix
 
 
-async def _restore_all(items: Sequence[RestoreItem], server: str | None, key: str | None) -> int:
+async def _restore_all(items: Sequence[RestoreItem], server: str | None, key: str | None, settings: Callable[..., Settings]) -> int:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     failures: list[str] = []
-    async with open_backend(server, key, settings_of) as backend:
+    async with open_backend(server, key, settings) as backend:
         with Progress(*columns, console=Console(stderr=True)) as progress:
             bar = progress.add_task("restoring", total=len(items))
             free = asyncio.Semaphore(AT_ONCE)

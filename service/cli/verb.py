@@ -2,6 +2,8 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -36,6 +38,15 @@ def settings_of(**given: Any) -> Settings:
     except ValidationError as wrong:
         told = "; ".join(f"{'.'.join(map(str, one['loc']))} = {one['input']!r}: {one['msg'].lower()}" for one in wrong.errors())
         raise Refused(f"settings: {told}") from wrong
+
+
+def local_settings(server: str | None, model_repository: Path | None) -> Callable[..., Settings]:
+    """What makes the settings of work in this process. Raises Refused for a repository that is no folder, or is not used."""
+    if server is not None and model_repository is not None:
+        raise Refused("--model-repository is for work here; with --server it is the gateway's own that is used")
+    if model_repository is not None and not model_repository.is_dir():
+        raise Refused(f"{model_repository} is no folder of models")
+    return partial(settings_of, model_repository=model_repository)
 
 
 def parameters_of(kind: type[O], **given: Any) -> O:

@@ -39,6 +39,13 @@ class SourceMetadata:
         """What is known, by name, to make it again elsewhere."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
+    def enlarged_to(self, height: int, width: int) -> "SourceMetadata":
+        """The same for a result of this upright size: a model that enlarges gets an alpha that is enlarged by repetition."""
+        if self.alpha is None or self.alpha.shape == (height, width):
+            return self
+        down, across = height // self.alpha.shape[0], width // self.alpha.shape[1]
+        return replace(self, alpha=np.repeat(np.repeat(self.alpha, down, 0), across, 1))
+
     def for_derived_picture(self) -> "SourceMetadata":
         """The same for a picture about this one (a residual, a strip): upright, opaque colour, no profile, no metadata."""
         return replace(self, depth=8, grey=False, alpha=None, orientation=1, profile=None, exif=None, xmp=None)

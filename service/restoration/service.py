@@ -224,7 +224,7 @@ def output_of(parameters: RestoreParameters, result: FinishedResult, source: Sou
     """The pixels to answer with, and the metadata of the source that belongs to them."""
     metadata = source.picture.metadata
     if parameters.returned == "image":
-        return result.pixels, metadata
+        return result.pixels, metadata.enlarged_to(result.pixels.shape[0], result.pixels.shape[1])
     if parameters.returned == "residual":
         assert result.residual is not None
         return to_pixels(result.residual * np.float32(0.5)), metadata.for_derived_picture()

@@ -70,15 +70,23 @@ def recipe_of(spec: ModelSpec, dim: int, mults: tuple[int, ...]) -> Recipe:
 
 
 @pytest.mark.parametrize(("name", "kind"), [("restore_one", "ramp"), ("generate", "linspace")])
-def test_all_twelve_schedule_buffers_are_exact(root: Path, name: str, kind: str) -> None:
+def test_all_twelve_schedule_buffers_are_the_authors(root: Path, name: str, kind: str) -> None:
+    """Exactly, but for roots and logarithms, which a processor's vector unit rounds its own way."""
     theirs, ours = fixture(root, name), buffers(SCHEDULES[kind], 1000)
-    assert {key: float(np.abs(ours[key] - theirs[f"schedules/{key}"]).max()) for key in BUFFERS} == dict.fromkeys(BUFFERS, 0.0)
+    rounded = ("betas", "betas_cumsum", "posterior_log_variance_clipped")
+    exact = [key for key in BUFFERS if key not in rounded]
+    assert {key: float(np.abs(ours[key] - theirs[f"schedules/{key}"]).max()) for key in exact} == dict.fromkeys(exact, 0.0)
+    for key in rounded:
+        np.testing.assert_array_max_ulp(ours[key], theirs[f"schedules/{key}"], maxulp=1)
 
 
-def test_converted_schedule_is_exact(root: Path) -> None:
+def test_converted_schedule_is_the_authors_within_one_unit_in_the_last_place(root: Path) -> None:
+    """As buffers, and as the tables that are sampled with: alpha_bar = 1 - root holds a unit of the root's, 6e-8."""
     theirs, ours = fixture(root, "ddim"), buffers(SCHEDULES["converted"], 1000)
-    np.testing.assert_array_equal(ours["alphas_cumsum"], theirs["alphas_cumsum_res"])
-    np.testing.assert_array_equal(ours["betas_cumsum"], theirs["betas_cumsum_res"])
+    schedule = make_schedule(SCHEDULES["converted"], 1000)
+    for alpha_bar, beta_bar in ((ours["alphas_cumsum"], ours["betas_cumsum"]), (schedule.alpha_bar, schedule.beta_bar)):
+        np.testing.assert_allclose(alpha_bar, theirs["alphas_cumsum_res"], atol=6e-8, rtol=0)
+        np.testing.assert_allclose(beta_bar, theirs["betas_cumsum_res"], atol=6e-8, rtol=0)
 
 
 @pytest.mark.parametrize(("name", "kind"), [("restore_one", "ramp"), ("generate", "linspace")])

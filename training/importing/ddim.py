@@ -68,7 +68,7 @@ def to_scheduler(spec: ModelSpec, schedule: Schedule) -> "DDIMScheduler":
     )
 
 
-def convert_ddim(folder: Path, name: str, licence: str) -> Checkpoint:
+def convert_ddim(folder: Path, name: str, licence: str, task: str = "generate") -> Checkpoint:
     """The checkpoint that a diffusers folder (unet/ and scheduler/) becomes.
 
     Raises FileNotFoundError naming what is missing, ValueError naming a setting that has no equal here, and ModuleNotFoundError
@@ -84,7 +84,7 @@ def convert_ddim(folder: Path, name: str, licence: str) -> Checkpoint:
     if unet.config.in_channels != 3 or unet.config.out_channels != 3:
         raise ValueError(f"{folder}: expected 3 channels in and out, got {unet.config.in_channels} and {unet.config.out_channels}")
     network = DiffusersConfig(unet=_plain_config(unet), size_multiple=2 ** (len(unet.config.block_out_channels) - 1))
-    spec = _spec(scheduler, unet, network, name, licence)
+    spec = _spec(scheduler, unet, network, name, licence).model_copy(update={"task": task})
     weights = {f"unet.{key}": value for key, value in unet.state_dict().items()}
     return Checkpoint(spec, network, weights, {"imported": {"file": folder.name, "variant": "DDIM"}})
 

@@ -1,19 +1,17 @@
-"""`rddm import`: a checkpoint of the authors' trainer, in any of their five code variants, or a diffusers DDIM becomes one of ours.
+"""A checkpoint of the authors' trainer, in any of their five code variants, or of DiffUIR's, becomes one of ours.
 
 What the variants share is in the file: shapes, keys and schedule buffers say which network and which tables. What no file tells
 (generation or translation, objective of a single network) has the authors' own setting as default and an option to say otherwise.
 """
 
-import argparse
 import hashlib
 import pickle
 import re
 import struct
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import torch
@@ -23,11 +21,11 @@ from torch import Tensor
 from rddm.objective import HEADS
 from rddm.schedule import DDIM_BETAS, alphas_cumprod, increments, make_schedule
 from rddm.spec import ConditionPart, Curve, ModelSpec, NamedSchedule, Objective, TableSchedule
-from training.checkpoint import Checkpoint, build, save_checkpoint
-from training.importing.ddim import convert_ddim
+from training.checkpoint import Checkpoint, build
+from training.importing.names import to_name
 from training.networks import UNetConfig
 
-Variant = Literal["E0", "E2", "E3", "E4", "E5", "E6"]
+Variant = Literal["E0", "E2", "E3", "E4", "E5", "E6", "DiffUIR"]
 CONDITIONS: dict[int, tuple[ConditionPart, ...]] = {3: (), 6: ("image",), 9: ("image", "mask")}
 SCHEDULES: dict[str, NamedSchedule] = {
     "ramp": NamedSchedule(),
@@ -52,6 +50,10 @@ BUFFERS = (
 UNREADABLE = (
     pickle.UnpicklingError, struct.error, EOFError, OSError, RuntimeError, ValueError, LookupError, AssertionError, TypeError,
 )  # fmt: skip
+# DiffUIR registers its delta beside; its U-Net, averaging and file are RDDM's (its code is MIT licensed).
+DELTA = "delta_cumsum"
+WRAPPERS = re.compile(r"(^|\.)(?:(?:module|_orig_mod)\.)+")  # prefixes that DistributedDataParallel and torch.compile leave in keys
+DIFFUIR_LICENCE = "MIT (its authors' code); none stated for the weights"
 LICENCE = "none stated by the authors of the weights"
 FOLDERS = {
     "E0": "partially path-independent generation",
@@ -60,14 +62,16 @@ FOLDERS = {
     "E4": "inpainting",
     "E5": "translation",
     "E6": "generation",
+    "DiffUIR": "universal restoration, by DiffUIR's trainer",
 }
 
 
 def buffers(schedule: NamedSchedule, timesteps: int) -> dict[str, NDArray[np.float32]]:
-    """The twelve arrays that the authors' constructor registers, float32, shape (T,), bit for bit.
+    """The twelve arrays that the authors' constructor registers, float32, shape (T,).
 
-    They compute with torch, whose float32 square root and logarithm round differently from NumPy's, and pad what precedes the
-    first index with 1; derived values there are overwritten.
+    Sums and quotients are the authors' bit for bit. Roots and logarithms are torch's, which the processor's vector unit rounds:
+    they are within one unit in the last place of the authors'. What precedes the first index is padded with 1; derived values
+    there are overwritten.
     """
     alphas, betas2, alpha_bar, beta_bar2 = _cumulative(schedule, timesteps)
     one = alpha_bar.new_ones(1)
@@ -129,14 +133,15 @@ class Choices:
     """What an import is told beside the file; None where the file, or the authors' own setting, decides."""
 
     name: str | None = None
+    task: str | None = None
     variant: Variant | None = None
     objective: Objective | None = None
     sum_scale: float | None = None
-    image_size: int = 64
+    image_size: int | None = None
     steps: int | None = None
-    eta: float = 0.0
+    eta: float | None = None
     equalize: bool | None = None
-    licence: str = LICENCE
+    licence: str | None = None
 
 
 def read_official(path: Path) -> Official:
@@ -156,12 +161,12 @@ def read_official(path: Path) -> Official:
         raise ValueError(f"{path} is no official checkpoint: expected the keys step, model, opt or opt0, ema, scaler; got {found}")
     if not _named_tensors(saved["ema"]):
         raise ValueError(f"{path} is no official checkpoint: its `ema` should hold named tensors")
-    averaged = _part(saved["ema"], "ema_model.")
+    averaged = _part({WRAPPERS.sub(r"\1", key): value for key, value in saved["ema"].items()}, "ema_model.")
     _check_buffers(path, averaged)
     alpha_res = averaged.get("alpha_res")
     return Official(
         weights=_part(averaged, "model."),
-        buffers={name: averaged[name] for name in BUFFERS},
+        buffers={name: averaged[name] for name in (*BUFFERS, DELTA) if name in averaged},
         step=int(saved.get("step", 0)),
         one_optimiser="opt" in saved,
         alpha_res=None if alpha_res is None else float(alpha_res),
@@ -201,6 +206,8 @@ def detect_variant(official: Official) -> Variant:
     keys and buffers as E0 and E6: only the caller can tell that a model without condition starts from an image. Raises ValueError
     for a schedule that none of them ships with.
     """
+    if DELTA in official.buffers:
+        return "DiffUIR"
     if official.alpha_res is not None:
         return "E3"
     if official.one_optimiser:
@@ -209,6 +216,27 @@ def detect_variant(official: Official) -> Variant:
     if kind is None:
         raise ValueError(f"alphas_cumsum is none of the authors' schedules {sorted(SCHEDULES)}; say which --variant made it")
     return "E0" if kind == "converted" else "E6"
+
+
+def possible_variants(official: Official) -> tuple[Variant, ...]:
+    """The variants that could have written the file; every one where its schedule is none that they ship with."""
+    if DELTA in official.buffers:
+        return ("DiffUIR",)
+    if official.alpha_res is not None:
+        return ("E3",)
+    if official.one_optimiser:
+        return ("E2",)
+    of_kind: dict[str | None, tuple[Variant, ...]] = {"ramp": ("E2",), "linspace": ("E4", "E6"), "converted": ("E0", "E5")}
+    return of_kind.get(schedule_kind(official), ("E0", "E2", "E4", "E5", "E6"))
+
+
+def _variant(official: Official, chosen: Variant | None) -> Variant:
+    """The chosen variant, or the detected one. Raises ValueError for one that cannot have written the file."""
+    if chosen is None:
+        return detect_variant(official)
+    if chosen not in (possible := possible_variants(official)):
+        raise ValueError(f"--variant {chosen} contradicts the file, whose keys and schedule are those of {' or '.join(possible)}")
+    return chosen
 
 
 def network_of(official: Official) -> UNetConfig:
@@ -250,43 +278,69 @@ def objective_of(official: Official, network: UNetConfig, variant: Variant, chos
 
 
 def spec_of(official: Official, network: UNetConfig, variant: Variant, choices: Choices, name: str) -> ModelSpec:
-    """The authors' behaviour with this file, to the clip: its own tables, residuals within 1, their grid and SM-N inversion."""
+    """The authors' behaviour with this file, to the clip: its own tables, residuals within 1, their grid and SM-N inversion.
+
+    Raises ValueError for a choice that says nothing for such a model.
+    """
     generates = not network.condition and variant not in ("E4", "E5")
-    beta_bar2 = float(official.buffers["betas2_cumsum"][-1])
-    sum_scale = 1.0 if schedule_kind(official) == "converted" else round(beta_bar2, 6)
-    steps = choices.steps or (10 if not network.condition else 2 if variant == "E3" else 5)
+    _check_choices(choices, generates)
+    side = choices.image_size if choices.image_size is not None else 64
     equalize = variant == "E3" if choices.equalize is None else choices.equalize
     return ModelSpec(
         name=name,
-        task="generate" if generates else "restore",
-        licence=choices.licence,
+        task=choices.task or ("generate" if generates else "restore"),
+        licence=choices.licence or (DIFFUIR_LICENCE if variant == "DiffUIR" else LICENCE),
         start="noise" if generates else "image",
         condition=network.condition,
         objective=objective_of(official, network, variant, choices.objective),
-        time_input="abar_bbar" if variant in ("E0", "E4", "E5") else "t",
+        time_input="abar_bbar" if variant in ("E0", "E4", "E5", "DiffUIR") else "t",
         timesteps=len(official.buffers["alphas"]),
-        schedule=TableSchedule(
-            alpha_bar=tuple(official.buffers["alphas_cumsum"].clamp(0, 1).tolist()),
-            beta_bar=tuple(official.buffers["betas_cumsum"].clamp(0, 1).tolist()),
-            sum_scale=sum_scale if choices.sum_scale is None else choices.sum_scale,
-        ),
+        schedule=_tables(official, choices.sum_scale),
         residual_clip=1.0,
         sm_n_inversion="authors",
-        order="residual_first" if variant == "E0" else "simultaneous",
+        order={"E0": "residual_first", "DiffUIR": "residual_only"}.get(variant, "simultaneous"),
         grid="authors",
-        eta=choices.eta,
-        default_steps=steps,
+        eta=choices.eta or 0.0,
+        default_steps=_default_steps(network, variant) if choices.steps is None else choices.steps,
         max_steps=min(100, len(official.buffers["alphas"])),
-        size_multiple=max(8, network.size_multiple),
-        image_size=(choices.image_size, choices.image_size) if generates else None,
+        # DiffUIR's U-Net pads to one more halving than it has.
+        size_multiple=max(8, network.size_multiple * (2 if variant == "DiffUIR" else 1)),
+        image_size=(side, side) if generates else None,
         preprocessing=("equalize_histogram",) if equalize else (),
+    )
+
+
+def _check_choices(choices: Choices, generates: bool) -> None:
+    given = {"--eta": choices.eta, "--image-size": choices.image_size}
+    if generates:
+        given = {"--sum-scale": choices.sum_scale, "--equalize": choices.equalize or None}
+    told = [option for option, value in given.items() if value is not None]
+    if told:
+        kind = "generates from noise alone" if generates else "restores: the authors add no noise back, and any size is taken"
+        raise ValueError(f"{' and '.join(told)} cannot be used with this file, whose model {kind}")
+
+
+def _default_steps(network: UNetConfig, variant: Variant) -> int:
+    return {"E3": 2, "DiffUIR": 3}.get(variant, 5 if network.condition else 10)
+
+
+def _tables(official: Official, sum_scale: float | None) -> TableSchedule:
+    """The file's own tables. The start noise of DiffUIR (0.01 in its code) and of converted files is in no buffer."""
+    beta_bar2 = float(official.buffers["betas2_cumsum"][-1])
+    usual = 0.01 if DELTA in official.buffers else 1.0 if schedule_kind(official) == "converted" else round(beta_bar2, 6)
+    delta = official.buffers.get(DELTA)
+    return TableSchedule(
+        alpha_bar=tuple(official.buffers["alphas_cumsum"].clamp(0, 1).tolist()),
+        beta_bar=tuple(official.buffers["betas_cumsum"].clamp(0, 1).tolist()),
+        delta_bar=None if delta is None else tuple(delta.clamp(0, 1).tolist()),
+        sum_scale=usual if sum_scale is None else sum_scale,
     )
 
 
 def convert(path: Path, choices: Choices) -> Checkpoint:
     """The checkpoint that the official file becomes. Raises ValueError, naming the keys, where weights do not fit the network."""
     official = read_official(path)
-    variant = choices.variant or detect_variant(official)
+    variant = _variant(official, choices.variant)
     network = network_of(official)
     spec = spec_of(official, network, variant, choices, choices.name or to_name(path))
     weights = (
@@ -302,70 +356,3 @@ def convert(path: Path, choices: Choices) -> Checkpoint:
     except RuntimeError as error:
         raise ValueError(f"{path} is partial, or not the authors' U-Net: {error}") from error
     return checkpoint
-
-
-def to_name(path: Path) -> str:
-    """A model name from a file's: model-80.pt in results/rain becomes `model-80`."""
-    return re.sub(r"[^a-z0-9_-]+", "-", path.stem.lower()).strip("-_") or "imported"
-
-
-def parser() -> argparse.ArgumentParser:
-    """The verb's arguments."""
-    p = argparse.ArgumentParser(
-        prog="rddm import",
-        description="Make a checkpoint of this project from the authors' model-N.pt, or from a diffusers DDIM folder.",
-        epilog="The result is used like any other: rddm export, rddm evaluate.",
-    )
-    p.add_argument("source", type=Path, help="a file that the authors' trainer saved, or a folder with unet/ and scheduler/")
-    p.add_argument("-o", "--output", type=Path, help="folder of the checkpoint (default: runs/NAME)")
-    p.add_argument("--name", help="the model's name (default: from the file's)")
-    variants = ", ".join(f"{key} {value}" for key, value in FOLDERS.items())
-    p.add_argument(
-        "--variant", choices=get_args(Variant), help=f"the authors' experiment, where the file leaves it open: {variants}"
-    )
-    p.add_argument("--objective", choices=sorted(HEADS), help="what the network models, where the file leaves it open")
-    p.add_argument("--sum-scale", type=float, help="beta_bar_T^2 of the start noise (default: from the file; 1 if converted)")
-    p.add_argument("--image-size", type=int, default=64, help="side of generated pictures (default: %(default)s)")
-    p.add_argument("--steps", type=int, help="default number of steps (default: 5; 10 for generation; 2 for E3)")
-    p.add_argument("--eta", type=float, default=0.0, help="noise added back in each step, 0..1 (default: %(default)s)")
-    p.add_argument(
-        "--equalize", action=argparse.BooleanOptionalAction, help="equalise the input's histogram first (default: E3 only)"
-    )
-    p.add_argument("--licence", default=LICENCE, help="licence of the weights (default: %(default)s)")
-    return p
-
-
-def main(argv: list[str]) -> int:
-    """Import the authors' checkpoint, or a diffusers DDIM. 2 for a file that cannot be, or a folder that cannot be written."""
-    args = vars(parser().parse_args(argv))
-    source: Path = args.pop("source")
-    output: Path | None = args.pop("output")
-    try:
-        checkpoint = _checkpoint(source, Choices(**args))
-    except (ValueError, FileNotFoundError) as error:
-        print(f"rddm import: {error}", file=sys.stderr)
-        return 2
-    folder = output or Path("runs") / checkpoint.spec.name
-    try:
-        save_checkpoint(folder, checkpoint)
-    except OSError as error:
-        print(f"rddm import: {folder} cannot be written: {error}", file=sys.stderr)
-        return 2
-    print(f"{folder}: {describe(checkpoint)}")
-    return 0
-
-
-def _checkpoint(source: Path, choices: Choices) -> Checkpoint:
-    if source.is_dir():
-        return convert_ddim(source, choices.name or to_name(source), choices.licence)
-    return convert(source, choices)
-
-
-def describe(checkpoint: Checkpoint) -> str:
-    """One line about what was understood."""
-    spec, facts = checkpoint.spec, checkpoint.facts.get("imported", {})
-    size = sum(value.numel() for value in checkpoint.weights.values())
-    return (
-        f"{spec.name} ({facts.get('variant', 'DDIM')}), objective {spec.objective}, condition {list(spec.condition)}, "
-        f"start {spec.start}, time {spec.time_input}, T {spec.timesteps}, {size:,} parameters"
-    )

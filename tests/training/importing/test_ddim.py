@@ -18,8 +18,8 @@ from rddm.sampler import Question, sample, trace
 from rddm.schedule import make_schedule
 from rddm.spec import Curve, ModelSpec, NamedSchedule
 from training.checkpoint import build, load_checkpoint
+from training.importing.command import main
 from training.importing.ddim import convert_ddim, from_alphas_cumprod, to_alphas_cumprod, to_scheduler
-from training.importing.official import main
 
 warnings.filterwarnings("ignore", module="diffusers")
 diffusers = pytest.importorskip("diffusers")

@@ -12,7 +12,8 @@ from torch import Tensor
 from rddm.schedule import make_schedule
 from rddm.spec import NamedSchedule
 from training.checkpoint import build, load_checkpoint
-from training.importing.official import SCHEDULES, Choices, buffers, convert, describe, main
+from training.importing.command import describe, main
+from training.importing.official import SCHEDULES, Choices, buffers, convert
 from training.networks import UNetConfig, make_network
 from training.sampling import sample_with
 
@@ -124,7 +125,7 @@ def test_averaged_weights_and_the_files_own_tables_are_taken(tmp_path: Path) -> 
     named = make_schedule(NamedSchedule(sum_scale=0.01), 1000)
     np.testing.assert_allclose(schedule.beta_bar, named.beta_bar, atol=1e-7)
     assert checkpoint.facts["steps"] == 700
-    assert "E2" in describe(checkpoint)
+    assert "E2" in "\n".join(describe(checkpoint.spec, checkpoint.facts, 1))
 
 
 def test_objective_and_name_can_be_told(tmp_path: Path) -> None:
