@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from service.bulk.runner import Restored
+from service.bulk.picture import Restored
 from service.keys import Caller
 from service.pictures.kinds import KINDS, Kind, sniff
 from service.restoration import RestorationService, RestoreParameters

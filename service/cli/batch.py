@@ -7,8 +7,9 @@ import json
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -16,7 +17,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from service.bulk import BatchJob, Store, StoreError, Summary, open_store, run_batch
 from service.bulk.folder import Folder
 from service.bulk.manifest import is_manifest, read_manifest
+from service.bulk.picture import recipe_of
 from service.bulk.restorer import open_restorer
+from service.bulk.runner import Listener
 from service.bulk.stores import STATE, Entry
 from service.cli.verb import Refused, parameters_of, run_verb, settings_of
 from service.pictures.kinds import KINDS
@@ -51,6 +54,10 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--shard", type=_shard, default=(0, 1), metavar="I/N", help="part I of N, counted from 0: for N machines")
     parser.add_argument("--retry-failed", action="store_true", help="try pictures again that failed in an earlier run")
     parser.add_argument("--dry-run", action="store_true", help="count what would be done, and do nothing")
+    ray = parser.add_argument_group("on a Ray cluster (extra `ray`)")
+    ray.add_argument("--ray", nargs="?", const="local", metavar="ADDRESS", help="auto, or ray://host:10001 (this machine)")
+    ray.add_argument("--actors", type=int, metavar="N", help="restoration services in it (one a CPU, less one)")
+    ray.add_argument("--actor-gpus", type=float, default=0, metavar="N", help="GPUs of each (0)")
     parser.add_argument("--summary", type=Path, metavar="FILE", help="write the last line's figures as JSON")
     return parser
 
@@ -71,7 +78,11 @@ def _batch(argv: Sequence[str]) -> int:
     try:
         source, manifest = _source(given.source, given.root)
         target = open_store(given.target, may_create=True)
-        summary = asyncio.run(_run(job, source, manifest, target))
+        entries = source.entries() if manifest is None else read_manifest(*manifest)
+        if given.ray is None or job.dry_run:
+            summary = asyncio.run(_run(job, source, target, entries))
+        else:
+            summary = _run_on_ray(job, source, target, entries, given)
     except StoreError as error:
         raise Refused(str(error)) from error
     except asyncio.CancelledError:
@@ -93,10 +104,51 @@ def _source(location: str, root: str | None) -> tuple[Store, tuple[Store, str] |
     return (at if root is None else open_store(root)), (at, name)
 
 
-async def _run(job: BatchJob, source: Store, manifest: tuple[Store, str] | None, target: Store) -> Summary:
-    entries = source.entries() if manifest is None else read_manifest(*manifest)
-    settings = settings_of()
-    console = Console(stderr=True)
+async def _run(job: BatchJob, source: Store, target: Store, entries: AsyncIterator[Entry]) -> Summary:
+    _end_on_sigterm()
+    async with open_restorer(settings_of(), job.parameters) as restorer:
+        with _progress() as show:
+            return await run_batch(job, source, target, restorer, _outside(entries, source, target), show)
+
+
+def _run_on_ray(job: BatchJob, source: Store, target: Store, entries: AsyncIterator[Entry], given: argparse.Namespace) -> Summary:
+    try:
+        from service.bulk.cluster import list_pending, restore_rows  # noqa: PLC0415
+    except ModuleNotFoundError as missing:
+        raise Refused(f"--ray needs the package {missing.name}; install it with pip install 'rddm-serve[ray]'") from missing
+    summary = Summary()
+
+    async def list_rows() -> tuple[list[dict[str, Any]], bool]:
+        async with open_restorer(settings_of(), job.parameters) as restorer:
+            return await list_pending(job, target, recipe_of(restorer, job.parameters), _outside(entries, source, target), summary)
+
+    rows, resumed = asyncio.run(list_rows())
+    summary.done_listing = True
+    if not rows:
+        return summary
+    with _progress() as show:
+        return restore_rows(
+            job,
+            _place(source),
+            _place(target),
+            rows,
+            summary,
+            show,
+            resumed=resumed,
+            address=None if given.ray == "local" else given.ray,
+            actors=given.actors,
+            gpus_per_actor=given.actor_gpus,
+        )
+
+
+def _place(store: Store) -> str:
+    """The store as every machine of a cluster names it; a folder is one that all of them mount."""
+    return str(store.root) if isinstance(store, Folder) else store.name
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Listener]:
+    """A bar on standard error: pictures, megapixels a second, time left."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -104,19 +156,15 @@ async def _run(job: BatchJob, source: Store, manifest: tuple[Store, str] | None,
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    _end_on_sigterm()
-    async with open_restorer(settings, job.parameters) as restorer:
-        with Progress(*columns, console=console) as progress:
-            bar = progress.add_task("restoring", total=None, listed="?", speed=0.0)
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task("restoring", total=None, listed="?", speed=0.0)
 
-            def show(summary: Summary) -> None:
-                ended = summary.restored + summary.kept + summary.refused + summary.failed + summary.failed_before
-                total = summary.listed if summary.done_listing else None
-                speed = summary.megapixels / max(1e-3, progress.tasks[bar].elapsed or 0.0)
-                listed = f"{summary.listed:,}" if summary.done_listing else "?"
-                progress.update(bar, completed=ended, total=total, listed=listed, speed=speed)
+        def show(summary: Summary) -> None:
+            total = summary.listed if summary.done_listing else None
+            speed = summary.megapixels / max(1e-3, progress.tasks[bar].elapsed or 0.0)
+            progress.update(bar, completed=summary.ended, total=total, listed=f"{summary.listed:,}" if total else "?", speed=speed)
 
-            return await run_batch(job, source, target, restorer, _outside(entries, source, target), show)
+        yield show
 
 
 def _end_on_sigterm() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from service.bulk.runner import Restored
+from service.bulk.picture import Restored
 from service.errors import Malformed
 from service.restoration.parameters import RestoreParameters
 

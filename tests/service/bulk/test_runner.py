@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from service.bulk.folder import Folder
+from service.bulk.picture import BatchJob, Restorer, recipe_of, target_key
 from service.bulk.records import Record, parse
-from service.bulk.runner import BatchJob, Restorer, Summary, recipe_of, run_batch, target_key
+from service.bulk.runner import Summary, run_batch
 from service.bulk.stores import StoreError
 from service.restoration.parameters import RestoreParameters
 from tests.service.bulk.conftest import FakeRestorer, png

@@ -1,0 +1,131 @@
+"""A batch on a Ray cluster, by Ray Data: keys travel, pictures do not.
+
+Each actor holds the restoration service and goes between the stores and its own memory. Every object's error is a record, since a
+row that raises would end the whole job. An actor or a node that dies is replaced by Ray and its rows are done again; results are
+written whole or not at all, so that this does no harm.
+"""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from typing import Any
+
+import pyarrow as pa
+import ray
+
+from service.bulk.picture import BatchJob, PictureWork
+from service.bulk.records import Record, open_index, parse
+from service.bulk.restorer import GatewayRestorer, open_restorer
+from service.bulk.runner import Listener, Summary, is_in_shard, note_earlier
+from service.bulk.stores import Entry, Store, StoreError, open_store
+from service.settings import Settings
+
+SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("size", pa.int64()),
+        ("tag", pa.string()),
+        ("modified", pa.float64()),
+        ("problem", pa.string()),
+        ("earlier_target", pa.string()),
+    ]
+)
+OUTCOME = pa.schema(
+    [("key", pa.string()), ("status", pa.string()), ("problem", pa.string()), ("width", pa.int64()), ("height", pa.int64())]
+)
+TASKS_PER_ACTOR = 50  # so that the last ones end about together
+LEAST_ROWS, MOST_ROWS = 4, 500  # of one task, which is what is done again where an actor dies
+
+
+class BatchActor:
+    """Restores rows of keys. Ray makes one for each place in the cluster."""
+
+    def __init__(self, job: dict[str, Any], source: str, target: str, *, resumed: bool) -> None:
+        self._job = BatchJob(**job)
+        self._source, self._target = open_store(source), open_store(target, may_create=True)
+        self._log = f"records-ray-{uuid.uuid4().hex}"
+        self._loop = asyncio.new_event_loop()
+        self._opened = open_restorer(Settings(instances=1, threads=1), self._job.parameters)
+        self._restorer: GatewayRestorer = self._loop.run_until_complete(self._opened.__aenter__())
+        self._pictures = PictureWork(self._job, self._source, self._target, self._restorer, resumed=resumed)
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        """A record for each row, noted in the target before it is returned."""
+        records = self._loop.run_until_complete(self._all(rows.to_pylist()))
+        outcomes = [{name: getattr(record, name) for name in OUTCOME.names} for record in records]
+        return pa.Table.from_pylist(outcomes, schema=OUTCOME)
+
+    async def _all(self, rows: list[dict[str, Any]]) -> list[Record]:
+        free = asyncio.Semaphore(self._restorer.at_once)
+
+        async def one(row: dict[str, Any]) -> Record:
+            earlier_target = row.pop("earlier_target")
+            async with free:
+                record = await self._pictures.record_of(Entry(**row), earlier_target)
+                await self._target.append(self._log, record.to_line())
+                return record
+
+        return await asyncio.gather(*(one(row) for row in rows))
+
+
+async def list_pending(
+    job: BatchJob, target: Store, recipe: str, entries: AsyncIterator[Entry], summary: Summary
+) -> tuple[list[dict[str, Any]], bool]:
+    """The rows that no record settles, and whether there was any record."""
+    rows: list[dict[str, Any]] = []
+    with open_index() as index:
+        async for line in target.logs("records-"):
+            if (record := parse(line)) is not None:
+                index.add(record)
+        async for entry in entries:
+            if not is_in_shard(job, entry):
+                continue
+            summary.listed += 1
+            earlier = index.find(entry.key)
+            if not note_earlier(job, recipe, entry, earlier, summary):
+                rows.append(asdict(entry) | {"earlier_target": earlier.target if earlier else None})
+        return rows, len(index) > 0
+
+
+def restore_rows(
+    job: BatchJob,
+    source: str,
+    target: str,
+    rows: list[dict[str, Any]],
+    summary: Summary,
+    on_change: Listener,
+    *,
+    resumed: bool,
+    address: str | None = None,
+    actors: int | None = None,
+    gpus_per_actor: float = 0,
+) -> Summary:
+    """Every row by an actor of the cluster at `address` (None: one on this machine). Raises StoreError, told by Ray's own error."""
+    started = time.monotonic()
+    if not ray.is_initialized():
+        ray.init(address=address, log_to_driver=False, include_dashboard=False, ignore_reinit_error=True)
+    # An actor takes a CPU for itself; Ray's own tasks need one that no actor has.
+    places = actors or max(1, int(ray.cluster_resources().get("CPU", 2)) - 1)
+    size = min(MOST_ROWS, max(LEAST_ROWS, len(rows) // (places * TASKS_PER_ACTOR)))
+    blocks = [pa.Table.from_pylist(rows[at : at + size], schema=SCHEMA) for at in range(0, len(rows), size)]
+    results = ray.data.from_arrow(blocks).map_batches(
+        BatchActor,
+        fn_constructor_args=(asdict(job) | {"parameters": job.parameters}, source, target),
+        fn_constructor_kwargs={"resumed": resumed},
+        batch_size=None,
+        batch_format="pyarrow",
+        concurrency=places,
+        num_cpus=1,
+        num_gpus=gpus_per_actor or None,
+    )
+    try:
+        for row in results.iter_rows():
+            summary.count(Record(**row, recipe="", tag="", finished=0.0))
+            on_change(summary)
+    except ray.exceptions.RayError as error:
+        raise StoreError(f"the cluster gave up: {str(error).strip().splitlines()[-1][:240]}", fatal=True) from error
+    finally:
+        summary.seconds = time.monotonic() - started
+    return summary

@@ -1,0 +1,181 @@
+"""One object of a batch: read, restored, written; every outcome is a record."""
+
+import asyncio
+import hashlib
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
+
+from service.bulk.records import Record
+from service.bulk.stores import AlreadyThere, Entry, Store, StoreError
+from service.errors import EngineUnavailable, QueueFull, ServiceError, UnsupportedMedia
+from service.pictures.kinds import sniff
+from service.restoration.parameters import RestoreParameters
+
+T = TypeVar("T")
+HEAD_BYTES = 4096  # enough to tell a picture from what is none
+WHOLE_BYTES = 4 << 20  # objects of up to this size are read at once, larger ones only if their head is a picture's
+MOST_TRIES = 6
+LONGEST_PAUSE = 30.0
+RECIPE_FACT, TAG_FACT, DIGEST_FACT = "rddm-recipe", "rddm-source", "rddm-digest"
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A finished file: its bytes, and its size in pixels."""
+
+    body: bytes
+    width: int
+    height: int
+
+
+class Restorer(Protocol):
+    """What restores. digest and steps belong to the recipe; at_once: pictures that keep it busy."""
+
+    digest: str
+    steps: int
+    at_once: int
+
+    def suffixes(self, picture: bytes, parameters: RestoreParameters) -> tuple[str, ...]:
+        """The suffixes of the result's format, the usual one first. Raises UnsupportedMedia."""
+        ...
+
+    async def restore(self, picture: bytes, parameters: RestoreParameters) -> Restored:
+        """Raises the errors of service.errors."""
+        ...
+
+
+@dataclass(frozen=True)
+class BatchJob:
+    """What is asked for.
+
+    shard: (index, count), index from 0: the objects whose key's CRC-32 leaves that remainder. retry_failed: pictures that failed
+    before are tried again. most_bytes: of a source file.
+    """
+
+    parameters: RestoreParameters
+    shard: tuple[int, int] = (0, 1)
+    retry_failed: bool = False
+    dry_run: bool = False
+    most_bytes: int = 200 << 20
+    keeps_times: bool = True
+
+    @property
+    def log(self) -> str:
+        """The name of this shard's records."""
+        return f"records-{self.shard[0]:05d}-of-{self.shard[1]:05d}"
+
+
+def recipe_of(restorer: Restorer, parameters: RestoreParameters) -> str:
+    """What the result is a function of beside the picture: model digest, steps, and every parameter, hashed to 16 digits."""
+    said = parameters.model_copy(update={"steps": restorer.steps}).model_dump_json(exclude={"max_latency_ms", "webhook"})
+    return hashlib.sha256(f"{restorer.digest} {said}".encode()).hexdigest()[:16]
+
+
+def target_key(key: str, suffixes: tuple[str, ...]) -> str:
+    """The source's key; one whose suffix belongs to another format gets the right one behind it, so that no two keys meet."""
+    name = key.rpartition("/")[2]
+    suffix = f".{name.rpartition('.')[2].lower()}" if "." in name else ""
+    return key if not suffix or suffix in suffixes else f"{key}{suffixes[0]}"
+
+
+class PictureWork:
+    """Does what a job asks for, one object at a time. resumed: whether an earlier run left records."""
+
+    def __init__(self, job: BatchJob, source: Store, target: Store, restorer: Restorer, *, resumed: bool) -> None:
+        self._job, self._source, self._target, self._restorer = job, source, target, restorer
+        self._is_resumed = resumed
+        self._recipe = recipe_of(restorer, job.parameters)
+
+    async def record_of(self, entry: Entry, earlier_target: str | None) -> Record:
+        """What came of the object, whose result lies in the target then. Raises StoreError where no other object can fare better.
+
+        earlier_target: the key that an earlier record gives its result; that one may be replaced.
+        """
+        started = time.monotonic()
+        record = Record(entry.key, "failed", self._recipe, entry.tag, finished=0.0, bytes_in=entry.size)
+        try:
+            record = await self._restore(entry, record, earlier_target)
+        except UnsupportedMedia as refused:
+            record = replace(record, status="not-a-picture", problem=refused.detail)
+        except ServiceError as error:
+            record = replace(record, problem=error.detail)
+        except StoreError as error:
+            if error.fatal:
+                raise
+            record = replace(record, problem=str(error))
+        return replace(record, seconds=round(time.monotonic() - started, 4), finished=round(time.time(), 3))
+
+    async def _restore(self, entry: Entry, record: Record, earlier_target: str | None) -> Record:
+        if entry.problem is not None:
+            return replace(record, problem=entry.problem)
+        picture = await self._read(entry)
+        if (earlier := await self._result_without_record(entry, picture, record)) is not None:
+            return earlier
+        restored = await patiently(lambda: self._restorer.restore(picture, self._job.parameters))
+        digest = hashlib.sha256(restored.body).hexdigest()
+        target = target_key(entry.key, self._restorer.suffixes(picture, self._job.parameters))
+        done = replace(
+            record,
+            status="restored",
+            target=target,
+            bytes_in=len(picture),
+            bytes_out=len(restored.body),
+            width=restored.width,
+            height=restored.height,
+            digest=digest,
+        )
+        await self._write(entry, done, restored.body, earlier_target)
+        return done
+
+    async def _result_without_record(self, entry: Entry, picture: bytes, record: Record) -> Record | None:
+        """The record of a result that a killed run wrote and had no time to note, where the store keeps facts beside results."""
+        if not self._is_resumed or self._target.record_seconds == 0:
+            return None
+        target = target_key(entry.key, self._restorer.suffixes(picture, self._job.parameters))
+        noted = await patiently(lambda: self._target.facts(target)) or {}
+        if noted.get(RECIPE_FACT) != self._recipe or noted.get(TAG_FACT) != entry.tag:
+            return None
+        return replace(record, status="restored", target=target, bytes_in=len(picture), digest=noted.get(DIGEST_FACT))
+
+    async def _read(self, entry: Entry) -> bytes:
+        """Raises UnsupportedMedia for what is no picture, before much of it is read."""
+        if entry.size is not None and entry.size > self._job.most_bytes:
+            raise StoreError(f"the file has {entry.size} bytes; at most {self._job.most_bytes} are read")
+        if entry.size is None or entry.size > WHOLE_BYTES:
+            sniff(await patiently(lambda: self._source.read(entry.key, HEAD_BYTES)))
+        picture = await patiently(lambda: self._source.read(entry.key))
+        sniff(picture)
+        return picture
+
+    async def _write(self, entry: Entry, record: Record, body: bytes, earlier_target: str | None) -> None:
+        """Creates the result, or replaces one that an earlier record says is ours; a file of somebody else is never lost."""
+        target = record.target or entry.key
+        facts = {RECIPE_FACT: self._recipe, TAG_FACT: entry.tag, DIGEST_FACT: record.digest or ""}
+        modified = entry.modified if self._job.keeps_times else None
+        ours = earlier_target == target
+        try:
+            await patiently(lambda: self._target.write(target, body, facts, modified=modified, replace=ours))
+        except AlreadyThere:
+            noted = await patiently(lambda: self._target.facts(target)) or {}
+            if RECIPE_FACT in noted:  # a run that was killed between the result and its record
+                await patiently(lambda: self._target.write(target, body, facts, modified=modified, replace=True))
+            elif await patiently(lambda: self._target.read(target)) != body:
+                raise StoreError(
+                    f"{target} is there already and no record says that it is a result; expected another target"
+                ) from None
+
+
+async def patiently(call: Callable[[], Awaitable[T]]) -> T:
+    """The call's result; what may pass (a busy store, a full queue) is tried again, after pauses that double."""
+    for attempt in range(MOST_TRIES):
+        try:
+            return await call()
+        except (StoreError, QueueFull, EngineUnavailable) as error:
+            passing = not isinstance(error, StoreError) or error.transient
+            if not passing or attempt == MOST_TRIES - 1:
+                raise
+            await asyncio.sleep(min(LONGEST_PAUSE, 0.25 * 2**attempt) * random.uniform(0.5, 1.5))  # noqa: S311
+    raise AssertionError("unreachable")
