@@ -17,7 +17,7 @@ import ray
 
 from service.bulk.picture import BatchJob, PictureWork
 from service.bulk.records import Record, open_index, parse
-from service.bulk.restorer import GatewayRestorer, open_restorer
+from service.bulk.restorer import ServiceRestorer, open_restorer
 from service.bulk.runner import Listener, Summary, is_in_shard, note_earlier
 from service.bulk.stores import Entry, Store, StoreError, open_store
 from service.settings import Settings
@@ -48,7 +48,7 @@ class BatchActor:
         self._log = f"records-ray-{uuid.uuid4().hex}"
         self._loop = asyncio.new_event_loop()
         self._opened = open_restorer(Settings(instances=1, threads=1), self._job.parameters)
-        self._restorer: GatewayRestorer = self._loop.run_until_complete(self._opened.__aenter__())
+        self._restorer: ServiceRestorer = self._loop.run_until_complete(self._opened.__aenter__())
         self._pictures = PictureWork(self._job, self._source, self._target, self._restorer, resumed=resumed)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
