@@ -119,7 +119,7 @@ class Recipe(Frozen):
     steps: int = Field(ge=1)
     batch: int = Field(default=1, ge=1)
     accumulate: int = Field(default=2, ge=1)
-    loss: Literal["l1", "l2", "l1_split", "l1_pyramid", "psnr"] = "l1"
+    loss: Literal["l1", "l2", "l1_split", "l1_pyramid", "psnr", "psnr_fine"] = "l1"
     clip: float = Field(default=1.0, gt=0)
     optimiser: Optimiser = Optimiser()
     ema: EmaConfig = EmaConfig()

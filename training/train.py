@@ -22,10 +22,11 @@ from torch.utils.tensorboard import SummaryWriter
 
 from training.checkpoint import FACTS, RESUME, WEIGHTS
 from training.data.datasets import make_sources
-from training.evaluation.validation import Validation
+from training.evaluation.evaluate import Example
+from training.evaluation.validation import Validation, read_choices, read_pairs
 from training.objective import Objective
 from training.presets import PRESETS, describe, to_recipe
-from training.recipe import Recipe, built_in_recipes, load_recipe
+from training.recipe import Recipe, SynthesisData, built_in_recipes, load_recipe
 from training.run_log import Diary, progress_bar
 from training.selection import select, with_objective
 from training.synthesis.draws import Dice, PairSource
@@ -62,6 +63,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--cache", type=Path, help="where rendered pictures are kept (default: ~/.cache/rddm)")
     p.add_argument("--val-pairs", type=Path, metavar="DIR", help="also validate on DIR/input and DIR/target, at full size")
     p.add_argument("--val-glob", default="*", help="which of those files (default: %(default)s)")
+    p.add_argument("--val-split", type=Path, metavar="FILE", help="which pictures may choose weights (docs/models/splits.toml)")
+    p.add_argument("--val-sets", nargs="+", default=[], metavar="SET", help="sets of it; DIR is where its paths begin")
+    p.add_argument("--photographs", type=Path, metavar="DIR", help="free photographs and their ATTRIBUTION.tsv, for the pool")
     p.add_argument("--sample-every", type=int, default=0, metavar="N", help="a grid of pictures every N steps (default: none)")
     p.add_argument("--tensorboard", action="store_true", help="write events for TensorBoard")
     p.add_argument(
@@ -98,6 +102,10 @@ def chosen_recipe(name: str, files: dict[str, str] | None = None, crop: bool = F
 def overridden(recipe: Recipe, args: argparse.Namespace) -> Recipe:
     """The recipe with what the arguments say instead. Raises ValueError naming the option, its value and what is allowed."""
     chosen = {name: value for name in ("seed", "steps", "batch", "compile") if (value := getattr(args, name)) is not None}
+    if args.photographs is not None:
+        if not isinstance(recipe.data, SynthesisData):
+            raise ValueError(f"--photographs {args.photographs}: data of kind {recipe.data.kind!r} has no pool of clean pictures")
+        chosen["data"] = recipe.data.model_copy(update={"photographs": args.photographs}).model_dump()
     try:
         return Recipe.model_validate(recipe.model_dump() | chosen)
     except ValidationError as error:
@@ -186,6 +194,7 @@ def run(recipe: Recipe, args: argparse.Namespace, console: Console) -> int:
     started, team = time.monotonic(), team_of(args)
     device, process = (team.device, team.process_index) if team else (device_of(args.device), 0)
     dice = Dice(torch.Generator(device).manual_seed(recipe.seed + process))
+    full_size = validation_pairs(args, recipe.spec.scale)
     training_pairs, held_out = make_sources(recipe.data, args.cache, device)
     selection: dict[str, Any] = {}
     if args.select:
@@ -208,13 +217,22 @@ def run(recipe: Recipe, args: argparse.Namespace, console: Console) -> int:
             return diverged(team)
         return 0
     args.output.mkdir(parents=True, exist_ok=True)
-    validation = Validation.of(recipe, held_out, device, args.val_pairs, args.val_glob)
+    validation = Validation.of(recipe, held_out, device, full_size)
     with progress_bar(console) as bar:
         diary = Diary(trainer, args.output, dice, validation, bar, budget)
         diary.sample_every, diary.facts = args.sample_every, {"selection": selection} if selection else {}
         diary.events = SummaryWriter(str(args.output / "tensorboard")) if args.tensorboard else None
         status = keep(diary, batches, console)
     return diverged(team) if status == DIVERGED else status
+
+
+def validation_pairs(args: argparse.Namespace, scale: int) -> list[Example]:
+    """The full-size pairs that the arguments name, none without any. Raises ValueError for sets without their file or folder."""
+    if args.val_split is None and not args.val_sets:
+        return read_pairs(args.val_pairs, args.val_glob, scale) if args.val_pairs else []
+    if args.val_split is None or not args.val_sets or args.val_pairs is None:
+        raise ValueError("--val-split FILE, --val-sets SET ... and --val-pairs DIR belong together; expected all three")
+    return read_choices(args.val_split, args.val_sets, args.val_pairs, scale)
 
 
 def diverged(team: Accelerator | None) -> int:

@@ -1,6 +1,7 @@
 """`rddm evaluate`: how good a model is on pictures of one's own, by every measure that is usual for its task.
 
     rddm evaluate runs/lol --target val/target --given val/input --size 256 --steps 2 -o report
+    rddm evaluate runs/lol --split docs/models/splits.toml --set lowlight --part choose --data DATA -o report
 
 MODEL is a checkpoint folder, a model of the repository (its folder, a version's folder or model.onnx).
 """
@@ -23,7 +24,7 @@ from rich.progress import track
 from rddm.condition import restore_whole
 from rddm.graph import FILE as GRAPH
 from rddm.graph import SPEC_KEY, GraphCall
-from rddm.image import to_pixels
+from rddm.image import enlarged, to_pixels
 from rddm.schedule import CURVES, schedule_of, with_curves
 from rddm.spec import Curve, Method, ModelSpec, TableSchedule
 from training.checkpoint import SPEC, build, load_checkpoint
@@ -31,11 +32,13 @@ from training.data.file_lists import matched, to_listing
 from training.data.pairs import Fit, read, resized
 from training.evaluation.metrics import MEASURES, frechet_distance, imresize, inception_score, mae_lab
 from training.evaluation.perceptual import INCEPTION, Inception, Lpips, find_weights, weights_folder
+from training.evaluation.splits import PARTS, chosen_set, note_use
 from training.sampling import as_graph, restore_picture
 
 Picture = NDArray[np.uint8]
 SHEET_ROWS, SHEET_SIDE = 12, 256
 PROTOCOL_SIDE = 256
+EQUAL = 100.0  # no other figure comes near it
 
 
 @dataclass(frozen=True)
@@ -132,8 +135,8 @@ def measured(found: Picture, example: Example, measures: Mapping[str, Callable[[
 
 
 def means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The mean of each figure over pictures; where a picture has none (nan), over the others."""
-    return {name: float(np.nanmean([row[name] for row in rows])) for name in rows[0]}
+    """The mean of each figure over the pictures that have one (and no nan). Equal pictures count as EQUAL dB."""
+    return {name: float(np.nanmean([min(row[name], EQUAL) for row in rows if name in row])) for name in rows[0]}
 
 
 def pooled(rows: Sequence[Mapping[str, float]], masks: Sequence[NDArray[np.bool_]]) -> dict[str, float]:
@@ -150,9 +153,10 @@ def examples(target: str, given: str, mask: str | None) -> list[tuple[Path, ...]
     return matched(*(to_listing(source) for source in (target, given, mask) if source is not None))
 
 
-def read_example(group: tuple[Path, ...]) -> Example:
-    """The pictures of one group. Raises ValueError where given and target differ in size."""
+def read_example(group: tuple[Path, ...], scale: int = 1) -> Example:
+    """The pictures of one group, what is given enlarged by a scale. Raises ValueError where it then has not the target's size."""
     target, given, *mask = (read(path) for path in group)
+    given = enlarged(given, scale)
     if given.shape != target.shape:
         raise ValueError(f"{group[1]} is {given.shape[1]}x{given.shape[0]}, {group[0]} {target.shape[1]}x{target.shape[0]}")
     return Example(group[1].stem, given, target, mask[0] if mask else None)
@@ -230,7 +234,7 @@ def evaluate_restoration(
     if args.size == "256":
         model = replace(model, spec=model.spec.model_copy(update={"preprocessing": ()}))
     for group in track(groups, model.spec.name):
-        example = read_example(group)
+        example = read_example(group, model.spec.scale)
         example = shrunk(example, preprocessing) if args.size == "256" else example
         found = restored(model, example, args.steps, args.seed, args.method)
         rows.append(measured(found, example, MEASURES))
@@ -244,6 +248,7 @@ def evaluate_restoration(
             found_all.append(found)
             targets.append(example.target)
     summary: dict[str, object] = {"pictures": len(rows), "mean": means(rows), "given_psnr_rgb": means(before)["psnr_rgb"]}
+    summary["worst_psnr_rgb"] = min(min(row["psnr_rgb"], EQUAL) for row in rows)
     summary |= {"pooled": pooled(rows, masks)} if masks else {}
     return summary | (_distribution(found_all, targets, args.weights) if args.fid else {})
 
@@ -277,6 +282,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--target", help="what should be found: a folder, list file or glob pattern (for generation: FID's reference)")
     p.add_argument("--given", help="what is restored; matched with the targets by name")
     p.add_argument("--mask", help="for models that are told a mask, and to measure inside and outside of it")
+    split = p.add_argument_group("a part of a set (docs/models/splits.toml); --data is then the folder that its paths begin in")
+    split.add_argument("--split", type=Path, metavar="FILE", help="which pictures choose weights, and which report")
+    split.add_argument("--set", help="the set in it")
+    split.add_argument("--part", choices=PARTS, default="choose", help="default: %(default)s")
+    split.add_argument("--reason", help="why the report part is used: a line of report-uses.tsv beside FILE")
     p.add_argument("-o", "--output", type=Path, required=True, help="folder for the results")
     p.add_argument(
         "--size", choices=["full", "256"], default="full", help="own size, or the authors' 256x256 (default: %(default)s)"
@@ -310,7 +320,8 @@ def main(argv: list[str]) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     try:
-        _find_data(args)
+        if args.split is None:
+            _find_data(args)
         summary = _evaluate(args)
     except (ValueError, FileNotFoundError) as error:
         print(f"rddm evaluate: {error}", file=sys.stderr)
@@ -343,9 +354,25 @@ def _evaluate(args: argparse.Namespace) -> dict[str, object]:
             raise ValueError("--fid needs --target, the pictures that generated ones are compared with")
         summary = facts | evaluate_generation(model, reference, args, report)
     else:
-        if not args.target or not args.given:
-            raise ValueError(f"{model.spec.name} restores: name --data, or --target and --given")
-        groups = examples(args.target, args.given, args.mask)[: args.limit]
+        groups = _groups(args, model.spec.name)[: args.limit]
         summary = facts | evaluate_restoration(model, groups, args, report)
     report.write(summary)
+    if args.split is not None and args.part == "report":
+        note_use(args.split, str(args.model), f"{args.set}.report", summary["pictures"], args.reason, summary["mean"])
     return summary
+
+
+def _groups(args: argparse.Namespace, name: str) -> list[tuple[Path, ...]]:
+    """The files that the arguments name. Raises ValueError for arguments that name none, or a report without a reason."""
+    if args.split is not None:
+        if args.data is None or args.set is None:
+            raise ValueError("--split needs --data, the folder that its paths begin in, and --set")
+        if args.part == "report" and not (args.reason or "").strip():
+            raise ValueError("--part report needs --reason: it is measured when a model is final, and each use is noted")
+        groups = chosen_set(args.split, args.set).groups(args.part, args.data)
+        if not groups:
+            raise ValueError(f"set {args.set!r} has no pictures to {args.part}")
+        return groups
+    if not args.target or not args.given:
+        raise ValueError(f"{name} restores: name --data, or --target and --given")
+    return examples(args.target, args.given, args.mask)

@@ -1,5 +1,6 @@
 """Figures measured during a run, always with the averaged weights and the sampler that will serve them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from rddm.spec import ModelSpec
 from training.evaluation.evaluate import Example, Model, examples, means, measured, read_example, restored
 from training.evaluation.metrics import MEASURES
+from training.evaluation.splits import chosen_set
 from training.recipe import Recipe
 from training.sampling import as_graph, sample_with
 from training.synthesis.draws import Dice, Pairs, PairSource
@@ -24,9 +26,19 @@ def psnr(found: Tensor, wanted: Tensor) -> float:
     return float((10 * torch.log10(4 / error)).mean())
 
 
-def read_pairs(folder: Path, glob: str = "*") -> list[Example]:
-    """The pictures of folder/input and folder/target, matched by name. Raises ValueError where a partner is missing."""
-    return [read_example(group) for group in examples(str(folder / "target" / glob), str(folder / "input" / glob), None)]
+def read_pairs(folder: Path, glob: str = "*", scale: int = 1) -> list[Example]:
+    """The pictures of folder/input, folder/target and perhaps folder/mask, matched by name; what is given is enlarged by a scale.
+
+    Raises ValueError where a partner is missing.
+    """
+    mask = str(folder / "mask" / glob) if (folder / "mask").is_dir() else None
+    groups = examples(str(folder / "target" / glob), str(folder / "input" / glob), mask)
+    return [read_example(group, scale) for group in groups]
+
+
+def read_choices(splits: Path, names: Sequence[str], root: Path, scale: int = 1) -> list[Example]:
+    """The pictures that may choose weights, of sets of a split file (training.evaluation.splits) in a folder of data."""
+    return [read_example(group, scale) for name in names for group in chosen_set(splits, name).groups("choose", root)]
 
 
 @dataclass(frozen=True)
@@ -38,10 +50,10 @@ class Validation:
     folder: list[Example]
 
     @classmethod
-    def of(cls, recipe: Recipe, held_out: PairSource, device: torch.device, folder: Path | None, glob: str) -> "Validation":
+    def of(cls, recipe: Recipe, held_out: PairSource, device: torch.device, pairs: list[Example]) -> "Validation":
         """Drawn once, from a seed of its own."""
         dice = Dice(torch.Generator(device).manual_seed(SEED))
-        return cls(recipe.spec, held_out.draw(PICTURES, dice), read_pairs(folder, glob) if folder else [])
+        return cls(recipe.spec, held_out.draw(PICTURES, dice), pairs)
 
     def measure(self, network: nn.Module) -> dict[str, float]:
         """PSNR in dB, by name. For generation: of x_0 found from a half noised picture's level instead of a restoration."""

@@ -47,9 +47,10 @@ def hazed(clean: Tensor, dice: Dice) -> Tensor:
     thickness = torch.exp(dice.uniform(-1.4, 1.0, batch, 1, 1, 1))
     clear = torch.exp(-thickness * depth(clean, dice) * (1 + 0.06 * dice.normal(batch, 3, 1, 1)))
     light = airlight(batch, dice)
-    encoded = clean * clear + light * (1 - clear)
-    linear = to_srgb(to_linear(clean) * clear + to_linear(light) * (1 - clear))
-    mixed = torch.where(dice.chance(0.5, batch) > 0, linear, encoded)
+    half = batch // 2
+    linear = to_linear(clean[:half]) * clear[:half] + to_linear(light[:half]) * (1 - clear[:half])
+    encoded = clean[half:] * clear[half:] + light[half:] * (1 - clear[half:])
+    mixed = torch.cat([to_srgb(linear), encoded])
     dimmed = mixed * dice.uniform(0.75, 1.05, batch, 1, 1, 1)  # haze takes light, and cameras meter it
     return (dimmed + NOISE * dice.uniform(0, 1, batch, 1, 1, 1) * dice.normal(*clean.shape)).clamp(0, 1)
 

@@ -39,9 +39,9 @@ DEGRADATIONS: Mapping[str, Degradation] = {
     "rain": Degradation("derain", "training.synthesis.rain:Rain", "mixed", "streaks"),
     "raindrop": Degradation("raindrop", "training.synthesis.raindrop:Raindrop", "mixed", "drops"),
     "clean": Degradation("clean", "training.synthesis.clean:Clean", "photographic"),
-    "dehaze": Degradation("dehaze", "training.synthesis.haze:Haze", "mixed"),
+    "dehaze": Degradation("dehaze", "training.synthesis.haze:Haze", "photographic"),
     "inpaint": Degradation("inpaint", "training.synthesis.strokes:Strokes", "photographic"),
     "upscale": Degradation("upscale", "training.synthesis.enlarged:Enlarged", "photographic"),
-    "shadow": Degradation("shadow", "training.synthesis.shadow:Shadow", "mixed"),
+    "shadow": Degradation("shadow", "training.synthesis.shadow:Shadow", "photographic"),
     "deblur": Degradation("deblur", "training.synthesis.shake:Shake", "photographic"),
 }
