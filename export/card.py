@@ -22,7 +22,7 @@ def to_card(model: Model, facts: Mapping[str, Any], size: int, parameters: int) 
         "Parameters": f"{parameters:,}",
         "File": f"{size / 1e6:.2f} MB, SHA-256 `{model.digest}`",
         "Starts from": STARTS[spec.start],
-        "Is told": ", ".join(spec.condition) or "nothing but x_t and the time",
+        "Condition": ", ".join(spec.condition) or "nothing but x_t and the time",
         "Objective": spec.objective,
         "Schedule": _schedule(spec),
         "Order, update, grid": f"{spec.order}, {spec.update}, {spec.grid}",
@@ -34,9 +34,9 @@ def to_card(model: Model, facts: Mapping[str, Any], size: int, parameters: int) 
         else f"{spec.image_size[1]}x{spec.image_size[0]}",
     }
     table = [f"| {name} | {value} |" for name, value in rows.items()]
-    told = {name: value for name, value in facts.items() if name != "pictures"}
+    plain = {name: value for name, value in facts.items() if name != "pictures"}
     shown = [line for caption, file in facts.get("pictures", {}).items() for line in (f"![{caption}]({file})", "", caption, "")]
-    return "\n".join([f"# {spec.name}", "", "| | |", "|---|---|", *table, "", *_section(told, 2), *shown]).rstrip() + "\n"
+    return "\n".join([f"# {spec.name}", "", "| | |", "|---|---|", *table, "", *_section(plain, 2), *shown]).rstrip() + "\n"
 
 
 def _schedule(spec: ModelSpec) -> str:

@@ -13,7 +13,7 @@ from rddm.spec import ModelSpec
 
 
 def parser() -> argparse.ArgumentParser:
-    """What the verb is told."""
+    """The arguments of the verb."""
     verb = argparse.ArgumentParser(prog="rddm export", description=main.__doc__)
     verb.add_argument(
         "source", type=Path, help="a checkpoint's folder, as `rddm train` and `rddm import` write it; with --tensorrt a repository"
@@ -77,8 +77,8 @@ def _to_onnx(given: argparse.Namespace) -> int:
     for comparison in written.comparisons:
         table.add_row(" x ".join(map(str, comparison.shape)), f"{comparison.deviation:.1e}")
     console.print(table)
-    told = f"weights stored as {written.weights} (fp16 moves the answers by {written.rounding:.1e})"
-    console.print(f"{written.size / 1e6:.2f} MB, {told}")
+    storage = f"weights stored as {written.weights} (fp16 moves the answers by {written.rounding:.1e})"
+    console.print(f"{written.size / 1e6:.2f} MB, {storage}")
     return 0
 
 

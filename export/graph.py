@@ -152,14 +152,14 @@ def store_as_half(model: onnx.ModelProto) -> None:
 def compare(model: onnx.ModelProto, network: nn.Module, spec: ModelSpec) -> list[Comparison]:
     """The graph under ONNX Runtime against the network under torch, for three shapes. Raises ValueError beyond TOLERANCE."""
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    found = []
+    comparisons = []
     for shape in three_shapes(spec):
         given = random_inputs(spec, shape)
-        found.append(Comparison(shape, deviation(session.run(None, given), answers(network, given))))
-    wrong = [comparison for comparison in found if not comparison.deviation <= TOLERANCE]
+        comparisons.append(Comparison(shape, deviation(session.run(None, given), answers(network, given))))
+    wrong = [comparison for comparison in comparisons if not comparison.deviation <= TOLERANCE]
     if wrong:
         raise ValueError(f"the graph of {spec.name!r} differs from torch by more than {TOLERANCE}: {wrong}")
-    return found
+    return comparisons
 
 
 def rounding(network: nn.Module, spec: ModelSpec) -> float:
@@ -175,9 +175,9 @@ def answers(network: nn.Module, given: Inputs) -> list[NDArray[np.float32]]:
         return [answer.numpy() for answer in Graph(network)(**as_tensors(given))]
 
 
-def deviation(found: Sequence[NDArray[Any]], expected: Sequence[NDArray[Any]]) -> float:
+def deviation(actual: Sequence[NDArray[Any]], expected: Sequence[NDArray[Any]]) -> float:
     """max|a - b| / (1 + max|b|), the largest over the outputs; not a number where an answer is not finite."""
-    return max(float(np.abs(a - b).max() / (1 + np.abs(b).max())) for a, b in zip(found, expected, strict=True))
+    return max(float(np.abs(a - b).max() / (1 + np.abs(b).max())) for a, b in zip(actual, expected, strict=True))
 
 
 def three_shapes(spec: ModelSpec) -> list[tuple[int, int, int]]:

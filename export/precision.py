@@ -77,8 +77,8 @@ def _not_float(graph: onnx.GraphProto) -> set[str]:
     """Tensors that hold shapes, indices or truths rather than pixels or weights."""
     typed = onnx.shape_inference.infer_shapes(helper.make_model(graph)).graph
     floats = {TensorProto.FLOAT, TensorProto.FLOAT16}
-    found = {value.name for value in typed.value_info if value.type.tensor_type.elem_type not in floats}
-    return found | {tensor.name for tensor in graph.initializer if tensor.data_type not in floats}
+    others = {value.name for value in typed.value_info if value.type.tensor_type.elem_type not in floats}
+    return others | {tensor.name for tensor in graph.initializer if tensor.data_type not in floats}
 
 
 def embedded_weights(model: onnx.ModelProto) -> onnx.ModelProto:

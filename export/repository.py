@@ -31,8 +31,8 @@ def taken(path: Path) -> set[int]:
     """The numbers that a new version cannot have: those of directories, and those that config.pbtxt describes."""
     if not path.is_dir():
         return set()
-    told = from_text((path / CONFIG).read_text(encoding="utf-8")) if (path / CONFIG).is_file() else {}
-    return {*told, *(int(each.name) for each in path.iterdir() if each.name.isdecimal() and each.is_dir())}
+    known = from_text((path / CONFIG).read_text(encoding="utf-8")) if (path / CONFIG).is_file() else {}
+    return {*known, *(int(each.name) for each in path.iterdir() if each.name.isdecimal() and each.is_dir())}
 
 
 def write(

@@ -77,10 +77,10 @@ class Trtexec:
 
     def version(self) -> str:
         """`11.2.0` from the banner `[TensorRT v110200]`. Raises BuildFailed for a banner without one."""
-        found = re.search(r"\[TensorRT v(\d+)(\d\d)(\d\d)\]", self.call("--help"))
-        if found is None:
+        match = re.search(r"\[TensorRT v(\d+)(\d\d)(\d\d)\]", self.call("--help"))
+        if match is None:
             raise BuildFailed("trtexec does not tell its version")
-        return ".".join(str(int(part)) for part in found.groups())
+        return ".".join(str(int(part)) for part in match.groups())
 
     def build(self, graph: Path, plan: Path, spec: ModelSpec) -> None:
         """A plan with one profile for each batch size. Raises BuildFailed."""
@@ -97,17 +97,17 @@ class Trtexec:
             f"--loadInputs={','.join(f'{name}:{folder / name}' for name in feeds)}",
             f"--exportOutput={folder / 'outputs.json'}",
         )
-        told = {entry["name"]: entry["values"] for entry in json.loads((folder / "outputs.json").read_text())}
-        answers = tuple(np.asarray(told[name], np.float32).reshape(feeds[X_T].shape) for name in output_names(spec))
+        values = {entry["name"]: entry["values"] for entry in json.loads((folder / "outputs.json").read_text())}
+        answers = tuple(np.asarray(values[name], np.float32).reshape(feeds[X_T].shape) for name in output_names(spec))
         return answers, to_milliseconds(said)
 
 
 def to_milliseconds(said: str) -> float:
     """The median of trtexec's line on GPU Compute Time. Raises BuildFailed where there is none."""
-    found = re.search(r"GPU Compute Time:.*median = ([\d.]+) ms", said)
-    if found is None:
+    match = re.search(r"GPU Compute Time:.*median = ([\d.]+) ms", said)
+    if match is None:
         raise BuildFailed("trtexec does not tell how long the computation took")
-    return float(found.group(1))
+    return float(match.group(1))
 
 
 def fixed(spec: ModelSpec) -> ModelSpec:
@@ -190,7 +190,7 @@ def build_repository(
 def newest_models(source: Path) -> dict[Path, Model]:
     """The newest version of every model in a repository, by folder. Raises ValueError for a folder that holds none."""
     models = {path.parent: described(path.parent) for path in sorted(source.glob("*/config.pbtxt"))}
-    newest = {path: found[max(found)] for path, found in models.items() if found}
+    newest = {path: versions[max(versions)] for path, versions in models.items() if versions}
     if not newest:
         raise ValueError(f"{source} holds no exported model")
     return newest
@@ -230,8 +230,8 @@ def choose(choices: Sequence[Choice]) -> Choice:
     """The fastest of those that agree with float32. Raises BuildFailed where not even fp32's plan does."""
     agreeing = [one for one in choices if one.agreement >= AGREEMENT_DB]
     if not agreeing:
-        told = {one.precision: round(one.agreement, 1) for one in choices}
-        raise BuildFailed(f"no plan agrees with ONNX Runtime to {AGREEMENT_DB} dB: {told}")
+        reached = {one.precision: round(one.agreement, 1) for one in choices}
+        raise BuildFailed(f"no plan agrees with ONNX Runtime to {AGREEMENT_DB} dB: {reached}")
     return min(agreeing, key=lambda one: one.milliseconds)
 
 
@@ -249,16 +249,16 @@ def build_choice(graph: Path, model: Model, precision: Precision, trtexec: Trtex
             return answers
 
         session = onnxruntime.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
-        found = restored(model.spec, on_plan)
+        actual = restored(model.spec, on_plan)
         expected = restored(model.spec, lambda feeds: tuple(session.run(None, dict(feeds))))
         deviation = model.golden.deviation(on_plan(golden_input(model.spec))[0])
         milliseconds = float(np.median(times[:-1]))
-        return Choice(precision, agreement(found, expected), milliseconds, (folder / "model.plan").read_bytes(), deviation)
+        return Choice(precision, agreement(actual, expected), milliseconds, (folder / "model.plan").read_bytes(), deviation)
 
 
-def agreement(found: Image, expected: Image) -> float:
+def agreement(actual: Image, expected: Image) -> float:
     """PSNR in dB with peak 2, the range of [-1, 1]; -inf for what is not finite."""
-    error = float(np.mean((found - expected) ** 2))
+    error = float(np.mean((actual - expected) ** 2))
     if not np.isfinite(error):
         return float("-inf")
     return float(10 * np.log10(4 / max(error, 1e-20)))

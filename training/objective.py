@@ -15,26 +15,26 @@ from training.sampling import condition_of
 from training.synthesis.draws import Dice, Pairs
 
 
-def l1_split(found: Tensor, wanted: Tensor) -> Tensor:
+def l1_split(answer: Tensor, wanted: Tensor) -> Tensor:
     """L1 of the error's mean over each picture's channels, plus L1 of what remains.
 
     Where the right brightness cannot be known, plain L1's gradient is the sign of the brightness error at every pixel and says
     nothing of detail; split, detail is learned from the first step.
     """
-    error = found - wanted
+    error = answer - wanted
     mean = error.mean((2, 3), keepdim=True)
     return mean.abs().mean() + (error - mean).abs().mean()
 
 
-def l1_pyramid(found: Tensor, wanted: Tensor) -> Tensor:
+def l1_pyramid(answer: Tensor, wanted: Tensor) -> Tensor:
     """L1 of the error in three octaves (a pyramid of box filters, after Bojanowski et al. 2018), plus `l1_split` of the rest.
 
     The gradient of plain L1 is the sign of the whole error: where a wall's tone is off by more than its grain, that sign says
     nothing of the grain, which then stays. Raises ValueError unless h and w are multiples of 8.
     """
-    if found.shape[2] % 8 or found.shape[3] % 8:
-        raise ValueError(f"the loss l1_pyramid takes crops of multiples of 8 pixels, not {found.shape[3]} x {found.shape[2]}")
-    error, bands = found - wanted, found.new_zeros(())
+    if answer.shape[2] % 8 or answer.shape[3] % 8:
+        raise ValueError(f"the loss l1_pyramid takes crops of multiples of 8 pixels, not {answer.shape[3]} x {answer.shape[2]}")
+    error, bands = answer - wanted, answer.new_zeros(())
     for _ in range(3):
         coarse = functional.avg_pool2d(error, 2)
         bands = bands + (error - functional.interpolate(coarse, scale_factor=2.0)).abs().mean()
@@ -42,19 +42,19 @@ def l1_pyramid(found: Tensor, wanted: Tensor) -> Tensor:
     return bands + l1_split(error, torch.zeros_like(error))
 
 
-def psnr(found: Tensor, wanted: Tensor, least: float = 1e-4) -> Tensor:
+def psnr(answer: Tensor, wanted: Tensor, least: float = 1e-4) -> Tensor:
     """Minus the mean PSNR over the pictures, in bels (Chen et al. 2021, HINet).
 
     least: the mean square (of a range of 1) under which an error is worth ever less; 1e-4 is 40 dB. L1 and L2 are sums: a picture
     under heavy rain outweighs ten with a few streaks, which then stay. Here all count alike.
     """
-    error = (found - wanted).square().mean((1, 2, 3)) / 4
+    error = (answer - wanted).square().mean((1, 2, 3)) / 4
     return torch.log10(error + least).mean()
 
 
-def psnr_fine(found: Tensor, wanted: Tensor) -> Tensor:
+def psnr_fine(answer: Tensor, wanted: Tensor) -> Tensor:
     """`psnr` up to 50 dB, for tasks whose pictures come in with 30 to 40: mild noise, good JPEGs."""
-    return psnr(found, wanted, 1e-5)
+    return psnr(answer, wanted, 1e-5)
 
 
 LOSSES = {
@@ -69,7 +69,7 @@ LOSSES = {
 
 @dataclass(frozen=True)
 class Level:
-    """One level of the forward process per picture: alpha_bar, beta_bar, delta_bar (b 1 1 1), and what the heads are told (b 2).
+    """One level of the forward process per picture: alpha_bar, beta_bar, delta_bar (b 1 1 1), and the time of each head (b 2).
 
     mix: (a, b), b 1 1 1 each, of an output a res + b eps, for objectives that have one.
     """
@@ -92,7 +92,7 @@ class Objective:
         delta_bar = self.schedule.delta_bar
         self.delta_bar = None if delta_bar is None else torch.tensor(delta_bar, dtype=torch.float32, device=device)
         self.mix = self._mixtures()
-        self.told = torch.tensor([times(self.spec, self.schedule, t) for t in range(self.spec.timesteps)], device=device)
+        self.times = torch.tensor([times(self.spec, self.schedule, t) for t in range(self.spec.timesteps)], device=device)
         self.asked = asked_indices(self.spec)
 
     def _mixtures(self) -> Tensor | None:
@@ -116,7 +116,7 @@ class Objective:
         column = (-1, 1, 1, 1)
         delta_bar = None if self.delta_bar is None else self.delta_bar[t].view(column)
         mix = None if self.mix is None else (self.mix[t, 0].view(column), self.mix[t, 1].view(column))
-        return Level(self.alpha_bar[t].view(column), self.beta_bar[t].view(column), delta_bar, mix, self.told[t].float())
+        return Level(self.alpha_bar[t].view(column), self.beta_bar[t].view(column), delta_bar, mix, self.times[t].float())
 
     def loss(self, network: nn.Module, pairs: Pairs, t: Tensor, eps: Tensor, rollout: bool = False) -> Tensor:
         """The sum over heads of the mean error of the raw outputs; pairs and eps b 3 h w, t (b,)."""
@@ -140,9 +140,9 @@ class Objective:
         last = self.spec.first_index
         x_t = start(self.spec, self.schedule, x_in, eps)
         with self.autocast():
-            outputs = network(x_t, condition, self.told[last].float().expand(len(x_in), 2))
-        found: Tensor = predict(self.spec, self.schedule, [out.float() for out in outputs], x_t, x_in, last).x_0
-        return found
+            outputs = network(x_t, condition, self.times[last].float().expand(len(x_in), 2))
+        x_0: Tensor = predict(self.spec, self.schedule, [out.float() for out in outputs], x_t, x_in, last).x_0
+        return x_0
 
     def autocast(self) -> torch.autocast:
         """bfloat16 arithmetic where the recipe asks for it."""

@@ -43,7 +43,7 @@ class EmojiData(Frozen):
 class FolderData(Frozen):
     """Pictures on disk (training.data.pairs): folders, list files or glob patterns, matched by name.
 
-    target alone trains a generator; given is what is restored; mask lies in [0, 1] and is told to the network. pairing `random`
+    target alone trains a generator; given is what is restored; mask lies in [0, 1] and the network is given it. pairing `random`
     draws given and target independently (translation). hole: given is the target with a grey centre (inpainting). side: pixels of
     what the network sees, a `crop` of it or the whole `resize`d. window: (top, left, height, width) cut out first. flip: the chance
     of mirroring. equalize: flatten the given picture's histogram, as a spec with that preprocessing has it. filter: that resizes;
@@ -146,22 +146,22 @@ def load_recipe(path: Path) -> Recipe:
     Raises ValueError naming the file if it is no TOML, and each key with its value for what does not fit.
     """
     try:
-        told = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no TOML: {error}") from error
     try:
-        return Recipe.model_validate(told)
+        return Recipe.model_validate(table)
     except ValidationError as error:
         raise ValueError("\n  ".join([f"{path} is no recipe:", *complaints(error)])) from error
 
 
 def complaints(error: ValidationError) -> list[str]:
-    """What pydantic found, a line for each key: its value, where it has one of its own, and what is allowed."""
-    told = []
+    """What pydantic complains of, a line for each key: its value, where it has one of its own, and what is allowed."""
+    lines = []
     for one in error.errors():
         value = "" if isinstance(one["input"], dict) else f" = {one['input']!r}"
-        told.append(f"{'.'.join(map(str, one['loc']))}{value}: {one['msg']}")
-    return told
+        lines.append(f"{'.'.join(map(str, one['loc']))}{value}: {one['msg']}")
+    return lines
 
 
 def built_in_recipes() -> dict[str, Path]:

@@ -15,7 +15,7 @@ from training.synthesis.draws import Dice
 from training.trainer import Budget, Trainer
 
 
-class Diary:
+class RunLog:
     """What a run leaves in its folder as it goes: log.jsonl, curve.png, the checkpoint; and a bar on the terminal.
 
     sample_every: steps between grids of pictures (samples/STEP.png); tensorboard: also write events for it.

@@ -1,4 +1,4 @@
-"""A grid of what the averaged network makes during a run: given, found and wanted pictures, or generated ones."""
+"""A grid of what the averaged network makes during a run: given, restored and wanted pictures, or generated ones."""
 
 from pathlib import Path
 
@@ -21,15 +21,15 @@ def _row(pictures: Tensor) -> NDArray[np.uint8]:
 
 
 def grid(network: nn.Module, spec: ModelSpec, pairs: Pairs) -> NDArray[np.uint8]:
-    """h w 3: restoration shows rows of given, found and wanted; generation two rows of pictures, seeds 0, 1, ..."""
+    """h w 3: restoration shows rows of given, restored and wanted; generation two rows of pictures, seeds 0, 1, ..."""
     first = slice(0, ACROSS)
     given, target = pairs.given[first], pairs.target[first]
     if spec.generates:
         made = sample_with(network, spec, torch.zeros_like(torch.cat([given, given])))
         return np.concatenate([_row(made[: len(given)]), _row(made[len(given) :])], axis=0)
     context, mask = (None if part is None else part[first] for part in (pairs.context, pairs.mask))
-    found = sample_with(network, spec, given, context, mask=mask)
-    return np.concatenate([_row(given), _row(found), _row(target)], axis=0)
+    answer = sample_with(network, spec, given, context, mask=mask)
+    return np.concatenate([_row(given), _row(answer), _row(target)], axis=0)
 
 
 def save_grid(path: Path, picture: NDArray[np.uint8]) -> None:

@@ -27,7 +27,7 @@ from training.evaluation.validation import Validation, read_choices, read_pairs
 from training.objective import Objective
 from training.presets import PRESETS, describe, to_recipe
 from training.recipe import Recipe, SynthesisData, built_in_recipes, load_recipe
-from training.run_log import Diary, progress_bar
+from training.run_log import RunLog, progress_bar
 from training.selection import select, with_objective
 from training.synthesis.draws import Dice, PairSource
 from training.trainer import Budget, MicroBatch, Trainer, drawn_batches, train
@@ -158,7 +158,7 @@ def device_of(name: str) -> torch.device:
     return device
 
 
-def team_of(args: argparse.Namespace) -> Accelerator | None:
+def distributed(args: argparse.Namespace) -> Accelerator | None:
     """The processes that `accelerate launch` started this run with; None for one process. Raises ValueError for a time limit."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return None
@@ -169,9 +169,9 @@ def team_of(args: argparse.Namespace) -> Accelerator | None:
 
 def selected(recipe: Recipe, source: PairSource, dice: Dice, console: Console) -> tuple[Recipe, dict[str, Any]]:
     """The recipe with the objective that AOSA finds for its data, and what is noted of it."""
-    found = select(recipe, drawn_batches(recipe, Objective(recipe, dice.device), source, dice), dice.device)
-    console.print(f"after {found.steps} steps alpha is {found.alpha:.4f}: training {found.objective}", markup=False)
-    return with_objective(recipe, found.objective), asdict(found)
+    selection = select(recipe, drawn_batches(recipe, Objective(recipe, dice.device), source, dice), dice.device)
+    console.print(f"after {selection.steps} steps alpha is {selection.alpha:.4f}: training {selection.objective}", markup=False)
+    return with_objective(recipe, selection.objective), asdict(selection)
 
 
 def check_free(folder: Path) -> None:
@@ -191,7 +191,7 @@ def run(recipe: Recipe, args: argparse.Namespace, console: Console) -> int:
     """Train as the arguments say."""
     if not args.resume:
         check_free(args.output)
-    started, team = time.monotonic(), team_of(args)
+    started, team = time.monotonic(), distributed(args)
     device, process = (team.device, team.process_index) if team else (device_of(args.device), 0)
     dice = Dice(torch.Generator(device).manual_seed(recipe.seed + process))
     full_size = validation_pairs(args, recipe.spec.scale)
@@ -219,10 +219,10 @@ def run(recipe: Recipe, args: argparse.Namespace, console: Console) -> int:
     args.output.mkdir(parents=True, exist_ok=True)
     validation = Validation.of(recipe, held_out, device, full_size)
     with progress_bar(console) as bar:
-        diary = Diary(trainer, args.output, dice, validation, bar, budget)
-        diary.sample_every, diary.facts = args.sample_every, {"selection": selection} if selection else {}
-        diary.events = SummaryWriter(str(args.output / "tensorboard")) if args.tensorboard else None
-        status = keep(diary, batches, console)
+        run_log = RunLog(trainer, args.output, dice, validation, bar, budget)
+        run_log.sample_every, run_log.facts = args.sample_every, {"selection": selection} if selection else {}
+        run_log.events = SummaryWriter(str(args.output / "tensorboard")) if args.tensorboard else None
+        status = train_and_save(run_log, batches, console)
     return diverged(team) if status == DIVERGED else status
 
 
@@ -242,35 +242,35 @@ def diverged(team: Accelerator | None) -> int:
     return DIVERGED
 
 
-def keep(diary: Diary, batches: Iterator[MicroBatch], console: Console) -> int:
-    """Train with the diary open; what was reached is saved in any case."""
+def train_and_save(run_log: RunLog, batches: Iterator[MicroBatch], console: Console) -> int:
+    """Train with the log open; what was reached is saved in any case."""
     try:
-        train(diary.trainer, batches, diary.budget, diary.after_step)
-        diary.finish()
+        train(run_log.trainer, batches, run_log.budget, run_log.after_step)
+        run_log.finish()
     except KeyboardInterrupt:
-        diary.save()
-        console.print(f"interrupted after {diary.trainer.steps} steps; saved, continue with --resume", markup=False)
+        run_log.save()
+        console.print(f"interrupted after {run_log.trainer.steps} steps; saved, continue with --resume", markup=False)
         return 130
     except FloatingPointError as error:
-        diary.save()
-        told = "the steps before it are saved; look at the pictures it is given, or --resume with a recipe of a lower rate"
-        console.print(f"{error}; {told}", markup=False)
+        run_log.save()
+        advice = "the steps before it are saved; look at the pictures it is given, or --resume with a recipe of a lower rate"
+        console.print(f"{error}; {advice}", markup=False)
         return DIVERGED
     except (ValueError, OSError) as error:
-        console.print(f"rddm train: {error}; {saved_after_all(diary)}", markup=False, soft_wrap=True)
+        console.print(f"rddm train: {error}; {save_or_explain(run_log)}", markup=False, soft_wrap=True)
         return FAILED
-    if diary.events is not None:
-        diary.events.close()
+    if run_log.events is not None:
+        run_log.events.close()
     return 0
 
 
-def saved_after_all(diary: Diary) -> str:
+def save_or_explain(run_log: RunLog) -> str:
     """Save what was trained before a failure, if that can be done, and say what became of it."""
-    steps = diary.trainer.steps
+    steps = run_log.trainer.steps
     if not steps:
         return "nothing was trained"
     try:
-        diary.save()
+        run_log.save()
     except OSError as error:
         return f"its {steps} steps could not be saved: {error}"
     return f"saved after {steps} steps, continue with --resume"

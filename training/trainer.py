@@ -171,7 +171,7 @@ class Budget:
 
 
 def train(trainer: Trainer, batches: Iterator[MicroBatch], budget: Budget, after_step: Callable[[float], None]) -> None:
-    """Step until the budget is spent; after_step is told each loss. Ctrl-C ends it between two steps."""
+    """Step until the budget is spent; after_step takes each loss. Ctrl-C ends it between two steps."""
     started = time.monotonic() - trainer.seconds
     while (progress := budget.spent(trainer.steps, trainer.seconds)) < 1:
         loss = trainer.step(batches, progress)

@@ -35,8 +35,8 @@ def to_listing(source: str) -> Listing:
     elif path.suffix.lower() in LISTS:
         named = [(file.stem, file) for file in _of_list(path)]
     elif path.is_dir():
-        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
-        named = [(file.relative_to(path).with_suffix("").as_posix(), file) for file in found]
+        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+        named = [(file.relative_to(path).with_suffix("").as_posix(), file) for file in files]
     else:
         raise FileNotFoundError(f"{source} is no folder, list file ({', '.join(sorted(LISTS))}) or glob pattern that exists")
     return _checked(source, named)
@@ -70,11 +70,11 @@ def _of_glob(pattern: str) -> list[tuple[str, Path]]:
     parts = Path(pattern).parts
     fixed = next(i for i, part in enumerate(parts) if any(mark in part for mark in "*?["))
     root = Path(*parts[:fixed]) if fixed else Path()
-    found = sorted(file for file in root.glob(str(Path(*parts[fixed:]))) if file.suffix.lower() in SUFFIXES)
+    files = sorted(file for file in root.glob(str(Path(*parts[fixed:]))) if file.suffix.lower() in SUFFIXES)
     if "**" in parts:
-        return [(file.relative_to(root).with_suffix("").as_posix(), file) for file in found]
+        return [(file.relative_to(root).with_suffix("").as_posix(), file) for file in files]
     wild = [i for i, part in enumerate(parts) if any(mark in part for mark in "*?[")]
-    return [("/".join(file.with_suffix("").parts[i] for i in wild), file) for file in found]
+    return [("/".join(file.with_suffix("").parts[i] for i in wild), file) for file in files]
 
 
 def _core(names: Iterable[str]) -> dict[str, str]:

@@ -53,9 +53,9 @@ class Change:
 
 def compared(a: Model, b: Model, example: Example, args: argparse.Namespace) -> Change:
     """Both restorations of one picture, at full size, from the same seed."""
-    found = [restored(model, example, args.steps, args.seed) for model in (a, b)]
-    before, after = ({name: measure(picture, example.target) for name, measure in MEASURES.items()} for picture in found)
-    return Change(example.name, before, after, tuple(map(thumbnail, (example.given, *found, example.target))))
+    answers = [restored(model, example, args.steps, args.seed) for model in (a, b)]
+    before, after = ({name: measure(picture, example.target) for name, measure in MEASURES.items()} for picture in answers)
+    return Change(example.name, before, after, tuple(map(thumbnail, (example.given, *answers, example.target))))
 
 
 def verdict(changes: Sequence[Change], fall: float, worst: float) -> list[str]:

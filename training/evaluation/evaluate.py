@@ -83,7 +83,7 @@ def _load_graph(path: Path) -> Model:
 
 @dataclass(frozen=True)
 class Example:
-    """What the model is given and should find; mask: h w 3, of the given's size.
+    """What the model is given and should answer; mask: h w 3, of the given's size.
 
     region: the mask as figures are measured with, perceived: the target as LPIPS sees it, where a protocol shrinks them otherwise.
     """
@@ -125,12 +125,12 @@ def shrunk(example: Example, preprocessing: Sequence[str] = ()) -> Example:
     )
 
 
-def measured(found: Picture, example: Example, measures: Mapping[str, Callable[[Picture, Picture], float]]) -> dict[str, float]:
+def measured(answer: Picture, example: Example, measures: Mapping[str, Callable[[Picture, Picture], float]]) -> dict[str, float]:
     """All figures of one picture; with a mask, the Lab error inside and outside it too."""
-    figures = {name: measure(found, example.target) for name, measure in measures.items()}
+    figures = {name: measure(answer, example.target) for name, measure in measures.items()}
     if (inside := example.inside()) is not None:
         for name, region in (("mae_lab_inside", inside), ("mae_lab_outside", ~inside)):
-            figures[name] = mae_lab(found, example.target, region) if region.any() else float("nan")
+            figures[name] = mae_lab(answer, example.target, region) if region.any() else float("nan")
     return figures
 
 
@@ -227,51 +227,51 @@ def thumbnail(picture: Picture) -> Picture:
 def evaluate_restoration(
     model: Model, groups: Sequence[tuple[Path, ...]], args: argparse.Namespace, report: Report
 ) -> dict[str, object]:
-    """Every group restored and measured; the sheet shows given, found and target."""
+    """Every group restored and measured; the sheet shows given, answer and target."""
     lpips = Lpips(args.weights) if args.lpips else None
-    rows, before, masks, found_all, targets = [], [], [], [], []
+    rows, before, masks, answers, targets = [], [], [], [], []
     preprocessing = model.spec.preprocessing
     if args.size == "256":
         model = replace(model, spec=model.spec.model_copy(update={"preprocessing": ()}))
     for group in track(groups, model.spec.name):
         example = read_example(group, model.spec.scale)
         example = shrunk(example, preprocessing) if args.size == "256" else example
-        found = restored(model, example, args.steps, args.seed, args.method)
-        rows.append(measured(found, example, MEASURES))
+        answer = restored(model, example, args.steps, args.seed, args.method)
+        rows.append(measured(answer, example, MEASURES))
         if lpips is not None:
-            rows[-1]["lpips"] = lpips.measure(found, example.target if example.perceived is None else example.perceived)
+            rows[-1]["lpips"] = lpips.measure(answer, example.target if example.perceived is None else example.perceived)
         if (inside := example.inside()) is not None:
             masks.append(inside)
         before.append(measured(example.given, example, {"psnr_rgb": MEASURES["psnr_rgb"]}))
-        report.add(example.name, rows[-1], (example.given, found, example.target))
+        report.add(example.name, rows[-1], (example.given, answer, example.target))
         if args.fid:
-            found_all.append(found)
+            answers.append(answer)
             targets.append(example.target)
     summary: dict[str, object] = {"pictures": len(rows), "mean": means(rows), "given_psnr_rgb": means(before)["psnr_rgb"]}
     summary["worst_psnr_rgb"] = min(min(row["psnr_rgb"], EQUAL) for row in rows)
     summary |= {"pooled": pooled(rows, masks)} if masks else {}
-    return summary | (_distribution(found_all, targets, args.weights) if args.fid else {})
+    return summary | (_distribution(answers, targets, args.weights) if args.fid else {})
 
 
 def evaluate_generation(model: Model, reference: Sequence[Path], args: argparse.Namespace, report: Report) -> dict[str, object]:
     """`count` pictures, picture k from seed + k; FID and IS if asked for."""
     rows, columns = model.spec.image_size or (0, 0)
-    found: list[Picture] = []
+    pictures: list[Picture] = []
     for start in track(range(0, args.count, args.batch), model.spec.name):
         seeds = list(range(args.seed + start, args.seed + min(start + args.batch, args.count)))
         black = np.zeros((len(seeds), 3, rows, columns), np.float32)
-        pictures = restore_whole(model.network, model.spec, black, args.steps, seeds, args.method)
-        found += [to_pixels(picture[None]).astype(np.uint8) for picture in pictures]
-    report.strips = [[thumbnail(picture) for picture in found[i : i + 6]] for i in range(0, min(len(found), 36) // 6 * 6, 6)]
-    summary: dict[str, object] = {"pictures": len(found)}
-    return summary | (_distribution(found, [read(path) for path in reference], args.weights) if args.fid else {})
+        x_0 = restore_whole(model.network, model.spec, black, args.steps, seeds, args.method)
+        pictures += [to_pixels(picture[None]).astype(np.uint8) for picture in x_0]
+    report.strips = [[thumbnail(picture) for picture in pictures[i : i + 6]] for i in range(0, min(len(pictures), 36) // 6 * 6, 6)]
+    summary: dict[str, object] = {"pictures": len(pictures)}
+    return summary | (_distribution(pictures, [read(path) for path in reference], args.weights) if args.fid else {})
 
 
-def _distribution(found: list[Picture], targets: list[Picture], weights: Path) -> dict[str, object]:
-    """FID against the targets, and the inception score of what was found."""
+def _distribution(pictures: list[Picture], targets: list[Picture], weights: Path) -> dict[str, object]:
+    """FID against the targets, and the inception score of the generated pictures."""
     inception = Inception(weights)
-    features = [inception.features(pictures) for pictures in (found, targets)]
-    return {"fid": frechet_distance(*features), "inception_score": inception_score(inception.probabilities(found))}
+    features = [inception.features(part) for part in (pictures, targets)]
+    return {"fid": frechet_distance(*features), "inception_score": inception_score(inception.probabilities(pictures))}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -279,9 +279,9 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="rddm evaluate", description="Measure a checkpoint or a model of the repository on pictures.")
     p.add_argument("model", type=Path, help="a checkpoint's folder, a model's folder in the repository, or model.onnx")
     p.add_argument("--data", type=Path, metavar="DIR", help="holds target/, input/ and perhaps mask/: the three below at once")
-    p.add_argument("--target", help="what should be found: a folder, list file or glob pattern (for generation: FID's reference)")
+    p.add_argument("--target", help="what should come out: a folder, list file or glob pattern (for generation: FID's reference)")
     p.add_argument("--given", help="what is restored; matched with the targets by name")
-    p.add_argument("--mask", help="for models that are told a mask, and to measure inside and outside of it")
+    p.add_argument("--mask", help="for models that take a mask, and to measure inside and outside of it")
     split = p.add_argument_group("a part of a set (docs/models/splits.toml); --data is then the folder that its paths begin in")
     split.add_argument("--split", type=Path, metavar="FILE", help="which pictures choose weights, and which report")
     split.add_argument("--set", help="the set in it")

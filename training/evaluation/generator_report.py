@@ -63,8 +63,10 @@ def generate(network: nn.Module, spec: ModelSpec, count: int, steps: int, method
     """Pictures of seeds 0..count-1, count 3 h w in [-1, 1]."""
     height, width = spec.image_size or (0, 0)
     chunks = [list(range(k, min(k + BATCH, count))) for k in range(0, count, BATCH)]
-    found = [sample_with(network, spec, torch.zeros(len(seeds), 3, height, width), None, steps, seeds, method) for seeds in chunks]
-    return torch.cat(found)
+    batches = [
+        sample_with(network, spec, torch.zeros(len(seeds), 3, height, width), None, steps, seeds, method) for seeds in chunks
+    ]
+    return torch.cat(batches)
 
 
 def as_pictures(x: Tensor) -> list[np.ndarray]:

@@ -29,16 +29,16 @@ def luma(picture: Picture) -> Picture:
     return np.asarray(np.rint(16 + picture @ LUMA), dtype=np.uint8)
 
 
-def psnr(found: NDArray[np.uint8], target: NDArray[np.uint8]) -> float:
+def psnr(answer: NDArray[np.uint8], target: NDArray[np.uint8]) -> float:
     """Peak signal to noise ratio in dB over all values, peak 255; inf for equal pictures."""
-    error = np.square(found.astype(np.float64) - target).mean()
+    error = np.square(answer.astype(np.float64) - target).mean()
     return math.inf if error == 0 else float(10 * np.log10(PEAK**2 / error))
 
 
-def mean_matched(found: Picture, target: Picture) -> Picture:
-    """The found picture scaled to the target's mean brightness: what of an error is mere exposure drops out."""
-    gain = target.mean() / max(float(found.mean()), 1e-6)
-    return np.rint((found * gain).clip(0, PEAK)).astype(np.uint8)
+def mean_matched(answer: Picture, target: Picture) -> Picture:
+    """The restored picture scaled to the target's mean brightness: what of an error is mere exposure drops out."""
+    gain = target.mean() / max(float(answer.mean()), 1e-6)
+    return np.rint((answer * gain).clip(0, PEAK)).astype(np.uint8)
 
 
 def _window() -> Field:
@@ -53,8 +53,8 @@ def _smooth(field: Field, axes: tuple[int, ...]) -> Field:
     return field
 
 
-def _ssim_map(found: NDArray[np.uint8], target: NDArray[np.uint8], axes: tuple[int, ...]) -> Field:
-    a, b = found.astype(np.float64), target.astype(np.float64)
+def _ssim_map(answer: NDArray[np.uint8], target: NDArray[np.uint8], axes: tuple[int, ...]) -> Field:
+    a, b = answer.astype(np.float64), target.astype(np.float64)
     mean_a, mean_b = _smooth(a, axes), _smooth(b, axes)
     variance_a = _smooth(a * a, axes) - mean_a**2
     variance_b = _smooth(b * b, axes) - mean_b**2
@@ -62,17 +62,17 @@ def _ssim_map(found: NDArray[np.uint8], target: NDArray[np.uint8], axes: tuple[i
     return ((2 * mean_a * mean_b + C1) * (2 * covariance + C2)) / ((mean_a**2 + mean_b**2 + C1) * (variance_a + variance_b + C2))
 
 
-def ssim_y(found: Picture, target: Picture) -> float:
+def ssim_y(answer: Picture, target: Picture) -> float:
     """ssim_index on Y: 11x11 Gaussian window, sigma 1.5, only where it lies wholly inside. Raises ValueError under 11 pixels."""
-    if min(found.shape[:2]) < 2 * SSIM_RADIUS + 1:
-        raise ValueError(f"SSIM needs at least 11 x 11 pixels, got {found.shape[0]} x {found.shape[1]}")
+    if min(answer.shape[:2]) < 2 * SSIM_RADIUS + 1:
+        raise ValueError(f"SSIM needs at least 11 x 11 pixels, got {answer.shape[0]} x {answer.shape[1]}")
     inside = slice(SSIM_RADIUS, -SSIM_RADIUS)
-    return float(_ssim_map(luma(found), luma(target), (0, 1))[inside, inside].mean())
+    return float(_ssim_map(luma(answer), luma(target), (0, 1))[inside, inside].mean())
 
 
-def ssim_rgb(found: Picture, target: Picture) -> float:
+def ssim_rgb(answer: Picture, target: Picture) -> float:
     """ssim of a colour picture as MATLAB takes it: a volume, Gaussian along colours too, borders repeated."""
-    return float(_ssim_map(found, target, (0, 1, 2)).mean())
+    return float(_ssim_map(answer, target, (0, 1, 2)).mean())
 
 
 def lab(picture: NDArray[np.uint8] | Field) -> Field:
@@ -84,12 +84,12 @@ def lab(picture: NDArray[np.uint8] | Field) -> Field:
     return np.stack([116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], axis=-1)
 
 
-def mae_lab(found: Picture, target: Picture, mask: NDArray[np.bool_] | None = None) -> float:
+def mae_lab(answer: Picture, target: Picture, mask: NDArray[np.bool_] | None = None) -> float:
     """ISTD's "RMSE": the sum over L, a, b of the mean absolute difference, over the mask (h w) if there is one.
 
     Raises ValueError for a mask without a pixel.
     """
-    difference = np.abs(lab(found) - lab(target)).sum(axis=-1)
+    difference = np.abs(lab(answer) - lab(target)).sum(axis=-1)
     if mask is not None and not mask.any():
         raise ValueError("the mask selects no pixel")
     return float(difference.mean() if mask is None else difference[mask].mean())
@@ -169,8 +169,8 @@ Measure = Callable[[Picture, Picture], float]
 MEASURES: Mapping[str, Measure] = {
     "psnr_rgb": psnr,
     "ssim_rgb": ssim_rgb,
-    "psnr_y": lambda found, target: psnr(luma(found), luma(target)),
+    "psnr_y": lambda answer, target: psnr(luma(answer), luma(target)),
     "ssim_y": ssim_y,
-    "psnr_mean_matched": lambda found, target: psnr(mean_matched(found, target), target),
+    "psnr_mean_matched": lambda answer, target: psnr(mean_matched(answer, target), target),
     "mae_lab": mae_lab,
 }

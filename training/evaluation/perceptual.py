@@ -70,11 +70,11 @@ class Lpips(nn.Module):
     def features(self, x: Tensor) -> list[Tensor]:
         """Activations of the five convolutions, each pixel of length 1 over its channels."""
         x = (x - self.shift) / self.scale
-        found = []
+        features = []
         for convolution, (*_, pooled) in zip(self.convolutions, CONVOLUTIONS, strict=True):
             x = functional.relu(convolution(functional.max_pool2d(x, 3, 2) if pooled else x))
-            found.append(x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10))
-        return found
+            features.append(x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10))
+        return features
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """The distance, (b,)."""
@@ -82,9 +82,9 @@ class Lpips(nn.Module):
         return torch.stack([functional.conv2d((x - y).square(), head).mean((1, 2, 3)) for x, y, head in pairs]).sum(0)
 
     @torch.inference_mode()
-    def measure(self, found: Picture, target: Picture) -> float:
+    def measure(self, answer: Picture, target: Picture) -> float:
         """The distance of two uint8 pictures h w 3."""
-        return float(self(_to_tensor(found), _to_tensor(target)))
+        return float(self(_to_tensor(answer), _to_tensor(target)))
 
 
 def _to_tensor(picture: Picture) -> Tensor:

@@ -20,9 +20,9 @@ PICTURES = 32
 FIGURES = {"psnr": MEASURES["psnr_rgb"], "psnr_mean_matched": MEASURES["psnr_mean_matched"]}
 
 
-def psnr(found: Tensor, wanted: Tensor) -> float:
+def psnr(answer: Tensor, wanted: Tensor) -> float:
     """Mean over pictures of the PSNR in dB; b 3 h w in [-1, 1], peak 2."""
-    error = (found - wanted).square().mean((1, 2, 3)).clamp(min=1e-10)
+    error = (answer - wanted).square().mean((1, 2, 3)).clamp(min=1e-10)
     return float((10 * torch.log10(4 / error)).mean())
 
 
@@ -56,12 +56,12 @@ class Validation:
         return cls(recipe.spec, held_out.draw(PICTURES, dice), pairs)
 
     def measure(self, network: nn.Module) -> dict[str, float]:
-        """PSNR in dB, by name. For generation: of x_0 found from a half noised picture's level instead of a restoration."""
+        """PSNR in dB, by name. For generation: of x_0 predicted from a half noised picture's level instead of a restoration."""
         given, target = self.synthetic.given, self.synthetic.target
         figures: dict[str, float] = {}
         if not self.spec.generates:
-            found = sample_with(network, self.spec, given, self.synthetic.context, mask=self.synthetic.mask)
-            figures["synthetic_psnr"] = psnr(found, target)
+            answer = sample_with(network, self.spec, given, self.synthetic.context, mask=self.synthetic.mask)
+            figures["synthetic_psnr"] = psnr(answer, target)
         if self.folder:
             figures |= self.measure_folder(network)
         return figures

@@ -24,9 +24,9 @@ KINDS = {degradation.task: kind for kind, degradation in DEGRADATIONS.items()}
 QUALITY = 50  # the card and its pictures lie beside weights that are meant to be small
 
 
-def gain(pair: Example, found: np.ndarray) -> float:
+def gain(pair: Example, answer: np.ndarray) -> float:
     """By how many dB the PSNR rose; given and wanted must differ."""
-    return psnr(found, pair.target) - psnr(pair.given, pair.target)
+    return psnr(answer, pair.target) - psnr(pair.given, pair.target)
 
 
 def pairs(task: str, count: int) -> list[Example]:
@@ -39,19 +39,19 @@ def pairs(task: str, count: int) -> list[Example]:
     made = drawn(KINDS[task], count, UNSEEN)
     masks = [None] * count if made.mask is None else to_pictures(made.mask * 2 - 1)
     rows = zip(to_pictures(made.given), to_pictures(made.target), masks, strict=True)
-    found = [Example(f"{k:04d}", given, wanted, mask) for k, (given, wanted, mask) in enumerate(rows)]
-    return [pair for pair in found if not np.array_equal(pair.given, pair.target)]
+    examples = [Example(f"{k:04d}", given, wanted, mask) for k, (given, wanted, mask) in enumerate(rows)]
+    return [pair for pair in examples if not np.array_equal(pair.given, pair.target)]
 
 
 def worst(model: Model, count: int, shown: int, steps: int | None = None) -> tuple[Pictures, list[float]]:
     """Strips of given, restored, wanted for the `shown` worst of `count` pictures, worst first, and the gains of all in dB."""
-    found = [
+    rows = [
         (gain(pair, picture), np.concatenate([pair.given, picture, pair.target], axis=1))
         for pair in track(pairs(model.spec.task, count), "restoring")
         if (picture := restored(model, pair, steps, 0)) is not None
     ]
-    found.sort(key=lambda one: one[0])
-    return [strip for _, strip in found[:shown]], [rise for rise, _ in found]
+    rows.sort(key=lambda one: one[0])
+    return [strip for _, strip in rows[:shown]], [rise for rise, _ in rows]
 
 
 def main(argv: list[str]) -> int:

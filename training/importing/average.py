@@ -1,6 +1,6 @@
 """`python -m training.importing.average A:0.4 B:0.6 -o OUT`: the weighted mean of checkpoints (a model soup, Wortsman et al. 2022).
 
-Runs that were begun from each other lie in one valley of the loss: between their ends is often better than either, above all on
+Runs that started from each other lie in one valley of the loss: between their ends is often better than either, above all on
 pictures unlike the synthesised ones. Keep the stages of a run that went on under other settings, and try.
 """
 
@@ -46,12 +46,12 @@ def main(argv: list[str]) -> int:
     args = p.parse_args(argv)
     try:
         folders, shares = zip(*map(part, args.parts), strict=True)
-        found = averaged([load_checkpoint(folder) for folder in folders], shares)
+        mean = averaged([load_checkpoint(folder) for folder in folders], shares)
     except (ValueError, FileNotFoundError) as error:
         print(f"training.importing.average: {error}", file=sys.stderr)
         return 2
-    found.facts["averaged"] = dict(zip(map(str, folders), shares, strict=True))
-    save_checkpoint(args.output, found)
+    mean.facts["averaged"] = dict(zip(map(str, folders), shares, strict=True))
+    save_checkpoint(args.output, mean)
     return 0
 
 
