@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rddm.spec import CHANNELS
-from training.networks import UNetConfig
+from training.networks.config import UNetConfig
 
 HEADS, HEAD_CHANNELS = 4, 32
 GROUPS = 8

@@ -1,0 +1,72 @@
+"""The graph answers as torch, in any size, and carries its spec."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from export.graph import IR_VERSION, OPSET, compare, plain, rounded, to_onnx
+from rddm.spec import ModelSpec
+from tests.models import tiny_network, tiny_spec
+
+
+@pytest.fixture(scope="module")
+def graph() -> onnx.ModelProto:
+    return to_onnx(rounded(tiny_network(tiny_spec())), tiny_spec())
+
+
+def test_a_graph_that_differs_from_torch_is_refused(graph: onnx.ModelProto) -> None:
+    with pytest.raises(ValueError, match=r"the graph of 'tiny' differs from torch by more than 0\.0001"):
+        compare(graph, tiny_network(tiny_spec(), seed=1), tiny_spec())
+
+
+def test_versions_are_capped_for_older_servers(graph: onnx.ModelProto) -> None:
+    assert graph.ir_version <= IR_VERSION
+    assert [(entry.domain, entry.version) for entry in graph.opset_import] == [("", OPSET)]
+
+
+def test_the_spec_is_in_the_graphs_metadata(graph: onnx.ModelProto) -> None:
+    metadata = {entry.key: entry.value for entry in graph.metadata_props}
+    assert ModelSpec.model_validate_json(metadata["rddm.spec"]) == tiny_spec()
+
+
+def test_weights_are_fp16_in_the_file_and_float32_in_the_session(graph: onnx.ModelProto, tmp_path: Path) -> None:
+    large = [tensor for tensor in graph.graph.initializer if np.prod(tensor.dims) >= 256]
+    assert large
+    assert {tensor.data_type for tensor in large} == {onnx.TensorProto.FLOAT16}
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    onnxruntime.InferenceSession(graph.SerializeToString(), options)
+    optimised = onnx.load(tmp_path / "optimised.onnx")
+    kept = [tensor.name for tensor in optimised.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT16]
+    assert kept == [], "the casts were not folded when the session was made"
+
+
+def test_weights_beyond_fp16_are_named() -> None:
+    network = tiny_network(tiny_spec())
+    with torch.no_grad():
+        network.door.weight[0, 0, 0, 0] = 1e6  # type: ignore[union-attr, operator, index]
+    with pytest.raises(ValueError, match=r"door\.weight reaches 1e\+06"):
+        rounded(network)
+
+
+class Doubled(torch.nn.Conv2d):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.conv2d(x, self.weight * 2)
+
+    def plain(self) -> torch.nn.Conv2d:
+        layer = torch.nn.Conv2d(3, 3, 1, bias=False)
+        layer.weight = torch.nn.Parameter(self.weight * 2)
+        return layer
+
+
+def test_layers_that_compute_their_weights_are_folded() -> None:
+    network = torch.nn.Sequential(Doubled(3, 3, 1, bias=False))
+    folded = plain(network)
+    x = torch.rand(1, 3, 2, 2)
+    assert type(folded[0]) is torch.nn.Conv2d  # type: ignore[index]
+    torch.testing.assert_close(folded(x), network(x))
