@@ -27,9 +27,9 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from rich.progress import track
 
 from export.precision import lowered
-from rddm.graph import SPEC_KEY, Feeds
+from rddm.graph import FILE, SPEC_KEY, Feeds
 from rddm.spec import ModelSpec
-from training.evaluation.evaluate import Example, examples, read_example
+from training.evaluation.evaluate import Example, examples, newest_graph, read_example
 from training.evaluation.metrics import psnr
 from training.sampling import restore_picture
 
@@ -60,10 +60,10 @@ class Contender:
 
 def graph_of(path: Path) -> Path:
     """A model.onnx, or the newest version's in a folder of the repository. Raises FileNotFoundError for neither."""
-    graphs = [path] if path.is_file() else sorted(path.glob("[0-9]*/model.onnx"), key=lambda graph: int(graph.parent.name))
-    if not graphs:
-        raise FileNotFoundError(f"{path} is no model.onnx and holds no version with one")
-    return graphs[-1]
+    graph = path if path.is_file() else newest_graph(path)
+    if graph is None:
+        raise FileNotFoundError(f"{path} is no {FILE} and holds no version with one")
+    return graph
 
 
 def session_of(model: onnx.ModelProto, threads: int) -> onnxruntime.InferenceSession:

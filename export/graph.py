@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rddm.graph import SPEC_KEY, TIME, input_shapes, output_names
+from rddm.graph import SPEC_KEY, TIME, X_T, input_shapes, output_names
 from rddm.spec import ModelSpec
 
 OPSET, IR_VERSION = 20, 10  # what ONNX Runtime 1.20 and later load; Triton 26.09 carries 1.27
@@ -130,8 +130,8 @@ def check_answers(model: onnx.ModelProto, spec: ModelSpec) -> None:
     for shape in three_shapes(spec):
         given = random_inputs(spec, shape)
         [answer] = session.run(None, given)
-        if answer.shape != given["x_t"].shape or not np.isfinite(answer).all():
-            raise ValueError(f"the graph answers {given['x_t'].shape} with {answer.shape}, or with values that are not finite")
+        if answer.shape != given[X_T].shape or not np.isfinite(answer).all():
+            raise ValueError(f"the graph answers {given[X_T].shape} with {answer.shape}, or with values that are not finite")
 
 
 def store_as_half(model: onnx.ModelProto) -> None:

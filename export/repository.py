@@ -13,8 +13,9 @@ from pathlib import Path
 
 from export.configuration import Backend, from_text, to_text
 from rddm.model import Model
+from rddm.repository import CONFIG, version_numbers
 
-CARD, CONFIG = "README.md", "config.pbtxt"
+CARD = "README.md"
 STAGING, REPLACED = ".staging-", "replaced"
 ABANDONED = 3600.0  # seconds; writing takes a few
 
@@ -32,7 +33,7 @@ def taken(path: Path) -> set[int]:
     if not path.is_dir():
         return set()
     known = from_text((path / CONFIG).read_text(encoding="utf-8")) if (path / CONFIG).is_file() else {}
-    return {*known, *(int(each.name) for each in path.iterdir() if each.name.isdecimal() and each.is_dir())}
+    return {*known, *version_numbers(each.name for each in path.iterdir() if each.is_dir())}
 
 
 def write(

@@ -27,6 +27,7 @@ from export.repository import CARD, described, write
 from rddm.condition import restore_whole
 from rddm.graph import BATCH_SIZES, FILE, X_T, Feeds, GraphCall, input_shapes, output_names
 from rddm.model import Golden, Model, golden_input
+from rddm.repository import CONFIG
 from rddm.spec import ModelSpec
 
 PLAN = Backend("tensorrt", "model.plan", BATCH_SIZES, tuple(map(str, range(len(BATCH_SIZES)))))
@@ -189,7 +190,7 @@ def build_repository(
 
 def newest_models(source: Path) -> dict[Path, Model]:
     """The newest version of every model in a repository, by folder. Raises ValueError for a folder that holds none."""
-    models = {path.parent: described(path.parent) for path in sorted(source.glob("*/config.pbtxt"))}
+    models = {path.parent: described(path.parent) for path in sorted(source.glob(f"*/{CONFIG}"))}
     newest = {path: versions[max(versions)] for path, versions in models.items() if versions}
     if not newest:
         raise ValueError(f"{source} holds no exported model")

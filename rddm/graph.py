@@ -20,6 +20,7 @@ GraphCall = Callable[[Feeds], Sequence[Array]]
 FILE = "model.onnx"
 SPEC_KEY = "rddm.spec"  # of the file's metadata
 X_T, CONDITION, TIME = "x_t", "condition", "time"
+OUTPUTS = ("out_0", "out_1")
 BATCH_SIZES = (1, 2, 4, 8, 16)  # what is warmed up, built and measured; a batch of another size is filled up to the next one
 
 
@@ -38,7 +39,7 @@ def input_shapes(spec: ModelSpec, batch: int, height: int, width: int) -> dict[s
 
 def output_names(spec: ModelSpec) -> list[str]:
     """Names of the outputs, in the order of the objective's heads."""
-    return [f"out_{index}" for index in range(len(HEADS[spec.objective]))]
+    return list(OUTPUTS[: len(HEADS[spec.objective])])
 
 
 def to_feeds(x_t: Array, condition: Array | None, time: Array) -> Feeds:

@@ -15,12 +15,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from rddm.graph import FILE
 from rddm.spec import ModelSpec
 from training.networks import AnyConfig, check_fits, make_network
 from training.networks.config import NetworkConfig
 
 WEIGHTS, SPEC, NETWORK, FACTS, RESUME = "model.safetensors", "spec.json", "network.json", "facts.json", "resume.safetensors"
-GRAPH = "model.onnx"  # in place of weights and network, of an imported network of one pass
+GRAPH = FILE  # in place of weights and network, of an imported network of one pass
 _NETWORK_CONFIG: TypeAdapter[AnyConfig] = TypeAdapter(NetworkConfig)
 
 

@@ -2,20 +2,21 @@
 
 from pathlib import Path
 
-from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as proto
 
-from rddm.model import Model, from_parameters
+from rddm.model import Model
+from rddm.repository import CONFIG as FILE
+from rddm.repository import parse_config, versions_of
 
-FILE = "config.pbtxt"
+__all__ = ["FILE", "read_config", "to_models"]
 
 
 def read_config(path: Path) -> proto.ModelConfig:
     """The config.pbtxt at `path`. Raises OSError, or ValueError naming the file and what is wrong in it."""
     try:
-        return text_format.Parse(path.read_text(encoding="utf-8"), proto.ModelConfig())
-    except (text_format.ParseError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a model configuration: {error}") from error
+        return parse_config(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is {error}") from error
 
 
 def to_models(config: proto.ModelConfig) -> dict[int, Model]:
@@ -24,7 +25,7 @@ def to_models(config: proto.ModelConfig) -> dict[int, Model]:
     Raises ValueError, naming the model, where a version's facts are incomplete or cannot be read.
     """
     try:
-        models = from_parameters({key: parameter.string_value for key, parameter in config.parameters.items()})
+        models = versions_of(config)
     except ValueError as error:
         raise ValueError(f"the configuration of {config.name!r} cannot be used: {error}") from error
     for model in models.values():

@@ -25,6 +25,7 @@ from rddm.condition import restore_whole
 from rddm.graph import FILE as GRAPH
 from rddm.graph import SPEC_KEY, GraphCall
 from rddm.image import enlarged, to_pixels
+from rddm.repository import version_numbers
 from rddm.schedule import CURVES, schedule_of, with_curves
 from rddm.spec import Curve, Method, ModelSpec, TableSchedule
 from training.checkpoint import SPEC, build, load_checkpoint
@@ -57,17 +58,18 @@ def load_model(path: Path) -> Model:
     if (path / SPEC).is_file():
         checkpoint = load_checkpoint(path)
         return Model(checkpoint.spec, as_graph(build(checkpoint)))
-    graph = path if path.is_file() else _newest_graph(path)
+    graph = path if path.is_file() else newest_graph(path)
     if graph is None:
         raise FileNotFoundError(f"{path} holds neither {SPEC} (a checkpoint) nor {GRAPH} (a model of the repository)")
     return _load_graph(graph)
 
 
-def _newest_graph(folder: Path) -> Path | None:
+def newest_graph(folder: Path) -> Path | None:
+    """model.onnx of a version's folder, or of the newest version in a model's folder that has one; None for neither."""
     if (folder / GRAPH).is_file():
         return folder / GRAPH
-    versions = sorted((int(path.parent.name), path) for path in folder.glob(f"*/{GRAPH}") if path.parent.name.isdecimal())
-    return versions[-1][1] if versions else None
+    versions = version_numbers(path.parent.name for path in folder.glob(f"*/{GRAPH}"))
+    return folder / str(versions[-1]) / GRAPH if versions else None
 
 
 def _load_graph(path: Path) -> Model:

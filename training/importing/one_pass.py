@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
+from rddm.graph import OUTPUTS, TIME, X_T
 from rddm.spec import Curve, ModelSpec, NamedSchedule
 
 Range = Literal["0..1", "-1..1", "0..255"]
@@ -296,8 +297,8 @@ def wrapped(model: onnx.ModelProto, facts: OnePass) -> onnx.ModelProto:
     graph = helper.make_graph(
         nodes.list,
         "one_pass",
-        [_value("x_t", ["b", 3, "h", "w"]), _value("time", ["b", 2])],
-        [_value("out_0", ["b", 3, "h", "w"])],
+        [_value(X_T, ["b", 3, "h", "w"]), _value(TIME, ["b", 2])],
+        [_value(OUTPUTS[0], ["b", 3, "h", "w"])],
         [*inner.graph.initializer, *nodes.tensors],
     )
     whole = helper.make_model(graph, opset_imports=inner.opset_import, functions=inner.functions)
@@ -319,7 +320,10 @@ def _prefixed(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _constant_inputs(inner: onnx.ModelProto, facts: OnePass) -> list[onnx.NodeProto]:
     """Nodes that make the network's further inputs, one row a picture: Expand(constant, [b, ...])."""
-    nodes = [helper.make_node("Shape", ["x_t"], ["x_t.shape"]), helper.make_node("Gather", ["x_t.shape", "first"], ["x_t.batch"])]
+    nodes = [
+        helper.make_node("Shape", [X_T], [f"{X_T}.shape"]),
+        helper.make_node("Gather", [f"{X_T}.shape", "first"], [f"{X_T}.batch"]),
+    ]
     for value in inner.graph.input:
         name = value.name.removeprefix(INNER)
         if name not in facts.constants:
@@ -331,7 +335,7 @@ def _constant_inputs(inner: onnx.ModelProto, facts: OnePass) -> list[onnx.NodePr
             (f"{name}.rest", np.array(rest, np.int64)),
         ):
             inner.graph.initializer.append(numpy_helper.from_array(array, key))
-        nodes.append(helper.make_node("Concat", ["x_t.batch", f"{name}.rest"], [f"{name}.shape"], axis=0))
+        nodes.append(helper.make_node("Concat", [f"{X_T}.batch", f"{name}.rest"], [f"{name}.shape"], axis=0))
         nodes.append(helper.make_node("Expand", [f"{name}.value", f"{name}.shape"], [value.name]))
     if len(nodes) == 2:
         return []
@@ -357,7 +361,7 @@ class _Nodes:
 
     def before(self, facts: OnePass, kind: int) -> str:
         """From x_t to the network's values, the name of which is returned."""
-        value, (factor, shift) = "x_t", RANGES[facts.range]
+        value, (factor, shift) = X_T, RANGES[facts.range]
         if facts.scale > 1:
             value = self._subsampled(facts.scale)
         if factor != 1:
@@ -370,7 +374,7 @@ class _Nodes:
         """Every scale-th pixel: the picture before it was enlarged by repetition."""
         for name, values in (("starts", [0, 0]), ("ends", [2**31 - 1] * 2), ("axes", [2, 3]), ("strides", [scale] * 2)):
             self.constant(name, np.array(values, np.int64))
-        return self.add("Slice", ["x_t", "starts", "ends", "axes", "strides"], "x_t.small")
+        return self.add("Slice", [X_T, "starts", "ends", "axes", "strides"], f"{X_T}.small")
 
     def _reordered(self, facts: OnePass, value: str, output: str) -> str:
         if facts.order == "rgb":
@@ -387,7 +391,7 @@ class _Nodes:
         if factor != 1:
             answer = self.add("Sub", [answer, self.constant("shift", np.float32(shift))], "answer.shifted")
             answer = self.add("Div", [answer, self.constant("factor", np.float32(factor))], "answer.scaled")
-        self.add("Identity", [answer], "out_0")
+        self.add("Identity", [answer], OUTPUTS[0])
 
 
 def facts_of(path: Path, facts: OnePass) -> dict[str, Any]:
