@@ -6,18 +6,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 
-from rddm.image import to_pixels
 from rddm.spec import ModelSpec
+from training.pictures import in_rows, sheet, to_pictures
 from training.sampling import sample_with
 from training.synthesis.draws import Pairs
 
 ACROSS = 8
-
-
-def _row(pictures: Tensor) -> NDArray[np.uint8]:
-    return np.concatenate([to_pixels(picture[None].cpu().numpy()).astype(np.uint8) for picture in pictures], axis=1)
 
 
 def grid(network: nn.Module, spec: ModelSpec, pairs: Pairs) -> NDArray[np.uint8]:
@@ -26,10 +22,10 @@ def grid(network: nn.Module, spec: ModelSpec, pairs: Pairs) -> NDArray[np.uint8]
     given, target = pairs.given[first], pairs.target[first]
     if spec.generates:
         made = sample_with(network, spec, torch.zeros_like(torch.cat([given, given])))
-        return np.concatenate([_row(made[: len(given)]), _row(made[len(given) :])], axis=0)
+        return sheet(in_rows(to_pictures(made), len(given)))
     context, mask = (None if part is None else part[first] for part in (pairs.context, pairs.mask))
     answer = sample_with(network, spec, given, context, mask=mask)
-    return np.concatenate([_row(given), _row(answer), _row(target)], axis=0)
+    return sheet([to_pictures(part) for part in (given, answer, target)])
 
 
 def save_grid(path: Path, picture: NDArray[np.uint8]) -> None:

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from benchmarks.reproduce.arms import PARTS, Part, Size, Task, Together, Way, recipe_of, spec_of, trained
 from benchmarks.reproduce.features import distance, trained_autoencoder
 from benchmarks.reproduce.sources import RESTORATIONS, Source, source_of
-from rddm.image import to_pixels
 from rddm.spec import ModelSpec
 from training.evaluation.evaluate import Example, examples, read_example, shrunk
 from training.evaluation.metrics import mean_matched, psnr, ssim_rgb
+from training.pictures import sheet, to_pictures
 from training.recipe import FolderData
 from training.sampling import as_graph, restore_picture, sample_with
 from training.synthesis.draws import Dice
@@ -112,7 +112,7 @@ def generation(source: Source, bench: Bench, seed: int) -> list[Result]:
         found = generated(Together([networks[part] for part in way.parts]), spec, size.samples, seed)
         results.append(Result("generation", way.name, spec.default_steps, seed, "", {"frechet": distance(space, found, reference)}))
         rows = [found[i : i + 8] for i in range(0, min(64, size.samples), 8)]
-        _sheet([[_bytes(x) for x in row] for row in rows], bench.out / "pictures" / f"generation-{seed}-{way.name}.png")
+        _sheet([to_pictures(row) for row in rows], bench.out / "pictures" / f"generation-{seed}-{way.name}.png")
     return results
 
 
@@ -126,13 +126,9 @@ def generated(network: nn.Module, spec: ModelSpec, count: int, seed: int) -> Ten
     return torch.cat([sample_with(network, spec, x, seeds=part).cpu() for x, part in zip(black, parts, strict=True)])
 
 
-def _bytes(picture: Tensor) -> Picture:
-    return to_pixels(picture[None].numpy()).astype(np.uint8)
-
-
 def _sheet(rows: Sequence[Sequence[Picture]], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate([np.concatenate(row, axis=1) for row in rows], axis=0)).save(path)
+    Image.fromarray(sheet(rows)).save(path)
 
 
 def run(data: Path | None, files: Mapping[str, str], tasks: Sequence[Task], bench: Bench, seeds: int) -> list[Result]:

@@ -22,6 +22,7 @@ from rich.table import Table
 
 from training.evaluation.evaluate import (
     SHEET_ROWS,
+    SHEET_SIDE,
     Example,
     Model,
     Picture,
@@ -29,9 +30,9 @@ from training.evaluation.evaluate import (
     load_model,
     read_example,
     restored,
-    thumbnail,
 )
 from training.evaluation.metrics import MEASURES
+from training.pictures import sheet, thumbnail
 
 GATED = "psnr_rgb"
 SHOWN = ("psnr_rgb", "ssim_rgb", "psnr_mean_matched")
@@ -55,7 +56,8 @@ def compared(a: Model, b: Model, example: Example, args: argparse.Namespace) -> 
     """Both restorations of one picture, at full size, from the same seed."""
     answers = [restored(model, example, args.steps, args.seed) for model in (a, b)]
     before, after = ({name: measure(picture, example.target) for name, measure in MEASURES.items()} for picture in answers)
-    return Change(example.name, before, after, tuple(map(thumbnail, (example.given, *answers, example.target))))
+    strip = tuple(thumbnail(picture, SHEET_SIDE) for picture in (example.given, *answers, example.target))
+    return Change(example.name, before, after, strip)
 
 
 def verdict(changes: Sequence[Change], fall: float, worst: float) -> list[str]:
@@ -96,8 +98,7 @@ def write(changes: Sequence[Change], reasons: Sequence[str], folder: Path) -> No
         writer.writerow(["name", *(f"{name}_{side}" for name in MEASURES for side in "ab")])
         for change in changes:
             writer.writerow([change.name, *(round(side[name], 5) for name in MEASURES for side in (change.before, change.after))])
-    sheet = np.concatenate([np.concatenate(change.strip, axis=1) for change in changes[:SHEET_ROWS]], axis=0)
-    Image.fromarray(sheet).save(folder / "sheet.png")
+    Image.fromarray(sheet([change.strip for change in changes[:SHEET_ROWS]])).save(folder / "sheet.png")
     facts = {"pictures": len(changes), "passes": not reasons, "reasons": list(reasons), "mean": _means(changes)}
     (folder / "mean.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 

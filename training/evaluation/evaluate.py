@@ -34,9 +34,9 @@ from training.data.pairs import Fit, read, resized
 from training.evaluation.metrics import MEASURES, frechet_distance, imresize, inception_score, mae_lab
 from training.evaluation.perceptual import INCEPTION, Inception, Lpips, find_weights, weights_folder
 from training.evaluation.splits import PARTS, chosen_set, note_use
+from training.pictures import Picture, in_rows, sheet, thumbnail
 from training.sampling import as_graph, restore_picture
 
-Picture = NDArray[np.uint8]
 SHEET_ROWS, SHEET_SIDE = 12, 256
 PROTOCOL_SIDE = 256
 EQUAL = 100.0  # no other figure comes near it
@@ -202,7 +202,7 @@ class Report:
         """One picture's figures, and what the contact sheet shows of it."""
         self.rows.append({"name": name, **{key: round(value, 5) for key, value in figures.items()}})
         if len(self.strips) < SHEET_ROWS:
-            self.strips.append([thumbnail(picture) for picture in pictures])
+            self.strips.append([thumbnail(picture, SHEET_SIDE) for picture in pictures])
 
     def write(self, summary: Mapping[str, object]) -> None:
         """All files."""
@@ -212,18 +212,8 @@ class Report:
                 writer.writeheader()
                 writer.writerows(self.rows)
         if self.strips:
-            sheet = np.concatenate([np.concatenate(strip, axis=1) for strip in self.strips], axis=0)
-            Image.fromarray(sheet).save(self.folder / "sheet.png")
+            Image.fromarray(sheet(self.strips)).save(self.folder / "sheet.png")
         (self.folder / "mean.json").write_text(json.dumps(summary, indent=2) + "\n")
-
-
-def thumbnail(picture: Picture) -> Picture:
-    """A picture on a grey square of the sheet."""
-    small = Image.fromarray(picture)
-    small.thumbnail((SHEET_SIDE, SHEET_SIDE), Image.Resampling.LANCZOS)
-    square = Image.new("RGB", (SHEET_SIDE, SHEET_SIDE), (128, 128, 128))
-    square.paste(small, ((SHEET_SIDE - small.width) // 2, (SHEET_SIDE - small.height) // 2))
-    return np.asarray(square)
 
 
 def evaluate_restoration(
@@ -264,7 +254,8 @@ def evaluate_generation(model: Model, reference: Sequence[Path], args: argparse.
         black = np.zeros((len(seeds), 3, rows, columns), np.float32)
         x_0 = restore_whole(model.network, model.spec, black, args.steps, seeds, args.method)
         pictures += [to_pixels(picture[None]).astype(np.uint8) for picture in x_0]
-    report.strips = [[thumbnail(picture) for picture in pictures[i : i + 6]] for i in range(0, min(len(pictures), 36) // 6 * 6, 6)]
+    shown = pictures[: min(len(pictures), 36) // 6 * 6]
+    report.strips = [[thumbnail(picture, SHEET_SIDE) for picture in row] for row in in_rows(shown, 6)]
     summary: dict[str, object] = {"pictures": len(pictures)}
     return summary | (_distribution(pictures, [read(path) for path in reference], args.weights) if args.fid else {})
 

@@ -10,20 +10,21 @@ distributions.
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
+from PIL import Image
 from rich.progress import track
 from torch import Tensor, nn
 from torch.nn import functional
 
 from rddm.spec import Method, ModelSpec
 from training.checkpoint import build, load_checkpoint, write_text
+from training.pictures import Picture, in_rows, sheet, to_images, to_pictures
 from training.sampling import sample_with
 from training.synthesis.emoji import SETS, render_all, split
-from training.synthesis.sheet import sheet
 
 GRID = 8
 STEPS = (1, 2, 5, 10, 25)
@@ -69,31 +70,26 @@ def generate(network: nn.Module, spec: ModelSpec, count: int, steps: int, method
     return torch.cat(batches)
 
 
-def as_pictures(x: Tensor) -> list[np.ndarray]:
-    """b 3 h w in [-1, 1] -> uint8 pictures."""
-    return list(((x.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy())
-
-
-def unit(glyphs: Tensor) -> Tensor:
-    """uint8 -> [-1, 1]."""
-    return glyphs.float() / 127.5 - 1
+def save(pictures: Sequence[Picture], path: Path) -> None:
+    """A sheet of ten pictures a row."""
+    Image.fromarray(sheet(in_rows(pictures, 10))).save(path, quality=80, method=6)
 
 
 def report(network: nn.Module, spec: ModelSpec, count: int, folder: Path, method: Method | None, glyphs: str) -> dict[str, object]:
     """Write the sheets; return the figures."""
     folder.mkdir(parents=True, exist_ok=True)
-    training, held_out = (unit(glyphs) for glyphs in split(render_all((spec.image_size or (64, 64))[0], glyphs)))
+    training, held_out = (to_images(glyphs) for glyphs in split(render_all((spec.image_size or (64, 64))[0], glyphs)))
     by_steps: dict[str, float] = {}
     generated = training[:0]
     for steps in track(STEPS, "sampling"):
         generated = generate(network, spec, count if steps == spec.default_steps else min(count, 100), steps, method)
-        sheet(as_pictures(generated[:30]), 10).save(folder / f"samples-{steps}.webp", quality=80, method=6)
+        save(to_pictures(generated[:30]), folder / f"samples-{steps}.webp")
         by_steps[str(steps)] = round(energy_distance(features(generated), features(held_out)), 4)
     generated = generate(network, spec, count, spec.default_steps, method)
     near, usual = Neighbours.of(generated, training), Neighbours.of(held_out, training)
     both = torch.cat([training, training.flip(-1)])[near.which[:30]]
-    rows = [picture for k in range(0, 30, 10) for picture in as_pictures(torch.cat([generated[k : k + 10], both[k : k + 10]]))]
-    sheet(rows, 10).save(folder / "neighbours.webp", quality=80, method=6)
+    rows = [picture for k in range(0, 30, 10) for picture in to_pictures(torch.cat([generated[k : k + 10], both[k : k + 10]]))]
+    save(rows, folder / "neighbours.webp")
     return {
         "energy_distance_to_held_out": by_steps,
         "training_to_held_out": round(energy_distance(features(training), features(held_out)), 4),

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from scipy import linalg
 from scipy.ndimage import correlate1d
 
+from training.colour import to_linear
+
 Picture = NDArray[np.uint8]
 Field = NDArray[np.float64]
 
@@ -78,7 +80,7 @@ def ssim_rgb(answer: Picture, target: Picture) -> float:
 def lab(picture: NDArray[np.uint8] | Field) -> Field:
     """CIELab (D50) of sRGB; bytes, or values in 0..1; h w 3."""
     values = picture / PEAK if picture.dtype == np.uint8 else picture
-    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    linear = to_linear(values)
     xyz = linear @ TO_XYZ.T / D50
     f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
     return np.stack([116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], axis=-1)

@@ -16,8 +16,9 @@ from rich.progress import track
 
 from training.evaluation.evaluate import Example, Model, load_model, restored
 from training.evaluation.metrics import psnr
+from training.pictures import in_rows, sheet, to_pictures
 from training.synthesis.registry import DEGRADATIONS
-from training.synthesis.sheet import Pictures, drawn, sheet, to_pictures
+from training.synthesis.sheet import Pictures, drawn
 
 UNSEEN = 1_000_000  # seeds from here on are in no pool
 KINDS = {degradation.task: kind for kind, degradation in DEGRADATIONS.items()}
@@ -70,8 +71,7 @@ def main(argv: list[str]) -> int:
     except (ValueError, FileNotFoundError) as error:
         print(f"failures: {error}", file=sys.stderr)
         return 2
-    picture: Image.Image = sheet(strips, columns=2)
-    picture.save(args.output, quality=QUALITY)
+    Image.fromarray(sheet(in_rows(strips, 2))).save(args.output, quality=QUALITY)
     print(f"{len(gains)} pictures: PSNR rose by {np.median(gains):.1f} dB in the median, by {gains[0]:.1f} dB at worst")
     return 0
 

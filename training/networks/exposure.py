@@ -4,9 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.colour import ROOT, from_root, to_linear
 from training.networks.statistics import describe
-
-ROOT = 1 / 2.4  # of the sRGB curve
 
 
 class Exposure(nn.Module):
@@ -66,8 +65,8 @@ class Exposure(nn.Module):
 
 def linear(srgb: Tensor) -> Tensor:
     """sRGB 0..1 -> linear light."""
-    srgb = srgb.clamp(0, 1)
-    return torch.where(srgb <= 0.04045, srgb / 12.92, ((srgb.clamp(min=0.04) + 0.055) / 1.055) ** 2.4)
+    light: Tensor = to_linear(srgb.clamp(0, 1))
+    return light
 
 
 def to_root(light: Tensor) -> Tensor:
@@ -80,4 +79,5 @@ def to_root(light: Tensor) -> Tensor:
 
 def encoded(light: Tensor, root: Tensor) -> Tensor:
     """Linear light and its root -> sRGB 0..1, clipped."""
-    return torch.where(light <= 0.0031308, 12.92 * light, 1.055 * root - 0.055).clamp(0, 1)
+    srgb: Tensor = from_root(light, root).clamp(0, 1)
+    return srgb

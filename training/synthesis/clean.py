@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.synthesis.draws import Dice, Pairs, quantise, smoothed, to_linear, to_srgb, varied, windows
+from training.colour import to_linear, to_srgb
+from training.synthesis.draws import Dice, Pairs, quantise, smoothed, varied, windows
 from training.synthesis.jpeg import compress
 
 MEANS = (0.15, 0.75)  # of the clean pictures that are exposed anew

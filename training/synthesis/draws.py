@@ -62,17 +62,6 @@ class PairSource(Protocol):
         ...
 
 
-def to_linear(srgb: Tensor) -> Tensor:
-    """sRGB 0..1 -> linear light 0..1."""
-    return torch.where(srgb <= 0.04045, srgb / 12.92, ((srgb.clamp(min=0.04) + 0.055) / 1.055) ** 2.4)
-
-
-def to_srgb(linear: Tensor) -> Tensor:
-    """Linear light -> sRGB, clipped to 0..1."""
-    linear = linear.clamp(0, 1)
-    return torch.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear.clamp(min=0.003) ** (1 / 2.4) - 0.055)
-
-
 def quantise(picture: Tensor) -> Tensor:
     """To the 256 levels of an 8-bit file."""
     return (picture.clamp(0, 1) * 255).round() / 255

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from training.pictures import to_images
 from training.synthesis.draws import Dice, Pairs
 
 FONT_FILES = (
@@ -88,7 +89,7 @@ class Emoji:
     def draw(self, batch: int, dice: Dice) -> Pairs:
         """`batch` pictures as targets; what is given is nothing (zeros)."""
         which = dice.integers(0, len(self.glyphs), batch).cpu()
-        pictures = self.glyphs[which].to(dice.device).float() / 127.5 - 1
+        pictures = to_images(self.glyphs[which].to(dice.device))
         mirrored = dice.chance(0.5, batch) > 0
         pictures = torch.where(mirrored, pictures.flip(-1), pictures)
         shifts = dice.integers(-SHIFT, SHIFT + 1, batch, 2).tolist()

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.synthesis.draws import Dice, Pairs, quantise, smoothed, to_linear, to_srgb, varied
+from training.colour import to_linear, to_srgb
+from training.synthesis.draws import Dice, Pairs, quantise, smoothed, varied
 from training.synthesis.jpeg import some_compressed
 
 CLEAR = 0.12  # share of pictures without haze, whose target is themselves

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.synthesis.draws import Dice, Pairs, quantise, smoothed, to_linear, to_srgb, windows, with_mean
+from training.colour import to_linear, to_srgb
+from training.synthesis.draws import Dice, Pairs, quantise, smoothed, windows, with_mean
 from training.synthesis.jpeg import some_compressed
 
 DARK, MILD, FINE = 0.72, 0.1, 0.18  # shares of the mix; they sum to 1

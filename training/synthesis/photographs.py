@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage import data
 
-from training.synthesis.scenes import Floats, Rng, to_linear, to_srgb
+from training.colour import to_linear, to_srgb
+from training.synthesis.scenes import Floats, Rng
 
 LICENCES = {
     "astronaut": "public domain (NASA)",

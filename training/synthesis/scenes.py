@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import gaussian_filter, zoom
 
+from training.colour import to_srgb
+
 Rng = np.random.Generator
 Floats = NDArray[np.float32]
 
@@ -31,17 +33,6 @@ MATTER = np.array(
     ],
     dtype=np.float32,
 )  # fmt: skip
-
-
-def to_srgb(linear: Floats) -> Floats:
-    """Linear light -> sRGB, both 0..1 (IEC 61966-2-1)."""
-    linear = np.clip(linear, 0, 1)
-    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055).astype(np.float32)
-
-
-def to_linear(srgb: Floats) -> Floats:
-    """sRGB -> linear light, both 0..1."""
-    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
 
 def fractal(rng: Rng, side: int, slope: float) -> Floats:

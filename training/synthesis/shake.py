@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.synthesis.draws import Dice, Pairs, quantise, to_linear, to_srgb, varied, windows
+from training.colour import to_linear, to_srgb
+from training.synthesis.draws import Dice, Pairs, quantise, varied, windows
 from training.synthesis.jpeg import some_compressed
 
 SHARP = 0.1  # share of pictures that were held still, whose target is themselves

@@ -14,24 +14,20 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 
+from training.pictures import Picture, in_rows, sheet, to_pictures, to_planes
 from training.synthesis import drops, outdoors, photographs, scenes, streaks
 from training.synthesis.draws import Dice, Pairs
 from training.synthesis.pool import RENDERERS
 from training.synthesis.registry import DEGRADATIONS
 
-Pictures = list[NDArray[np.uint8]]
+Pictures = list[Picture]
 SIDE, CROP, WHOLE = 256, 192, 256
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 def pool_of(render: Callable[[int, int], NDArray[np.uint8]], first: int, count: int, side: int = SIDE) -> torch.Tensor:
     """Pictures first..first+count-1 of a kind, (count, c, side, side) uint8."""
-    return torch.from_numpy(np.stack([render(first + k, side) for k in range(count)]).transpose(0, 3, 1, 2).copy())
-
-
-def to_pictures(batch: torch.Tensor) -> Pictures:
-    """b 3 h w in [-1, 1] -> pictures h w 3 of bytes."""
-    return list(((batch + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy())
+    return to_planes([render(first + k, side) for k in range(count)])
 
 
 def drawn(name: str, count: int, seed: int) -> Pairs:
@@ -77,14 +73,6 @@ SHEETS: dict[str, Callable[[int, int], Pictures]] = {
 }
 
 
-def sheet(pictures: Pictures, columns: int) -> Image.Image:
-    """Pictures of equal size in rows of `columns`; the last row is filled with grey."""
-    grey = np.full_like(pictures[0], 128)
-    filled = pictures + [grey] * (-len(pictures) % columns)
-    rows = [np.concatenate(filled[k : k + columns], 1) for k in range(0, len(filled), columns)]
-    return Image.fromarray(np.concatenate(rows, 0))
-
-
 def main(argv: list[str]) -> int:
     """Draw a contact sheet of synthesised training pictures."""
     p = argparse.ArgumentParser(prog="rddm synth", description="A contact sheet of training pictures, made here; deterministic.")
@@ -102,7 +90,8 @@ def main(argv: list[str]) -> int:
     try:
         args.output.parent.mkdir(parents=True, exist_ok=True)
         with Console().status(f"drawing {args.count} of {args.kind}"):
-            sheet(SHEETS[args.kind](args.count, args.seed), args.columns).save(args.output)
+            pictures = SHEETS[args.kind](args.count, args.seed)
+            Image.fromarray(sheet(in_rows(pictures, args.columns))).save(args.output)
     except OSError as error:
         p.error(f"{args.output} cannot be written: {error.strerror or error}")
     return 0

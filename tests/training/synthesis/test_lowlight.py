@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.training.synthesis.conftest import SIDE, dice
-from training.synthesis.draws import to_linear
+from training.colour import to_linear
 from training.synthesis.lowlight import LowLight, darkened, lamps
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from tests.training.synthesis.conftest import dice
+from training.colour import to_linear
 from training.synthesis import shake
-from training.synthesis.draws import to_linear
 
 
 def test_shake_keeps_the_light_and_a_still_camera_the_picture(clean: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
