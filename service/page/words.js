@@ -7,6 +7,9 @@ const TASKS = {
   deblur: ["Blur", "Sharpens what moved or was out of focus."],
   shadow: ["Shadow", "Evens shadows out."],
   denoise: ["Noise", "Takes grain out."],
+  clean: ["Noise and JPEG", "Takes grain and the blocks of JPEG out."],
+  dehaze: ["Haze", "Takes haze out."],
+  upscale: ["Enlargement", "Makes a picture twice as large."],
   inpaint: ["Missing parts", "Fills what the mask marks."],
 };
 
