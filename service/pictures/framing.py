@@ -19,10 +19,10 @@ DTYPES = ("|u1", "<u2")
 SHARED_BYTES = 4 << 20  # of each worker: a megapixel
 
 
-def share() -> int:
-    """A descriptor of SHARED_BYTES that another process can map, and that it cannot shrink beneath this one."""
+def share(size: int = SHARED_BYTES) -> int:
+    """A descriptor of so many bytes that another process can map, and that it cannot shrink beneath this one."""
     shared = os.memfd_create("rddm-codec", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    os.ftruncate(shared, SHARED_BYTES)
+    os.ftruncate(shared, size)
     fcntl.fcntl(shared, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
     return shared
 

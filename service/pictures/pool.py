@@ -70,13 +70,15 @@ class Worker:
         self.shared = shared
 
     @classmethod
-    async def start(cls, memory_bytes: int) -> "Worker":
-        """A process that knows nothing of the gateway's environment but where its libraries are."""
+    async def start(
+        cls, memory_bytes: int, module: str = "service.pictures.worker", shared_bytes: int = SHARED_BYTES, *limits: int
+    ) -> "Worker":
+        """A process that knows nothing of the gateway's environment but where its libraries are. limits: the module's own."""
         environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ} | ONE_THREAD
-        descriptor = share()
+        descriptor = share(shared_bytes)
         try:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "service.pictures.worker", str(memory_bytes), str(descriptor)),
+                *(sys.executable, "-P", "-m", module, *map(str, (memory_bytes, descriptor, *limits))),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,
@@ -85,7 +87,7 @@ class Worker:
                 start_new_session=True,
                 pass_fds=(descriptor,),
             )
-            return cls(process, memory_bytes, mmap.mmap(descriptor, SHARED_BYTES))
+            return cls(process, memory_bytes, mmap.mmap(descriptor, shared_bytes))
         finally:
             os.close(descriptor)
 

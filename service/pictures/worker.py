@@ -17,11 +17,11 @@ from service.pictures.kinds import kind_named
 from service.pictures.picture import SourceMetadata
 
 
-def confine(memory_bytes: int) -> None:
-    """No more than so much address space, no core file, nothing written to disk."""
+def confine(memory_bytes: int, file_bytes: int = 0) -> None:
+    """No more than so much address space, no core file, no file longer than file_bytes."""
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
 
 
 def decoded(facts: dict[str, Any]) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def answer(facts: dict[str, Any]) -> dict[str, Any]:
         return {"error": errors.TooLarge.__name__, "detail": "the picture needs more memory than a picture may"}
 
 
-def serve(source: BinaryIO, sink: BinaryIO, shared: mmap.mmap) -> None:
+def serve(source: BinaryIO, sink: BinaryIO, shared: mmap.mmap, answer: Callable[[dict[str, Any]], dict[str, Any]] = answer) -> None:
     """Answer one message after the other."""
     while len(head := source.read(LENGTH.size)) == LENGTH.size:
         length, told = LENGTH.unpack(head)

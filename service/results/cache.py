@@ -55,6 +55,8 @@ def key_of(work: Work) -> str:
     model, method = work.model.digest, work.method or work.model.spec.method
     facts = (model, method, work.steps, work.seed, work.depth, sorted(work.keep), work.size)
     digest.update(repr(facts).encode())
+    if work.context is not None:
+        digest.update(np.ascontiguousarray(work.context).data)
     if work.pixels is not None:
         digest.update(work.pixels)
         return digest.hexdigest()

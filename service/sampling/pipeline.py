@@ -40,7 +40,8 @@ class Work:
     x_in: (1, 3, h, w) float32 in [-1, 1], or None to generate one of the spec's image_size. mask: like x_in, for models that
     take one. seed: 0..2^63-1. method: None for the model's own. keep: what the result holds beside x_0.
     deadline: on the clock of `time.monotonic`; once it has passed, the work ends at its next step. pixels: a digest of what x_in
-    and mask were made of, where that is known. depth: bits of the pixels that x_0 is wanted in.
+    and mask were made of, where that is known. depth: bits of the pixels that x_0 is wanted in. context: what the network is told
+    of the whole, of the tile's size, in place of x_in itself: a clip's neighbouring frames share one.
     """
 
     model: Model
@@ -55,6 +56,7 @@ class Work:
     deadline: float | None = None
     pixels: bytes | None = None
     depth: Depth = 8
+    context: Image | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -160,6 +162,7 @@ class Pipeline:
             keeps_residual="residual" in work.keep,
             keeps_trace="trace" in work.keep,
             shows_x_0=on_step is not None,
+            context=work.context,
         )
         with self._admission.admit(work.ticket, work.load):
             await self._sample(state, work.ticket, on_step)

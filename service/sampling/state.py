@@ -64,7 +64,7 @@ class Band:
 
 @dataclass(eq=False)
 class SamplingState:
-    """One picture's sampling. x_in, mask: (1, 3, h, w) float32 on the host; size: of the result.
+    """One picture's sampling. x_in, mask: (1, 3, h, w) float32 on the host; size: of the result. context: in place of x_in's own.
 
     Call prepare once; then, until question is None: cut the picture and take the answer; or cut and blend every tile, and advance
     every band.
@@ -81,6 +81,7 @@ class SamplingState:
     keeps_residual: bool = False
     keeps_trace: bool = False
     shows_x_0: bool = False
+    context: Image | None = None
 
     def __post_init__(self) -> None:
         self.plan = plan(self.spec, *self.size)
@@ -106,6 +107,8 @@ class SamplingState:
         x_in = np.zeros((1, 3, *self.size), np.float32) if self.x_in is None else self.x_in
         size, tile = (self.plan.height, self.plan.width), self.plan.tiles[0]
         parts = parts_of(self.spec, x_in, self.mask, size, (tile.height, tile.width))
+        if self.context is not None and "context" in parts:
+            parts["context"] = self.context
         self._parts = {part: self.arrays.place(array) for part, array in parts.items()}
         self._x_in = self._parts["image"] if "image" in self._parts else self.arrays.place(pad(x_in, *size))
         noise = self._noise()

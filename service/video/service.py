@@ -1,0 +1,119 @@
+"""Clips as callers ask for them: the model, limits and quota, then service.video.restoration. It knows nothing of HTTP."""
+
+import asyncio
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from service.engines.contract import Repository
+from service.errors import InvalidValue, QuotaSpent, TooLarge, UnsupportedMedia
+from service.keys import Bucket
+from service.restoration.service import InferenceService, LatencyEstimator, RequestContext
+from service.sampling.pipeline import Sampler
+from service.scheduling.admission import megapixel_steps
+from service.settings import Settings
+from service.video.facts import ClipBounds
+from service.video.parameters import ClipParameters
+from service.video.process import ProcessLimits
+
+if TYPE_CHECKING:
+    from service.video.restoration import ClipProgress, ClipResult, ClipWork
+
+LONGEST_PAUSE = 30.0
+CALL_SECONDS = 60.0  # that one frame may take to be read or written
+MISSING = "clips are not read here: the extra `video` is not installed; pip install 'rddm-serve[video]'"
+
+
+def check_installed() -> None:
+    """Raises UnsupportedMedia where PyAV or OpenCV is not there."""
+    if any(importlib.util.find_spec(name) is None for name in ("av", "cv2")):
+        raise UnsupportedMedia(MISSING)
+
+
+class ClipService:
+    """Restores clips by the gateway's models and scheduler: frames share batches with whatever else comes."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        repository: Repository,
+        inference: InferenceService,
+        latency: LatencyEstimator,
+        sampler: Sampler,
+        at_once: Callable[[], int],
+    ) -> None:
+        self._settings = settings
+        self._repository, self._inference, self._latency = repository, inference, latency
+        self._sampler, self._at_once = sampler, at_once
+
+    def check(self, parameters: ClipParameters) -> str:
+        """The model's name; refuses what can be refused at once, before a job is made."""
+        check_installed()
+        parameters.options()
+        name = self._inference.restoration_model(parameters.task)
+        spec = self._repository.models()[name].spec
+        if "mask" in spec.condition:
+            raise InvalidValue(f"model {name} needs a mask, and clips have none; expected another task")
+        self._inference.steps_of(spec, parameters.steps)
+        return name
+
+    async def restore(
+        self,
+        source: Path,
+        target: Path,
+        folder: Path,
+        parameters: ClipParameters,
+        context: RequestContext,
+        on_frame: "Callable[[ClipProgress], None] | None" = None,
+        bounds: ClipBounds | None = None,
+    ) -> "tuple[ClipResult, ClipWork]":
+        """The clip at target, whole or not at all; segments stay in folder if this is ended. bounds: the settings' if None.
+
+        Raises what service.errors knows.
+        """
+        name = self.check(parameters)
+        from service.video.restoration import ClipRestorer, ClipWork  # noqa: PLC0415 - needs the extra `video`
+
+        with self._repository.lease(name) as model:
+            await self._latency.ensure(model)
+            steps = self._inference.steps_of(model.spec, parameters.steps)
+            work = ClipWork(
+                source,
+                target,
+                folder,
+                model,
+                steps,
+                parameters.seed,
+                parameters.options(),
+                parameters.steady,
+                context.request,
+                context.caller.name,
+            )
+            settings = self._settings
+            limits = ProcessLimits(settings.codec_memory_bytes, settings.max_clip_result_bytes, CALL_SECONDS)
+            restorer = ClipRestorer(self._sampler, bounds or clip_bounds(settings), limits, self._at_once())
+
+            async def charge(height: int, width: int) -> None:
+                cost, most = megapixel_steps(model.spec, height, width, steps), settings.max_megapixel_steps
+                if cost > most:
+                    raise TooLarge(f"a frame costs {cost:.1f} megapixel-steps; at most {most:g} are allowed")
+                await _spend(context.caller.bucket, cost)
+
+            return await restorer.restore(work, on_frame, charge), work
+
+
+async def _spend(bucket: Bucket | None, cost: float) -> None:
+    """A clip goes on as fast as its caller's quota refills. Raises TooLarge where one frame is over it."""
+    while bucket is not None:
+        try:
+            bucket.spend(cost)
+        except QuotaSpent as spent:
+            await asyncio.sleep(min(max(spent.retry_after or 1.0, 0.1), LONGEST_PAUSE))
+        else:
+            return
+
+
+def clip_bounds(settings: Settings) -> ClipBounds:
+    """What the settings allow of a clip."""
+    return ClipBounds(settings.max_pixels, settings.max_side, settings.max_clip_frames, settings.max_clip_seconds)

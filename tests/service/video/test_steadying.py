@@ -1,0 +1,72 @@
+"""Cuts, shared exposure, and the blend along the motion."""
+
+from pathlib import Path
+
+import numpy as np
+
+from service.video.steadying import REACH, CutDetector, MotionBlend, thumbnail, window_context
+from tests.service.video.clips import Recipe, scene, write_clip
+from tests.service.video.fakes import IdentitySampler, psnr, restorer_of, work_on
+
+
+def test_a_cut_is_seen_and_motion_is_none() -> None:
+    cuts = CutDetector()
+    moving = [cuts.is_cut(thumbnail(scene(k, 160, 96))) for k in range(20)]
+    other = np.random.default_rng(0).integers(0, 256, (12, 20, 3)).astype(np.uint8).repeat(8, 0).repeat(8, 1)
+    assert not any(moving)
+    assert cuts.is_cut(thumbnail(other))
+    assert not cuts.is_cut(thumbnail(other))
+
+
+def test_a_shared_context_has_the_mean_and_histogram_of_the_window() -> None:
+    contexts = [np.full((1, 3, 48, 64), level, np.float32) for level in (-0.5, 0.0, 0.5)]
+    mixed = window_context(contexts, 1)
+    assert set(np.unique(mixed)) == {-0.5, 0.0, 0.5}
+    shares = [float((mixed == level).mean()) for level in (-0.5, 0.0, 0.5)]
+    weights = np.array([REACH, REACH + 1, REACH]) / (3 * REACH + 1)
+    assert np.allclose(shares, weights, atol=0.01)
+    assert all(abs(float(mixed[0, 0, y : y + 16, x : x + 16].mean())) < 0.05 for y in (0, 16) for x in (0, 32))
+
+
+def test_contexts_change_by_a_little_from_frame_to_frame() -> None:
+    """A jump of one frame's brightness moves its neighbours' exposure by a ninth at most."""
+    contexts = [np.full((1, 3, 48, 64), 1.0 if k == 10 else 0.0, np.float32) for k in range(21)]
+    means = [float(window_context(contexts[max(0, k - REACH) : k + REACH + 1], min(k, REACH)).mean()) for k in range(21)]
+    assert max(means) < 0.13
+    assert max(np.abs(np.diff(means))) < 0.03
+
+
+def drifting(count: int) -> list[np.ndarray]:
+    """Windows onto one large picture, moving by (3, 1) pixels a frame."""
+    draw = np.random.default_rng(1)
+    coarse = draw.uniform(20, 235, (40, 60, 3))
+    large = np.kron(coarse, np.ones((6, 6, 1)))
+    return [large[k : k + 144, 3 * k : 3 * k + 240].astype(np.uint8) for k in range(count)]
+
+
+def test_noise_that_changes_from_frame_to_frame_is_calmed_and_the_picture_stays() -> None:
+    truth = drifting(8)
+    draw = np.random.default_rng(2)
+    noisy = [(frame + draw.normal(0, 6, frame.shape)).clip(0, 255).astype(np.uint8) for frame in truth]
+    blend = MotionBlend()
+    calm = [blend.blend(frame) for frame in noisy]
+    gains = [psnr(a, t, 255) - psnr(n, t, 255) for a, n, t in zip(calm, noisy, truth, strict=True)]
+    assert np.mean(gains[3:]) > 2
+
+
+def test_what_disagrees_with_the_frame_before_is_left_as_it_is() -> None:
+    blend = MotionBlend()
+    blend.blend(drifting(1)[0])
+    other = np.random.default_rng(5).integers(0, 256, (144, 240, 3)).astype(np.uint8)
+    assert np.abs(blend.blend(other).astype(int) - other).mean() < 3
+
+
+async def test_every_frame_of_a_shot_shares_context_and_seed_and_a_cut_ends_the_window(tmp_path: Path) -> None:
+    source = write_clip(tmp_path / "in.mp4", Recipe(width=64, height=48))
+    sampler = IdentitySampler()
+    await restorer_of(sampler).restore(work_on(source, tmp_path / "a.mp4", "exposure", ("image", "context")))
+    assert {work.seed for work in sampler.works} == {0}
+    assert all(work.context is not None for work in sampler.works)
+    plain = IdentitySampler()
+    await restorer_of(plain).restore(work_on(source, tmp_path / "b.mp4", "off", ("image", "context")))
+    assert all(work.context is None for work in plain.works)
