@@ -19,6 +19,8 @@ from service.results.stored import ResponseCache, StoredResponse
 from service.scheduling.scheduler import Call, Scheduler
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
+from service.video.service import ClipService
+from service.video.storage import ClipStore
 
 EVENTS = ("retried", "lost")
 
@@ -34,6 +36,8 @@ class Gateway:
     answers: ResponseCache
     codecs: CodecPool
     restoration: RestorationService
+    clips: ClipService
+    clip_store: ClipStore
     keyring: Keyring
     metrics: Metrics
     readiness: Readiness
@@ -106,6 +110,8 @@ async def open_gateway(
             answers=ResponseCache(settings.answers_bytes),
             codecs=restoration.codecs,
             restoration=restoration,
+            clips=ClipService(restoration),
+            clip_store=ClipStore(settings.clips_path),
             keyring=keyring,
             metrics=metrics,
             readiness=Readiness(restoration.repository, metrics),

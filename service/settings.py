@@ -70,6 +70,11 @@ class Settings(BaseSettings):
     max_pixels: int = Field(default=8192 * 4096, ge=1)
     max_side: int = Field(default=16383, ge=1, le=16383)
     max_megapixel_steps: float = Field(default=200, gt=0)
+    max_clip_bytes: int = Field(default=512 * MIB, ge=1024, description="of a clip as it is sent")
+    max_clip_seconds: float = Field(default=600, gt=0)
+    max_clip_frames: int = Field(default=36_000, ge=1)
+    max_clip_result_bytes: int = Field(default=4096 * MIB, ge=1024)
+    clips_folder: Path | None = Field(default=None, description="where clips are while they are in work; default: beside the jobs")
     max_pictures: int = Field(default=16, ge=1, le=1024, description="of one /generate")
     queue_megapixel_steps: float = Field(default=400, gt=0)
     max_held_megapixels: float = Field(default=128, gt=0, description="of pictures that are read and not yet answered")
@@ -130,6 +135,11 @@ class Settings(BaseSettings):
     def jobs_path(self) -> Path:
         """The file in which jobs survive a restart."""
         return self.jobs_file or state_folder() / f"jobs-{self.port}.sqlite"
+
+    @property
+    def clips_path(self) -> Path:
+        """The folder in which clips, their segments and results lie, one folder for each job."""
+        return self.clips_folder or self.jobs_path.with_name(f"{self.jobs_path.stem}-clips")
 
     @property
     def has_keys(self) -> bool:

@@ -1,4 +1,4 @@
-"""rddm restore: a picture, or every picture of a folder."""
+"""rddm restore: a picture, a clip, or every picture of a folder."""
 
 import argparse
 import asyncio
@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from service.cli import clips
 from service.cli.arguments import add_server
 from service.cli.backends import Backend, OutputFile, open_backend
 from service.cli.files import SUFFIX_OF, SUFFIXES, format_of, is_folder, write_whole
@@ -21,18 +22,19 @@ from service.errors import ServiceError
 from service.pictures.kinds import KINDS
 from service.restoration.parameters import RestoreParameters
 from service.settings import Settings
+from service.video.facts import is_clip
 
 AT_ONCE = 2
 
 
 def restore(argv: Sequence[str]) -> int:
-    """Restore a picture, or every picture of a folder."""
+    """Restore a picture, a clip, or every picture of a folder."""
     return run_verb(_restore, argv)
 
 
 def _restore_arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="rddm restore", description="Restores a picture, or every picture of a folder.")
-    parser.add_argument("source", type=Path, metavar="IN", help=f"a picture ({', '.join(SUFFIXES)}) or a folder of pictures")
+    parser = argparse.ArgumentParser(prog="rddm restore", description="Restores a picture, a clip, or every picture of a folder.")
+    parser.add_argument("source", type=Path, metavar="IN", help=f"a picture ({', '.join(SUFFIXES)}), a clip, or a folder of pictures")
     parser.add_argument("-o", "--output", metavar="OUT", help="file or folder (beside IN, with `-restored` in its name)")
     parser.add_argument("--task", help="a model's name or task, see `rddm models` (the default model)")
     parser.add_argument("--steps", type=int, help="network calls (the model's own number)")
@@ -43,6 +45,7 @@ def _restore_arguments() -> argparse.ArgumentParser:
         "--return", dest="returned", choices=["image", "residual", "steps"], help="the picture, what was removed, or the steps"
     )
     parser.add_argument("--metadata", choices=["keep", "all", "none"], help="keep leaves out places (keep)")
+    clips.add_clip_options(parser)
     add_server(parser)
     return parser
 
@@ -59,6 +62,9 @@ class RestoreItem:
 
 def _restore(argv: Sequence[str]) -> int:
     given = _restore_arguments().parse_args(argv)
+    if is_clip(given.source) and not given.source.is_dir():
+        return clips.restore_clip(given)
+    clips.refuse_clip_options(given)
     mask = given.mask.read_bytes() if given.mask is not None else None
     parameters = parameters_of(
         RestoreParameters,

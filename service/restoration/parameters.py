@@ -14,7 +14,7 @@ Format = Literal["png", "jpeg", "webp", "avif", "tiff"]
 Returned = Literal["image", "residual", "steps"]
 
 
-def _whole(value: object) -> object:
+def whole(value: object) -> object:
     """A whole number and nothing that can be read as one: not 2.0, not true, not 1e3."""
     if isinstance(value, str) and WHOLE.fullmatch(value):
         return int(value)
@@ -35,10 +35,10 @@ def _whole_number(least: int, most: int) -> Any:
     return WithJsonSchema({"type": "integer", "minimum": least, "maximum": most})
 
 
-Steps = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=1000), _whole_number(1, 1000)]
-Seed = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=LARGEST_SEED), _whole_number(0, LARGEST_SEED)]
-Count = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=1024), _whole_number(1, 1024)]
-Milliseconds = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=600_000), _whole_number(1, 600_000)]
+Steps = Annotated[int, BeforeValidator(whole), Field(ge=1, le=1000), _whole_number(1, 1000)]
+Seed = Annotated[int, BeforeValidator(whole), Field(ge=0, le=LARGEST_SEED), _whole_number(0, LARGEST_SEED)]
+Count = Annotated[int, BeforeValidator(whole), Field(ge=1, le=1024), _whole_number(1, 1024)]
+Milliseconds = Annotated[int, BeforeValidator(whole), Field(ge=1, le=600_000), _whole_number(1, 600_000)]
 Flag = Annotated[bool, BeforeValidator(_yes_or_no), WithJsonSchema({"type": "boolean"})]
 Name = Annotated[str, Field(min_length=1, max_length=64)]
 Webhook = Annotated[str, Field(max_length=2000)]

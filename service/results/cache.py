@@ -101,7 +101,7 @@ class ResultCache:
     """Finishes work with a sampler. `hits`, `shared` and `misses` count since the start."""
 
     def __init__(self, sampler: Sampler, limit_bytes: int) -> None:
-        self._sampler = sampler
+        self.sampler = sampler
         self.entries: LruCache[FinishedResult] = LruCache(limit_bytes)
         self._flights: dict[tuple[str, bool], Flight] = {}
         self.hits = self.shared = self.misses = 0
@@ -141,7 +141,7 @@ class ResultCache:
 
         async def fly() -> FinishedResult:
             try:
-                result = await self._sampler.run(work, tell if shows_steps else None)
+                result = await self.sampler.run(work, tell if shows_steps else None)
                 made = finished(result)
             finally:
                 if self._flights.get((key, shows_steps)) is flight:

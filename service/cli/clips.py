@@ -1,0 +1,113 @@
+"""The part of rddm restore that is for clips."""
+
+import argparse
+import asyncio
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from service.cli.backends import COMMAND_LINE
+from service.cli.files import is_folder
+from service.cli.output import tell
+from service.cli.verb import Refused, parameters_of, settings_of
+from service.gateway import open_gateway
+from service.restoration.service import RequestContext
+from service.video.facts import SUFFIX_OF, SUFFIXES, ClipBounds, Codec, Container
+from service.video.parameters import ClipParameters, Steadying
+
+if TYPE_CHECKING:
+    from service.video.restoration import ClipProgress
+
+CLIP_OPTIONS = ("steady", "codec", "quality", "container")
+PICTURE_OPTIONS = {"mask": "--mask", "format": "--format", "returned": "--return", "metadata": "--metadata"}
+NO_LIMIT = 10**9  # frames and seconds: who works on a machine of his own decides himself
+COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+
+
+def add_clip_options(parser: argparse.ArgumentParser) -> None:
+    """What is for clips alone."""
+    group = parser.add_argument_group("clips", "a killed run goes on where it was when the same command is given again")
+    group.add_argument(
+        "--steady", choices=get_args(Steadying), help="off, exposure (neighbours share theirs), motion (and blend; default)"
+    )
+    group.add_argument("--codec", choices=get_args(Codec), help="of the result (h264); ffv1 is lossless")
+    group.add_argument("--quality", type=int, help="CRF; 0 is best (18 for h264, 20 for h265, 25 for av1)")
+    group.add_argument("--container", choices=get_args(Container), help="by OUT's name, else mp4, mkv for ffv1")
+
+
+def refuse_clip_options(given: argparse.Namespace) -> None:
+    """Raises Refused where one was given for pictures."""
+    for name in CLIP_OPTIONS:
+        if getattr(given, name) is not None:
+            raise Refused(f"--{name} is for clips, and {given.source} is none")
+
+
+def restore_clip(given: argparse.Namespace) -> int:
+    """Here, or on a running gateway."""
+    for name, option in PICTURE_OPTIONS.items():
+        if getattr(given, name) is not None:
+            raise Refused(f"{option} is for pictures, and {given.source} is a clip")
+    if not given.source.is_file():
+        raise Refused(f"{given.source} is neither a file nor a folder")
+    parameters = parameters_of(
+        ClipParameters,
+        **{name: getattr(given, name) for name in ("task", "steps", "seed", "steady", "codec", "quality")},
+        container=_container(given.output, given.container),
+    )
+    target = _target(given.source, given.output, parameters)
+    if target.resolve() == given.source.resolve():
+        raise Refused(f"{target} is the clip to restore, and its result would replace it; expected another OUT")
+    if given.server is not None:
+        raise Refused("clips are restored in this process; expected no --server")
+    return asyncio.run(_restore_here(given.source, target, parameters))
+
+
+def _container(output: str | None, container: str | None) -> str | None:
+    if output is None or is_folder(output):
+        return container
+    suffix = Path(output).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise Refused(f"{output} ends in {suffix!r}; expected {', '.join(SUFFIXES)}")
+    if container is not None and container != SUFFIXES[suffix]:
+        raise Refused(f"--container {container} and {output} differ; expected one of them, or the same")
+    return SUFFIXES[suffix]
+
+
+def _target(source: Path, output: str | None, parameters: ClipParameters) -> Path:
+    suffix = SUFFIX_OF[parameters.options().container]
+    if output is None:
+        return source.with_name(f"{source.stem}-restored{suffix}")
+    return Path(output) / f"{source.stem}{suffix}" if is_folder(output) else Path(output)
+
+
+def work_folder(target: Path) -> Path:
+    """Where segments lie until the clip is whole: beside it, so that one rename finishes it."""
+    return target.with_name(f".{target.name}.rddm-work")
+
+
+async def _restore_here(source: Path, target: Path, parameters: ClipParameters) -> int:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    settings, begun = settings_of(), time.monotonic()
+    bounds = ClipBounds(settings.max_pixels, settings.max_side, NO_LIMIT, NO_LIMIT)
+    context = RequestContext(f"command-{time.monotonic_ns()}", COMMAND_LINE, begun)
+    async with open_gateway(settings, measured=False) as gateway:
+        with Progress(*COLUMNS, console=Console(stderr=True)) as progress:
+            bar = progress.add_task("restoring", total=None)
+
+            def on_frame(done: "ClipProgress") -> None:
+                progress.update(bar, completed=done.frame, total=done.frames or None)
+
+            result, work = await gateway.clips.restore(source, target, work_folder(target), parameters, context, on_frame, bounds)
+            spent = time.monotonic() - begun
+            resumed = f", {result.resumed} of them from an earlier run" if result.resumed else ""
+            tell(
+                progress.console,
+                f"{target}  {work.model.spec.name}, {work.steps} steps, seed {work.seed}, steady {result.steady}  "
+                f"{result.frames} frames{resumed}  {spent:.2f} s",
+            )
+            for note in result.notes:
+                tell(progress.console, f"{source}: {note}")
+    return 0
