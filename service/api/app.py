@@ -13,7 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from service.api import openapi, problems
 from service.api.middleware import BodyLimits, RequestMiddleware
-from service.api.routes import admin, catalogue, jobs, openai, pictures
+from service.api.routes import admin, catalogue, clips, jobs, openai, pictures
 from service.gateway import Gateway, open_gateway
 from service.jobs.runner import open_job_queue, webhooks_of
 from service.restoration.parameters import GenerateParameters, RestoreBody
@@ -22,11 +22,12 @@ from service.telemetry.metrics import Metrics
 from service.telemetry.tracing import is_quiet
 
 PAGE_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Cache-Control": "no-cache",
 }
 PAGE = Path(__file__).parents[1] / "page"
+CLIP_BODY_SECONDS = 3600.0
 DESCRIPTION = "Restores and generates pictures with residual denoising diffusion models, in two to ten network calls."
 EXPOSED = [
     "X-Request-Id",
@@ -34,6 +35,8 @@ EXPOSED = [
     "X-Model-Digest",
     "X-Steps",
     "X-Seed",
+    "X-Steady",
+    "X-Frames",
     "Server-Timing",
     "Content-Location",
     "ETag",
@@ -49,6 +52,11 @@ Opener = Callable[[Settings, Metrics], AbstractAsyncContextManager[Gateway]]
 def body_limits(settings: Settings) -> BodyLimits:
     """What the middleware bounds bodies by."""
     return BodyLimits(settings.max_body_bytes, settings.body_timeout_seconds, settings.idle_timeout_seconds)
+
+
+def clip_limits(settings: Settings) -> BodyLimits:
+    """The same of a clip, which is larger and so comes for longer."""
+    return BodyLimits(settings.max_clip_bytes, CLIP_BODY_SECONDS, settings.idle_timeout_seconds)
 
 
 def _open(settings: Settings, metrics: Metrics) -> AbstractAsyncContextManager[Gateway]:
@@ -81,7 +89,7 @@ def create_app(settings: Settings, opener: Opener = _open) -> FastAPI:
         redoc_url=None,
         telemetry={"logs": False, "metrics": False, "operation_spans": False, "auto_configure": True, "exclude": is_quiet},
     )
-    for part in (pictures, jobs, catalogue, openai, admin):
+    for part in (pictures, clips, jobs, catalogue, openai, admin):
         app.include_router(part.router)
     problems.install(app)
     openapi.install(app, (RestoreBody, GenerateParameters, openai.OpenAIParameters), settings.has_keys)
@@ -91,7 +99,12 @@ def create_app(settings: Settings, opener: Opener = _open) -> FastAPI:
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["*"], allow_headers=["*"], expose_headers=EXPOSED
         )
-    app.add_middleware(RequestMiddleware, limits=body_limits(settings), on_request=metrics.observe_request)
+    app.add_middleware(
+        RequestMiddleware,
+        limits=body_limits(settings),
+        on_request=metrics.observe_request,
+        limits_of={"/restore/video": clip_limits(settings)},
+    )
     return app
 
 

@@ -5,7 +5,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -91,16 +91,25 @@ class RequestBody:
 class RequestMiddleware:
     """Around everything else."""
 
-    def __init__(self, app: ASGIApp, limits: BodyLimits, on_request: Callable[[RequestRecord], None]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        limits: BodyLimits,
+        on_request: Callable[[RequestRecord], None],
+        limits_of: Mapping[str, BodyLimits] | None = None,
+    ) -> None:
+        """limits_of: for the addresses that have limits of their own."""
         self._app = app
         self._limits = limits
+        self._limits_of = limits_of or {}
         self._on_request = on_request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        await _Exchange(self._app, scope, send, RequestBody(scope, receive, self._limits), self._on_request).run()
+        body = RequestBody(scope, receive, self._limits_of.get(scope["path"], self._limits))
+        await _Exchange(self._app, scope, send, body, self._on_request).run()
 
 
 class _Exchange:

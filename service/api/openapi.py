@@ -62,7 +62,7 @@ SCHEMAS: dict[str, Any] = {
         **_schema(
             id=TEXT,
             status={"enum": ["queued", "running", "succeeded", "failed", "cancelled"]},
-            kind={"enum": ["restore", "generate"]},
+            kind={"enum": ["restore", "generate", "video"]},
         ),
         "example": {
             "id": "7f0c5cbe0b5c4f1c9c9a0e3a4b6d8e21",
@@ -101,6 +101,16 @@ def restore_body() -> dict[str, Any]:
             **{kind.media_type: {"schema": BINARY} for kind in KINDS.values()},
         },
     }
+
+
+def clip_body() -> dict[str, Any]:
+    """The body of /restore/video."""
+    return {"required": True, "content": {kind: {"schema": BINARY} for kind in ("video/mp4", "video/x-matroska", "video/webm", "video/quicktime")}}
+
+
+def job_answer() -> dict[int | str, dict[str, Any]]:
+    """What /restore/video answers when all is well."""
+    return {202: {"description": "a job, whose steps are frames", "content": {JSON: {"schema": _reference("Job")}}}}
 
 
 def generate_body() -> dict[str, Any]:

@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import FileResponse, Response, StreamingResponse
 from fastapi.sse import ServerSentEvent, format_sse_event
 from starlette.requests import ClientDisconnect, Request
 
@@ -22,7 +22,9 @@ Run = Callable[[Listener], Coroutine[Any, Any, T]]
 
 
 def response_of(result: StoredResponse) -> Response:
-    """A finished answer as a response."""
+    """A finished answer as a response; of one that lies in a file, parts can be asked for."""
+    if result.file is not None:
+        return FileResponse(result.file, headers=dict(result.headers), media_type=result.media_type)
     return Response(result.body, headers=result.headers, media_type=result.media_type)
 
 

@@ -37,6 +37,7 @@ class JobLimits:
     kept_seconds: float
     patience_seconds: float
     at_once: int = 2
+    clips_at_once: int = 1
 
 
 @dataclass(eq=False)
@@ -54,6 +55,12 @@ class JobProgress:
         self.changed.set()
         self.changed = asyncio.Event()
 
+    def forget_previews(self) -> None:
+        """Of the events so far: a clip has too many frames to keep a picture of each."""
+        for _, data in self.events[-1:]:
+            for name in ("preview", "before"):
+                data.pop(name, None)
+
 
 def job_document(job: Job) -> dict[str, Any]:
     """A job as callers see it."""
@@ -70,6 +77,7 @@ def job_document(job: Job) -> dict[str, Any]:
         "seed": job.seed,
         "links": {"self": base, "events": f"{base}/events", "result": f"{base}/result"},
     }
+    told |= {} if job.clip is None else {"clip": job.clip}
     return told if job.problem is None else {**told, "problem": job.problem}
 
 
@@ -95,11 +103,14 @@ class JobQueue:
         limits: JobLimits,
         preview: Callable[[Step, float], dict[str, Any]],
         on_end: Callable[[Job], Coroutine[Any, Any, None]],
+        on_forget: Callable[[str], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         self._store, self._run_job, self._limits, self._preview, self._on_end = store, run_job, limits, preview, on_end
+        self._on_forget = on_forget
         self._jobs: dict[str, Job] = {}
         self._progress: dict[str, JobProgress] = {}
         self._free = asyncio.Semaphore(limits.at_once)
+        self._free_for_clips = asyncio.Semaphore(limits.clips_at_once)  # so that clips of an hour hold up no picture
         self._entering = asyncio.Lock()
         self._ends: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.Task[None] | None = None
@@ -231,6 +242,8 @@ class JobQueue:
             finished = await self._run_with_retries(job, self._progress[job])
             facts = finished.headers
             told = {"model": facts["X-Model"], "steps": int(facts["X-Steps"]), "seed": int(facts["X-Seed"])}
+            if "X-Frames" in facts:
+                told |= {"step": int(facts["X-Frames"]), "steps": int(facts["X-Frames"])}
             await self._end(job, finished, status="succeeded", **told)
         except (Exception, asyncio.CancelledError) as error:
             task = asyncio.current_task()
@@ -245,7 +258,7 @@ class JobQueue:
         """
         while True:
             try:
-                async with self._free:
+                async with self._free_for_clips if self._jobs[job].kind == "video" else self._free:
                     return await self._attempt(job, progress)
             except (QueueFull, EngineUnavailable) as error:
                 pause = min(max(error.retry_after or 1.0, LEAST_PAUSE), LONGEST_PAUSE)
@@ -264,6 +277,8 @@ class JobQueue:
 
     def _stepped(self, job: str, progress: JobProgress, step: Step) -> None:
         self._jobs[job] = replace(self._jobs[job], step=step.step, steps=step.steps)
+        if step.before is not None:
+            progress.forget_previews()
         progress.tell("step", self._preview(step, progress.begun))
 
     async def _change(self, job: str, **facts: Any) -> Job:
@@ -289,6 +304,8 @@ class JobQueue:
         self._progress.pop(job, None)
         with contextlib.suppress(ServiceError):
             await self._store.remove(job)
+        if self._on_forget is not None:
+            await self._on_forget(job)
 
     async def _sweep(self) -> None:
         """Forget what has expired."""

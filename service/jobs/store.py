@@ -25,12 +25,13 @@ create table if not exists jobs (id text primary key, facts text not null, image
 class Job:
     """The facts of a job; its pictures lie beside them. Times are seconds of the epoch; parameters: of the request, as JSON.
 
-    accept: the picture kind that was asked for, and whether the answer is JSON.
+    accept: the picture kind that was asked for, and whether the answer is JSON. clip: of a video job, what is known of the clip;
+    its file, its segments and its result lie in a folder of the job's name.
     """
 
     id: str
     caller: str
-    kind: Literal["restore", "generate"]
+    kind: Literal["restore", "generate", "video"]
     parameters: str
     accept: str | None
     as_json: bool
@@ -46,6 +47,7 @@ class Job:
     seed: int | None = None
     webhook: str | None = None
     problem: dict[str, Any] | None = None
+    clip: dict[str, Any] | None = None
 
 
 class JobStore:

@@ -10,6 +10,7 @@ from rddm.image import encode, to_pixels
 from service.restoration.service import RequestResult
 from service.results.stored import StoredResponse
 from service.sampling.pipeline import Step
+from service.sampling.state import Image
 
 JSON = "application/json"
 
@@ -77,15 +78,20 @@ def content_of(
 
 def preview_of(step: Step, begun: float) -> dict[str, Any]:
     """A step as its event tells it, with the predicted x_0 as a small JPEG."""
-    data = encode(to_pixels(step.preview), "jpeg", quality=85)
+    before = {} if step.before is None else {"before": _jpeg_address(step.before)}
     return {
         "step": step.step,
         "steps": step.steps,
-        "preview": f"data:image/jpeg;base64,{base64_of(data)}",
+        "preview": _jpeg_address(step.preview),
+        **before,
         "width": step.preview.shape[3],
         "height": step.preview.shape[2],
         "elapsed_ms": round((time.monotonic() - begun) * 1000, 1),
     }
+
+
+def _jpeg_address(preview: Image) -> str:
+    return f"data:image/jpeg;base64,{base64_of(encode(to_pixels(preview), 'jpeg', quality=85))}"
 
 
 def to_json(value: Mapping[str, Any]) -> str:

@@ -11,11 +11,12 @@ from service.results.cache import LruCache
 
 @dataclass(frozen=True)
 class StoredResponse:
-    """A finished body, its media type, and the headers that tell how it was made."""
+    """A finished body, its media type, and the headers that tell how it was made. file: where the body lies instead, if in a file."""
 
     body: bytes
     media_type: str
     headers: Mapping[str, str]
+    file: str | None = None
 
     @cached_property
     def etag(self) -> str:

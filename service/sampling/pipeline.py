@@ -80,11 +80,15 @@ class Work:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """Progress: `step` of `steps` is done; preview is the whole x_0 as predicted now, (1, 3, h, w), sides at most 512."""
+    """Progress: `step` of `steps` is done; preview is the whole x_0 as predicted now, (1, 3, h, w), sides at most 512.
+
+    Of a clip, frames are its steps; before: the frame as it came.
+    """
 
     step: int
     steps: int
     preview: Image
+    before: Image | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,8 +15,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rddm.condition import context
 from rddm.image import Pixels, prepared, to_image
-from rddm.tiling import context, plan
+from rddm.tiling import plan
 from service.engines.contract import Model
 from service.errors import QueueFull
 from service.sampling.pipeline import Sampler, Work

@@ -18,7 +18,8 @@ from service.video.parameters import ClipParameters
 from service.video.process import ProcessLimits
 
 if TYPE_CHECKING:
-    from service.video.restoration import ClipProgress, ClipResult, ClipWork
+    from service.video.facts import ClipFacts
+    from service.video.restoration import ClipProgress, ClipRestorer, ClipResult, ClipWork
 
 LONGEST_PAUSE = 30.0
 CALL_SECONDS = 60.0  # that one frame may take to be read or written
@@ -58,6 +59,17 @@ class ClipService:
         self._inference.steps_of(spec, parameters.steps)
         return name
 
+    async def probe(self, source: Path, parameters: ClipParameters) -> "ClipFacts":
+        """The clip's facts, once it is known that it can be read and written as asked. Raises what service.errors knows."""
+        return await self._restorer(None).probe(source, parameters.options())
+
+    def _restorer(self, bounds: ClipBounds | None) -> "ClipRestorer":
+        from service.video.restoration import ClipRestorer  # noqa: PLC0415 - needs the extra `video`
+
+        settings = self._settings
+        limits = ProcessLimits(settings.codec_memory_bytes, settings.max_clip_result_bytes, CALL_SECONDS)
+        return ClipRestorer(self._sampler, bounds or clip_bounds(settings), limits, self._at_once())
+
     async def restore(
         self,
         source: Path,
@@ -73,7 +85,7 @@ class ClipService:
         Raises what service.errors knows.
         """
         name = self.check(parameters)
-        from service.video.restoration import ClipRestorer, ClipWork  # noqa: PLC0415 - needs the extra `video`
+        from service.video.restoration import ClipWork  # noqa: PLC0415 - needs the extra `video`
 
         with self._repository.lease(name) as model:
             await self._latency.ensure(model)
@@ -90,17 +102,13 @@ class ClipService:
                 context.request,
                 context.caller.name,
             )
-            settings = self._settings
-            limits = ProcessLimits(settings.codec_memory_bytes, settings.max_clip_result_bytes, CALL_SECONDS)
-            restorer = ClipRestorer(self._sampler, bounds or clip_bounds(settings), limits, self._at_once())
-
             async def charge(height: int, width: int) -> None:
-                cost, most = megapixel_steps(model.spec, height, width, steps), settings.max_megapixel_steps
+                cost, most = megapixel_steps(model.spec, height, width, steps), self._settings.max_megapixel_steps
                 if cost > most:
                     raise TooLarge(f"a frame costs {cost:.1f} megapixel-steps; at most {most:g} are allowed")
                 await _spend(context.caller.bucket, cost)
 
-            return await restorer.restore(work, on_frame, charge), work
+            return await self._restorer(bounds).restore(work, on_frame, charge), work
 
 
 async def _spend(bucket: Bucket | None, cost: float) -> None:

@@ -40,7 +40,8 @@ def drifting(count: int) -> list[np.ndarray]:
     """Windows onto one large picture, moving by (3, 1) pixels a frame."""
     draw = np.random.default_rng(1)
     coarse = draw.uniform(20, 235, (40, 60, 3))
-    large = np.kron(coarse, np.ones((6, 6, 1)))
+    blocks = np.kron(coarse, np.ones((6, 6, 1)))
+    large = np.mean([np.roll(blocks, (y, x), (0, 1)) for y in range(4) for x in range(4)], 0)
     return [large[k : k + 144, 3 * k : 3 * k + 240].astype(np.uint8) for k in range(count)]
 
 

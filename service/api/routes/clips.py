@@ -1,0 +1,107 @@
+"""POST /restore/video."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, Field
+
+from service.api.bodies import from_headers, from_query, media_type
+from service.api.dependencies import caller_of, context_of, gateway_of, jobs_of, problems
+from service.api.openapi import asked_by, clip_body, job_answer
+from service.errors import UnsupportedMedia
+from service.jobs.queue import fingerprint, job_document, new_job
+from service.jobs.store import Job
+from service.video.facts import ClipFacts
+from service.video.parameters import ClipParameters
+
+router = APIRouter(tags=["clips"])
+TYPES = ("application/octet-stream", "application/mp4", "application/x-matroska", "application/ogg", "")
+
+
+class ClipHeaders(BaseModel):
+    """What the headers say of a clip's job."""
+
+    idempotency_key: str | None = Field(
+        default=None,
+        alias="idempotency-key",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[!-~ ]+$",
+        description="sent again with the same clip, it is the same job",
+    )
+
+
+@router.post(
+    "/restore/video",
+    summary="Restore a clip",
+    response_class=Response,
+    status_code=202,
+    responses=job_answer() | problems(400, 401, 404, 408, 409, 413, 415, 422, 429, 503),
+    openapi_extra={"requestBody": clip_body(), **asked_by(query=ClipParameters, header=ClipHeaders)},
+)
+async def restore_video(request: Request) -> Response:
+    """The clip is the body itself; the answer is a job, whose steps are frames. What cannot be read or written is refused at once."""
+    gateway, caller = gateway_of(request), caller_of(request)
+    parameters, headers = from_query(ClipParameters, request), from_headers(ClipHeaders, request)
+    with gateway.drain.track():
+        _check_type(media_type(request))
+        model = gateway.clips.check(parameters)
+        if parameters.webhook is not None:
+            request.app.state.webhooks.check(parameters.webhook)
+        context = context_of(request, caller)
+        job = new_job(
+            caller=caller.name,
+            kind="video",
+            parameters=parameters.model_dump_json(exclude_none=True),
+            accept=None,
+            as_json=False,
+            fingerprint="",
+            bytes=0,
+            key=headers.idempotency_key,
+            model=model,
+            seed=parameters.seed,
+            webhook=parameters.webhook,
+        )
+        folder = gateway.clip_store.folder(job.id)
+        try:
+            size, digest = await folder.receive(_pieces(request))
+            facts = await gateway.clips.probe(folder.source, parameters)
+            kept = await jobs_of(request).submit(
+                _with_clip(job, size, digest, facts, parameters), None
+            )
+        except BaseException:
+            await folder.remove()
+            raise
+        if kept.id != job.id:
+            await folder.remove()
+        told = job_document(kept)
+        return JSONResponse(told, status_code=202, headers={"Location": told["links"]["self"], **context.caller.headers()})
+
+
+def _check_type(kind: str) -> None:
+    if not kind.startswith("video/") and kind not in TYPES:
+        raise UnsupportedMedia(f"a body of {kind[:80]!r} is not read here; expected video/* or application/octet-stream")
+
+
+async def _pieces(request: Request) -> AsyncIterator[bytes]:
+    async for piece in request.stream():
+        if piece:
+            yield piece
+
+
+def _with_clip(job: Job, size: int, digest: str, facts: ClipFacts, parameters: ClipParameters) -> Job:
+    options = parameters.options()
+    clip = {
+        "width": facts.width,
+        "height": facts.height,
+        "frames": facts.frames,
+        "seconds": round(facts.seconds, 3),
+        "steady": parameters.steady,
+        "codec": options.codec,
+        "container": options.container,
+        "notes": list(facts.notes),
+    }
+    told = f"video {parameters.model_dump_json(exclude_none=True)}"
+    return replace(job, bytes=size, clip=clip, steps=facts.frames or None, fingerprint=fingerprint(told, digest, None))
