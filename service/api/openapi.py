@@ -105,7 +105,8 @@ def restore_body() -> dict[str, Any]:
 
 def clip_body() -> dict[str, Any]:
     """The body of /restore/video."""
-    return {"required": True, "content": {kind: {"schema": BINARY} for kind in ("video/mp4", "video/x-matroska", "video/webm", "video/quicktime")}}
+    kinds = ("video/mp4", "video/x-matroska", "video/webm", "video/quicktime")
+    return {"required": True, "content": {kind: {"schema": BINARY} for kind in kinds}}
 
 
 def job_answer() -> dict[int | str, dict[str, Any]]:

@@ -12,9 +12,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from service.cli.backends import COMMAND_LINE
 from service.cli.files import is_folder
 from service.cli.output import tell
-from service.cli.verb import Refused, parameters_of, settings_of
+from service.cli.verb import Refused, local_settings, parameters_of
+from service.client import clips as client_clips
 from service.gateway import open_gateway
 from service.restoration.service import RequestContext
+from service.settings import Settings
 from service.video.facts import SUFFIX_OF, SUFFIXES, ClipBounds, Codec, Container
 from service.video.parameters import ClipParameters, Steadying
 
@@ -61,8 +63,9 @@ def restore_clip(given: argparse.Namespace) -> int:
     if target.resolve() == given.source.resolve():
         raise Refused(f"{target} is the clip to restore, and its result would replace it; expected another OUT")
     if given.server is not None:
-        raise Refused("clips are restored in this process; expected no --server")
-    return asyncio.run(_restore_here(given.source, target, parameters))
+        return asyncio.run(_restore_there(given.source, target, parameters, given.server, given.key))
+    settings = local_settings(given.server, given.model_repository)()
+    return asyncio.run(_restore_here(given.source, target, parameters, settings))
 
 
 def _container(output: str | None, container: str | None) -> str | None:
@@ -88,9 +91,9 @@ def work_folder(target: Path) -> Path:
     return target.with_name(f".{target.name}.rddm-work")
 
 
-async def _restore_here(source: Path, target: Path, parameters: ClipParameters) -> int:
+async def _restore_here(source: Path, target: Path, parameters: ClipParameters, settings: Settings) -> int:
     target.parent.mkdir(parents=True, exist_ok=True)
-    settings, begun = settings_of(), time.monotonic()
+    begun = time.monotonic()
     bounds = ClipBounds(settings.max_pixels, settings.max_side, NO_LIMIT, NO_LIMIT)
     context = RequestContext(f"command-{time.monotonic_ns()}", COMMAND_LINE, begun)
     async with open_gateway(settings, measured=False) as gateway:
@@ -110,4 +113,19 @@ async def _restore_here(source: Path, target: Path, parameters: ClipParameters) 
             )
             for note in result.notes:
                 tell(progress.console, f"{source}: {note}")
+    return 0
+
+
+async def _restore_there(source: Path, target: Path, parameters: ClipParameters, server: str, key: str | None) -> int:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with Progress(*COLUMNS, console=Console(stderr=True)) as progress:
+        bar = progress.add_task("restoring", total=None)
+
+        def on_frame(frame: int, frames: int) -> None:
+            progress.update(bar, completed=frame, total=frames or None)
+
+        job = await client_clips.restore_clip(source, target, server, key, on_frame, **parameters.model_dump(exclude_none=True))
+        tell(
+            progress.console, f"{target}  {job['model']}, seed {job['seed']}, steady {job['clip']['steady']}  {job['step']} frames"
+        )
     return 0

@@ -34,7 +34,9 @@ def restore(argv: Sequence[str]) -> int:
 
 def _restore_arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="rddm restore", description="Restores a picture, a clip, or every picture of a folder.")
-    parser.add_argument("source", type=Path, metavar="IN", help=f"a picture ({', '.join(SUFFIXES)}), a clip, or a folder of pictures")
+    parser.add_argument(
+        "source", type=Path, metavar="IN", help=f"a picture ({', '.join(SUFFIXES)}), a clip, or a folder of pictures"
+    )
     parser.add_argument("-o", "--output", metavar="OUT", help="file or folder (beside IN, with `-restored` in its name)")
     parser.add_argument("--task", help="a model's name or task, see `rddm models` (the default model)")
     parser.add_argument("--steps", type=int, help="network calls (the model's own number)")

@@ -84,7 +84,11 @@ class JobStore:
 
     async def finish(self, job: Job, finished: StoredResponse | None) -> None:
         """The last facts, and the answer where there is one; what was sent is let go of."""
-        answer = None if finished is None else json.dumps({"media_type": finished.media_type, "headers": dict(finished.headers)})
+        answer = (
+            None
+            if finished is None
+            else json.dumps({"media_type": finished.media_type, "headers": dict(finished.headers), "file": finished.file})
+        )
         body = None if finished is None else finished.body
         statement = "update jobs set facts = ?, image = null, mask = null, answer = ?, body = ? where id = ?"
         await self._write(statement, _facts(job), answer, body, job.id)

@@ -11,7 +11,10 @@ from service.results.cache import LruCache
 
 @dataclass(frozen=True)
 class StoredResponse:
-    """A finished body, its media type, and the headers that tell how it was made. file: where the body lies instead, if in a file."""
+    """A finished body, its media type, and the headers that tell how it was made.
+
+    file: where the body lies, if not in memory.
+    """
 
     body: bytes
     media_type: str

@@ -6,19 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from service.engines.contract import Repository
 from service.errors import InvalidValue, QuotaSpent, TooLarge, UnsupportedMedia
 from service.keys import Bucket
-from service.restoration.service import InferenceService, LatencyEstimator, RequestContext
-from service.sampling.pipeline import Sampler
+from service.restoration.parameters import RestoreParameters
+from service.restoration.service import RequestContext, RestorationService
 from service.scheduling.admission import megapixel_steps
 from service.settings import Settings
-from service.video.facts import ClipBounds
+from service.video.facts import ClipBounds, ClipFacts
 from service.video.parameters import ClipParameters
 from service.video.process import ProcessLimits
 
 if TYPE_CHECKING:
-    from service.video.facts import ClipFacts
     from service.video.restoration import ClipProgress, ClipRestorer, ClipResult, ClipWork
 
 LONGEST_PAUSE = 30.0
@@ -33,42 +31,23 @@ def check_installed() -> None:
 
 
 class ClipService:
-    """Restores clips by the gateway's models and scheduler: frames share batches with whatever else comes."""
+    """Restores clips by a restoration service's models and scheduler: frames share batches with whatever else comes."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        repository: Repository,
-        inference: InferenceService,
-        latency: LatencyEstimator,
-        sampler: Sampler,
-        at_once: Callable[[], int],
-    ) -> None:
-        self._settings = settings
-        self._repository, self._inference, self._latency = repository, inference, latency
-        self._sampler, self._at_once = sampler, at_once
+    def __init__(self, restoration: RestorationService) -> None:
+        self._restoration = restoration
 
     def check(self, parameters: ClipParameters) -> str:
-        """The model's name; refuses what can be refused at once, before a job is made."""
+        """The model's name; refuses what can be refused at once, before a job is made. Raises what service.errors knows."""
         check_installed()
         parameters.options()
-        name = self._inference.restoration_model(parameters.task)
-        spec = self._repository.models()[name].spec
-        if "mask" in spec.condition:
-            raise InvalidValue(f"model {name} needs a mask, and clips have none; expected another task")
-        self._inference.steps_of(spec, parameters.steps)
-        return name
+        model = self._restoration.models.resolve(_of_frames(parameters)).model
+        if "mask" in model.spec.condition:
+            raise InvalidValue(f"model {model.spec.name} needs a mask, and clips have none; expected another task")
+        return model.spec.name
 
-    async def probe(self, source: Path, parameters: ClipParameters) -> "ClipFacts":
+    async def probe(self, source: Path, parameters: ClipParameters) -> ClipFacts:
         """The clip's facts, once it is known that it can be read and written as asked. Raises what service.errors knows."""
         return await self._restorer(None).probe(source, parameters.options())
-
-    def _restorer(self, bounds: ClipBounds | None) -> "ClipRestorer":
-        from service.video.restoration import ClipRestorer  # noqa: PLC0415 - needs the extra `video`
-
-        settings = self._settings
-        limits = ProcessLimits(settings.codec_memory_bytes, settings.max_clip_result_bytes, CALL_SECONDS)
-        return ClipRestorer(self._sampler, bounds or clip_bounds(settings), limits, self._at_once())
 
     async def restore(
         self,
@@ -84,31 +63,46 @@ class ClipService:
 
         Raises what service.errors knows.
         """
-        name = self.check(parameters)
+        self.check(parameters)
         from service.video.restoration import ClipWork  # noqa: PLC0415 - needs the extra `video`
 
-        with self._repository.lease(name) as model:
-            await self._latency.ensure(model)
-            steps = self._inference.steps_of(model.spec, parameters.steps)
+        restoration = self._restoration
+        with restoration.models.lease(_of_frames(parameters)) as resolved:
+            await restoration.scheduler.ensure(resolved.model)
             work = ClipWork(
                 source,
                 target,
                 folder,
-                model,
-                steps,
+                resolved.model,
+                resolved.steps,
                 parameters.seed,
                 parameters.options(),
                 parameters.steady,
                 context.request,
                 context.caller.name,
             )
+
             async def charge(height: int, width: int) -> None:
-                cost, most = megapixel_steps(model.spec, height, width, steps), self._settings.max_megapixel_steps
+                cost = megapixel_steps(resolved.model.spec, height, width, resolved.steps)
+                most = restoration.settings.max_megapixel_steps
                 if cost > most:
                     raise TooLarge(f"a frame costs {cost:.1f} megapixel-steps; at most {most:g} are allowed")
                 await _spend(context.caller.bucket, cost)
 
             return await self._restorer(bounds).restore(work, on_frame, charge), work
+
+    def _restorer(self, bounds: ClipBounds | None) -> "ClipRestorer":
+        from service.video.restoration import ClipRestorer  # noqa: PLC0415 - needs the extra `video`
+
+        restoration, settings = self._restoration, self._restoration.settings
+        limits = ProcessLimits(settings.codec_memory_bytes, settings.max_clip_result_bytes, CALL_SECONDS)
+        at_once = restoration.repository.instances + 1
+        return ClipRestorer(restoration.results.sampler, bounds or clip_bounds(settings), limits, at_once)
+
+
+def _of_frames(parameters: ClipParameters) -> RestoreParameters:
+    """What each frame is asked for with."""
+    return RestoreParameters(task=parameters.task, steps=parameters.steps, seed=parameters.seed)
 
 
 async def _spend(bucket: Bucket | None, cost: float) -> None:

@@ -42,7 +42,7 @@ class ClipHeaders(BaseModel):
     openapi_extra={"requestBody": clip_body(), **asked_by(query=ClipParameters, header=ClipHeaders)},
 )
 async def restore_video(request: Request) -> Response:
-    """The clip is the body itself; the answer is a job, whose steps are frames. What cannot be read or written is refused at once."""
+    """The clip is the body itself; the answer is a job, whose steps are frames. A clip that cannot be read is refused at once."""
     gateway, caller = gateway_of(request), caller_of(request)
     parameters, headers = from_query(ClipParameters, request), from_headers(ClipHeaders, request)
     with gateway.drain.track():
@@ -68,9 +68,7 @@ async def restore_video(request: Request) -> Response:
         try:
             size, digest = await folder.receive(_pieces(request))
             facts = await gateway.clips.probe(folder.source, parameters)
-            kept = await jobs_of(request).submit(
-                _with_clip(job, size, digest, facts, parameters), None
-            )
+            kept = await jobs_of(request).submit(_with_clip(job, size, digest, facts, parameters), None)
         except BaseException:
             await folder.remove()
             raise
