@@ -34,6 +34,14 @@ def clip(tmp_path: Path) -> Path:
     return write_clip(tmp_path / "in.mp4", Recipe(times=range(0, 20 * 3750, 3750), audio=["aac"]))
 
 
+def sent(client: httpx.Client, clip: Path, **headers: str) -> dict[str, Any]:
+    """The job that is made of a clip."""
+    told = {"content-type": "video/mp4", **headers}
+    answer = client.post("/restore/video?task=keeper", content=clip.read_bytes(), headers=told)
+    assert answer.status_code == 202, answer.text
+    return dict(answer.json())
+
+
 def ended(client: httpx.Client, job: dict[str, Any], seconds: float = 60) -> dict[str, Any]:
     """The job once it is no longer queued or running."""
     until = time.monotonic() + seconds
@@ -108,9 +116,7 @@ def test_a_cancelled_job_leaves_nothing(clip: Path, tmp_path: Path) -> None:
     server = Live(settings_in(tmp_path), FakeServingEngine(seconds=0.2))
     server.start()
     try:
-        headers = {"content-type": "video/mp4", "idempotency-key": "once"}
-        job = server.client.post("/restore/video?task=keeper", content=clip.read_bytes(), headers=headers).json()
-        again = server.client.post("/restore/video?task=keeper", content=clip.read_bytes(), headers=headers).json()
+        job, again = (sent(server.client, clip, **{"idempotency-key": "once"}) for _ in range(2))
         assert again["id"] == job["id"]
         assert len(list((tmp_path / "clips").iterdir())) == 1
         assert server.client.delete(job["links"]["self"]).json()["status"] == "cancelled"
@@ -123,7 +129,7 @@ def test_a_gateway_that_went_down_goes_on_with_the_clip_at_its_next_start(tmp_pa
     clip = write_clip(tmp_path / "in.mp4", Recipe(times=range(0, 70 * 3750, 3750)))
     server = Live(settings_in(tmp_path, drain_seconds=0), FakeServingEngine(seconds=0.02))
     server.start()
-    job = server.client.post("/restore/video?task=keeper", content=clip.read_bytes(), headers={"content-type": "video/mp4"}).json()
+    job = sent(server.client, clip)
     work = tmp_path / "clips" / job["id"] / "work"
     until = time.monotonic() + 60
     while not (work / "00000.json").exists():
@@ -146,7 +152,7 @@ def test_a_clip_spends_its_callers_quota_frame_by_frame(clip: Path, tmp_path: Pa
     server.start()
     try:
         server.client.headers["x-api-key"] = KEY
-        job = server.client.post("/restore/video?task=keeper", content=clip.read_bytes(), headers={"content-type": "video/mp4"}).json()
+        job = sent(server.client, clip)
         assert ended(server.client, job)["status"] == "succeeded"
         left = server.client.get("/jobs")
         assert left.status_code == 200
