@@ -16,9 +16,10 @@ from tests.training.runs import Dimmed
 from training import checkpoint
 from training import train as training_run
 from training.checkpoint import load_checkpoint
+from training.objective import LOSSES
 from training.recipe import built_in_recipes, load_recipe
 from training.synthesis.draws import Dice, Pairs
-from training.train import main, overridden, parser
+from training.train import chosen_recipe, main, overridden, parser
 from training.trainer import MicroBatch, Trainer
 
 
@@ -213,3 +214,25 @@ def test_a_full_disk_ends_a_run_in_one_line(
 def test_an_output_that_is_a_file_is_refused(recipe_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(recipe_file), "--device", "cpu", "-o", str(recipe_file)]) == 2
     assert f"{recipe_file} is a file; --output takes a folder" in capsys.readouterr().out
+
+
+def test_photographs_go_into_a_pool_and_nowhere_else(tmp_path: Path) -> None:
+    args = parser().parse_args(["derain", "-o", str(tmp_path), "--photographs", str(tmp_path)])
+    assert overridden(chosen_recipe("derain"), args).data.photographs == tmp_path  # type: ignore[union-attr]
+    with pytest.raises(ValueError, match="data of kind 'emoji' has no pool of clean pictures"):
+        overridden(chosen_recipe("emoji"), args)
+
+
+@pytest.mark.parametrize("options", [["--val-sets", "noise"], ["--val-split", "splits.toml"]])
+def test_sets_to_validate_on_need_their_file_and_folder(
+    tmp_path: Path, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["derain", "-o", str(tmp_path / "run"), *options]) == 2
+    assert "belong together; expected all three" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(("loss", "least"), [("psnr", -4.0), ("psnr_fine", -5.0)])
+def test_the_psnr_losses_end_at_what_they_say(loss: str, least: float) -> None:
+    same = torch.zeros(2, 3, 8, 8)
+    assert float(LOSSES[loss](same, same)) == pytest.approx(least)
+    assert float(LOSSES[loss](same, same + 0.2)) == pytest.approx(-2, abs=0.01)
