@@ -1,21 +1,25 @@
 """What can go wrong, and whose fault it is. Every error is answered as RFC 9457 problem+json.
 
-ServiceError
+ServiceError            500  something went wrong here
 ├─ Malformed            400  the request or its picture cannot be read
 ├─ Unauthorised         401  no key, or one that is not known
 ├─ Forbidden            403  the key or address may not do this
 ├─ NotFound             404  no such model, task, job or result
+│  └─ UnknownModel      404  no such model
 ├─ NotAcceptable        406  no format that the caller accepts
 ├─ SlowSender           408  the body did not arrive in time
 ├─ Conflict             409  the same idempotency key with another request
 ├─ TooLarge             413  bytes, pixels, frames or megapixel-steps over a limit
 ├─ UnsupportedMedia     415  not a kind of file that is read here
 ├─ InvalidValue         422  a value or key that is not allowed
-├─ QueueFull            429  too much waits already, or the caller's quota is spent
+├─ QueueFull            429  too much waits already
+│  └─ QuotaSpent        429  the caller's quota is spent
 ├─ HeadTooLarge         431  the address and headers are over a limit
 ├─ BadAnswer            500  the engine's answer has the wrong shape or is not finite
 ├─ EngineUnavailable    503  no engine answers
-│  └─ OutOfMemory      503  the engine has no room for this batch: the scheduler tries a smaller one
+│  ├─ OutOfMemory       503  the engine has no room for this batch: the scheduler tries a smaller one
+│  ├─ ShuttingDown      503  this gateway finishes what it has and takes nothing new
+│  └─ StoreUnavailable  503  jobs cannot be kept now
 └─ DeadlineExceeded     504  the deadline passed, or cannot be met
 """
 
