@@ -1,5 +1,6 @@
 """The command line, the wheel, and what the README promises of the files."""
 
+import re
 import subprocess
 import sys
 import zipfile
@@ -60,3 +61,16 @@ def test_the_methods_code_stays_small_enough_to_read(root: Path) -> None:
     """RDDM itself, its sixteen relatives as specs (a tenth of it), and the graph and condition that all rooms share."""
     lines = sum(len(path.read_text().splitlines()) for path in (root / "rddm").rglob("*.py"))
     assert lines < 2000, lines
+
+
+def test_the_table_of_rooms_names_what_is_there(root: Path) -> None:
+    text = (root / "ARCHITECTURE.md").read_text("utf-8")
+    table = text[text.index("## The rooms of the service") : text.index("## Contracts")]
+    rows = [line for line in table.splitlines() if line.startswith("| `")]
+    named = {name.rstrip("/") for row in rows for name in re.findall(r"`([\w/]+)`", row.split("|")[1])}
+    there = {
+        path.stem
+        for path in (root / "service").iterdir()
+        if not path.name.startswith("_") and (path.suffix == ".py" or (path.is_dir() and path.name != "model_repository"))
+    }
+    assert named == there
