@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rddm.image import Depth, Pixels, prepared, to_image
+from rddm.image import Depth, Pixels, enlarged, prepared, repeated, to_image
 from rddm.spec import ModelSpec
 from service.errors import InvalidValue
 from service.pictures.picture import Picture
@@ -62,5 +62,6 @@ def to_model_input(pixels: Pixels, mask: Pixels | None, spec: ModelSpec) -> Mode
     for part in (pixels, mask):
         digest.update(b"-" if part is None else f"{part.shape} {part.dtype} ".encode())
         digest.update(b"" if part is None else np.ascontiguousarray(part).data)
-    masked = None if mask is None else (to_image(mask) + np.float32(1)) / np.float32(2)  # networks take masks in [0, 1]
-    return ModelInput(to_image(prepared(pixels, spec.preprocessing)), masked, digest.digest())
+    large = None if mask is None else repeated(mask, spec.scale)
+    masked = None if large is None else (to_image(large) + np.float32(1)) / np.float32(2)  # networks take masks in [0, 1]
+    return ModelInput(to_image(prepared(enlarged(pixels, spec.scale), spec.preprocessing)), masked, digest.digest())

@@ -1,0 +1,34 @@
+"""What a model is given of a picture: for models that enlarge, the picture at the answer's size."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from rddm.image import enlarged, to_image
+from service.restoration import RestoreParameters, open_restorer
+from service.restoration.source import to_model_input
+from service.settings import Settings
+from tests.service.conftest import pixels_of
+from tests.service.serving import KEEPER, MASKED, FakeServingEngine, model
+
+LARGER = KEEPER.model_copy(update={"name": "larger", "task": "upscale", "scale": 2})
+
+
+def test_x_in_is_the_enlargement_and_a_mask_keeps_to_its_pixels() -> None:
+    pixels, mask = pixels_of(24, 40), np.zeros((24, 40, 3), np.uint8)
+    mask[4, 6] = 255
+    made = to_model_input(pixels, mask, MASKED.model_copy(update={"scale": 2}))
+    assert np.array_equal(made.x_in, to_image(enlarged(pixels, 2)))
+    assert made.mask is not None
+    assert made.mask.shape == made.x_in.shape == (1, 3, 48, 80)
+    assert np.argwhere(made.mask[0, 0] == 1).tolist() == [[8, 12], [8, 13], [9, 12], [9, 13]]
+    assert made.pixels == to_model_input(pixels, mask, MASKED).pixels
+
+
+def test_an_answer_is_as_large_as_the_scale_says() -> None:
+    engine = FakeServingEngine()
+    engine.loaded["larger"] = replace(model(LARGER))
+    with open_restorer(Settings(codec_workers=1), None, engine) as restorer:
+        pixels = pixels_of(24, 40)
+        answer = restorer.restore_pixels(pixels, RestoreParameters(task="upscale"))
+    assert np.array_equal(answer, enlarged(pixels, 2))
