@@ -1,0 +1,173 @@
+"""Does steadying make clips calm, and at what cost? On clips with truth: PSNR, and flicker against frame-by-frame restoration.
+
+    python -m benchmarks.video [--clips examples/clips] [--out benchmarks/results/video.md]
+
+Each degraded clip (NAME.mp4 beside truth.mp4) goes through the whole way of `rddm restore`, once frame by frame (steady off) and
+once steadied, losslessly, so that nothing but the restoration is measured. Flicker: the mean absolute difference of successive
+frames, the earlier one warped along the optical flow of the truth, where that flow agrees with itself backwards, in levels of 255;
+given over that of frame-by-frame restoration and of the truth. Its error part is the same of (result - truth), which no motion of
+the scene and no interpolation adds to.
+"""
+
+import argparse
+import asyncio
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from service.keys import Caller
+from service.restoration.opening import open_service
+from service.restoration.service import RequestContext, RestorationService
+from service.settings import Settings
+from service.video.facts import ClipBounds
+from service.video.parameters import ClipParameters, Steadying
+from service.video.reader import ClipReader
+from service.video.service import ClipService
+
+Floats = NDArray[np.float32]
+TASKS = {"rain": "derain", "drops": "raindrop", "dark": "lowlight"}
+BOUNDS = ClipBounds(4096 * 4096, 8192, 10_000, 10_000)
+EDGE = 2  # pixels at the border that no warp reaches
+
+
+@dataclass(frozen=True)
+class Motion:
+    """From a frame to the one before it: where each pixel was (h w 2), and where that is sure (h w)."""
+
+    places: Floats
+    sure: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One clip, restored one way. seconds: of the whole way, with the start of two processes."""
+
+    name: str
+    way: str
+    psnr: float
+    flicker: float
+    error: float
+    seconds: float
+
+
+def frames_of(path: Path) -> list[NDArray[np.uint8]]:
+    """Every frame, h w 3."""
+    with ClipReader(path, BOUNDS) as reader:
+        return [frame.pixels for frame in reader.frames()]
+
+
+def motions(truth: Sequence[NDArray[np.uint8]]) -> list[Motion]:
+    """The truth's optical flow (DIS, medium), checked against the flow the other way."""
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in truth]
+    return [_motion(flow, before, now) for before, now in pairwise(grey)]
+
+
+def _motion(flow: cv2.DISOpticalFlow, before: NDArray[np.uint8], now: NDArray[np.uint8]) -> Motion:
+    height, width = now.shape
+    there, back = flow.calc(now, before, None), flow.calc(before, now, None)
+    rows, columns = np.indices(now.shape, np.float32)
+    places = np.stack([columns + there[..., 0], rows + there[..., 1]], -1)
+    returned = there + cv2.remap(back, places[..., 0], places[..., 1], cv2.INTER_LINEAR)
+    inside = (places >= EDGE).all(-1) & (places[..., 0] < width - EDGE) & (places[..., 1] < height - EDGE)
+    return Motion(places, inside & (np.linalg.norm(returned, axis=2) < 0.5))
+
+
+def flicker(frames: Sequence[NDArray[np.floating]], along: Sequence[Motion]) -> float:
+    """Mean absolute difference of successive frames along the motion, in levels."""
+    changes = []
+    for before, now, motion in zip(frames, frames[1:], along, strict=False):
+        moved = cv2.remap(before, motion.places[..., 0], motion.places[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        changes.append(float(np.abs(now - moved)[motion.sure].mean()))
+    return float(np.mean(changes))
+
+
+def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+    """In dB, over all channels."""
+    return float(10 * np.log10(255**2 / max(1e-9, float(np.mean((a.astype(np.float64) - b) ** 2)))))
+
+
+def row_of(
+    name: str,
+    way: str,
+    frames: Sequence[NDArray[np.uint8]],
+    truth: Sequence[NDArray[np.uint8]],
+    along: Sequence[Motion],
+    spent: float,
+) -> Row:
+    """What is measured of one result."""
+    floats = [frame.astype(np.float32) for frame in frames]
+    errors = [a - b.astype(np.float32) for a, b in zip(floats, truth, strict=True)]
+    quality = float(np.mean([psnr(a, b) for a, b in zip(frames, truth, strict=True)]))
+    return Row(name, way, quality, flicker(floats, along), flicker(errors, along), spent)
+
+
+async def restored(
+    service: RestorationService, source: Path, task: str, steady: Steadying, folder: Path
+) -> tuple[list[NDArray[np.uint8]], float]:
+    """The frames of the clip after the whole way, and its seconds."""
+    target = folder / f"{source.stem}-{steady}.mkv"
+    context = RequestContext("benchmark", Caller("benchmark", admin=True), time.monotonic())
+    started = time.perf_counter()
+    parameters = ClipParameters(task=task, steady=steady, codec="ffv1")
+    await ClipService(service).restore(source, target, folder / "work", parameters, context, bounds=BOUNDS)
+    return frames_of(target), time.perf_counter() - started
+
+
+async def measure(clips: Path, names: Sequence[str]) -> list[Row]:
+    """Every clip as it came, frame by frame, and steadied."""
+    truth = frames_of(clips / "truth.mp4")
+    along = motions(truth)
+    rows = [row_of("truth", "", truth, truth, along, 0.0)]
+    async with open_service(Settings(results_bytes=0)) as service:
+        for name in names:
+            rows.append(row_of(name, "as it came", frames_of(clips / f"{name}.mp4"), truth, along, 0.0))
+            for steady in ("off", "motion"):
+                with tempfile.TemporaryDirectory() as folder:
+                    frames, spent = await restored(service, clips / f"{name}.mp4", TASKS[name], steady, Path(folder))
+                rows.append(row_of(name, f"steady {steady}", frames, truth, along, spent))
+                print(rows[-1], flush=True)
+    return rows
+
+
+def report(rows: Sequence[Row]) -> str:
+    """The rows as a page."""
+    own = rows[0].flicker
+    lines = [
+        "# Clips: quality and flicker",
+        "",
+        f"`python -m benchmarks.video`, {time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.0f}; "
+        f"the truth's own flicker is {own:.3f} levels of 255.",
+        "",
+        "| clip | way | PSNR | flicker | of frame by frame | of the truth | flicker of the error | of frame by frame |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    plain = {row.name: row for row in rows if row.way == "steady off"}
+    for row in rows[1:]:
+        base = plain[row.name]
+        lines.append(
+            f"| {row.name} | {row.way} | {row.psnr:.2f} dB | {row.flicker:.3f} | {row.flicker / base.flicker:.2f} | "
+            f"{row.flicker / own:.2f} | {row.error:.3f} | {row.error / base.error:.2f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure what steadying does to clips with truth.")
+    parser.add_argument("--clips", type=Path, default=Path("examples/clips"), help="folder with truth.mp4 and degraded clips")
+    parser.add_argument("--names", nargs="+", default=list(TASKS), choices=list(TASKS), help="which of them")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/video.md"), help="the report")
+    arguments = parser.parse_args()
+    arguments.out.write_text(report(asyncio.run(measure(arguments.clips, arguments.names))), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
