@@ -198,7 +198,8 @@ def _from_full(planes: list[NDArray[Any]], weights: tuple[float, float], top: in
     levels = np.stack([r, g, b], -1)
     levels *= np.float32((255 if depth == 8 else 65535) / top)
     limit = 255 if depth == 8 else 65535
-    return np.rint(levels, out=levels).clip(0, limit).astype(np.uint8 if depth == 8 else np.uint16)
+    pixels: Pixels = np.rint(levels, out=levels).clip(0, limit).astype(np.uint8 if depth == 8 else np.uint16)
+    return pixels
 
 
 def _from_grey(luma: NDArray[Any], top: int, depth: Depth, *, is_full: bool) -> Pixels:

@@ -105,13 +105,14 @@ class MotionBlend:
         height, width = now.shape[:2]
         scale = min(1.0, FLOW_SIDE / width)
         size = (max(16, round(width * scale)), max(16, round(height * scale)))
-        flow = self._flow.calc(_grey(now, size), _grey(before, size), None)
-        grown: Floats = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR)
+        empty = np.zeros((size[1], size[0], 2), np.float32)  # starts from no motion, and takes the result
+        flow = self._flow.calc(_grey(now, size), _grey(before, size), empty)
+        grown = np.asarray(cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
         return grown * np.array([width / size[0], height / size[1]], np.float32)
 
 
 def _grey(pixels: Pixels, size: tuple[int, int]) -> NDArray[np.uint8]:
-    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    small = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
     if small.dtype == np.uint16:
         small = (small >> 8).astype(np.uint8)
     return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
@@ -150,4 +151,5 @@ def blended(prediction: Pixels, moved: Floats) -> Pixels:
     weight = np.float32(SHARE) * np.exp(-np.square(shifted) - np.square(apart))
     weight[outside] = 0
     calm = now + weight[..., None] * difference * top
-    return np.rint(calm).clip(0, top).astype(prediction.dtype)
+    calmed: Pixels = np.rint(calm).clip(0, top).astype(prediction.dtype)
+    return calmed
