@@ -15,7 +15,7 @@ from service.cli.output import tell
 from service.cli.verb import Refused, local_settings, parameters_of
 from service.client import clips as client_clips
 from service.gateway import open_gateway
-from service.restoration.service import RequestContext
+from service.restoration.budgets import RequestContext
 from service.settings import Settings
 from service.video.facts import SUFFIX_OF, SUFFIXES, ClipBounds, Codec, Container
 from service.video.parameters import ClipParameters, Steadying

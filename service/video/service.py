@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from service.errors import InvalidValue, QuotaSpent, TooLarge, UnsupportedMedia
 from service.keys import Bucket
+from service.restoration.budgets import RequestContext
 from service.restoration.parameters import RestoreParameters
-from service.restoration.service import RequestContext, RestorationService
+from service.restoration.service import RestorationService
 from service.scheduling.admission import megapixel_steps
 from service.settings import Settings
 from service.video.facts import ClipBounds, ClipFacts

@@ -114,7 +114,7 @@ class MotionBlend:
 def _grey(pixels: Pixels, size: tuple[int, int]) -> NDArray[np.uint8]:
     small = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
     if small.dtype == np.uint16:
-        small = (small >> 8).astype(np.uint8)
+        small = (small // 256).astype(np.uint8)
     return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
 
 

@@ -98,7 +98,8 @@ class SegmentWriter:
         self._frames = self._packets = 0
 
     def _open_stream(self, facts: ClipFacts, options: ClipOptions, target: PixelLayout) -> VideoStream:
-        stream: VideoStream = self._container.add_stream(options.encoder.name, rate=facts.rate, options=_settings(options, target))
+        stream = self._container.add_stream(options.encoder.name, rate=facts.rate, options=_settings(options, target))
+        assert isinstance(stream, VideoStream)
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = facts.width, facts.height, target.name
         stream.time_base = context.time_base = 1 / facts.rate
@@ -248,7 +249,7 @@ def _kept(metadata: Mapping[str, str]) -> dict[str, str]:
 
 
 def _timed(
-    segments: Sequence[Path], times: Sequence[tuple[int, int]], stream: Stream, time_base: Fraction
+    segments: Sequence[Path], times: Sequence[tuple[int, int]], stream: VideoStream, time_base: Fraction
 ) -> "Iterator[Packet[Any]]":
     remaining = iter(times)
     for segment in segments:
