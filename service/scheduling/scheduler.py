@@ -215,10 +215,8 @@ class Scheduler:
         item = Item((x_t, condition, time), ticket, flow, shape, answer, monotonic())
         flow.asked, flow.heard = flow.asked + item.rows, item.asked
         self._enqueue(item)
-        alone = self._pump(item)
+        self._pump()
         try:
-            if alone is not None:
-                await self._run(alone)
             return await item.answer
         except asyncio.CancelledError:
             self._leave(item)
@@ -271,18 +269,13 @@ class Scheduler:
 
     # Dispatch to the engine
 
-    def _pump(self, asking: Item | None = None) -> Batch | None:
-        """Hands batches to the engine as long as it takes any, then sets the clock for the item whose time is up next.
-
-        A batch of nothing but the item that is `asking` now is returned instead: its caller waits for it without a task between.
-        """
-        now, alone, head = monotonic(), None, None
+    def _pump(self) -> None:
+        """Hands batches to the engine as long as it takes any, then sets the clock for the item whose time is up next."""
+        now, head = monotonic(), None
         most = self.instances * max(self.depth, self.depth_whole, *self.depths.values())
         while len(self._running) < most and (head := self._ripe(now)) is not None and len(self._running) < self._places(head):
             batch = self._departing(self._gather(head.shape, now))
-            if batch is not None and batch.items == [asking]:
-                alone, batch.task = batch, asyncio.current_task()
-            elif batch is not None:
+            if batch is not None:
                 batch.task = asyncio.create_task(self._run(batch))
                 batch.task.add_done_callback(partial(self._ended, batch))
         if self._timer is not None:
@@ -292,7 +285,6 @@ class Scheduler:
         if self._waiting and len(self._running) < most and head is None:
             soonest = max(self._closed_until, min(self._time_up(shape) for shape in self._waiting))
             self._timer = asyncio.get_running_loop().call_later(max(0.0, soonest - now), self._pump)
-        return alone
 
     def _places(self, head: Item) -> int:
         """Batches in flight up to which one that begins with this item may follow.
