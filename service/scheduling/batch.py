@@ -18,25 +18,16 @@ Array = Any
 class Flow:
     """One request, while it is admitted or asks.
 
-    heard: when it last asked, was answered or was admitted. tiles: that it asks for in a step; asked: so far, in all steps.
-    remaining: megapixel-steps.
+    tiles: that it asks for in a step. remaining: megapixel-steps.
     """
 
     ticket: Ticket
-    shape: Shape
     weight: float
-    heard: float
     tiles: int = 1
     pictures: int = 0
     remaining: float = 0.0
     waiting: int = 0
     running: int = 0
-    asked: int = 0
-
-    @property
-    def will_ask(self) -> bool:
-        """Whether it is between two steps, or has not yet asked for all tiles of this one."""
-        return self.pictures > 0 and (not (self.waiting or self.running) or self.asked % self.tiles != 0)
 
 
 @dataclass(eq=False)

@@ -61,10 +61,11 @@ class FairQueue(Generic[T]):
         self.push(caller, request, item, 0.0)
         self._callers[caller].requests[request].items.rotate(1)
 
-    def heads(self) -> list[T]:
-        """The first item of every request, in fair order."""
-        tagged = [(caller.tag, tag, request.items[0][0]) for caller in self._callers.values() for tag, request in caller.heads()]
-        return [item for _, _, item in sorted(tagged, key=lambda entry: entry[:2])]
+    def head(self) -> T | None:
+        """The item that is next in fair order, which stays in the queue."""
+        tagged = (((caller.tag, tag), request) for caller in self._callers.values() for tag, request in caller.heads())
+        first = min(tagged, key=lambda entry: entry[0], default=None)
+        return None if first is None else first[1].items[0][0]
 
     def items(self) -> Iterator[T]:
         """Every waiting item, in no particular order."""

@@ -1,8 +1,8 @@
 """The scheduler: an engine in front of an engine, which makes one batch of tiles of many pictures, callers and steps.
 
 The network is pure in (x_t, x_in, t) with t per row, so a batch may mix anything that has one shape and the same weights.
-A batch goes out when it is full, when everyone who is about to ask has asked, or when its oldest item's time is up. Who is
-next: `fair_queue`. How large a batch is worth it, and what it costs: `costs`, begun by `calibration` and kept up to date by
+When the engine has a place, the fairest head is taken and its batch filled with what waits and fits, up to the size that pays.
+Who is next: `fair_queue`. How large a batch is worth it, and what it costs: `costs`, begun by `calibration` and kept up to date by
 every batch. Who is let in, and how long work will take: `admit` and `estimate`.
 """
 
@@ -39,12 +39,11 @@ LEAST_PAUSE = 0.01  # seconds before an engine that was full is asked again
 class Limits:
     """queue_megapixel_steps: work admitted at once; a picture that finds nothing admitted is let in whatever its size.
 
-    patience: share of a call's seconds that an item may wait for company. small_weight: how many times its share a picture of one
+    small_weight: how many times its share a picture of one
     tile may take beside a tiled one. probe_every: calls of one shape before the next larger batch is tried.
     """
 
     queue_megapixel_steps: float = 400.0
-    patience: float = 0.5
     small_weight: float = 4.0
     probe_every: int = 32
 
@@ -86,10 +85,10 @@ class Scheduler:
         self._flows: dict[tuple[str, str], Flow] = {}
         self._running: set[Batch] = set()
         self._occupancy = Occupancy()
-        self._closed_until = 0.0
         self._crowded = -math.inf  # when several requests were last in work at once
         self._calibrating = asyncio.Lock()
-        self._timer: asyncio.TimerHandle | None = None
+        self._scheduled = False  # whether a dispatch will run after this turn of the event loop
+        self._paused: asyncio.TimerHandle | None = None
         self.depth = 2  # batches in flight per instance, of a model that was not calibrated
         self.depths: dict[Weights, int] = {}  # of those that were: 1 where a second one only waits its turn
         self.depth_whole = 2  # the same for pictures of one tile, see _places
@@ -147,8 +146,8 @@ class Scheduler:
 
     async def close(self) -> None:
         """Cancels what waits and what runs."""
-        if self._timer is not None:
-            self._timer.cancel()
+        if self._paused is not None:
+            self._paused.cancel()
         for item in list(self._queue.items()):
             item.answer.cancel()
         tasks = [batch.task for batch in self._running if batch.task is not None]
@@ -162,17 +161,17 @@ class Scheduler:
     def admit(self, ticket: Ticket, load: Load, /) -> Iterator[None]:
         """Holds a place for one picture. Raises QueueFull if the work already admitted leaves no room for it."""
         self._check_room(ticket, load)
-        flow = self._flow(ticket, (ticket.weights, load.height, load.width))
+        flow = self._flow(ticket)
         flow.weight = self._limits.small_weight if load.tiles == 1 else 1.0
         flow.pictures, flow.remaining = flow.pictures + 1, flow.remaining + load.megapixel_steps
-        flow.tiles, flow.heard = load.tiles, monotonic()
+        flow.tiles = load.tiles
         try:
             yield
         finally:
             flow.pictures -= 1
             flow.remaining = flow.remaining if flow.pictures else 0.0
             self._let_go(flow)
-            self._pump()
+            self._dispatch_soon()
 
     def _check_room(self, ticket: Ticket, load: Load) -> None:
         pending, bound = self.pending, self._limits.queue_megapixel_steps
@@ -211,22 +210,21 @@ class Scheduler:
     async def predict(self, x_t: Array, condition: Array | None, time: Array, ticket: Ticket) -> Outputs:
         """The engine's answer for these rows, in a batch with others. Raises what the engine raises, and DeadlineExceeded."""
         shape = shape_of(x_t, ticket)
-        flow, answer = self._flow(ticket, shape), asyncio.get_running_loop().create_future()
-        item = Item((x_t, condition, time), ticket, flow, shape, answer, monotonic())
-        flow.asked, flow.heard = flow.asked + item.rows, item.asked
+        answer: asyncio.Future[Outputs] = asyncio.get_running_loop().create_future()
+        item = Item((x_t, condition, time), ticket, self._flow(ticket), shape, answer, monotonic())
         self._enqueue(item)
-        self._pump()
+        self._dispatch_soon()
         try:
             return await item.answer
         except asyncio.CancelledError:
             self._leave(item)
             raise
 
-    def _flow(self, ticket: Ticket, shape: Shape) -> Flow:
+    def _flow(self, ticket: Ticket) -> Flow:
         """The request's flow; one that was not admitted has one for as long as it asks."""
         key = (ticket.caller, ticket.request)
         if key not in self._flows:
-            self._flows[key] = Flow(ticket, shape, self._limits.small_weight, monotonic())
+            self._flows[key] = Flow(ticket, self._limits.small_weight)
             self._note_crowd()
         return self._flows[key]
 
@@ -265,28 +263,25 @@ class Scheduler:
             self._queue.discard(item.ticket.caller, item.ticket.request, item)
             self._dequeued(item)
             self._let_go(item.flow)
-            self._pump()
+            self._dispatch_soon()
 
     # Dispatch to the engine
 
-    def _pump(self) -> None:
-        """Hands batches to the engine as long as it takes any, then sets the clock for the item whose time is up next."""
-        now, head = monotonic(), None
-        most = self.instances * max(self.depth, self.depth_whole, *self.depths.values())
-        while len(self._running) < most and (head := self._ripe(now)) is not None and len(self._running) < self._places(head):
-            batch = self._departing(self._gather(head.shape, now))
-            if batch is not None:
+    def _dispatch_soon(self) -> None:
+        """Dispatches after this turn of the event loop, so that requests that are answered together ask together."""
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._dispatch)
+
+    def _dispatch(self) -> None:
+        """While the engine has a place: takes the fairest head, and fills its batch with what waits and fits."""
+        self._scheduled = False
+        while not self._paused and (head := self._queue.head()) is not None and len(self._running) < self._in_flight_limit(head):
+            if (batch := self._departing(self._gather(head.shape, monotonic()))) is not None:
                 batch.task = asyncio.create_task(self._run(batch))
                 batch.task.add_done_callback(partial(self._ended, batch))
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        # What finds no place goes out when a batch ends; the clock is for what is not ripe.
-        if self._waiting and len(self._running) < most and head is None:
-            soonest = max(self._closed_until, min(self._time_up(shape) for shape in self._waiting))
-            self._timer = asyncio.get_running_loop().call_later(max(0.0, soonest - now), self._pump)
 
-    def _places(self, head: Item) -> int:
+    def _in_flight_limit(self, head: Item) -> int:
         """Batches in flight up to which one that begins with this item may follow.
 
         A second one per instance is ready when the first ends. Calibration sees no use in that where nothing happens between calls;
@@ -296,31 +291,16 @@ class Scheduler:
         quick = head.flow.tiles == 1 and self.costs.ladder(head.shape).best == 1
         return self.instances * (self.depth_whole if quick else self.depths.get(head.shape[0], self.depth))
 
-    def _patience(self, shape: Shape) -> float:
-        """Seconds that an item may wait for company: a share of what its call takes; 0 while that is unknown."""
-        seconds = self.costs.call_seconds(shape)
-        return 0.0 if math.isnan(seconds) else self._limits.patience * seconds
+    def _pause(self, seconds: float) -> None:
+        """Starts nothing for a while: the engine is full."""
+        self._resume()
+        self._paused = asyncio.get_running_loop().call_later(seconds, self._resume)
 
-    def _time_up(self, shape: Shape) -> float:
-        return next(iter(self._waiting[shape])).asked + self._patience(shape)
-
-    def _ripe(self, now: float) -> Item | None:
-        """The item that the next batch begins with: in fair order, whose batch is full, expects nobody, or is out of time."""
-        if now < self._closed_until:
-            return None
-        heads: dict[Shape, Item] = {}
-        for item in self._queue.heads():
-            heads.setdefault(item.shape, item)
-        for shape, head in heads.items():
-            rows = sum(item.rows for item in self._waiting[shape])
-            if rows >= self.costs.room(shape, rows) or self._time_up(shape) <= now or not self._expects(shape, now):
-                return head
-        return None
-
-    def _expects(self, shape: Shape, now: float) -> bool:
-        """Whether some request of this shape will ask for more, and was heard of within the patience."""
-        since = now - self._patience(shape)
-        return any(flow.shape == shape and flow.will_ask and flow.heard > since for flow in self._flows.values())
+    def _resume(self) -> None:
+        if self._paused is not None:
+            self._paused.cancel()
+        self._paused = None
+        self._dispatch_soon()
 
     def _gather(self, shape: Shape, now: float) -> list[Item]:
         """The items of one batch, in fair order; whose deadline has passed is told so instead."""
@@ -390,7 +370,7 @@ class Scheduler:
             elif not item.answer.done():
                 item.answer.cancel()
             self._let_go(item.flow)
-        self._pump()
+        self._dispatch_soon()
 
     async def _call(self, batch: Batch) -> list[Outputs]:
         """The engine's answer, one for each item."""
@@ -422,7 +402,6 @@ class Scheduler:
     @staticmethod
     def _deliver(item: Item, outputs: Outputs) -> None:
         item.flow.remaining = max(0.0, item.flow.remaining - item.megapixels)
-        item.flow.heard = monotonic()
         if not item.answer.done():
             item.answer.set_result(outputs)
 
@@ -434,7 +413,7 @@ class Scheduler:
             ladder.shrink(size)
         elif isinstance(error, QueueFull):
             pause = self.costs.call_seconds(batch.shape)
-            self._closed_until = monotonic() + max(LEAST_PAUSE, 0.0 if math.isnan(pause) else pause)
+            self._pause(max(LEAST_PAUSE, 0.0 if math.isnan(pause) else pause))
         elif isinstance(error, BadAnswer) and len(batch.items) > 1:
             for item in batch.items:
                 item.lone = True

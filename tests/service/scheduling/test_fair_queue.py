@@ -63,5 +63,5 @@ def test_discarded_and_forgotten_items_leave_nothing() -> None:
     queue.discard("nobody", "r", 1)
     queue.forget("c", "r")
     assert len(queue) == 0
-    assert queue.heads() == []
+    assert queue.head() is None
     assert queue.callers == 0
