@@ -1,4 +1,4 @@
-"""Measures an engine with one model: which batch sizes pay, whether bytes depend on them, how many batches to keep in flight."""
+"""Measures an engine with one model: which batch sizes pay, and whether bytes depend on them."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ from service.engines.arrays import Arrays
 from service.engines.contract import Engine, Model, Ticket
 from service.errors import OutOfMemory
 from service.scheduling.batch import filled
-from service.scheduling.ladder import TRIALS, WORTH, Ladder
+from service.scheduling.ladder import TRIALS, Ladder
 
 Array = Any
 SLOWEST_TO_COMPARE = 2.0  # seconds of one call, over which larger batches are not tried
@@ -50,11 +50,11 @@ class Rig:
         ticket = Ticket(self.model.weights, "calibration", "calibration")
         return await self.engine.predict(x_t, condition, times, ticket)
 
-    async def seconds(self, count: int, times: int = 1) -> float:
-        """Seconds that the engine takes for calls of `count` rows, `times` as many at once as it runs side by side."""
+    async def seconds(self, count: int) -> float:
+        """Seconds that the engine takes for calls of `count` rows, as many at once as it runs side by side."""
         rows = self.rows(count)
         start = time.perf_counter()
-        await asyncio.gather(*(self.call(*rows) for _ in range(times * self.instances)))
+        await asyncio.gather(*(self.call(*rows) for _ in range(self.instances)))
         return time.perf_counter() - start
 
 
@@ -89,12 +89,3 @@ async def same_bytes(rig: Rig, ladder: Ladder, count: int) -> bool:
             if rig.arrays.host(one)[0].tobytes() != rig.arrays.host(all_)[i].tobytes():
                 return False
     return True
-
-
-async def depth(rig: Rig, ladder: Ladder) -> int:
-    """Batches per instance to keep in flight: 2 if that hides the time between them, 1 if the second would only wait its turn.
-
-    The fastest tries count: whatever else runs on the machine makes calls slower, never faster.
-    """
-    once, twice = zip(*[(await rig.seconds(ladder.best), await rig.seconds(ladder.best, 2)) for _ in range(TRIALS)], strict=True)
-    return 2 if 2 * min(once) >= WORTH * min(twice) else 1

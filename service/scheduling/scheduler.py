@@ -20,7 +20,7 @@ from service.engines.contract import WIDE_PIXELS, Engine, Model, Outputs, Ticket
 from service.errors import BadAnswer, DeadlineExceeded, OutOfMemory, QueueFull
 from service.scheduling.admission import Load
 from service.scheduling.batch import Batch, Flow, Item, shape_of
-from service.scheduling.calibration import Rig, depth, measure
+from service.scheduling.calibration import Rig, measure
 from service.scheduling.capacity import Capacity
 from service.scheduling.costs import Costs, Shape, pixels
 from service.scheduling.fair_queue import FairQueue
@@ -30,6 +30,7 @@ from service.scheduling.occupancy import Occupancy
 Array = Any
 
 INLINE_MEGAPIXELS = 0.3  # batches over this are joined in a thread
+WHOLE_DEPTH = 2  # calls of whole pictures in flight per instance
 MOST_TRIES = 20  # calls that an item may be part of while the engine is full or short of memory
 QUIET_CALLS = 2.0  # for so many calls nobody else must have been in work before one is given the whole engine
 LEAST_PAUSE = 0.01  # seconds before an engine that was full is asked again
@@ -89,9 +90,6 @@ class Scheduler:
         self._calibrating = asyncio.Lock()
         self._scheduled = False  # whether a dispatch will run after this turn of the event loop
         self._paused: asyncio.TimerHandle | None = None
-        self.depth = 2  # batches in flight per instance, of a model that was not calibrated
-        self.depths: dict[Weights, int] = {}  # of those that were: 1 where a second one only waits its turn
-        self.depth_whole = 2  # the same for pictures of one tile, see _places
 
     @property
     def instances(self) -> int:
@@ -141,7 +139,6 @@ class Scheduler:
         rig = Rig(self._engine, model, self.instances, self._arrays, self._plans)
         ladder = await measure(rig)
         self.costs.add((model.weights, *rig.shape), ladder)
-        self.depths[model.weights] = await depth(rig, ladder)
         return ladder
 
     async def close(self) -> None:
@@ -284,12 +281,11 @@ class Scheduler:
     def _in_flight_limit(self, head: Item) -> int:
         """Batches in flight up to which one that begins with this item may follow.
 
-        A second one per instance is ready when the first ends. Calibration sees no use in that where nothing happens between calls;
-        for pictures of one tile, which take their step there, it is let in all the same, unless it would split a batch that pays.
-        Tiles of large pictures are not: they would stand in a small one's way.
+        Of pictures of one tile a second one per instance is ready when the first ends: it covers the step between two calls. Tiles
+        of a large picture would stand in a small one's way there, and where batches pay it would split one.
         """
-        quick = head.flow.tiles == 1 and self.costs.ladder(head.shape).best == 1
-        return self.instances * (self.depth_whole if quick else self.depths.get(head.shape[0], self.depth))
+        is_quick = head.flow.tiles == 1 and self.costs.ladder(head.shape).best == 1
+        return self.instances * (WHOLE_DEPTH if is_quick else 1)
 
     def _pause(self, seconds: float) -> None:
         """Starts nothing for a while: the engine is full."""

@@ -42,7 +42,6 @@ class FakeEngine:
     """out_0 = a pointwise function of x_t, condition and time. Seconds of a call: `fixed` + `each` per row, `instances` at a time.
 
     memory: rows over which a call is OutOfMemory. coupled: rows of a batch change one another's last bits, as on some devices.
-    hidden: share of a call that a second one in flight hides.
     """
 
     fixed: float = 0.0
@@ -51,7 +50,6 @@ class FakeEngine:
     memory: int = 1000
     coupled: bool = False
     outputs: int = 1
-    hidden: float = 0.0
     calls: list[tuple[int, Ticket]] = field(default_factory=list)
     cancelled: int = 0
 

@@ -1,7 +1,6 @@
 """Batches mix callers and steps without changing anybody's bytes; the queue is bounded, fair, and empty when all is done."""
 
 import asyncio
-import itertools
 import math
 import random
 import time
@@ -15,8 +14,7 @@ from service.engines.contract import Model, Ticket
 from service.errors import BadAnswer, DeadlineExceeded, EngineUnavailable, OutOfMemory, QueueFull
 from service.sampling.pipeline import Pipeline, Work
 from service.scheduling.admission import Load
-from service.scheduling.calibration import Rig, depth
-from service.scheduling.ladder import Ladder
+from service.scheduling.calibration import Rig
 from service.scheduling.scheduler import Call, Limits, Scheduler
 from tests.service.fakes import FakeEngine, model_of, picture
 
@@ -35,12 +33,12 @@ def mix(count: int, seed: int) -> list[Work]:
     ]
 
 
-async def told(rig: Rig, count: int, times: int = 1) -> float:
+async def told(rig: Rig, count: int) -> float:
     """What FakeEngine's calls would take on a machine that does nothing else."""
     engine = rig.engine
     if count > engine.memory:
         raise OutOfMemory("no room")
-    return (1e-4 + engine.fixed + engine.each * count) * (1 + (times - 1) * (1 - engine.hidden))
+    return 1e-4 + engine.fixed + engine.each * count
 
 
 @pytest.fixture(autouse=True)
@@ -128,25 +126,6 @@ async def test_a_model_is_measured_once_however_many_ask() -> None:
         calls = len(engine.calls)
 
 
-async def test_the_second_batch_in_flight_is_kept_only_if_it_hides_something() -> None:
-    for engine, expected in ((FakeEngine(0.01, 0.01, hidden=0.2), 2), (FakeEngine(0.01, 0.01), 1)):
-        scheduler = Scheduler(engine)
-        await scheduler.calibrate(model_of())
-        assert scheduler.depths == {model_of().weights: expected}
-
-
-async def test_what_slows_some_calls_down_does_not_look_like_a_second_batch_that_pays() -> None:
-    class Disturbed:
-        """Calls of their own take 10 ms, and longer while something else runs."""
-
-        once, twice = itertools.cycle((0.014, 0.010, 0.013)), itertools.cycle((0.020, 0.021))
-
-        async def seconds(self, _count: int, times: int = 1) -> float:
-            return next(self.once if times == 1 else self.twice)
-
-    assert await depth(Disturbed(), Ladder()) == 1
-
-
 async def test_a_small_picture_does_not_wait_behind_a_large_one() -> None:
     engine = FakeEngine(0.0, 0.02)
     pipeline, _, _ = await scheduled(engine)
@@ -177,7 +156,6 @@ async def test_a_flood_of_one_caller_does_not_starve_another() -> None:
 @pytest.mark.parametrize(("size", "in_flight"), [((64, 64), 2), ((300, 400), 1)], ids=["whole pictures", "tiles of large ones"])
 async def test_what_cannot_be_batched_is_ready_when_the_call_before_it_ends(size: tuple[int, int], in_flight: int) -> None:
     pipeline, scheduler, calls = await scheduled(FakeEngine(0.0, 0.02))
-    assert scheduler.depths == {model_of().weights: 1}
     works = [Work(model_of(), 2, i, f"r{i}", f"c{i}", picture(*size)) for i in range(4)]
     running = [asyncio.create_task(pipeline.run(work)) for work in works]
     most = 0
@@ -267,9 +245,9 @@ async def test_callers_who_all_leave_in_one_turn_of_the_loop_leave_nothing_behin
     assert_empty(scheduler)
 
 
-async def test_a_batch_cancelled_before_its_task_begins_is_forgotten() -> None:
+async def test_a_batch_cancelled_before_its_task_begins_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     _, scheduler, _ = await scheduled(FakeEngine(0.01))
-    scheduler.depth = scheduler.depth_whole = scheduler.depths[model_of().weights] = 1
+    monkeypatch.setattr("service.scheduling.scheduler.WHOLE_DEPTH", 1)
     x_t, times = np.zeros((1, 3, 64, 64), np.float32), np.zeros((1, 2), np.float32)
     tickets = [Ticket(model.weights, "r", "c") for model in (model_of(), OTHER_WEIGHTS[0])]
     first, second = (asyncio.create_task(scheduler.predict(x_t, x_t, times, ticket)) for ticket in tickets)
@@ -470,10 +448,10 @@ async def test_servers_that_come_later_are_used() -> None:
     assert_empty(scheduler)
 
 
-async def test_an_item_whose_deadline_passes_in_the_queue_is_told_so() -> None:
+async def test_an_item_whose_deadline_passes_in_the_queue_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = FakeEngine(0.1, 0.0)
     pipeline, scheduler, _ = await scheduled(engine, calibrated=False)
-    scheduler.depth = scheduler.depth_whole = 1
+    monkeypatch.setattr("service.scheduling.scheduler.WHOLE_DEPTH", 1)
     first = asyncio.create_task(pipeline.run(Work(model_of(), 1, 0, "r0", "a", picture(64, 64))))
     await asyncio.sleep(0.01)
     with pytest.raises(DeadlineExceeded):
