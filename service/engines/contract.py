@@ -1,9 +1,9 @@
 """What every engine is: one asynchronous method, rows in = rows out; and what the gateway knows of a model."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from rddm.graph import Feeds, to_feeds
@@ -37,7 +37,8 @@ class Ticket:
     """Who asks what of which weights. A merged batch has a ticket of its own.
 
     deadline: seconds on the clock of `time.monotonic`, or None. alone: whether nobody else wants the engine, so that this one
-    call, of WIDE_PIXELS or more, may have all of it.
+    call, of WIDE_PIXELS or more, may have all of it. on_start: called, in any thread, when the engine begins to compute; an engine
+    that does not know need not call it.
     """
 
     weights: Weights
@@ -45,6 +46,7 @@ class Ticket:
     caller: str
     deadline: float | None = None
     alone: bool = False
+    on_start: Callable[[], None] | None = field(default=None, compare=False)
 
 
 class Engine(Protocol):

@@ -145,7 +145,7 @@ class LocalEngine(LocalRepository[Networks]):
         seconds = None if ticket.deadline is None else ticket.deadline - time.monotonic()
         if seconds is not None and seconds <= 0:
             raise DeadlineExceeded("the deadline passed before the network was called")
-        call = self._pool.submit(self._call, networks.suited(ticket), feeds, cancellation, model)
+        call = self._pool.submit(self._start, networks.suited(ticket), feeds, cancellation, model, ticket)
         try:
             async with asyncio.timeout(seconds):
                 return await asyncio.wrap_future(call)
@@ -166,6 +166,11 @@ class LocalEngine(LocalRepository[Networks]):
     def engine_of(self, model: Model, handle: Networks) -> Engine:
         """See LocalRepository."""
         return _Candidate(self, model, handle)
+
+    def _start(self, network: Network, feeds: Feeds, cancellation: Cancellation, model: Model, ticket: Ticket) -> Outputs:
+        if ticket.on_start is not None:
+            ticket.on_start()
+        return self._call(network, feeds, cancellation, model)
 
     def _call(self, network: Network, feeds: Feeds, cancellation: Cancellation, model: Model) -> Outputs:
         """Raises InvalidValue for what the graph does not take, BadAnswer, and the runtime's errors as the service's own."""

@@ -5,6 +5,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from time import monotonic
 from typing import Any
 
 from service.engines.arrays import Arrays
@@ -65,10 +66,13 @@ class Batch:
     """Items that are one call, the task that makes it, and those that are to be called again.
 
     alone: whether nothing else was admitted when it went out, and nothing of its own request can follow before it is done.
+    is_behind: whether it went out while every instance had a call. started: when the engine began, if it says so.
     """
 
     items: list[Item]
     alone: bool = False
+    is_behind: bool = False
+    started: float | None = None
     task: "asyncio.Task[None] | None" = field(default=None, repr=False)
     again: list[Item] = field(default_factory=list)
 
@@ -85,11 +89,14 @@ class Batch:
         """The ticket of a lone item; of several, one with the last of their deadlines, or none if one has none."""
         first = self.items[0].ticket
         if len(self.items) == 1:
-            return replace(first, alone=True) if self.alone else first
+            return replace(first, alone=self.alone, on_start=self._note_start)
         requests = "+".join(dict.fromkeys(item.ticket.request for item in self.items))
         deadlines = [math.inf if item.ticket.deadline is None else item.ticket.deadline for item in self.items]
         latest = None if math.inf in deadlines else max(deadlines)
-        return Ticket(first.weights, requests, "scheduler", latest)
+        return Ticket(first.weights, requests, "scheduler", latest, on_start=self._note_start)
+
+    def _note_start(self) -> None:
+        self.started = monotonic()
 
     def joined(self, arrays: Arrays, rows: int) -> Inputs:
         """x_t, condition and time of all items, filled up to so many rows with copies of the last."""

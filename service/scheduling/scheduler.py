@@ -25,7 +25,6 @@ from service.scheduling.capacity import Capacity
 from service.scheduling.costs import Costs, Shape, pixels
 from service.scheduling.fair_queue import FairQueue
 from service.scheduling.ladder import Ladder
-from service.scheduling.occupancy import Occupancy
 
 Array = Any
 
@@ -85,7 +84,6 @@ class Scheduler:
         self._waiting: dict[Shape, dict[Item, None]] = {}
         self._flows: dict[tuple[str, str], Flow] = {}
         self._running: set[Batch] = set()
-        self._occupancy = Occupancy()
         self._crowded = -math.inf  # when several requests were last in work at once
         self._calibrating = asyncio.Lock()
         self._scheduled = False  # whether a dispatch will run after this turn of the event loop
@@ -325,7 +323,7 @@ class Scheduler:
         """The items as a batch that counts as running; None of none."""
         if not items:
             return None
-        batch = Batch(items, alone=self._has_all(items))
+        batch = Batch(items, alone=self._has_all(items), is_behind=len(self._running) >= self.instances)
         for item in items:
             item.batch, item.tries = batch, item.tries + 1
             item.flow.running += 1
@@ -374,26 +372,23 @@ class Scheduler:
         waited = monotonic() - min(item.asked for item in batch.items)
         large = filled * pixels(batch.shape) > INLINE_MEGAPIXELS * 1e6 and len(batch.items) > 1
         inputs = await asyncio.to_thread(batch.joined, self._arrays, filled) if large else batch.joined(self._arrays, filled)
-        number, came = self._occupancy.enter(), monotonic()
-        try:
-            outputs = await self._engine.predict(*inputs, batch.ticket)
-        finally:
-            started, ended = self._occupancy.began(number, came, self.instances), monotonic()
-            self._occupancy.leave(ended)
-        self._measured(batch, filled, started, ended, waited)
+        sent = monotonic()
+        outputs = await self._engine.predict(*inputs, batch.ticket)
+        self._record(batch, filled, sent, monotonic(), waited)
         return batch.parted(outputs)
 
-    def _measured(self, batch: Batch, filled: int, started: float, ended: float, waited: float) -> None:
-        """A call that the engine began and ended then. It tells nothing where its predecessor's end was noted too late, so that it
+    def _record(self, batch: Batch, filled: int, sent: float, ended: float, waited: float) -> None:
+        """A call that was sent and has ended then; the engine may say when it started.
 
-        seems to have taken no time, nor where it was given the whole engine and others came all the same.
+        It says nothing of costs where it may have waited behind another one, nor where it had the whole engine and others came.
         """
-        seconds = ended - started
-        if seconds > 0 and not (batch.alone and self._crowded >= started):
+        seconds = ended - (batch.started or sent)
+        is_known = batch.started is not None or not batch.is_behind
+        if is_known and not (batch.alone and self._crowded >= sent):
             self.costs.record(batch.shape, filled, seconds, alone=batch.alone)
             self._capacity.record(batch.rows * pixels(batch.shape) / 1e6, seconds, self.instances if batch.alone else 1)
         if self._on_call is not None:
-            self._on_call(Call(batch.shape[0].name, batch.rows, filled, max(0.0, seconds), waited))
+            self._on_call(Call(batch.shape[0].name, batch.rows, filled, seconds, waited))
 
     @staticmethod
     def _deliver(item: Item, outputs: Outputs) -> None:

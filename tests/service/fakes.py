@@ -62,6 +62,8 @@ class FakeEngine:
             raise OutOfMemory("no room")
         try:
             async with self._free:
+                if ticket.on_start is not None:
+                    ticket.on_start()
                 await asyncio.sleep(self.fixed + self.each * x_t.shape[0])
         except asyncio.CancelledError:
             self.cancelled += 1
