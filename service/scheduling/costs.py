@@ -1,8 +1,7 @@
 """What calls cost, by model and shape: one ladder each, begun by calibration and kept up to date by every batch."""
 
 import math
-from collections import OrderedDict, deque
-from dataclasses import dataclass, field
+from collections import OrderedDict
 from typing import TypeVar
 
 from rddm.graph import BATCH_SIZES as SIZES
@@ -11,33 +10,12 @@ from service.scheduling.ladder import Ladder, mean
 
 Shape = tuple[Weights, int, int]  # and height, width
 Known = TypeVar("Known")
-LATEST = 3  # calls of the whole engine, the fastest of which tells what it is worth
-SLOWER = 1.1  # than one beside others: then it is not worth it
-PASSED_OVER = 16  # calls without it, before it is tried again
 SHAPES = 1024  # remembered at once; pictures up to whole_max each have their own
 
 
 def pixels(shape: Shape) -> int:
     """Of one row."""
     return shape[1] * shape[2]
-
-
-@dataclass
-class LoneCalls:
-    """Calls of one shape that had the whole engine. seconds: their running mean; latest: those of the last few.
-
-    passed_over: calls that could have had it since, and were better off without.
-    """
-
-    seconds: float
-    latest: deque[float] = field(default_factory=lambda: deque(maxlen=LATEST))
-    passed_over: int = 0
-
-    def record(self, seconds: float) -> None:
-        """Another one."""
-        self.seconds = mean(self.seconds, seconds)
-        self.latest.append(seconds)
-        self.passed_over = 0
 
 
 class Costs:
@@ -47,7 +25,7 @@ class Costs:
         self._plans, self._probe_every = plans, probe_every
         self._calibrated: dict[Weights, tuple[Shape, Ladder]] = {}
         self._ladders: OrderedDict[Shape, Ladder] = OrderedDict()
-        self._lone: OrderedDict[Shape, LoneCalls] = OrderedDict()
+        self._lone: OrderedDict[Shape, float] = OrderedDict()
 
     def add(self, shape: Shape, ladder: Ladder) -> None:
         """What calibration found for a model at its usual shape; all that was known of these weights is forgotten."""
@@ -84,21 +62,10 @@ class Costs:
     def record(self, shape: Shape, rows: int, seconds: float, *, alone: bool = False) -> None:
         """A call of so many rows (filled up) took so long. alone: it had the whole engine, which tells nothing of the others."""
         if alone:
-            self._lone.setdefault(shape, LoneCalls(seconds)).record(seconds)
+            self._lone[shape] = mean(self._lone.get(shape), seconds)
             _bound(self._lone, shape)
         else:
             self.ladder(shape).record(rows, seconds)
-
-    def takes_all(self, shape: Shape) -> bool:
-        """Whether a call that is alone should have the whole engine: unless even the fastest of the latest took longer than one
-
-        beside others, as where another program works on the same cores. Now and then it is tried again.
-        """
-        lone = self._lone.get(shape)
-        if lone is None or lone.passed_over >= PASSED_OVER or not min(lone.latest) > SLOWER * self.call_seconds(shape):
-            return True
-        lone.passed_over += 1
-        return False
 
     def seconds_per_megapixel(self, weights: Weights) -> float:
         """Of one call at the usual shape and the best batch size; NaN before the model was calibrated or used."""
@@ -114,7 +81,7 @@ class Costs:
         alone: of one that has the whole engine, if such a call was measured.
         """
         if alone and shape in self._lone:
-            return self._lone[shape].seconds
+            return self._lone[shape]
         single = self.ladder(shape).seconds_of(1)
         return self.seconds_per_megapixel(shape[0]) * pixels(shape) / 1e6 if math.isnan(single) else single
 

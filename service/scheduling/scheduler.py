@@ -331,15 +331,13 @@ class Scheduler:
         return batch
 
     def _has_all(self, items: list[Item]) -> bool:
-        """Whether one large call is all there is: nobody else is admitted, and nothing of its request follows before it is done;
+        """Whether one large call is all there is: no other request is admitted, and nothing of its own follows before it is done.
 
-        and whether that is of use to it. Who was here a moment ago is likely to come back before it is done.
+        A request that was here a moment ago is likely to come back before the call is done.
         """
         flow, shape, large = items[0].flow, items[0].shape, items[0].megapixels * 1e6 >= WIDE_PIXELS
         lone = large and len(self._flows) == len(items) == flow.tiles == 1 and not (flow.waiting or flow.running)
-        if not lone or monotonic() - self._crowded < QUIET_CALLS * self.costs.call_seconds(shape):
-            return False
-        return self.costs.takes_all(shape)
+        return lone and not monotonic() - self._crowded < QUIET_CALLS * self.costs.call_seconds(shape)
 
     async def _run(self, batch: Batch) -> None:
         """One batch to the engine and its answers to the callers, or what becomes of them otherwise."""
