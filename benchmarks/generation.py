@@ -65,7 +65,7 @@ async def _compare(folder: Path, name: str | None, rounds: int, tick: Callable[[
     model = generators[name or min(generators)]
     loop = Loop(folder, model.spec.name)
     scheduler = Scheduler(engine, engine.instances)
-    await scheduler.ensure(model)
+    scheduler.introduce(model)
     pipeline = Pipeline(scheduler, scheduler)
     torch.set_num_threads(1)
     theirs = diffusers_pipeline(loop)

@@ -71,7 +71,7 @@ async def sample(folder: Path, name: str, height: int, width: int, steps: int) -
     await engine.start()
     model = engine.models()[name]
     scheduler = Scheduler(engine, engine.instances)
-    await scheduler.ensure(model)
+    scheduler.introduce(model)
     pipeline = Pipeline(scheduler, scheduler)
     patch = to_x_in(darkened(scene(PATCH, PATCH, 0, 60), 3.0))
     await asyncio.gather(*(pipeline.run(Work(model, 1, 0, f"warm{k}", "growth", patch)) for k in range(4)))

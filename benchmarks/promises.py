@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.pictures import darkened, scene, to_x_in
+from service.engines.arrays import HOST
 from service.engines.contract import Model
 from service.engines.embedded.engine import EmbeddedEngine
 from service.sampling.pipeline import Pipeline, Work
-from service.scheduling.ladder import Ladder
+from service.scheduling.batch_sizes import BatchSizes
+from service.scheduling.proof import Probe, has_same_bytes
 from service.scheduling.scheduler import Call, Limits, Scheduler
 
 SIDES = ((64, 64), (64, 64), (33, 70), (120, 64), (150, 200))
@@ -20,20 +22,10 @@ LONGEST = 0.3  # seconds after which, at most, a caller of the cancellation test
 
 
 @dataclass(eq=False)
-class Forced(Ladder):
-    """A ladder on which every size up to `largest` pays, whatever this machine measures."""
-
-    largest: int = 1
-
-    def gain(self, size: int) -> float:
-        """Far more than is asked, or nothing."""
-        return 2.0 if size <= self.largest else 0.0
-
-
-@dataclass(eq=False)
 class Setup:
-    """A calibrated scheduler on the embedded engine, the model with small tiles, and every call that was made."""
+    """A scheduler that knows its batch sizes, on the embedded engine, the model with small tiles, and every call that was made."""
 
+    engine: EmbeddedEngine
     pipeline: Pipeline
     scheduler: Scheduler
     model: Model
@@ -50,11 +42,12 @@ async def opened(folder: Path, name: str, largest: int) -> AsyncIterator[Setup]:
     model = replace(found, spec=found.spec.model_copy(update={"tile": 64, "overlap": 16, "whole_max": 64 * 64}))
     scheduler = Scheduler(engine, engine.instances, Limits(queue_megapixel_steps=float("inf")), on_call=calls.append)
     pipeline = Pipeline(scheduler, scheduler)
-    ladder = await scheduler.calibrate(model)
-    shape = (model.weights, model.spec.tile, model.spec.tile)
-    scheduler.costs.add(shape, Forced(only=ladder.only, exact=ladder.exact, seconds=ladder.seconds, largest=largest))
+    sizes = BatchSizes(model.spec.tile**2, largest, is_settled=True)
+    sizes.fills = not await has_same_bytes(Probe(engine, model, HOST), sizes)
+    scheduler.introduce(model)
+    scheduler.costs.set_sizes(model.weights, sizes)
     try:
-        yield Setup(pipeline, scheduler, model, calls)
+        yield Setup(engine, pipeline, scheduler, model, calls)
     finally:
         pipeline.close()
         await scheduler.close()
@@ -98,7 +91,8 @@ async def alone_and_mixed(folder: Path, name: str, mixes: int = 200, largest: in
             different += sum(got != alone[work.request] for got, work in zip(results, chosen, strict=True))
             pictures += len(chosen)
         rows = [call.rows for call in place.calls]
-        exact = place.scheduler.costs.ladder((place.model.weights, 64, 64)).exact
+        sizes = place.scheduler.costs.sizes(place.model.weights)
+        exact = not sizes.fills or await has_same_bytes(Probe(place.engine, place.model, HOST), sizes)
         return Mixes(mixes, pictures, different, sum(rows) / len(rows), max(rows), exact)
 
 

@@ -92,8 +92,6 @@ async def open_gateway(
     engine: ServingEngine | None = None,
     metrics: Metrics | None = None,
     codecs: CodecPool | None = None,
-    *,
-    measured: bool = True,
 ) -> AsyncIterator[Gateway]:
     """Opens the restoration service and what HTTP needs beside it. See open_service for what is raised; also OSError and ValueError
 
@@ -101,7 +99,7 @@ async def open_gateway(
     """
     metrics = metrics or Metrics()
     keyring = keyring_of(settings)
-    async with open_service(settings, engine, codecs, partial(_note, metrics), measured=measured) as restoration:
+    async with open_service(settings, engine, codecs, partial(_note, metrics)) as restoration:
         yield Gateway(
             settings=settings,
             repository=restoration.repository,

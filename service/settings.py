@@ -28,6 +28,16 @@ def state_folder() -> Path:
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "rddm"
 
 
+def cache_folder() -> Path | None:
+    """The XDG cache folder; None where there is neither that nor a home."""
+    if given := os.environ.get("XDG_CACHE_HOME"):
+        return Path(given) / "rddm"
+    try:
+        return Path.home() / ".cache" / "rddm"
+    except RuntimeError:
+        return None
+
+
 def is_loopback(host: str) -> bool:
     """Whether an address or name can be reached from this machine only."""
     try:
@@ -62,6 +72,10 @@ class Settings(BaseSettings):
     )
     instances: int | None = Field(default=None, ge=1, le=256, description="network calls side by side; default: one per core")
     default_model: str = "lowlight"
+    prove_at_start: bool = Field(
+        default=False, description="find out which batch sizes pay before the first answer, instead of in idle moments"
+    )
+    learn: bool = Field(default=True, description="keep what was learnt of models in a small file in the cache folder")
 
     keys_file: Path | None = None
     keys: SecretStr | None = Field(default=None, description="lines as in the keys file")
@@ -130,6 +144,12 @@ class Settings(BaseSettings):
         if self.webhook_hosts and self.webhook_secret is None:
             raise ValueError("webhook_hosts is set without webhook_secret; webhooks are signed")
         return self
+
+    @property
+    def learned_path(self) -> Path | None:
+        """The file in which what was learnt of models on this machine is kept; None where there is no folder for it."""
+        folder = cache_folder() if self.learn else None
+        return folder / "learned.json" if folder is not None else None
 
     @property
     def jobs_path(self) -> Path:

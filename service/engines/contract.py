@@ -117,6 +117,11 @@ class ServingEngine(Engine, Repository, Protocol):
         return 1
 
     @property
+    def identity(self) -> str:
+        """What computes: name, version, threads. What was learnt of another one does not count."""
+        return type(self).__name__
+
+    @property
     def events(self) -> Mapping[str, int]:
         """Counts for the metrics: steps that were `retried` or `lost`."""
         return {}

@@ -103,8 +103,8 @@ class RestorationService:
         """
         stopwatch, deadline = Stopwatch(), self.budgets.deadline(parameters, context)
         with self.models.lease(parameters) as resolved, ExitStack() as held:
+            self.scheduler.introduce(resolved.model)
             async with until(deadline, "waited to be read"):
-                await self.scheduler.ensure(resolved.model)
                 with stopwatch.measure("decode"):
                     source = await self._decode(uploads, resolved.model.spec, context, held)
                     work = await self._to_work(source, parameters, resolved, context, deadline)
@@ -130,8 +130,7 @@ class RestorationService:
         seed, n = random_seed() if parameters.seed is None else parameters.seed, parameters.n
         self._check_count(n, seed)
         with self.models.lease(parameters) as resolved:
-            async with until(deadline, "waited to be read"):
-                await self.scheduler.ensure(resolved.model)
+            self.scheduler.introduce(resolved.model)
             first = Work(resolved.model, resolved.steps, seed, context.request, context.caller.name, deadline=deadline)
             first = self.budgets.fit(first, parameters, context, kind, n)
             works = [replace(first, seed=seed + k, request=f"{context.request}-{k}") for k in range(n)]
@@ -157,7 +156,7 @@ class RestorationService:
         deadline = self.budgets.deadline(parameters, context)
         with self.models.lease(parameters) as resolved, self.budgets.hold(source.size[0] * source.size[1]):
             source.check_mask(resolved.model.spec)
-            await self.scheduler.ensure(resolved.model)
+            self.scheduler.introduce(resolved.model)
             work = await self._to_work(source, parameters, resolved, context, deadline)
             work = self.budgets.fit(work, parameters, context, KINDS["png"])
             result = await self.results.run(work)

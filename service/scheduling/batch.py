@@ -102,7 +102,7 @@ class Batch:
         """x_t, condition and time of all items, filled up to so many rows with copies of the last."""
         if len(self.items) == 1 and rows == self.rows:
             return self.items[0].inputs
-        x_t, condition, times = (filled(arrays, part, rows) for part in zip(*(item.inputs for item in self.items), strict=True))
+        x_t, condition, times = (fill(arrays, part, rows) for part in zip(*(item.inputs for item in self.items), strict=True))
         return x_t, condition, times
 
     def parted(self, outputs: Outputs) -> list[Outputs]:
@@ -113,7 +113,7 @@ class Batch:
         return [tuple(out[end - item.rows : end] for out in outputs) for item, end in zip(self.items, ends, strict=True)]
 
 
-def filled(arrays: Arrays, parts: Sequence[Array | None], rows: int) -> Array | None:
+def fill(arrays: Arrays, parts: Sequence[Array | None], rows: int) -> Array | None:
     """The parts one after the other, and copies of the last row up to so many rows; None where there is nothing."""
     present = [part for part in parts if part is not None]
     if not present:

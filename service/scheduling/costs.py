@@ -1,16 +1,14 @@
-"""What calls cost, by model and shape: one ladder each, begun by calibration and kept up to date by every batch."""
+"""What calls cost, by model and shape, and each model's batch sizes: learnt from real calls."""
 
 import math
 from collections import OrderedDict
-from typing import TypeVar
 
-from rddm.graph import BATCH_SIZES as SIZES
 from service.engines.contract import Weights
-from service.scheduling.ladder import Ladder, mean
+from service.scheduling.batch_sizes import BatchSizes
 
 Shape = tuple[Weights, int, int]  # and height, width
-Known = TypeVar("Known")
-SHAPES = 1024  # remembered at once; pictures up to whole_max each have their own
+MOST_SHAPES = 1024  # remembered at once; every size of a whole picture is a shape
+EWMA_WEIGHT = 0.1
 
 
 def pixels(shape: Shape) -> int:
@@ -19,75 +17,51 @@ def pixels(shape: Shape) -> int:
 
 
 class Costs:
-    """Ladders by shape. plans: the engine runs only the ladder's sizes; probe_every: calls before a larger batch is tried."""
+    """Running means of seconds: of calls by shape, with and without company in the engine, and a megapixel by model."""
 
-    def __init__(self, *, plans: bool, probe_every: int) -> None:
-        self._plans, self._probe_every = plans, probe_every
-        self._calibrated: dict[Weights, tuple[Shape, Ladder]] = {}
-        self._ladders: OrderedDict[Shape, Ladder] = OrderedDict()
-        self._lone: OrderedDict[Shape, float] = OrderedDict()
+    def __init__(self) -> None:
+        self._sizes: dict[Weights, BatchSizes] = {}
+        self._rates: dict[Weights, float] = {}
+        self._calls: OrderedDict[tuple[Shape, bool], float] = OrderedDict()  # by shape, and whether the call was exclusive
 
-    def add(self, shape: Shape, ladder: Ladder) -> None:
-        """What calibration found for a model at its usual shape; all that was known of these weights is forgotten."""
-        self._ladders = OrderedDict((other, known) for other, known in self._ladders.items() if other[0] != shape[0])
-        self._lone = OrderedDict((other, known) for other, known in self._lone.items() if other[0] != shape[0])
-        self._calibrated[shape[0]] = shape, ladder
-        self._ladders[shape] = ladder
+    def sizes(self, weights: Weights) -> BatchSizes:
+        """The model's batch sizes; single rows before any was proven."""
+        return self._sizes.get(weights) or BatchSizes()
 
-    def knows(self, weights: Weights) -> bool:
-        """Whether these were calibrated."""
-        return weights in self._calibrated
+    def set_sizes(self, weights: Weights, sizes: BatchSizes) -> None:
+        """What was proven of a model."""
+        self._sizes[weights] = sizes
 
-    def ladder(self, shape: Shape) -> Ladder:
-        """The shape's ladder. One never seen begins with single rows, and stays there until its model is calibrated."""
-        if shape not in self._ladders:
-            self._ladders[shape] = self._begun(shape)
-        _bound(self._ladders, shape)
-        return self._ladders[shape]
+    def set_rate(self, weights: Weights, seconds: float) -> None:
+        """Seconds a megapixel that an earlier process measured."""
+        self._rates.setdefault(weights, seconds)
 
-    def _begun(self, shape: Shape) -> Ladder:
-        """Where bytes depend on the batch size, each shape keeps one: the calibrated one, or as many rows as its pixels allow."""
-        if shape[0] not in self._calibrated:
-            return Ladder(plans=self._plans, ceiling=1)
-        usual, ladder = self._calibrated[shape[0]]
-        if ladder.only is None:
-            return Ladder(plans=self._plans, exact=ladder.exact)
-        fitting = [size for size in SIZES if size <= ladder.only and size * pixels(shape) <= ladder.only * pixels(usual)]
-        return Ladder(only=max(fitting, default=1), exact=ladder.exact)
-
-    def room(self, shape: Shape, waiting: int) -> int:
-        """Rows of the next batch at most: the best size, or now and then a larger one, to learn what it costs."""
-        return self.ladder(shape).room(waiting, self._probe_every)
-
-    def record(self, shape: Shape, rows: int, seconds: float, *, alone: bool = False) -> None:
-        """A call of so many rows (filled up) took so long. alone: it had the whole engine, which tells nothing of the others."""
-        if alone:
-            self._lone[shape] = mean(self._lone.get(shape), seconds)
-            _bound(self._lone, shape)
-        else:
-            self.ladder(shape).record(rows, seconds)
+    def record(self, shape: Shape, rows: int, seconds: float, *, exclusive: bool = False) -> None:
+        """A call of so many rows took so long. exclusive: it had all cores, and says nothing of calls that have not."""
+        key = shape, exclusive
+        self._calls[key] = mean(self._calls.get(key), seconds / rows)
+        self._calls.move_to_end(key)
+        if len(self._calls) > MOST_SHAPES:
+            self._calls.popitem(last=False)
+        if not exclusive:
+            self._rates[shape[0]] = mean(self._rates.get(shape[0]), seconds / (rows * pixels(shape) / 1e6))
 
     def seconds_per_megapixel(self, weights: Weights) -> float:
-        """Of one call at the usual shape and the best batch size; NaN before the model was calibrated or used."""
-        if weights in self._calibrated:
-            usual, ladder = self._calibrated[weights]
-            return ladder.seconds_of(ladder.best) / (ladder.best * pixels(usual) / 1e6)
-        known = [(shape, ladder) for shape, ladder in self._ladders.items() if shape[0] == weights and ladder.seconds]
-        return min((ladder.seconds_of(1) / (pixels(shape) / 1e6) for shape, ladder in known), default=math.nan)
+        """Of one call; NaN before the first."""
+        return self._rates.get(weights, math.nan)
 
-    def call_seconds(self, shape: Shape, *, alone: bool = False) -> float:
-        """Seconds of a call of one row of this shape, measured, or by its pixels; NaN if nothing is known.
+    def call_seconds(self, shape: Shape, *, exclusive: bool = False) -> float:
+        """Of a call of one row of this shape, as measured or by its pixels; NaN if nothing is known of the model.
 
-        alone: of one that has the whole engine, if such a call was measured.
+        exclusive: of one that has all cores, if such a call was measured.
         """
-        if alone and shape in self._lone:
-            return self._lone[shape]
-        single = self.ladder(shape).seconds_of(1)
-        return self.seconds_per_megapixel(shape[0]) * pixels(shape) / 1e6 if math.isnan(single) else single
+        if exclusive and (shape, True) in self._calls:
+            return self._calls[shape, True]
+        if (shape, False) in self._calls:
+            return self._calls[shape, False]
+        return self.seconds_per_megapixel(shape[0]) * pixels(shape) / 1e6
 
 
-def _bound(known: OrderedDict[Shape, Known], used: Shape) -> None:
-    """Forgets the shape that was used longest ago where there are too many."""
-    known.move_to_end(used)
-    if len(known) > SHAPES:
-        known.popitem(last=False)
+def mean(before: float | None, now: float) -> float:
+    """The running mean with one more value."""
+    return now if before is None else before + EWMA_WEIGHT * (now - before)

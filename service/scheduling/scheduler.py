@@ -1,9 +1,10 @@
-"""The scheduler: an engine in front of an engine, which makes one batch of tiles of many pictures, callers and steps.
+"""The scheduler: an engine in front of an engine, which makes one batch of rows of many pictures, callers and steps.
 
-The network is pure in (x_t, x_in, t) with t per row, so a batch may mix anything that has one shape and the same weights.
-When the engine has a place, the fairest head is taken and its batch filled with what waits and fits, up to the size that pays.
-Who is next: `fair_queue`. How large a batch is worth it, and what it costs: `costs`, begun by `calibration` and kept up to date by
-every batch. Who is let in, and how long work will take: `admit` and `estimate`.
+When the engine has a place, take the fairest head, fill its batch with what waits and fits, up to the size that pays.
+
+The network is pure in (x_t, x_in, t) with t per row, so a batch may mix anything that has one shape and the same weights. Who is
+next: `fair_queue`. Which sizes pay: `batch_sizes`, proven by `learning`. What calls cost: `costs`. Who is let in, and how long work
+will take: `admit` and `estimate`.
 """
 
 import asyncio
@@ -15,20 +16,19 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-from service.engines.arrays import HOST, Arrays
+from service.engines.arrays import HOST, Arrays, offload
 from service.engines.contract import WIDE_PIXELS, Engine, Model, Outputs, Ticket, Weights
 from service.errors import BadAnswer, DeadlineExceeded, OutOfMemory, QueueFull
 from service.scheduling.admission import Load
 from service.scheduling.batch import Batch, Flow, Item, shape_of
-from service.scheduling.calibration import Rig, measure
 from service.scheduling.capacity import Capacity
 from service.scheduling.costs import Costs, Shape, pixels
 from service.scheduling.fair_queue import FairQueue
-from service.scheduling.ladder import Ladder
+from service.scheduling.learned import LearnedFile
+from service.scheduling.learning import Learner
 
 Array = Any
 
-INLINE_MEGAPIXELS = 0.3  # batches over this are joined in a thread
 WHOLE_DEPTH = 2  # calls of whole pictures in flight per instance
 MOST_TRIES = 20  # calls that an item may be part of while the engine is full or short of memory
 QUIET_CALLS = 2.0  # for so many calls nobody else must have been in work before one is given the whole engine
@@ -39,13 +39,11 @@ LEAST_PAUSE = 0.01  # seconds before an engine that was full is asked again
 class Limits:
     """queue_megapixel_steps: work admitted at once; a picture that finds nothing admitted is let in whatever its size.
 
-    small_weight: how many times its share a picture of one
-    tile may take beside a tiled one. probe_every: calls of one shape before the next larger batch is tried.
+    small_weight: how many times its share a picture of one tile may take beside a tiled one.
     """
 
     queue_megapixel_steps: float = 400.0
     small_weight: float = 4.0
-    probe_every: int = 32
 
 
 @dataclass(frozen=True)
@@ -62,8 +60,8 @@ class Call:
 class Scheduler:
     """An engine in front of an engine that runs `instances` calls side by side, and the admission to it.
 
-    instances: a number, or what tells it: servers come and go. plans: whether the engine runs only the ladder's batch sizes.
-    on_call is told of each call, in the event loop.
+    instances: a number, or a function that gives it: servers come and go. on_call: called for each call, in the event loop.
+    file: where what is learnt of models is kept.
     """
 
     def __init__(
@@ -73,26 +71,26 @@ class Scheduler:
         limits: Limits | None = None,
         arrays: Arrays = HOST,
         *,
-        plans: bool = False,
         on_call: Callable[[Call], None] | None = None,
+        file: LearnedFile | None = None,
     ) -> None:
-        self._engine, self._told_instances, self._limits, self._arrays = engine, instances, limits or Limits(), arrays
-        self._plans, self._on_call = plans, on_call
-        self.costs = Costs(plans=plans, probe_every=self._limits.probe_every)
+        self._engine, self._given_instances, self._limits, self._arrays = engine, instances, limits or Limits(), arrays
+        self._on_call = on_call
+        self.costs = Costs()
+        self.learner = Learner(engine, arrays, self.costs, file or LearnedFile(None, ""))
         self._capacity = Capacity()
         self._queue: FairQueue[Item] = FairQueue()
         self._waiting: dict[Shape, dict[Item, None]] = {}
         self._flows: dict[tuple[str, str], Flow] = {}
         self._running: set[Batch] = set()
         self._crowded = -math.inf  # when several requests were last in work at once
-        self._calibrating = asyncio.Lock()
         self._scheduled = False  # whether a dispatch will run after this turn of the event loop
         self._paused: asyncio.TimerHandle | None = None
 
     @property
     def instances(self) -> int:
         """Calls that the engine runs side by side now."""
-        return self._told_instances if isinstance(self._told_instances, int) else max(1, self._told_instances())
+        return self._given_instances if isinstance(self._given_instances, int) else max(1, self._given_instances())
 
     @property
     def pending(self) -> float:
@@ -124,23 +122,13 @@ class Scheduler:
         """Whether nobody is admitted, waits or runs, and nothing of those who were is left."""
         return not (self._flows or self._waiting or self._running or self._queue or self._queue.callers)
 
-    async def ensure(self, model: Model) -> None:
-        """Calibrates a model unless these weights of it were; who comes meanwhile waits for the same measurement."""
-        if self.costs.knows(model.weights):  # nobody waits while another model is measured
-            return
-        async with self._calibrating:
-            if not self.costs.knows(model.weights):
-                await self.calibrate(model)
-
-    async def calibrate(self, model: Model) -> Ladder:
-        """Measures a model that the engine has loaded: once after each load, a second or two on a CPU."""
-        rig = Rig(self._engine, model, self.instances, self._arrays, self._plans)
-        ladder = await measure(rig)
-        self.costs.add((model.weights, *rig.shape), ladder)
-        return ladder
+    def introduce(self, model: Model) -> None:
+        """Makes a model known before its first work, so that its batch sizes are looked up, or proven in idle moments."""
+        self.learner.introduce(model)
 
     async def close(self) -> None:
         """Cancels what waits and what runs."""
+        await self.learner.close()
         if self._paused is not None:
             self._paused.cancel()
         for item in list(self._queue.items()):
@@ -179,7 +167,7 @@ class Scheduler:
             )
 
     def _seconds(self, weights: Weights, megapixel_steps: float) -> float:
-        """How long the engine takes for so much work with all its instances busy; NaN if nothing was measured."""
+        """How long the engine takes for so much work with all its instances busy; NaN if no call was measured."""
         return megapixel_steps * self.costs.seconds_per_megapixel(weights) / self.instances
 
     def estimate(self, weights: Weights, load: Load, caller: str) -> float:
@@ -190,7 +178,7 @@ class Scheduler:
         """
         shape = (weights, load.height, load.width)
         if load.tiles == 1 and not self._flows:
-            return self.costs.call_seconds(shape, alone=True) * load.steps
+            return self.costs.call_seconds(shape, exclusive=True) * load.steps
         call = self.costs.call_seconds(shape)
         behind = 1 if len(self._running) >= self.instances else 0
         alone = call * load.steps * (math.ceil(load.tiles / self.instances) + behind)
@@ -220,6 +208,7 @@ class Scheduler:
         key = (ticket.caller, ticket.request)
         if key not in self._flows:
             self._flows[key] = Flow(ticket, self._limits.small_weight)
+            self.learner.wake()
             self._note_crowd()
         return self._flows[key]
 
@@ -233,6 +222,8 @@ class Scheduler:
             self._note_crowd()
             self._flows.pop((flow.ticket.caller, flow.ticket.request), None)
             self._queue.forget(flow.ticket.caller, flow.ticket.request)
+            if not self._flows:
+                self.learner.rest()
 
     def _enqueue(self, item: Item, *, again: bool = False) -> None:
         item.flow.waiting += 1
@@ -282,7 +273,7 @@ class Scheduler:
         Of pictures of one tile a second one per instance is ready when the first ends: it covers the step between two calls. Tiles
         of a large picture would stand in a small one's way there, and where batches pay it would split one.
         """
-        is_quick = head.flow.tiles == 1 and self.costs.ladder(head.shape).best == 1
+        is_quick = head.flow.tiles == 1 and self._best(head.shape) == 1
         return self.instances * (WHOLE_DEPTH if is_quick else 1)
 
     def _pause(self, seconds: float) -> None:
@@ -296,9 +287,13 @@ class Scheduler:
         self._paused = None
         self._dispatch_soon()
 
+    def _best(self, shape: Shape) -> int:
+        """Rows of the largest batch that pays."""
+        return self.costs.sizes(shape[0]).best(pixels(shape))
+
     def _gather(self, shape: Shape, now: float) -> list[Item]:
         """The items of one batch, in fair order; whose deadline has passed is told so instead."""
-        room = self.costs.room(shape, sum(item.rows for item in self._waiting[shape]))
+        room = self._best(shape)
         items: list[Item] = []
         rows = 0
 
@@ -366,10 +361,10 @@ class Scheduler:
 
     async def _call(self, batch: Batch) -> list[Outputs]:
         """The engine's answer, one for each item."""
-        filled = self.costs.ladder(batch.shape).padded(batch.rows)
+        filled = self.costs.sizes(batch.shape[0]).filled(batch.rows, pixels(batch.shape))
         waited = monotonic() - min(item.asked for item in batch.items)
-        large = filled * pixels(batch.shape) > INLINE_MEGAPIXELS * 1e6 and len(batch.items) > 1
-        inputs = await asyncio.to_thread(batch.joined, self._arrays, filled) if large else batch.joined(self._arrays, filled)
+        copied = 3 * filled * pixels(batch.shape) if len(batch.items) > 1 else 0
+        inputs = await offload(copied, batch.joined, self._arrays, filled)
         sent = monotonic()
         outputs = await self._engine.predict(*inputs, batch.ticket)
         self._record(batch, filled, sent, monotonic(), waited)
@@ -383,7 +378,7 @@ class Scheduler:
         seconds = ended - (batch.started or sent)
         is_known = batch.started is not None or not batch.is_behind
         if is_known and not (batch.alone and self._crowded >= sent):
-            self.costs.record(batch.shape, filled, seconds, alone=batch.alone)
+            self.costs.record(batch.shape, filled, seconds, exclusive=batch.alone)
             self._capacity.record(batch.rows * pixels(batch.shape) / 1e6, seconds, self.instances if batch.alone else 1)
         if self._on_call is not None:
             self._on_call(Call(batch.shape[0].name, batch.rows, filled, seconds, waited))
@@ -396,10 +391,10 @@ class Scheduler:
 
     def _reconsidered(self, batch: Batch, error: Exception) -> list[Item]:
         """The items that deserve another call: in smaller batches, later, or alone. The others are told of the error."""
-        ladder = self.costs.ladder(batch.shape)
-        size = ladder.padded(batch.rows)
+        sizes = self.costs.sizes(batch.shape[0])
+        size = sizes.filled(batch.rows, pixels(batch.shape))
         if isinstance(error, OutOfMemory) and size > 1:
-            ladder.shrink(size)
+            sizes.shrink(size, pixels(batch.shape))
         elif isinstance(error, QueueFull):
             pause = self.costs.call_seconds(batch.shape)
             self._pause(max(LEAST_PAUSE, 0.0 if math.isnan(pause) else pause))

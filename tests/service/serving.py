@@ -83,11 +83,11 @@ class FakeServingEngine(ServingEngine):
 
     async def predict(self, x_t: Any, condition: Any, time: Any, ticket: Ticket) -> tuple[Any, ...]:
         self.calls += 1
-        if self.gate is not None and ticket.request != "calibration":
+        if self.gate is not None and ticket.request != "proof":
             self.entered.set()
             await self.gate.wait()
-        await asyncio.sleep(0 if ticket.request == "calibration" else self.seconds)
-        if self.fault is not None and ticket.request != "calibration":
+        await asyncio.sleep(0 if ticket.request == "proof" else self.seconds)
+        if self.fault is not None and ticket.request != "proof":
             raise self.fault
         if ticket.weights.name == "emoji":
             return (-np.tanh(x_t), x_t * np.float32(0.5))

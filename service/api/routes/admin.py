@@ -34,7 +34,7 @@ router = APIRouter(
 async def load(name: str, gateway: GatewayDependency) -> dict[str, Any]:
     """Load the newest version on disk; the old one answers until the new one has given its golden answer."""
     model = await gateway.repository.load(name)
-    await gateway.scheduler.ensure(model)
+    gateway.scheduler.introduce(model)
     return {"name": name, "version": model.version, "digest": model.digest, "loaded": True}
 
 

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import onnxruntime
+
 from service.engines.embedded.sessions import OnnxRuntime
 from service.engines.local import LocalEngine, Runtime, Threads
 
@@ -13,3 +15,9 @@ class EmbeddedEngine(LocalEngine):
 
     def __init__(self, folder: Path, threads: Threads | None = None, runtime: Runtime | None = None) -> None:
         super().__init__(folder, runtime or OnnxRuntime(), threads)
+
+    @property
+    def identity(self) -> str:
+        """See ServingEngine."""
+        kind, threads = type(self._runtime).__name__, self.threads
+        return f"onnxruntime {onnxruntime.__version__} ({kind}), {threads.instances} x {threads.each} threads"

@@ -79,6 +79,11 @@ class TritonEngine(ServingEngine):
         return 2 * max(1, len(self._servers))
 
     @property
+    def identity(self) -> str:
+        """See ServingEngine."""
+        return f"triton at {', '.join(sorted(self.urls))}"
+
+    @property
     def events(self) -> Mapping[str, int]:
         """Steps that were `retried` on another server, and that were `lost`."""
         return self._events

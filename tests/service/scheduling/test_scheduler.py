@@ -14,7 +14,7 @@ from service.engines.contract import Model, Ticket
 from service.errors import BadAnswer, DeadlineExceeded, EngineUnavailable, OutOfMemory, QueueFull
 from service.sampling.pipeline import Pipeline, Work
 from service.scheduling.admission import Load
-from service.scheduling.calibration import Rig
+from service.scheduling.proof import Probe
 from service.scheduling.scheduler import Call, Limits, Scheduler
 from tests.service.fakes import FakeEngine, model_of, picture
 
@@ -33,9 +33,9 @@ def mix(count: int, seed: int) -> list[Work]:
     ]
 
 
-async def told(rig: Rig, count: int) -> float:
+async def quiet_seconds(probe: Probe, count: int) -> float:
     """What FakeEngine's calls would take on a machine that does nothing else."""
-    engine = rig.engine
+    engine = probe.engine
     if count > engine.memory:
         raise OutOfMemory("no room")
     return 1e-4 + engine.fixed + engine.each * count
@@ -43,19 +43,24 @@ async def told(rig: Rig, count: int) -> float:
 
 @pytest.fixture(autouse=True)
 def _a_quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Rig, "seconds", told)
+    monkeypatch.setattr(Probe, "seconds", quiet_seconds)
 
 
-async def scheduled(
-    engine: FakeEngine, limits: Limits = ROOMY, *, calibrated: bool = True
-) -> tuple[Pipeline, Scheduler, list[Call]]:
+async def know(scheduler: Scheduler, model: Model) -> None:
+    """As if the model had been used and proven for a while."""
+    scheduler.introduce(model)
+    await scheduler.learner.prove_all()
+    engine = scheduler._engine
+    scheduler.costs.set_rate(model.weights, (engine.fixed + engine.each) / (64 * 64 / 1e6))
+
+
+async def scheduled(engine: FakeEngine, limits: Limits = ROOMY, *, proven: bool = True) -> tuple[Pipeline, Scheduler, list[Call]]:
     """A pipeline behind a scheduler in front of the engine, and what it tells of its calls."""
     calls: list[Call] = []
     scheduler = Scheduler(engine, engine.instances, limits, on_call=calls.append)
-    if calibrated:
-        await scheduler.calibrate(model_of())
+    if proven:
+        await know(scheduler, model_of())
         engine.calls.clear()
-        calls.clear()
     return Pipeline(scheduler, scheduler), scheduler, calls
 
 
@@ -105,25 +110,6 @@ async def test_one_batch_holds_tiles_of_several_callers_at_several_steps() -> No
     await asyncio.gather(*(pipeline.run(work) for work in works))
     assert any(len(times) > 1 for times in seen)
     assert any("+" in ticket.request for _, ticket in engine.calls)
-
-
-async def test_a_size_is_used_only_if_it_pays() -> None:
-    for each, expected in ((0.01, (1,)), (0.001, (1, 2, 4, 8, 16))):
-        scheduler = Scheduler(FakeEngine(0.0 if len(expected) == 1 else 0.01, each))
-        assert (await scheduler.calibrate(model_of())).sizes == expected
-
-
-async def test_a_model_is_measured_once_however_many_ask() -> None:
-    engine = FakeEngine()
-    scheduler = Scheduler(engine)
-    await asyncio.gather(*(scheduler.ensure(model_of()) for _ in range(3)))
-    calls = len(engine.calls)
-    await scheduler.ensure(model_of())
-    assert len(engine.calls) == calls > 0
-    for other in OTHER_WEIGHTS:
-        await scheduler.ensure(other)
-        assert len(engine.calls) > calls
-        calls = len(engine.calls)
 
 
 async def test_a_small_picture_does_not_wait_behind_a_large_one() -> None:
@@ -276,7 +262,7 @@ async def test_nobody_else_in_the_batch_hears_of_a_cancellation() -> None:
 
 async def test_the_engine_stops_when_everyone_in_its_batch_left() -> None:
     engine = FakeEngine(10.0, 0.0)
-    pipeline, scheduler, _ = await scheduled(engine, calibrated=False)
+    pipeline, scheduler, _ = await scheduled(engine, proven=False)
     task = asyncio.create_task(pipeline.run(Work(model_of(), 3, 0, "r", "c", picture(64, 64))))
     await asyncio.sleep(0.02)
     task.cancel()
@@ -320,7 +306,7 @@ async def test_an_engine_that_is_full_is_asked_again_a_little_later() -> None:
         refusals = 3
 
         async def predict(self, x_t, condition, time, ticket):
-            if ticket.request != "calibration" and self.refusals:
+            if ticket.request != "proof" and self.refusals:
                 self.refusals -= 1
                 raise QueueFull("engine queue")
             return await super().predict(x_t, condition, time, ticket)
@@ -336,7 +322,7 @@ async def test_a_dead_engine_is_told_to_everyone_who_waits() -> None:
             await asyncio.sleep(0.001)
             raise EngineUnavailable("no engine answers")
 
-    pipeline, scheduler, _ = await scheduled(Dead(), calibrated=False)
+    pipeline, scheduler, _ = await scheduled(Dead(), proven=False)
     done = await asyncio.gather(*(pipeline.run(work) for work in mix(10, 3)), return_exceptions=True)
     assert all(isinstance(result, EngineUnavailable) for result in done)
     assert_empty(scheduler)
@@ -369,7 +355,7 @@ async def test_a_call_that_had_the_whole_engine_tells_nothing_of_one_that_has_no
     usual = scheduler.costs.call_seconds(shape)
     await pipeline.run(Work(LARGE, 2, 0, "r", "a", picture(320, 320)))
     assert scheduler.costs.call_seconds(shape) == usual
-    assert 0.02 <= scheduler.costs.call_seconds(shape, alone=True) < usual / 2
+    assert 0.02 <= scheduler.costs.call_seconds(shape, exclusive=True) < usual / 2
     load = Load(320, 320, 1, 10)
     assert scheduler.estimate(LARGE.weights, load, "b") < 10 * usual / 2
     with scheduler.admit(Ticket(LARGE.weights, "other", "a"), Load(320, 320, 1, 1)):
@@ -399,7 +385,7 @@ async def test_a_call_that_others_joined_tells_nothing_of_one_that_was_left_alon
     await pipeline.run(Work(LARGE, 1, 1, "s", "a", picture(320, 320)))
     await first
     assert [ticket.alone for _, ticket in engine.calls] == [True, False]
-    assert scheduler.costs.call_seconds(shape, alone=True) == scheduler.costs.call_seconds(shape)
+    assert scheduler.costs.call_seconds(shape, exclusive=True) == scheduler.costs.call_seconds(shape)
 
 
 async def test_an_estimate_counts_own_calls_and_a_fair_share_of_the_others_work() -> None:
@@ -413,20 +399,8 @@ async def test_an_estimate_counts_own_calls_and_a_fair_share_of_the_others_work(
 
 
 async def test_before_the_first_call_an_estimate_is_unknown() -> None:
-    _, scheduler, _ = await scheduled(FakeEngine(), calibrated=False)
+    _, scheduler, _ = await scheduled(FakeEngine(), proven=False)
     assert math.isnan(scheduler.estimate(model_of().weights, Load(64, 64, 1, 5), "a"))
-
-
-async def test_nobody_waits_for_the_measurement_of_a_model_that_is_not_theirs() -> None:
-    scheduler = Scheduler(engine := FakeEngine())
-    known = model_of()
-    await scheduler.ensure(known)
-    engine.fixed = 30.0
-    measuring = asyncio.create_task(scheduler.ensure(model_of(name="other")))
-    await asyncio.sleep(0.01)
-    async with asyncio.timeout(1):
-        await scheduler.ensure(known)
-    measuring.cancel()
 
 
 async def test_servers_that_come_later_are_used() -> None:
@@ -452,7 +426,7 @@ async def test_servers_that_come_later_are_used() -> None:
 
 async def test_an_item_whose_deadline_passes_in_the_queue_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = FakeEngine(0.1, 0.0)
-    pipeline, scheduler, _ = await scheduled(engine, calibrated=False)
+    pipeline, scheduler, _ = await scheduled(engine, proven=False)
     monkeypatch.setattr("service.scheduling.scheduler.WHOLE_DEPTH", 1)
     first = asyncio.create_task(pipeline.run(Work(model_of(), 1, 0, "r0", "a", picture(64, 64))))
     await asyncio.sleep(0.01)
@@ -466,7 +440,7 @@ async def test_an_item_whose_deadline_passes_in_the_queue_is_told_so(monkeypatch
 async def test_two_versions_of_a_model_never_share_a_batch(other: Model) -> None:
     engine = FakeEngine(0.004, 0.0001)
     _, scheduler, _ = await scheduled(engine)
-    await scheduler.calibrate(other)
+    await know(scheduler, other)
     engine.calls.clear()
     x_t, times = np.zeros((1, 3, 64, 64), np.float32), np.zeros((1, 2), np.float32)
     asked = {f"r{i}": model.weights for i, model in enumerate([model_of(), other] * 4)}
@@ -484,7 +458,7 @@ async def test_what_other_weights_cost_is_not_taken_for_ones_own() -> None:
 
 
 async def test_closing_ends_all_who_wait() -> None:
-    pipeline, scheduler, _ = await scheduled(FakeEngine(10.0), calibrated=False)
+    pipeline, scheduler, _ = await scheduled(FakeEngine(10.0), proven=False)
     tasks = [asyncio.create_task(pipeline.run(work)) for work in mix(5, 4)]
     await asyncio.sleep(0.05)
     await scheduler.close()
