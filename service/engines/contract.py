@@ -36,16 +36,16 @@ WIDE_PIXELS = 36_000  # smaller calls gain little from more threads: waking them
 class Ticket:
     """Who asks what of which weights. A merged batch has a ticket of its own.
 
-    deadline: seconds on the clock of `time.monotonic`, or None. alone: whether nobody else wants the engine, so that this one
-    call, of WIDE_PIXELS or more, may have all of it. on_start: called, in any thread, when the engine begins to compute; an engine
-    that does not know need not call it.
+    deadline: seconds on the clock of `time.monotonic`, or None. exclusive: whether no other request wants the engine, so that
+    this one call, of WIDE_PIXELS or more, may have all of it. on_start: called, in any thread, when the engine begins to
+    compute; an engine that does not know need not call it.
     """
 
     weights: Weights
     request: str
     caller: str
     deadline: float | None = None
-    alone: bool = False
+    exclusive: bool = False
     on_start: Callable[[], None] | None = field(default=None, compare=False)
 
 

@@ -112,7 +112,7 @@ class Networks:
 
     def suited(self, ticket: Ticket) -> Network:
         """The one to call."""
-        return self.beside if self.exclusive is None or not ticket.alone else self.exclusive
+        return self.beside if self.exclusive is None or not ticket.exclusive else self.exclusive
 
 
 class LocalEngine(LocalRepository[Networks]):

@@ -21,7 +21,7 @@ from service.pictures.encode import encode
 from service.pictures.framing import LENGTH, SHARED_BYTES, pack, share, unpack
 from service.pictures.kinds import Kind
 from service.pictures.picture import Picture, Policy, SourceMetadata
-from service.scheduling.fair_pool import Turns
+from service.scheduling.fair_pool import FairPool
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -119,7 +119,7 @@ class CodecPool:
         self.seconds = seconds
         self.memory_bytes = memory_bytes
         self.workers = workers
-        self._idle: Turns[Worker | None] = Turns()
+        self._idle: FairPool[Worker | None] = FairPool()
         self._threads = ThreadPoolExecutor(workers, "encode")
         self.killed = 0
 

@@ -16,7 +16,7 @@ Array = Any
 
 
 @dataclass(eq=False)
-class Flow:
+class RequestState:
     """One request, while it is admitted or asks.
 
     tiles: that it asks for in a step. remaining: megapixel-steps.
@@ -32,20 +32,20 @@ class Flow:
 
 
 @dataclass(eq=False)
-class Item:
+class QueuedRows:
     """Rows that one task waits for. shape: what the rows of a batch have in common. tries: calls that they were part of;
 
-    lone: to be called without others.
+    isolated: to be called without others.
     """
 
     inputs: Inputs
     ticket: Ticket
-    flow: Flow
+    request: RequestState
     shape: Shape
     answer: "asyncio.Future[Outputs]"
     asked: float
     tries: int = 0
-    lone: bool = False
+    isolated: bool = False
     batch: "Batch | None" = None
 
     def __post_init__(self) -> None:
@@ -63,18 +63,18 @@ def shape_of(x_t: Array, ticket: Ticket) -> Shape:
 
 @dataclass(eq=False)
 class Batch:
-    """Items that are one call, the task that makes it, and those that are to be called again.
+    """Items that are one call, the task that makes it, and those that are to be tried again.
 
-    alone: whether nothing else was admitted when it went out, and nothing of its own request can follow before it is done.
+    exclusive: whether nothing else was admitted when it went out, and nothing of its own request can follow before it is done.
     is_behind: whether it went out while every instance had a call. started: when the engine began, if it says so.
     """
 
-    items: list[Item]
-    alone: bool = False
+    items: list[QueuedRows]
+    exclusive: bool = False
     is_behind: bool = False
     started: float | None = None
     task: "asyncio.Task[None] | None" = field(default=None, repr=False)
-    again: list[Item] = field(default_factory=list)
+    retry: list[QueuedRows] = field(default_factory=list)
 
     @property
     def rows(self) -> int:
@@ -86,10 +86,10 @@ class Batch:
 
     @property
     def ticket(self) -> Ticket:
-        """The ticket of a lone item; of several, one with the last of their deadlines, or none if one has none."""
+        """The ticket of a single item; of several, one with the last of their deadlines, or none if one has none."""
         first = self.items[0].ticket
         if len(self.items) == 1:
-            return replace(first, alone=self.alone, on_start=self._note_start)
+            return replace(first, exclusive=self.exclusive, on_start=self._note_start)
         requests = "+".join(dict.fromkeys(item.ticket.request for item in self.items))
         deadlines = [math.inf if item.ticket.deadline is None else item.ticket.deadline for item in self.items]
         latest = None if math.inf in deadlines else max(deadlines)
@@ -98,14 +98,14 @@ class Batch:
     def _note_start(self) -> None:
         self.started = monotonic()
 
-    def joined(self, arrays: Arrays, rows: int) -> Inputs:
+    def join(self, arrays: Arrays, rows: int) -> Inputs:
         """x_t, condition and time of all items, filled up to so many rows with copies of the last."""
         if len(self.items) == 1 and rows == self.rows:
             return self.items[0].inputs
         x_t, condition, times = (fill(arrays, part, rows) for part in zip(*(item.inputs for item in self.items), strict=True))
         return x_t, condition, times
 
-    def parted(self, outputs: Outputs) -> list[Outputs]:
+    def split(self, outputs: Outputs) -> list[Outputs]:
         """Each item's own rows of the outputs."""
         if len(self.items) == 1 and outputs[0].shape[0] == self.rows:
             return [outputs]

@@ -8,7 +8,7 @@ from service.scheduling.fair_queue import FairQueue
 T = TypeVar("T")
 
 
-class Turns(Generic[T]):
+class FairPool(Generic[T]):
     """Lends things out; the one given back last is lent first. Its length is the number of things that lie idle."""
 
     def __init__(self) -> None:

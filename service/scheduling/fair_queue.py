@@ -90,14 +90,16 @@ class FairQueue(Generic[T]):
         chosen.tag += cost
         return item
 
-    def discard(self, caller: str, request: str, item: T) -> None:
-        """Takes an item out of turn, if it still waits; nobody is charged."""
+    def discard(self, caller: str, request: str, item: T) -> bool:
+        """Takes an item out of turn; no request is charged. Whether it still waited."""
         of_request = self._callers[caller].requests[request] if self._knows(caller, request) else None
         if of_request is None:
-            return
+            return False
         kept = deque(entry for entry in of_request.items if entry[0] is not item)
-        self._length -= len(of_request.items) - len(kept)
+        removed = len(of_request.items) - len(kept)
         of_request.items = kept
+        self._length -= removed
+        return removed > 0
 
     def forget(self, caller: str, request: str) -> None:
         """Ends a request that has no items left; a caller is remembered until the others have caught up with it."""

@@ -20,7 +20,7 @@ from service.engines.arrays import HOST, Arrays, offload
 from service.engines.contract import WIDE_PIXELS, Engine, Model, Outputs, Ticket, Weights
 from service.errors import BadAnswer, DeadlineExceeded, OutOfMemory, QueueFull
 from service.scheduling.admission import Load
-from service.scheduling.batch import Batch, Flow, Item, shape_of
+from service.scheduling.batch import Batch, QueuedRows, RequestState, shape_of
 from service.scheduling.capacity import Capacity
 from service.scheduling.costs import Costs, Shape, pixels
 from service.scheduling.fair_queue import FairQueue
@@ -30,9 +30,9 @@ from service.scheduling.learning import Learner
 Array = Any
 
 WHOLE_DEPTH = 2  # calls of whole pictures in flight per instance
-MOST_TRIES = 20  # calls that an item may be part of while the engine is full or short of memory
-QUIET_CALLS = 2.0  # for so many calls nobody else must have been in work before one is given the whole engine
-LEAST_PAUSE = 0.01  # seconds before an engine that was full is asked again
+MAX_TRIES = 20  # calls that rows may be part of while the engine is full or short of memory
+QUIET_CALLS = 2.0  # of its own length, without another request, before a call gets the whole engine
+MIN_PAUSE = 0.01  # seconds before an engine that was full is asked again
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Call:
-    """What is told of a finished call: its rows, those it was filled up to, its seconds, and how long its oldest item waited."""
+    """A finished call: its rows, those it was filled up to, its seconds, and how long its oldest rows waited."""
 
     model: str
     rows: int
@@ -79,11 +79,10 @@ class Scheduler:
         self.costs = Costs()
         self.learner = Learner(engine, arrays, self.costs, file or LearnedFile(None, ""))
         self._capacity = Capacity()
-        self._queue: FairQueue[Item] = FairQueue()
-        self._waiting: dict[Shape, dict[Item, None]] = {}
-        self._flows: dict[tuple[str, str], Flow] = {}
+        self._queue: FairQueue[QueuedRows] = FairQueue()
+        self._requests: dict[tuple[str, str], RequestState] = {}
         self._running: set[Batch] = set()
-        self._crowded = -math.inf  # when several requests were last in work at once
+        self._shared_at = -math.inf  # when several requests were last in work at once
         self._scheduled = False  # whether a dispatch will run after this turn of the event loop
         self._paused: asyncio.TimerHandle | None = None
 
@@ -95,7 +94,7 @@ class Scheduler:
     @property
     def pending(self) -> float:
         """Megapixel-steps that are admitted and not done."""
-        return sum(flow.remaining for flow in self._flows.values())
+        return sum(request.remaining for request in self._requests.values())
 
     @property
     def capacity(self) -> float:
@@ -119,8 +118,8 @@ class Scheduler:
 
     @property
     def idle(self) -> bool:
-        """Whether nobody is admitted, waits or runs, and nothing of those who were is left."""
-        return not (self._flows or self._waiting or self._running or self._queue or self._queue.callers)
+        """Whether no request is admitted, waits or runs, and nothing of earlier ones is left."""
+        return not (self._requests or self._running or self._queue or self._queue.callers)
 
     def introduce(self, model: Model) -> None:
         """Makes a model known before its first work, so that its batch sizes are looked up, or proven in idle moments."""
@@ -144,16 +143,16 @@ class Scheduler:
     def admit(self, ticket: Ticket, load: Load, /) -> Iterator[None]:
         """Holds a place for one picture. Raises QueueFull if the work already admitted leaves no room for it."""
         self._check_room(ticket, load)
-        flow = self._flow(ticket)
-        flow.weight = self._limits.small_weight if load.tiles == 1 else 1.0
-        flow.pictures, flow.remaining = flow.pictures + 1, flow.remaining + load.megapixel_steps
-        flow.tiles = load.tiles
+        request = self._request(ticket)
+        request.weight = self._limits.small_weight if load.tiles == 1 else 1.0
+        request.pictures, request.remaining = request.pictures + 1, request.remaining + load.megapixel_steps
+        request.tiles = load.tiles
         try:
             yield
         finally:
-            flow.pictures -= 1
-            flow.remaining = flow.remaining if flow.pictures else 0.0
-            self._let_go(flow)
+            request.pictures -= 1
+            request.remaining = request.remaining if request.pictures else 0.0
+            self._drop_if_idle(request)
             self._dispatch_soon()
 
     def _check_room(self, ticket: Ticket, load: Load) -> None:
@@ -177,14 +176,14 @@ class Scheduler:
         caller takes as much while it has work.
         """
         shape = (weights, load.height, load.width)
-        if load.tiles == 1 and not self._flows:
+        if load.tiles == 1 and not self._requests:
             return self.costs.call_seconds(shape, exclusive=True) * load.steps
         call = self.costs.call_seconds(shape)
         behind = 1 if len(self._running) >= self.instances else 0
         alone = call * load.steps * (math.ceil(load.tiles / self.instances) + behind)
         work: dict[str, float] = {caller: load.megapixel_steps}
-        for flow in self._flows.values():
-            work[flow.ticket.caller] = work.get(flow.ticket.caller, 0.0) + flow.remaining
+        for request in self._requests.values():
+            work[request.ticket.caller] = work.get(request.ticket.caller, 0.0) + request.remaining
         shared = self._seconds(weights, sum(min(others, work[caller]) for others in work.values()))
         return max(alone, shared)
 
@@ -194,7 +193,7 @@ class Scheduler:
         """The engine's answer for these rows, in a batch with others. Raises what the engine raises, and DeadlineExceeded."""
         shape = shape_of(x_t, ticket)
         answer: asyncio.Future[Outputs] = asyncio.get_running_loop().create_future()
-        item = Item((x_t, condition, time), ticket, self._flow(ticket), shape, answer, monotonic())
+        item = QueuedRows((x_t, condition, time), ticket, self._request(ticket), shape, answer, monotonic())
         self._enqueue(item)
         self._dispatch_soon()
         try:
@@ -203,52 +202,42 @@ class Scheduler:
             self._leave(item)
             raise
 
-    def _flow(self, ticket: Ticket) -> Flow:
-        """The request's flow; one that was not admitted has one for as long as it asks."""
+    def _request(self, ticket: Ticket) -> RequestState:
+        """The state of a request; one that was not admitted has one for as long as it asks."""
         key = (ticket.caller, ticket.request)
-        if key not in self._flows:
-            self._flows[key] = Flow(ticket, self._limits.small_weight)
+        if key not in self._requests:
+            self._requests[key] = RequestState(ticket, self._limits.small_weight)
             self.learner.wake()
-            self._note_crowd()
-        return self._flows[key]
+            self._mark_shared()
+        return self._requests[key]
 
-    def _note_crowd(self) -> None:
-        if len(self._flows) > 1:
-            self._crowded = monotonic()
+    def _mark_shared(self) -> None:
+        if len(self._requests) > 1:
+            self._shared_at = monotonic()
 
-    def _let_go(self, flow: Flow) -> None:
+    def _drop_if_idle(self, request: RequestState) -> None:
         """Forgets a request that is neither admitted nor asking."""
-        if not (flow.pictures or flow.waiting or flow.running):
-            self._note_crowd()
-            self._flows.pop((flow.ticket.caller, flow.ticket.request), None)
-            self._queue.forget(flow.ticket.caller, flow.ticket.request)
-            if not self._flows:
+        if not (request.pictures or request.waiting or request.running):
+            self._mark_shared()
+            self._requests.pop((request.ticket.caller, request.ticket.request), None)
+            self._queue.forget(request.ticket.caller, request.ticket.request)
+            if not self._requests:
                 self.learner.rest()
 
-    def _enqueue(self, item: Item, *, again: bool = False) -> None:
-        item.flow.waiting += 1
+    def _enqueue(self, item: QueuedRows, *, retried: bool = False) -> None:
+        item.request.waiting += 1
         item.batch = None
-        self._waiting.setdefault(item.shape, {})[item] = None
-        put = self._queue.put_back if again else self._queue.push
-        put(item.ticket.caller, item.ticket.request, item, item.megapixels / item.flow.weight)
+        put = self._queue.put_back if retried else self._queue.push
+        put(item.ticket.caller, item.ticket.request, item, item.megapixels / item.request.weight)
 
-    def _dequeued(self, item: Item) -> None:
-        """Notes that an item waits no more."""
-        waiting = self._waiting[item.shape]
-        del waiting[item]
-        if not waiting:
-            del self._waiting[item.shape]
-        item.flow.waiting -= 1
-
-    def _leave(self, item: Item) -> None:
-        """A caller is gone: out of the queue, or, if nobody else waits for its batch, out of the engine."""
+    def _leave(self, item: QueuedRows) -> None:
+        """A caller has left: its rows leave the queue, or the engine, if no other caller waits for their batch."""
         if item.batch is not None:
             if item.batch.task is not None and all(other.answer.cancelled() for other in item.batch.items):
                 item.batch.task.cancel()
-        elif item in self._waiting.get(item.shape, {}):
-            self._queue.discard(item.ticket.caller, item.ticket.request, item)
-            self._dequeued(item)
-            self._let_go(item.flow)
+        elif self._queue.discard(item.ticket.caller, item.ticket.request, item):
+            item.request.waiting -= 1
+            self._drop_if_idle(item.request)
             self._dispatch_soon()
 
     # Dispatch to the engine
@@ -263,17 +252,17 @@ class Scheduler:
         """While the engine has a place: takes the fairest head, and fills its batch with what waits and fits."""
         self._scheduled = False
         while not self._paused and (head := self._queue.head()) is not None and len(self._running) < self._in_flight_limit(head):
-            if (batch := self._departing(self._gather(head.shape, monotonic()))) is not None:
+            if (batch := self._start(self._gather(head.shape, monotonic()))) is not None:
                 batch.task = asyncio.create_task(self._run(batch))
-                batch.task.add_done_callback(partial(self._ended, batch))
+                batch.task.add_done_callback(partial(self._finish, batch))
 
-    def _in_flight_limit(self, head: Item) -> int:
+    def _in_flight_limit(self, head: QueuedRows) -> int:
         """Batches in flight up to which one that begins with this item may follow.
 
         Of pictures of one tile a second one per instance is ready when the first ends: it covers the step between two calls. Tiles
         of a large picture would stand in a small one's way there, and where batches pay it would split one.
         """
-        is_quick = head.flow.tiles == 1 and self._best(head.shape) == 1
+        is_quick = head.request.tiles == 1 and self._best(head.shape) == 1
         return self.instances * (WHOLE_DEPTH if is_quick else 1)
 
     def _pause(self, seconds: float) -> None:
@@ -291,72 +280,72 @@ class Scheduler:
         """Rows of the largest batch that pays."""
         return self.costs.sizes(shape[0]).best(pixels(shape))
 
-    def _gather(self, shape: Shape, now: float) -> list[Item]:
-        """The items of one batch, in fair order; whose deadline has passed is told so instead."""
+    def _gather(self, shape: Shape, now: float) -> list[QueuedRows]:
+        """The rows of one batch, in fair order; rows whose deadline has passed get that as their error."""
         room = self._best(shape)
-        items: list[Item] = []
+        items: list[QueuedRows] = []
         rows = 0
 
-        def fits(item: Item) -> bool:
+        def fits(item: QueuedRows) -> bool:
             if item.shape != shape or not items:
                 return item.shape == shape
-            return rows + item.rows <= room and not (item.lone or any(other.lone for other in items))
+            return rows + item.rows <= room and not (item.isolated or any(other.isolated for other in items))
 
         while rows < room and (item := self._queue.take(fits)) is not None:
-            self._dequeued(item)
+            item.request.waiting -= 1
             if item.answer.done():  # its caller leaves in this very turn of the event loop
-                self._let_go(item.flow)
+                self._drop_if_idle(item.request)
             elif item.ticket.deadline is None or item.ticket.deadline > now:
                 items.append(item)
                 rows += item.rows
             else:
                 _fail([item], DeadlineExceeded("the deadline passed while the picture waited for the engine"))
-                self._let_go(item.flow)
+                self._drop_if_idle(item.request)
         return items
 
-    def _departing(self, items: list[Item]) -> Batch | None:
+    def _start(self, items: list[QueuedRows]) -> Batch | None:
         """The items as a batch that counts as running; None of none."""
         if not items:
             return None
-        batch = Batch(items, alone=self._has_all(items), is_behind=len(self._running) >= self.instances)
+        batch = Batch(items, exclusive=self._is_exclusive(items), is_behind=len(self._running) >= self.instances)
         for item in items:
             item.batch, item.tries = batch, item.tries + 1
-            item.flow.running += 1
+            item.request.running += 1
         self._running.add(batch)
         return batch
 
-    def _has_all(self, items: list[Item]) -> bool:
+    def _is_exclusive(self, items: list[QueuedRows]) -> bool:
         """Whether one large call is all there is: no other request is admitted, and nothing of its own follows before it is done.
 
         A request that was here a moment ago is likely to come back before the call is done.
         """
-        flow, shape, large = items[0].flow, items[0].shape, items[0].megapixels * 1e6 >= WIDE_PIXELS
-        lone = large and len(self._flows) == len(items) == flow.tiles == 1 and not (flow.waiting or flow.running)
-        return lone and not monotonic() - self._crowded < QUIET_CALLS * self.costs.call_seconds(shape)
+        request, shape, large = items[0].request, items[0].shape, items[0].megapixels * 1e6 >= WIDE_PIXELS
+        lone = large and len(self._requests) == len(items) == request.tiles == 1 and not (request.waiting or request.running)
+        return lone and not monotonic() - self._shared_at < QUIET_CALLS * self.costs.call_seconds(shape)
 
     async def _run(self, batch: Batch) -> None:
         """One batch to the engine and its answers to the callers, or what becomes of them otherwise."""
         try:
             for item, answer in zip(batch.items, await self._call(batch), strict=True):
                 self._deliver(item, answer)
-        except Exception as error:  # whatever it is, those who wait must hear of it
-            batch.again = self._reconsidered(batch, error)
+        except Exception as error:  # whatever it is, the waiting requests must get it
+            batch.retry = self._retryable(batch, error)
         finally:
-            self._ended(batch)
+            self._finish(batch)
 
-    def _ended(self, batch: Batch, _task: object = None) -> None:
+    def _finish(self, batch: Batch, _task: object = None) -> None:
         """Nothing of a batch stays behind, not even of one whose task was cancelled before it began."""
         if batch not in self._running:
             return
         self._running.remove(batch)
         for item in batch.items:
             item.batch = None  # or the cycle would hold the batch's arrays until the garbage collector comes by
-            item.flow.running -= 1
-            if item in batch.again:
-                self._enqueue(item, again=True)
+            item.request.running -= 1
+            if item in batch.retry:
+                self._enqueue(item, retried=True)
             elif not item.answer.done():
                 item.answer.cancel()
-            self._let_go(item.flow)
+            self._drop_if_idle(item.request)
         self._dispatch_soon()
 
     async def _call(self, batch: Batch) -> list[Outputs]:
@@ -364,11 +353,11 @@ class Scheduler:
         filled = self.costs.sizes(batch.shape[0]).filled(batch.rows, pixels(batch.shape))
         waited = monotonic() - min(item.asked for item in batch.items)
         copied = 3 * filled * pixels(batch.shape) if len(batch.items) > 1 else 0
-        inputs = await offload(copied, batch.joined, self._arrays, filled)
+        inputs = await offload(copied, batch.join, self._arrays, filled)
         sent = monotonic()
         outputs = await self._engine.predict(*inputs, batch.ticket)
         self._record(batch, filled, sent, monotonic(), waited)
-        return batch.parted(outputs)
+        return batch.split(outputs)
 
     def _record(self, batch: Batch, filled: int, sent: float, ended: float, waited: float) -> None:
         """A call that was sent and has ended then; the engine may say when it started.
@@ -377,37 +366,37 @@ class Scheduler:
         """
         seconds = ended - (batch.started or sent)
         is_known = batch.started is not None or not batch.is_behind
-        if is_known and not (batch.alone and self._crowded >= sent):
-            self.costs.record(batch.shape, filled, seconds, exclusive=batch.alone)
-            self._capacity.record(batch.rows * pixels(batch.shape) / 1e6, seconds, self.instances if batch.alone else 1)
+        if is_known and not (batch.exclusive and self._shared_at >= sent):
+            self.costs.record(batch.shape, filled, seconds, exclusive=batch.exclusive)
+            self._capacity.record(batch.rows * pixels(batch.shape) / 1e6, seconds, self.instances if batch.exclusive else 1)
         if self._on_call is not None:
             self._on_call(Call(batch.shape[0].name, batch.rows, filled, seconds, waited))
 
     @staticmethod
-    def _deliver(item: Item, outputs: Outputs) -> None:
-        item.flow.remaining = max(0.0, item.flow.remaining - item.megapixels)
+    def _deliver(item: QueuedRows, outputs: Outputs) -> None:
+        item.request.remaining = max(0.0, item.request.remaining - item.megapixels)
         if not item.answer.done():
             item.answer.set_result(outputs)
 
-    def _reconsidered(self, batch: Batch, error: Exception) -> list[Item]:
-        """The items that deserve another call: in smaller batches, later, or alone. The others are told of the error."""
+    def _retryable(self, batch: Batch, error: Exception) -> list[QueuedRows]:
+        """The items that deserve another call: in smaller batches, later, or isolated. The others get the error."""
         sizes = self.costs.sizes(batch.shape[0])
         size = sizes.filled(batch.rows, pixels(batch.shape))
         if isinstance(error, OutOfMemory) and size > 1:
             sizes.shrink(size, pixels(batch.shape))
         elif isinstance(error, QueueFull):
             pause = self.costs.call_seconds(batch.shape)
-            self._pause(max(LEAST_PAUSE, 0.0 if math.isnan(pause) else pause))
+            self._pause(max(MIN_PAUSE, 0.0 if math.isnan(pause) else pause))
         elif isinstance(error, BadAnswer) and len(batch.items) > 1:
             for item in batch.items:
-                item.lone = True
+                item.isolated = True
         else:
             _fail(batch.items, error)
-        _fail([item for item in batch.items if item.tries >= MOST_TRIES], error)
+        _fail([item for item in batch.items if item.tries >= MAX_TRIES], error)
         return [item for item in batch.items if not item.answer.done()]
 
 
-def _fail(items: list[Item], error: Exception) -> None:
+def _fail(items: list[QueuedRows], error: Exception) -> None:
     for item in items:
         if not item.answer.done():
             item.answer.set_exception(error)

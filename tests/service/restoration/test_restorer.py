@@ -67,7 +67,7 @@ def test_several_threads_share_it_and_no_more_than_at_once_are_in_work(png: byte
         def watched(seed: int) -> bytes:
             nonlocal most
             body = one.restore(png, RestoreParameters(seed=seed))
-            most = max(most, len(service.scheduler._flows))
+            most = max(most, len(service.scheduler._requests))
             return body
 
         bodies = list(pool.map(watched, range(12)))

@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from service.scheduling.fair_pool import Turns
+from service.scheduling.fair_pool import FairPool
 
 
 async def test_a_caller_with_one_request_does_not_wait_for_all_of_anothers() -> None:
-    turns: Turns[str] = Turns()
+    turns: FairPool[str] = FairPool()
     order: list[str] = []
 
     async def use(caller: str, request: str) -> None:
@@ -27,7 +27,7 @@ async def test_a_caller_with_one_request_does_not_wait_for_all_of_anothers() -> 
 
 
 async def test_who_leaves_while_waiting_or_in_the_turn_in_which_it_is_served_takes_nothing_along() -> None:
-    turns: Turns[str] = Turns()
+    turns: FairPool[str] = FairPool()
     early, late, last = (asyncio.create_task(turns.wait("c", f"r{i}", 1.0)) for i in range(3))
     await asyncio.sleep(0)
     early.cancel()

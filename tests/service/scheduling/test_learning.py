@@ -69,7 +69,7 @@ async def test_a_model_that_nobody_uses_is_not_proven() -> None:
 
 
 async def test_batches_are_used_once_they_are_proven() -> None:
-    engine = FakeEngine(0.004, 0.00001)
+    engine = FakeEngine(0.02, 0.00001)
     async with running(engine) as (pipeline, scheduler):
         await asyncio.gather(*(pipeline.run(work(seed)) for seed in range(8)))
         assert max(rows for rows, _ in engine.calls) == 1
@@ -98,12 +98,12 @@ async def test_a_request_ends_the_proofs_call_and_does_not_wait_for_it() -> None
 
 async def test_a_second_process_knows_what_the_first_one_proved(tmp_path: Path) -> None:
     file = LearnedFile(tmp_path / "learned.json", "fake")
-    async with running(FakeEngine(0.004, 0.00001), file) as (pipeline, scheduler):
+    async with running(FakeEngine(0.02, 0.00001), file) as (pipeline, scheduler):
         await pipeline.run(work())
         await until_settled(scheduler)
         largest = scheduler.costs.sizes(MODEL.weights).largest
     assert largest > 1
-    engine = FakeEngine(0.004, 0.00001)
+    engine = FakeEngine(0.02, 0.00001)
     async with running(engine, file) as (pipeline, scheduler):
         assert scheduler.costs.sizes(MODEL.weights).largest == largest
         assert scheduler.costs.seconds_per_megapixel(MODEL.weights) > 0

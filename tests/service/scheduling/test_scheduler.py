@@ -331,21 +331,21 @@ async def test_a_dead_engine_is_told_to_everyone_who_waits() -> None:
 LARGE = model_of(whole_max=320 * 320)
 
 
-async def told_alone(*works: Work) -> list[bool]:
-    """What the engine is told of each call when these pictures are asked for at once."""
+async def exclusive_calls(*works: Work) -> list[bool]:
+    """Whether each call had the whole engine when these pictures are asked for at once."""
     engine = FakeEngine(0.01, instances=2)
     pipeline, scheduler, _ = await scheduled(engine)
     await asyncio.gather(*(pipeline.run(work) for work in works))
     assert_empty(scheduler)
-    return [ticket.alone for _, ticket in engine.calls]
+    return [ticket.exclusive for _, ticket in engine.calls]
 
 
 async def test_a_large_call_has_the_whole_engine_while_nobody_else_wants_it() -> None:
     first, second = (Work(LARGE, 2, seed, f"r{seed}", "a", picture(320, 320)) for seed in range(2))
-    assert await told_alone(first) == [True, True]
-    assert not any((await told_alone(first, second))[:2])
-    assert not any(await told_alone(Work(LARGE, 2, 0, "small", "a", picture(64, 64))))
-    assert not any(await told_alone(Work(LARGE, 2, 0, "tiled", "a", picture(400, 400))))
+    assert await exclusive_calls(first) == [True, True]
+    assert not any((await exclusive_calls(first, second))[:2])
+    assert not any(await exclusive_calls(Work(LARGE, 2, 0, "small", "a", picture(64, 64))))
+    assert not any(await exclusive_calls(Work(LARGE, 2, 0, "tiled", "a", picture(400, 400))))
 
 
 async def test_a_call_that_had_the_whole_engine_tells_nothing_of_one_that_has_not() -> None:
@@ -372,7 +372,7 @@ async def test_whoever_was_there_a_moment_ago_is_expected_back() -> None:
     await pipeline.run(works[2])
     await asyncio.sleep(3 * usual)
     await pipeline.run(works[3])
-    assert [ticket.alone for _, ticket in engine.calls] == [False, True]
+    assert [ticket.exclusive for _, ticket in engine.calls] == [False, True]
 
 
 async def test_a_call_that_others_joined_tells_nothing_of_one_that_was_left_alone() -> None:
@@ -384,7 +384,7 @@ async def test_a_call_that_others_joined_tells_nothing_of_one_that_was_left_alon
         await asyncio.sleep(0.001)
     await pipeline.run(Work(LARGE, 1, 1, "s", "a", picture(320, 320)))
     await first
-    assert [ticket.alone for _, ticket in engine.calls] == [True, False]
+    assert [ticket.exclusive for _, ticket in engine.calls] == [True, False]
     assert scheduler.costs.call_seconds(shape, exclusive=True) == scheduler.costs.call_seconds(shape)
 
 

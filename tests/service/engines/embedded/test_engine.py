@@ -295,7 +295,7 @@ async def called(folder: Path, runner: Counting, threads: Threads) -> list[tuple
     await engine.start()
     for alone in (False, True):
         [answer] = await engine.predict(
-            picture(side=320), picture(side=320, seed=1), np.full((1, 2), 500, np.float32), ticket(served(engine), alone=alone)
+            picture(side=320), picture(side=320, seed=1), np.full((1, 2), 500, np.float32), ticket(served(engine), exclusive=alone)
         )
         answers.append((runner.used[-1], answer.tobytes()))
     await engine.close()
@@ -313,7 +313,7 @@ async def test_threads_that_wait_awake_while_a_lone_call_runs_sleep_when_it_has_
     engine = EmbeddedEngine(large, Threads(2))
     await engine.start()
     x_t, condition, times = picture(side=320), picture(side=320, seed=1), np.full((1, 2), 500, np.float32)
-    await engine.predict(x_t, condition, times, ticket(served(engine), alone=True))
+    await engine.predict(x_t, condition, times, ticket(served(engine), exclusive=True))
     before = time.process_time()
     await asyncio.sleep(0.3)
     assert time.process_time() - before < 0.01
