@@ -62,17 +62,28 @@ def shape_of(x_t: Array, ticket: Ticket) -> Shape:
 
 
 @dataclass(eq=False)
+class CallClock:
+    """When a call started; it holds nothing of the batch, since engines may keep tickets."""
+
+    started: float | None = None
+
+    def start(self) -> None:
+        """The engine begins."""
+        self.started = monotonic()
+
+
+@dataclass(eq=False)
 class Batch:
     """Items that are one call, the task that makes it, and those that are to be tried again.
 
     exclusive: whether nothing else was admitted when it went out, and nothing of its own request can follow before it is done.
-    is_behind: whether it went out while every instance had a call. started: when the engine began, if it says so.
+    is_behind: whether it went out while every instance had a call. clock: knows when the engine began, if it says so.
     """
 
     items: list[QueuedRows]
     exclusive: bool = False
     is_behind: bool = False
-    started: float | None = None
+    clock: CallClock = field(default_factory=CallClock)
     task: "asyncio.Task[None] | None" = field(default=None, repr=False)
     retry: list[QueuedRows] = field(default_factory=list)
 
@@ -89,14 +100,11 @@ class Batch:
         """The ticket of a single item; of several, one with the last of their deadlines, or none if one has none."""
         first = self.items[0].ticket
         if len(self.items) == 1:
-            return replace(first, exclusive=self.exclusive, on_start=self._note_start)
+            return replace(first, exclusive=self.exclusive, on_start=self.clock.start)
         requests = "+".join(dict.fromkeys(item.ticket.request for item in self.items))
         deadlines = [math.inf if item.ticket.deadline is None else item.ticket.deadline for item in self.items]
         latest = None if math.inf in deadlines else max(deadlines)
-        return Ticket(first.weights, requests, "scheduler", latest, on_start=self._note_start)
-
-    def _note_start(self) -> None:
-        self.started = monotonic()
+        return Ticket(first.weights, requests, "scheduler", latest, on_start=self.clock.start)
 
     def join(self, arrays: Arrays, rows: int) -> Inputs:
         """x_t, condition and time of all items, filled up to so many rows with copies of the last."""

@@ -364,8 +364,8 @@ class Scheduler:
 
         It says nothing of costs where it may have waited behind another one, nor where it had the whole engine and others came.
         """
-        seconds = ended - (batch.started or sent)
-        is_known = batch.started is not None or not batch.is_behind
+        seconds = ended - (batch.clock.started or sent)
+        is_known = batch.clock.started is not None or not batch.is_behind
         if is_known and not (batch.exclusive and self._shared_at >= sent):
             self.costs.record(batch.shape, filled, seconds, exclusive=batch.exclusive)
             self._capacity.record(batch.rows * pixels(batch.shape) / 1e6, seconds, self.instances if batch.exclusive else 1)
