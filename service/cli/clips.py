@@ -96,7 +96,7 @@ async def _restore_here(source: Path, target: Path, parameters: ClipParameters, 
     begun = time.monotonic()
     bounds = ClipBounds(settings.max_pixels, settings.max_side, NO_LIMIT, NO_LIMIT)
     context = RequestContext(f"command-{time.monotonic_ns()}", COMMAND_LINE, begun)
-    async with open_gateway(settings, measured=False) as gateway:
+    async with open_gateway(settings) as gateway:
         with Progress(*COLUMNS, console=Console(stderr=True)) as progress:
             bar = progress.add_task("restoring", total=None)
 

@@ -178,7 +178,8 @@ class LocalEngine(LocalRepository[Networks]):
         with self._runtime.translated(model.spec.name):
             outputs = network.run(feeds, cancellation)
         check_outputs(outputs, feeds[X_T], model)
-        check_finite([output for output in outputs if isinstance(output, np.ndarray)], model)
+        if all(isinstance(output, np.ndarray) for output in outputs):
+            check_finite(outputs, model)
         return outputs
 
     def _widened(self, model: Model, networks: Networks, exclusive: Network) -> Networks:

@@ -69,7 +69,7 @@ class ClipService:
 
         restoration = self._restoration
         with restoration.models.lease(_of_frames(parameters)) as resolved:
-            await restoration.scheduler.ensure(resolved.model)
+            restoration.scheduler.introduce(resolved.model)
             work = ClipWork(
                 source,
                 target,
