@@ -1,4 +1,4 @@
-"""What need not be computed twice: identical work in flight runs once; finished x_0 are kept, as pixels, within a bound in bytes.
+"""What need not be computed twice: identical work runs once; finished x_0 are kept, as pixels, within a bound in bytes.
 
 With NumPy's Philox a result is a function of picture, mask, model file, method, steps and seed, whatever eta is; its pixels, of
 their depth too. Who asked, file formats and metadata are no part of it: they are applied per request, later.
@@ -88,8 +88,8 @@ def finished(result: Result) -> FinishedResult:
 
 
 @dataclass(eq=False)
-class Flight:
-    """Work that runs now, who waits for it, and who hears of its steps; who comes late hears of the latest at once."""
+class InFlight:
+    """Work that runs now: how many requests wait for it, and what listens to its steps; a late listener gets the latest at once."""
 
     task: "asyncio.Task[FinishedResult]"
     waiting: int = 0
@@ -103,7 +103,7 @@ class ResultCache:
     def __init__(self, sampler: Sampler, limit_bytes: int) -> None:
         self.sampler = sampler
         self.entries: LruCache[FinishedResult] = LruCache(limit_bytes)
-        self._flights: dict[tuple[str, bool], Flight] = {}
+        self._in_flight: dict[tuple[str, bool], InFlight] = {}
         self.hits = self.shared = self.misses = 0
 
     def keeps(self, work: Work) -> bool:
@@ -113,7 +113,7 @@ class ResultCache:
     async def run(self, work: Work, on_step: Listener | None = None) -> FinishedResult:
         """The kept result, the one that is on its way, or a new one.
 
-        Who joins a flight that ends for its first caller's reasons (a deadline, a quota) sets out again on its own.
+        A request that joined work which ends for its first caller's reasons (a deadline, a quota) starts it again.
         """
         quick = work.pixels is not None or work.size[0] * work.size[1] <= HOST.inline_pixels
         key = key_of(work) if quick else await asyncio.to_thread(key_of, work)
@@ -123,61 +123,61 @@ class ResultCache:
                 if on_step is not None:
                     on_step(Step(work.steps, work.steps, await asyncio.to_thread(_preview, kept)))
                 return kept
-            flight = self._flights.get((key, on_step is not None))
-            first = flight is None
+            running = self._in_flight.get((key, on_step is not None))
+            first = running is None
             try:
-                return await self._board(flight or self._depart(key, work, on_step is not None), work, on_step)
+                return await self._join(running or self._start(key, work, on_step is not None), work, on_step)
             except (DeadlineExceeded, QueueFull):
                 if first or _is_past(work.deadline):
                     raise
 
-    def _depart(self, key: str, work: Work, shows_steps: bool) -> Flight:
+    def _start(self, key: str, work: Work, shows_steps: bool) -> InFlight:
         listeners: list[Listener] = []
 
         def tell(step: Step) -> None:
-            flight.latest = step
+            running.latest = step
             for listener in listeners:
                 listener(step)
 
-        async def fly() -> FinishedResult:
+        async def sample() -> FinishedResult:
             try:
                 result = await self.sampler.run(work, tell if shows_steps else None)
                 made = finished(result)
             finally:
-                if self._flights.get((key, shows_steps)) is flight:
-                    del self._flights[key, shows_steps]
+                if self._in_flight.get((key, shows_steps)) is running:
+                    del self._in_flight[key, shows_steps]
             self.entries.put(key, made, sum(array.nbytes for array in made.arrays))
             return made
 
-        flight = Flight(asyncio.create_task(fly()), listeners=listeners)
-        self._flights[key, shows_steps] = flight
-        return flight
+        running = InFlight(asyncio.create_task(sample()), listeners=listeners)
+        self._in_flight[key, shows_steps] = running
+        return running
 
-    async def _board(self, flight: Flight, work: Work, on_step: Listener | None) -> FinishedResult:
-        """Waits for the flight, not longer than the work's own deadline; the last to leave cancels it."""
-        if flight.waiting:
+    async def _join(self, running: InFlight, work: Work, on_step: Listener | None) -> FinishedResult:
+        """Waits for running work, not longer than this work's own deadline; the last to leave cancels it."""
+        if running.waiting:
             self.shared += 1
         else:
             self.misses += 1
-        flight.waiting += 1
+        running.waiting += 1
         if on_step is not None:
-            flight.listeners.append(on_step)
-            if flight.latest is not None:
-                on_step(flight.latest)
+            running.listeners.append(on_step)
+            if running.latest is not None:
+                on_step(running.latest)
         try:
             async with until(work.deadline, "was sampled"):
-                return await asyncio.shield(flight.task)
+                return await asyncio.shield(running.task)
         finally:
             if on_step is not None:
-                flight.listeners.remove(on_step)
-            flight.waiting -= 1
-            if not flight.waiting and not flight.task.done():
-                self._abandon(flight)
+                running.listeners.remove(on_step)
+            running.waiting -= 1
+            if not running.waiting and not running.task.done():
+                self._cancel(running)
 
-    def _abandon(self, flight: Flight) -> None:
-        """Cancels the flight, and lets the next one with this key set out anew at once."""
-        self._flights = {key: other for key, other in self._flights.items() if other is not flight}
-        flight.task.cancel()
+    def _cancel(self, running: InFlight) -> None:
+        """Cancels running work; the next request with this key starts it anew at once."""
+        self._in_flight = {key: other for key, other in self._in_flight.items() if other is not running}
+        running.task.cancel()
 
 
 def _preview(kept: FinishedResult) -> Image:
