@@ -22,6 +22,7 @@ class Costs:
     def __init__(self) -> None:
         self._sizes: dict[Weights, BatchSizes] = {}
         self._rates: dict[Weights, float] = {}
+        self._earlier_rates: dict[Weights, float] = {}
         self._calls: OrderedDict[tuple[Shape, bool], float] = OrderedDict()  # by shape, and whether the call was exclusive
 
     def sizes(self, weights: Weights) -> BatchSizes:
@@ -33,8 +34,8 @@ class Costs:
         self._sizes[weights] = sizes
 
     def set_rate(self, weights: Weights, seconds: float) -> None:
-        """Seconds a megapixel that an earlier process measured."""
-        self._rates.setdefault(weights, seconds)
+        """Seconds a megapixel that an earlier process measured: what is assumed until the first call of this one."""
+        self._earlier_rates[weights] = seconds
 
     def record(self, shape: Shape, rows: int, seconds: float, *, exclusive: bool = False) -> None:
         """A call of so many rows took so long. exclusive: it had all cores, and says nothing of calls that have not."""
@@ -48,7 +49,11 @@ class Costs:
 
     def seconds_per_megapixel(self, weights: Weights) -> float:
         """Of one call; NaN before the first."""
-        return self._rates.get(weights, math.nan)
+        return self._rates.get(weights, self._earlier_rates.get(weights, math.nan))
+
+    def is_measured(self, weights: Weights) -> bool:
+        """Whether this process has made a call of the model."""
+        return weights in self._rates
 
     def call_seconds(self, shape: Shape, *, exclusive: bool = False) -> float:
         """Of a call of one row of this shape, as measured or by its pixels; NaN if nothing is known of the model.

@@ -73,7 +73,7 @@ class Learner:
 
     def _next(self) -> Model | None:
         """A model that is in use and unproven."""
-        used = (model for weights, model in self._unproven.items() if math.isfinite(self._costs.seconds_per_megapixel(weights)))
+        used = (model for weights, model in self._unproven.items() if self._costs.is_measured(weights))
         return next(used, None)
 
     def _start(self) -> None:
@@ -98,7 +98,7 @@ class Learner:
         self._trials.pop(model.weights, None)
         self._keep(model, sizes)
         # Filling up changes bytes: where answers were given already, it counts from the next start on.
-        if not (sizes.fills and math.isfinite(self._costs.seconds_per_megapixel(model.weights))):
+        if not (sizes.fills and self._costs.is_measured(model.weights)):
             self._costs.set_sizes(model.weights, sizes)
 
     def _keep(self, model: Model, sizes: BatchSizes) -> None:

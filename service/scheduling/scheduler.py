@@ -187,6 +187,10 @@ class Scheduler:
         shared = self._seconds(weights, sum(min(others, work[caller]) for others in work.values()))
         return max(alone, shared)
 
+    def is_measured(self, weights: Weights) -> bool:
+        """Whether estimates come from calls of this process, and not only from an earlier one's."""
+        return self.costs.is_measured(weights)
+
     # The queue
 
     async def predict(self, x_t: Array, condition: Array | None, time: Array, ticket: Ticket) -> Outputs:

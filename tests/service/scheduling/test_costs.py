@@ -39,14 +39,14 @@ def test_a_running_mean_follows_slowly() -> None:
     assert costs.call_seconds(SHAPE) == pytest.approx(1.1)
 
 
-def test_what_an_earlier_process_measured_gives_way_to_real_calls() -> None:
+def test_what_an_earlier_process_measured_gives_way_to_the_first_call() -> None:
     costs = Costs()
     costs.set_rate(WEIGHTS, 3.0)
-    assert costs.seconds_per_megapixel(WEIGHTS) == 3.0
+    assert costs.call_seconds(SHAPE) == pytest.approx(0.06)
+    assert not costs.is_measured(WEIGHTS)
     costs.record(SHAPE, 1, 0.02)
-    assert costs.seconds_per_megapixel(WEIGHTS) < 3.0
-    costs.set_rate(WEIGHTS, 9.0)
-    assert costs.seconds_per_megapixel(WEIGHTS) < 3.0
+    assert costs.seconds_per_megapixel(WEIGHTS) == pytest.approx(1.0)
+    assert costs.is_measured(WEIGHTS)
 
 
 def test_few_shapes_are_remembered() -> None:
