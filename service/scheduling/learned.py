@@ -11,8 +11,9 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from rddm.graph import BATCH_SIZES
 from service.cores import usable_cores
 
 log = logging.getLogger("rddm.scheduling")
@@ -24,10 +25,17 @@ class Learned(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    largest: Literal[1, 2, 4, 8, 16]
+    largest: int
     fills: bool
     is_settled: bool
     seconds_per_megapixel: float | None = Field(gt=0, allow_inf_nan=False)
+
+    @field_validator("largest")
+    @classmethod
+    def _is_batch_size(cls, value: int) -> int:
+        if value not in BATCH_SIZES:
+            raise ValueError(f"largest = {value}; expected one of {list(BATCH_SIZES)}")
+        return value
 
 
 class _Document(BaseModel):
