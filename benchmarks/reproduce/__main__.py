@@ -17,7 +17,7 @@ from typing import get_args
 import torch
 from rich.console import Console
 
-from benchmarks.reproduce import figure4, table1, tables
+from benchmarks.reproduce import figure4, relatives, table1, tables
 from benchmarks.reproduce.arms import ONE_NETWORK, SIZES, WAYS, Size, Task
 
 
@@ -41,6 +41,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str]) -> int:
     """Run what was asked for; table1 and figure4, as .json and .md, in the output folder."""
+    if argv[:1] == ["relatives"]:
+        return relatives.main(argv[1:])
     args, console, started = parser().parse_args(argv), Console(), time.monotonic()
     torch.set_num_threads(args.threads)
     if (args.ddim is None) != (args.reference is None):
