@@ -13,7 +13,7 @@ from torch import nn
 
 from export.card import to_card
 from export.configuration import ONNX, check_exchangeable
-from export.graph import Comparison, check_answers, compare, plain, rounded, rounding, set_spec, to_onnx
+from export.graph import Comparison, answered, check_answers, compare, plain, rounded, rounding, set_spec, to_onnx
 from export.repository import CARD, described, taken, write
 from rddm.graph import output_names
 from rddm.model import Golden, Model, golden_input
@@ -57,11 +57,12 @@ def release(
     """
     version = check_place(folder, spec, version, replace=replace)
     network = plain(network)
-    moved = rounding(network, spec)
+    lowered = rounded(network)
+    exact, of_lowered = answered(network, spec), answered(lowered, spec)
+    moved = rounding(of_lowered, exact)
     half = weights == "fp16" or (weights == "auto" and moved <= UNSEEN)
-    exact = rounded(network) if half else network
-    graph = to_onnx(exact, spec, half_weights=half)
-    comparisons = compare(graph, exact, spec)
+    graph = to_onnx(lowered if half else network, spec, half_weights=half)
+    comparisons = compare(graph, of_lowered if half else exact, spec)
     parameters = sum(weight.numel() for weight in network.parameters())
     path, model, size = _publish(graph, spec, facts, folder, version, parameters, pictures or {})
     return Release(path, model, "fp16" if half else "fp32", moved, tuple(comparisons), size)

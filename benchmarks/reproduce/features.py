@@ -56,7 +56,7 @@ class Autoencoder(nn.Module):
         return out
 
 
-def trained_autoencoder(source: PairSource, side: int, path: Path) -> Autoencoder:
+def trained_autoencoder(source: PairSource, side: int, path: Path, steps: int | None = None) -> Autoencoder:
     """The autoencoder kept at path; trained on the source's targets first if it is not there."""
     torch.manual_seed(0)
     network = Autoencoder(side)
@@ -65,7 +65,7 @@ def trained_autoencoder(source: PairSource, side: int, path: Path) -> Autoencode
         return network.eval()
     dice = Dice(torch.Generator().manual_seed(1))
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
-    for _ in track(range(STEPS), "autoencoder-32"):
+    for _ in track(range(steps or STEPS), "autoencoder-32"):
         x = source.draw(BATCH, dice).target
         loss = functional.mse_loss(network(x), x)
         optimiser.zero_grad()

@@ -81,6 +81,7 @@ class Setup:
     steps: int
     batch: int
     widths: tuple[int, ...]
+    feature_steps: int | None = None
 
 
 def parser() -> argparse.ArgumentParser:
@@ -94,6 +95,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--widths", type=int, nargs="+", default=[32, 48, 64], help="of the network (default: %(default)s)")
     p.add_argument("--methods", nargs="+", choices=sorted(RELATIVES), default=methods(), help="default: all that restore")
     p.add_argument("--damages", nargs="+", choices=DAMAGES, default=list(DAMAGES), help="default: %(default)s")
+    p.add_argument("--feature-steps", type=int, help="of training autoencoder-32, whose codes are compared (default: 600)")
     p.add_argument("--minutes", type=float, help="start no further network after so many; what is there is reported")
     return p
 
@@ -106,7 +108,7 @@ def methods() -> list[str]:
 def main(argv: list[str]) -> int:
     """Trains what is missing, measures, and writes relatives.json, relatives.md and relatives.png."""
     args, console, started = parser().parse_args(argv), Console(), time.monotonic()
-    setup = Setup(args.seeds, args.steps, args.batch, tuple(args.widths))
+    setup = Setup(args.seeds, args.steps, args.batch, tuple(args.widths), args.feature_steps)
     args.out.mkdir(parents=True, exist_ok=True)
     windows = cut(args.photos)
     rows: list[Row] = []
@@ -165,7 +167,8 @@ class Bench:
         pairs = damaged(held_out)
         name = NETWORK_OF.get(method, method)
         spec, network = self.spec(method), self.network(name, training, seed)
-        space = trained_autoencoder(training, CROP, self.out / "runs" / f"autoencoder-32-{self.damage}.safetensors")
+        features = self.out / "runs" / f"autoencoder-32-{self.damage}.safetensors"
+        space = trained_autoencoder(training, CROP, features, self.setup.feature_steps)
         rows = [
             Row(self.damage, method, count, seed, measured(network, of_calls, pairs, space))
             for count in CALLS
