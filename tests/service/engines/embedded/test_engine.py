@@ -330,8 +330,9 @@ async def test_what_ships_answers_with_the_same_bytes_in_any_threads(threads: in
     runner = Counting()
     engine = EmbeddedEngine(SHIPPED, Threads(threads), runner)
     await engine.start()
+    restorers = [model for model in engine.models().values() if model.spec.start == "image"]
     await engine.close()
-    assert runner.made.count(threads) == 3
+    assert runner.made.count(threads) == len(restorers) >= 3
     assert "answers otherwise" not in caplog.text
 
 
