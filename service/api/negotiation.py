@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from service.errors import NotAcceptable
-from service.pictures.kinds import BY_MEDIA_TYPE, KINDS, Kind
+from service.pictures.formats import BY_MEDIA_TYPE, FORMATS, PictureFormat
 from service.restoration.documents import JSON
 
 Shape = Literal["picture", "json", "events"]
 EVENTS = "text/event-stream"
-OFFERED = (*(kind.media_type for kind in KINDS.values()), JSON, EVENTS)
+OFFERED = (*(kind.media_type for kind in FORMATS.values()), JSON, EVENTS)
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class AcceptedFormat:
     """The answer's shape, and the picture's kind in it; None leaves the kind to the input."""
 
     shape: Shape
-    kind: Kind | None
+    kind: PictureFormat | None
 
 
 def ranges(header: str) -> list[tuple[str, float]]:
@@ -37,7 +37,7 @@ def ranges(header: str) -> list[tuple[str, float]]:
 
 def negotiate(accept: str | None, format_: str | None, json_by_default: bool) -> AcceptedFormat:
     """json_by_default: the request came as JSON, so what accepts anything gets JSON. Raises NotAcceptable with the list."""
-    kind = KINDS[format_] if format_ is not None else None
+    kind = FORMATS[format_] if format_ is not None else None
     for name, _ in ranges(accept or "*/*"):
         if name == EVENTS:
             return AcceptedFormat("events", kind)

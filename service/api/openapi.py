@@ -11,7 +11,8 @@ from pydantic import BaseModel
 from rddm.image import encode
 from service.api.negotiation import EVENTS
 from service.api.problems import MEDIA_TYPE
-from service.pictures.kinds import KINDS
+from service.pictures.formats import FORMATS
+from service.pictures.picture import LEFT_OUT
 from service.restoration.documents import JSON
 
 BINARY = {"type": "string", "format": "binary"}
@@ -98,7 +99,7 @@ def restore_body() -> dict[str, Any]:
         "content": {
             "multipart/form-data": {"schema": form},
             JSON: {"schema": _reference("RestoreBody"), "examples": {"base64": {"value": told}}},
-            **{kind.media_type: {"schema": BINARY} for kind in KINDS.values()},
+            **{kind.media_type: {"schema": BINARY} for kind in FORMATS.values()},
         },
     }
 
@@ -157,13 +158,18 @@ def picture_answers(*envelopes: str) -> dict[int | str, dict[str, Any]]:
     """What /restore and /generate answer when all is well."""
     told = {name: {"schema": TEXT} for name in ("X-Model", "X-Model-Digest", "Server-Timing", "Content-Location", "ETag")}
     told |= {name: {"schema": WHOLE} for name in ("X-Steps", "X-Seed")}
-    content: dict[str, Any] = {kind.media_type: {"schema": BINARY} for kind in KINDS.values()}
+    parts = f"parts of the input's file that the answer has not: {', '.join(LEFT_OUT)}"
+    dropped: dict[str, Any] = {"X-Dropped": {"schema": TEXT, "description": parts}}
+    content: dict[str, Any] = {kind.media_type: {"schema": BINARY} for kind in FORMATS.values()}
     content |= {
         JSON: {"schema": {"anyOf": [_reference(name) for name in envelopes]}},
         EVENTS: {"schema": TEXT, "example": EVENT_EXAMPLE},
     }
     later = {"description": "a job was made of it", "content": {JSON: {"schema": _reference("Job")}}}
-    return {200: {"description": "the picture, an envelope, or its progress", "headers": told, "content": content}, 202: later}
+    return {
+        200: {"description": "the picture, an envelope, or its progress", "headers": told | dropped, "content": content},
+        202: later,
+    }
 
 
 def install(app: FastAPI, models: tuple[type, ...], keys_needed: bool) -> None:

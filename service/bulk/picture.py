@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 from service.bulk.records import Record
 from service.bulk.stores import AlreadyThere, Entry, Store, StoreError
 from service.errors import EngineUnavailable, QueueFull, ServiceError, UnsupportedMedia
-from service.pictures.kinds import sniff
+from service.pictures.formats import sniff
 from service.restoration.parameters import RestoreParameters
 
 T = TypeVar("T")

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from service.bulk.picture import Restored
 from service.keys import Caller
-from service.pictures.kinds import KINDS, Kind, sniff
+from service.pictures.formats import FORMATS, PictureFormat, answer_format, sniff
 from service.restoration import RestorationService, RestoreParameters
 from service.restoration.budgets import RequestContext
 from service.restoration.opening import open_service
@@ -15,13 +15,6 @@ from service.restoration.uploads import Uploads
 from service.settings import Settings
 
 CALLER = Caller("batch", admin=True)
-SUFFIXES_OF = {
-    "png": (".png",),
-    "jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"),
-    "webp": (".webp",),
-    "avif": (".avif",),
-    "tiff": (".tif", ".tiff"),
-}
 PICTURES_PER_CALL = 2  # one is read or written while another is at the engine
 
 
@@ -38,18 +31,18 @@ class ServiceRestorer:
 
     def suffixes(self, picture: bytes, parameters: RestoreParameters) -> tuple[str, ...]:
         """See Restorer.suffixes."""
-        return SUFFIXES_OF[self._kind(picture, parameters).name]
+        return self._kind(picture, parameters).suffixes
 
     @staticmethod
-    def _kind(picture: bytes, parameters: RestoreParameters) -> Kind:
+    def _kind(picture: bytes, parameters: RestoreParameters) -> PictureFormat:
         if parameters.format is not None:
-            return KINDS[parameters.format]
-        return sniff(picture) if parameters.returned == "image" else KINDS["png"]
+            return FORMATS[parameters.format]
+        return answer_format(sniff(picture).name) if parameters.returned == "image" else FORMATS["png"]
 
     async def restore(self, picture: bytes, parameters: RestoreParameters) -> Restored:
         """See Restorer.restore."""
         context = RequestContext(f"batch-{next(self._numbers)}", CALLER, time.monotonic())
-        result = await self._service.restore(parameters, Uploads(picture), KINDS.get(parameters.format or ""), context)
+        result = await self._service.restore(parameters, Uploads(picture), FORMATS.get(parameters.format or ""), context)
         return Restored(result.images[0].body, result.size[1], result.size[0])
 
 

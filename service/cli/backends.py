@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from service.client import AsyncClient
 from service.keys import Caller
-from service.pictures.kinds import KINDS
+from service.pictures.formats import FORMATS
 from service.restoration import RestorationService
 from service.restoration.budgets import RequestContext
 from service.restoration.catalogue import facts_of
@@ -48,11 +48,13 @@ class LocalBackend:
         self._service = service
 
     async def restore(self, image: bytes, mask: bytes | None, parameters: RestoreParameters) -> OutputFile:
-        result = await self._service.restore(parameters, Uploads(image, mask), KINDS.get(parameters.format or ""), self._context())
+        result = await self._service.restore(
+            parameters, Uploads(image, mask), FORMATS.get(parameters.format or ""), self._context()
+        )
         return _output_files(result)[0]
 
     async def generate(self, parameters: GenerateParameters) -> list[OutputFile]:
-        return _output_files(await self._service.generate(parameters, KINDS.get(parameters.format or ""), self._context()))
+        return _output_files(await self._service.generate(parameters, FORMATS.get(parameters.format or ""), self._context()))
 
     async def models(self) -> list[dict[str, Any]]:
         return [facts_of(self._service.settings, model) for _, model in sorted(self._service.repository.models().items())]

@@ -22,7 +22,7 @@ from service.bulk.restorer import open_restorer
 from service.bulk.runner import Listener
 from service.bulk.stores import STATE, Entry
 from service.cli.verb import Refused, parameters_of, run_verb, settings_of
-from service.pictures.kinds import KINDS
+from service.pictures.formats import FORMATS
 from service.restoration.parameters import RestoreParameters
 
 SHARD = re.compile(r"(\d{1,9})/(\d{1,9})")
@@ -49,7 +49,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--task", help="a model's name or task, see `rddm models` (the default model)")
     parser.add_argument("--steps", type=int, help="network calls (the model's own number)")
     parser.add_argument("--seed", type=int, help="0 if absent")
-    parser.add_argument("--format", choices=list(KINDS), help="of the results (each like its picture)")
+    parser.add_argument("--format", choices=list(FORMATS), help="of the results (each like its picture)")
     parser.add_argument("--metadata", choices=["keep", "all", "none"], help="keep leaves out places (keep)")
     parser.add_argument("--shard", type=_shard, default=(0, 1), metavar="I/N", help="part I of N, counted from 0: for N machines")
     parser.add_argument("--retry-failed", action="store_true", help="try pictures again that failed in an earlier run")

@@ -5,9 +5,10 @@ import uuid
 from pathlib import Path
 
 from service.cli.verb import Refused
+from service.pictures.formats import FORMATS
 
-SUFFIXES = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".avif": "avif", ".tif": "tiff", ".tiff": "tiff"}
-SUFFIX_OF = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "avif": ".avif", "tiff": ".tiff"}
+SUFFIXES = {suffix: name for name, record in FORMATS.items() for suffix in record.suffixes}
+SUFFIX_OF = {name: record.suffix for name, record in FORMATS.items()}
 
 
 def is_folder(output: str) -> bool:

@@ -12,7 +12,7 @@ from service.cli.backends import open_backend
 from service.cli.files import SUFFIX_OF, format_of, is_folder, write_whole
 from service.cli.output import summary_of, tell
 from service.cli.verb import local_settings, parameters_of, run_verb
-from service.pictures.kinds import KINDS
+from service.pictures.formats import FORMATS
 from service.restoration.parameters import GenerateParameters
 from service.settings import Settings
 
@@ -38,7 +38,7 @@ def _generate(argv: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, help="chosen and told if absent")
     parser.add_argument("-n", type=int, help="how many (1)")
     parser.add_argument("--grid", action="store_true", help="one picture with all of them")
-    parser.add_argument("--format", choices=list(KINDS), help="of the files (by OUT's name, else png)")
+    parser.add_argument("--format", choices=list(FORMATS), help="of the files (by OUT's name, else png)")
     add_server(parser)
     given = parser.parse_args(argv)
     parameters = parameters_of(

@@ -19,7 +19,7 @@ from service.cli.output import summary_of, tell
 from service.cli.verb import Refused, local_settings, parameters_of, run_verb
 from service.client import ClientError
 from service.errors import ServiceError
-from service.pictures.kinds import KINDS
+from service.pictures.formats import FORMATS
 from service.restoration.parameters import RestoreParameters
 from service.settings import Settings
 from service.video.facts import is_clip
@@ -42,7 +42,7 @@ def _restore_arguments() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, help="network calls (the model's own number)")
     parser.add_argument("--seed", type=int, help="0 if absent")
     parser.add_argument("--mask", type=Path, metavar="FILE", help="for models that take one: white is restored")
-    parser.add_argument("--format", choices=list(KINDS), help="of the result (by OUT's name, else like IN)")
+    parser.add_argument("--format", choices=list(FORMATS), help="of the result (by OUT's name, else like IN)")
     parser.add_argument(
         "--return", dest="returned", choices=["image", "residual", "steps"], help="the picture, what was removed, or the steps"
     )

@@ -16,9 +16,11 @@ class RestoreOptions(TypedDict, total=False):
     task: str
     steps: int
     seed: int
-    format: Literal["png", "jpeg", "webp", "avif", "tiff"]
+    format: Literal["png", "jpeg", "webp", "avif", "tiff", "jxl"]
     returns: Literal["image", "residual", "steps"]
     metadata: Literal["keep", "all", "none"]
+    quality: int
+    lossless: bool
     max_latency_ms: int
     webhook: str
 
@@ -31,7 +33,9 @@ class GenerateOptions(TypedDict, total=False):
     seed: int
     n: int
     grid: bool
-    format: Literal["png", "jpeg", "webp", "avif", "tiff"]
+    format: Literal["png", "jpeg", "webp", "avif", "tiff", "jxl"]
+    quality: int
+    lossless: bool
     max_latency_ms: int
     webhook: str
 

@@ -14,7 +14,7 @@ from service.gateway import Gateway
 from service.jobs.queue import JobLimits, JobQueue, job_document
 from service.jobs.store import Job, JobStore, Status
 from service.jobs.webhooks import Webhooks
-from service.pictures.kinds import KINDS
+from service.pictures.formats import FORMATS
 from service.restoration.budgets import RequestContext
 from service.restoration.documents import preview_of
 from service.restoration.parameters import GenerateParameters, RestoreParameters
@@ -46,7 +46,7 @@ class JobRunner:
         context = RequestContext(job.id, self._gateway.keyring.named(job.caller), time.monotonic())
         if job.kind == "video":  # not tracked: what a gateway that goes down leaves undone goes on at its next start
             return await self._run_clip(job, context, on_step)
-        kind = KINDS.get(job.accept or "")
+        kind = FORMATS.get(job.accept or "")
         with self._gateway.drain.track():
             if sources is None:
                 parameters = GenerateParameters.model_validate_json(job.parameters)

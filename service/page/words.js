@@ -32,7 +32,7 @@ export const milliseconds = (count) => (count < 1000 ? `${Math.round(count)} ms`
 export const sides = ({ width, height }) => `${width} × ${height}`;
 export const megapixels = (pixels) => `${pixels < 1e7 ? (pixels / 1e6).toFixed(1) : Math.floor(pixels / 1e6)} megapixels`;
 
-const ENDINGS = { "image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/avif": "avif", "image/tiff": "tif" };
+const ENDINGS = { "image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/avif": "avif", "image/tiff": "tif", "image/jxl": "jxl" };
 export const ending = (type) => ENDINGS[type] ?? "bin";
 export const stem = (name) => name.replace(/\.[^.]*$/, "") || "picture";
 

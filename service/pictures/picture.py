@@ -1,39 +1,139 @@
 """A decoded picture: upright sRGB pixels to work on, and all that is needed to give the result back as the picture came."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rddm.image import Depth, Pixels
+from service.errors import Malformed, TooLarge
+from service.pictures.cicp import BT709, Chromaticities
+from service.pictures.colour import ColourTags, Space
+from service.pictures.formats import PictureFormat
 
 Policy = Literal["keep", "all", "none"]
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a picture may be: pixels in all, and along a side."""
+
+    max_pixels: int
+    max_side: int
+
+    def check(self, width: int, height: int) -> None:
+        """Raises TooLarge, and Malformed for a picture without content."""
+        if width < 1 or height < 1:
+            raise Malformed(f"a picture of {width} x {height} pixels has no content")
+        if max(width, height) > self.max_side:
+            raise TooLarge(f"the picture is {width} x {height} pixels; a side may have at most {self.max_side}")
+        if width * height > self.max_pixels:
+            raise TooLarge(f"the picture has {width} x {height} = {width * height} pixels; at most {self.max_pixels} are allowed")
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Samples: colour h w (gray) or h w c (rgb, cmyk), and alpha h w, uint8 or uint16."""
+
+    colour: Pixels
+    alpha: Pixels | None
+    space: Space
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What a format's reader gives.
+
+    samples: as they are stored. depth: bits of a sample, 8 or 16. colours: what the file says of them. orientation: the EXIF value
+    1..8 that turns them upright; None where EXIF says it, as it does in formats whose viewers obey it. exif: a TIFF block; xmp: a
+    packet, as it is. dpi: pixels per inch, across and down. lossless: whether the file was compressed without loss where its format
+    leaves a choice. gain_map: the further picture that makes this one one of high dynamic range. further: names of what else the
+    file holds, see LEFT_OUT.
+    """
+
+    samples: Samples
+    depth: Depth
+    colours: ColourTags = field(default_factory=ColourTags)
+    orientation: int | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    lossless: bool = False
+    gain_map: bytes | None = None
+    further: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Outgoing:
+    """What a format's writer writes. samples: as they are stored, h w or h w c, alpha last; the rest as in Source.
+
+    chromaticities: of samples with sRGB's curve, for a format without profiles.
+    quality: 1..100 or None for the format's own; lossless: True or False, or None for the format's own.
+    """
+
+    samples: Pixels
+    record: PictureFormat
+    profile: bytes | None = None
+    chromaticities: Chromaticities = BT709
+    orientation: int = 1
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    quality: int | None = None
+    lossless: bool | None = None
+    gain_map: bytes | None = None
+
+    @property
+    def channels(self) -> int:
+        """1 to 4."""
+        return 1 if self.samples.ndim == 2 else int(self.samples.shape[2])
+
+    @property
+    def is_grey(self) -> bool:
+        """Whether there is one colour channel."""
+        return self.channels < 3
+
+
+LEFT_OUT = {
+    "gain-map": "the picture's high dynamic range, as a further picture",
+    "motion-video": "the video of a motion photo",
+    "further-pictures": "further pictures of the file: depth, other exposures, larger previews",
+    "hdr": "light above diffuse white, which was mapped to what a screen shows",
+}
 
 
 @dataclass(frozen=True, eq=False)
 class SourceMetadata:
     """What a picture had beside its colours.
 
-    kind: name of its format; depth: bits of a sample, 8 or 16; grey: it had one colour channel; alpha: upright, h w, at its depth;
-    orientation: the EXIF value 1..8 in which its pixels were stored; profile: its ICC profile, if usable; exif, xmp: as found;
-    dpi: pixels per inch, across and down.
+    format: its name; depth: bits of a sample, 8 or 16; grey: it had one colour channel; alpha: upright, h w, at its depth;
+    orientation: the EXIF value 1..8 in which its pixels were stored; profile: its ICC profile, if one can go back to it; beyond:
+    upright, what sRGB cannot hold of its colours, see service.pictures.colour.beyond_srgb; exif: a TIFF block; xmp: a packet; dpi:
+    pixels per inch, across and down; lossless, gain_map, further: as in Source; converted: its numbers meant other colours than
+    sRGB and the answer's do not.
     """
 
-    kind: str
+    format: str
     depth: Depth = 8
     grey: bool = False
     alpha: Pixels | None = None
     orientation: int = 1
     profile: bytes | None = None
+    beyond: Pixels | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
+    lossless: bool = False
+    gain_map: bytes | None = None
+    further: tuple[str, ...] = ()
+    converted: bool = False
 
     @property
     def is_plain(self) -> bool:
-        """Whether the source left nothing but its kind, depth and greyness: nothing that is parsed again to give it back."""
-        return self.orientation == 1 and all(one is None for one in (self.alpha, self.profile, self.exif, self.xmp, self.dpi))
+        """Whether the source left nothing that a sender wrote and that is parsed again to give it back."""
+        written = (self.alpha, self.profile, self.exif, self.xmp, self.dpi, self.gain_map)
+        return self.orientation == 1 and all(one is None for one in written)
 
     def facts(self) -> dict[str, Any]:
         """What is known, by name, to make it again elsewhere."""
@@ -41,14 +141,21 @@ class SourceMetadata:
 
     def enlarged_to(self, height: int, width: int) -> "SourceMetadata":
         """The same for a result of this upright size: a model that enlarges gets an alpha that is enlarged by repetition."""
-        if self.alpha is None or self.alpha.shape == (height, width):
-            return self
-        down, across = height // self.alpha.shape[0], width // self.alpha.shape[1]
-        return replace(self, alpha=np.repeat(np.repeat(self.alpha, down, 0), across, 1))
+        return replace(self, alpha=_enlarged(self.alpha, height, width), beyond=_enlarged(self.beyond, height, width))
 
     def for_derived_picture(self) -> "SourceMetadata":
         """The same for a picture about this one (a residual, a strip): upright, opaque colour, no profile, no metadata."""
-        return replace(self, depth=8, grey=False, alpha=None, orientation=1, profile=None, exif=None, xmp=None)
+        return SourceMetadata(self.format, dpi=self.dpi)
+
+    def without_gain_map(self) -> "SourceMetadata":
+        """The same for an answer whose brightness is another: the map would make it wrong."""
+        return replace(self, gain_map=None, further=("gain-map", *self.further)) if self.gain_map is not None else self
+
+
+def _enlarged(plane: Pixels | None, height: int, width: int) -> Pixels | None:
+    if plane is None or plane.shape[:2] == (height, width):
+        return plane
+    return np.repeat(np.repeat(plane, height // plane.shape[0], 0), width // plane.shape[1], 1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,11 +16,10 @@ from typing import Any, TypeVar
 
 from rddm.image import Pixels
 from service import errors
-from service.pictures.decode import Bounds
-from service.pictures.encode import encode
+from service.pictures.encode import Writing, encode
+from service.pictures.formats import PictureFormat
 from service.pictures.framing import LENGTH, SHARED_BYTES, pack, share, unpack
-from service.pictures.kinds import Kind
-from service.pictures.picture import Picture, Policy, SourceMetadata
+from service.pictures.picture import Bounds, Picture, SourceMetadata
 from service.scheduling.fair_pool import FairPool
 
 T = TypeVar("T")
@@ -29,6 +28,7 @@ PIPE_BYTES = 1 << 20
 PARTS_AHEAD = 2  # of a file, for each thread
 Whose = tuple[str, str]  # caller and request
 NOBODY: Whose = ("", "")
+AS_IT_CAME = Writing()
 BROKEN = "the picture broke the process that read it"
 START_SECONDS = 60.0
 TOLD = {kind.__name__: kind for kind in (errors.Malformed, errors.TooLarge, errors.UnsupportedMedia)}
@@ -36,9 +36,9 @@ ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH", "SYSTE
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
-def is_ours(metadata: SourceMetadata, kind: Kind) -> bool:
+def is_ours(metadata: SourceMetadata, record: PictureFormat) -> bool:
     """Whether such a file holds nothing that a sender wrote: it may then be written in this process."""
-    return kind.name == "png" and metadata.is_plain
+    return record.name == "png" and metadata.is_plain
 
 
 def _done(act: Callable[[T], R], part: T) -> Future[R]:
@@ -146,13 +146,13 @@ class CodecPool:
             raise errors.Malformed(BROKEN) from strange
 
     async def encode(
-        self, pixels: Pixels, metadata: SourceMetadata, kind: Kind, policy: Policy = "keep", whose: Whose = NOBODY
+        self, pixels: Pixels, metadata: SourceMetadata, record: PictureFormat, writing: Writing = AS_IT_CAME, whose: Whose = NOBODY
     ) -> bytes:
         """Upright sRGB pixels h w 3 as a file that is like the one that came."""
-        if is_ours(metadata, kind):
+        if is_ours(metadata, record):
             loop, spread = asyncio.get_running_loop(), self._side_by_side
-            return await loop.run_in_executor(self._threads, encode, pixels, metadata, kind, policy, spread)
-        facts = {"task": "encode", "pixels": pixels, "metadata": metadata.facts(), "kind": kind.name, "policy": policy}
+            return await loop.run_in_executor(self._threads, encode, pixels, metadata, record, writing, spread)
+        facts = {"task": "encode", "pixels": pixels, "metadata": metadata.facts(), "format": record.name, "writing": vars(writing)}
         answer = await self._run(facts, pixels.size, whose)
         return bytes(answer["data"])
 

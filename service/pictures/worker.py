@@ -10,11 +10,11 @@ from PIL import Image, PngImagePlugin
 
 from service import errors
 from service.pictures.colour import LARGEST_PROFILE
-from service.pictures.decode import Bounds, decode
-from service.pictures.encode import encode
+from service.pictures.decode import decode
+from service.pictures.encode import Writing, encode
+from service.pictures.formats import FORMATS
 from service.pictures.framing import LENGTH, SHARED_BYTES, pack, unpack
-from service.pictures.kinds import kind_named
-from service.pictures.picture import SourceMetadata
+from service.pictures.picture import Bounds, SourceMetadata
 
 
 def confine(memory_bytes: int, file_bytes: int = 0) -> None:
@@ -31,8 +31,9 @@ def decoded(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def encoded(facts: dict[str, Any]) -> dict[str, Any]:
-    """{"pixels", "metadata", "kind", "policy"} -> {"data"}."""
-    return {"data": encode(facts["pixels"], SourceMetadata(**facts["metadata"]), kind_named(facts["kind"]), facts["policy"])}
+    """{"pixels", "metadata", "format", "writing"} -> {"data"}."""
+    metadata, writing = SourceMetadata(**facts["metadata"]), Writing(**facts["writing"])
+    return {"data": encode(facts["pixels"], metadata, FORMATS[facts["format"]], writing)}
 
 
 def ready(_: dict[str, Any]) -> dict[str, Any]:

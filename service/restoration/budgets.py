@@ -10,7 +10,7 @@ from typing import Protocol
 from service.engines.contract import Weights
 from service.errors import DeadlineExceeded, QueueFull, TooLarge
 from service.keys import Caller
-from service.pictures.kinds import Kind
+from service.pictures.formats import PictureFormat
 from service.restoration.parameters import CommonParameters
 from service.sampling.pipeline import Work
 from service.scheduling.admission import Load
@@ -48,18 +48,18 @@ class EncodingCosts:
     def __init__(self) -> None:
         self._rates: dict[str, tuple[float, float]] = {}  # and when it was recorded
 
-    def record(self, kind: Kind, pixels: int, seconds: float) -> None:
+    def record(self, kind: PictureFormat, pixels: int, seconds: float) -> None:
         """A picture of so many pixels was encoded in so many seconds."""
         if pixels >= MIN_MEASURED_PIXELS:
             rate = seconds / (pixels / 1e6)
             before = self._rate(kind)
             self._rates[kind.name] = rate if before is None else before + EWMA_WEIGHT * (rate - before), time.monotonic()
 
-    def seconds(self, kind: Kind, pixels: int) -> float:
+    def seconds(self, kind: PictureFormat, pixels: int) -> float:
         """What so many pixels will take; 0 for a format that was not written lately."""
         return (self._rate(kind) or 0.0) * pixels / 1e6
 
-    def _rate(self, kind: Kind) -> float | None:
+    def _rate(self, kind: PictureFormat) -> float | None:
         rate, at = self._rates.get(kind.name, (0.0, -math.inf))
         return rate if time.monotonic() - at < MAX_AGE_SECONDS else None
 
@@ -78,7 +78,9 @@ class Budgets:
         longest = self._settings.request_timeout_seconds
         return context.arrived + (longest if parameters.max_latency_ms is None else min(longest, parameters.max_latency_ms / 1000))
 
-    def fit(self, work: Work, parameters: CommonParameters, context: RequestContext, kind: Kind, pictures: int = 1) -> Work:
+    def fit(
+        self, work: Work, parameters: CommonParameters, context: RequestContext, kind: PictureFormat, pictures: int = 1
+    ) -> Work:
         """The work with as many of its steps as fit into max_latency_ms beside the work in the queue, encoding included.
 
         pictures: how many such works the request consists of. Before the first measured call nothing is known, and all steps stay.

@@ -17,7 +17,9 @@ JSON = "application/json"
 
 def headers_of(result: RequestResult) -> dict[str, str]:
     """What every answer tells of how it was made."""
+    dropped = {"X-Dropped": ", ".join(result.dropped)} if result.dropped else {}
     return {
+        **dropped,
         "X-Model": result.model.spec.name,
         "X-Model-Digest": result.model.digest,
         "X-Steps": str(result.steps),
@@ -52,6 +54,7 @@ def facts_of(result: RequestResult) -> dict[str, Any]:
         "steps": result.steps,
         "seed": result.seed,
         "timings": {part: round(milliseconds, 1) for part, milliseconds in result.timings.items()},
+        **({"dropped": list(result.dropped)} if result.dropped else {}),
     }
 
 

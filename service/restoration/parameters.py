@@ -6,11 +6,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.json_schema import WithJsonSchema
 
+from service.pictures.formats import FORMATS
 from service.pictures.picture import Policy
 
 LARGEST_SEED = 2**63 - 1
 WHOLE = re.compile(r"-?[0-9]{1,30}")
-Format = Literal["png", "jpeg", "webp", "avif", "tiff"]
+FORMAT_NAMES = list(FORMATS)
 Returned = Literal["image", "residual", "steps"]
 
 
@@ -31,6 +32,12 @@ def _yes_or_no(value: object) -> object:
     raise ValueError("expected true or false")
 
 
+def _format_name(value: object) -> object:
+    if value in FORMAT_NAMES:
+        return value
+    raise ValueError(f"expected one of {FORMAT_NAMES}")
+
+
 def _whole_number(least: int, most: int) -> Any:
     return WithJsonSchema({"type": "integer", "minimum": least, "maximum": most})
 
@@ -39,6 +46,8 @@ Steps = Annotated[int, BeforeValidator(whole), Field(ge=1, le=1000), _whole_numb
 Seed = Annotated[int, BeforeValidator(whole), Field(ge=0, le=LARGEST_SEED), _whole_number(0, LARGEST_SEED)]
 Count = Annotated[int, BeforeValidator(whole), Field(ge=1, le=1024), _whole_number(1, 1024)]
 Milliseconds = Annotated[int, BeforeValidator(whole), Field(ge=1, le=600_000), _whole_number(1, 600_000)]
+Quality = Annotated[int, BeforeValidator(whole), Field(ge=1, le=100), _whole_number(1, 100)]
+Format = Annotated[str, BeforeValidator(_format_name), WithJsonSchema({"type": "string", "enum": FORMAT_NAMES})]
 Flag = Annotated[bool, BeforeValidator(_yes_or_no), WithJsonSchema({"type": "boolean"})]
 Name = Annotated[str, Field(min_length=1, max_length=64)]
 Webhook = Annotated[str, Field(max_length=2000)]
@@ -51,6 +60,10 @@ class CommonParameters(BaseModel):
 
     steps: Steps | None = Field(default=None, description="network calls; the model's default if absent, within its range")
     format: Format | None = Field(default=None, description="beats Accept, which beats the input's own format")
+    quality: Quality | None = Field(default=None, description="of JPEG, WebP, AVIF and JPEG XL; high if absent")
+    lossless: Flag | None = Field(
+        default=None, description="whether WebP and JPEG XL are written without loss; like the input if absent"
+    )
     max_latency_ms: Milliseconds | None = Field(default=None, description="fewer steps are taken if that many would take longer")
     webhook: Webhook | None = Field(default=None, description="https address told of a job's end; with Prefer: respond-async only")
 

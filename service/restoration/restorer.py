@@ -12,7 +12,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from rddm.image import Pixels
 from service.engines.contract import Model, ServingEngine
 from service.keys import Caller
-from service.pictures.kinds import KINDS
+from service.pictures.formats import FORMATS
 from service.restoration.budgets import RequestContext
 from service.restoration.opening import open_service
 from service.restoration.parameters import GenerateParameters, RestoreParameters
@@ -52,7 +52,7 @@ class Restorer:
     ) -> RequestResult:
         """The same, with the model, steps, seed and timings of the restored file."""
         wanted = parameters or RestoreParameters()
-        kind, uploads = KINDS.get(wanted.format or ""), Uploads(image, mask)
+        kind, uploads = FORMATS.get(wanted.format or ""), Uploads(image, mask)
         return self._run(lambda context: self._service.restore(wanted, uploads, kind, context))
 
     def restore_pixels(self, pixels: Pixels, parameters: RestoreParameters | None = None, mask: Pixels | None = None) -> Pixels:
@@ -63,7 +63,7 @@ class Restorer:
     def generate(self, parameters: GenerateParameters | None = None) -> RequestResult:
         """Pictures out of noise."""
         wanted = parameters or GenerateParameters()
-        return self._run(lambda context: self._service.generate(wanted, KINDS.get(wanted.format or ""), context))
+        return self._run(lambda context: self._service.generate(wanted, FORMATS.get(wanted.format or ""), context))
 
     def _run(self, start: Callable[[RequestContext], Coroutine[Any, Any, T]]) -> T:
         """Runs a request on the event loop and waits for it."""

@@ -13,7 +13,8 @@ from rddm.spec import ModelSpec
 from service.engines.arrays import offload
 from service.engines.contract import Model, ServingEngine
 from service.errors import InvalidValue
-from service.pictures.kinds import KINDS, Kind, sniff
+from service.pictures.encode import Writing, left_out
+from service.pictures.formats import FORMATS, PictureFormat, answer_format, sniff
 from service.pictures.picture import PLAIN, Picture, Policy, SourceMetadata
 from service.pictures.pool import CodecPool, Whose
 from service.restoration.budgets import Budgets, RequestContext
@@ -29,6 +30,7 @@ from service.settings import Settings
 from service.telemetry.tracing import part_span
 
 RANDOM_SEEDS = 2**32
+BRIGHTNESS_PARTS, SAME_BRIGHTNESS = 4, 0.03  # along each side; of the full range
 KEPT: dict[str, frozenset[Kept]] = {"image": frozenset(), "residual": frozenset(["residual"]), "steps": frozenset(["trace"])}
 
 
@@ -47,15 +49,19 @@ class OutputImage:
 
 @dataclass(frozen=True)
 class RequestResult:
-    """The result of a request. size: height and width of the pictures; timings: milliseconds of decode, sample and encode."""
+    """The result of a request. size: height and width of the pictures; timings: milliseconds of decode, sample and encode.
+
+    dropped: names of parts of the source's file that the result's has not (service.pictures.picture.LEFT_OUT).
+    """
 
     images: tuple[OutputImage, ...]
-    kind: Kind
+    kind: PictureFormat
     size: tuple[int, int]
     model: Model
     steps: int
     seed: int
     timings: Mapping[str, float]
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass
@@ -93,7 +99,7 @@ class RestorationService:
         self,
         parameters: RestoreParameters,
         uploads: Uploads,
-        kind: Kind | None,
+        kind: PictureFormat | None,
         context: RequestContext,
         on_step: Listener | None = None,
     ) -> RequestResult:
@@ -115,17 +121,19 @@ class RestorationService:
                 result = await self.results.run(work, on_step)
             with stopwatch.measure("encode"):
                 pixels, metadata = await offload(result.pixels.size, output_of, parameters, result, source)
-                body = await self.codecs.encode(pixels, metadata, kind, parameters.metadata, whose(context))
+                writing = Writing(parameters.metadata, parameters.quality, parameters.lossless)
+                dropped = left_out(metadata, kind, parameters.metadata) if parameters.returned == "image" else ()
+                body = await self.codecs.encode(pixels, metadata, kind, writing, whose(context))
             self.budgets.encoding.record(kind, source.size[0] * source.size[1], stopwatch.milliseconds["encode"] / 1000)
-            size = displayed_size(pixels, metadata, parameters.metadata)
+            size = stored_size(pixels, metadata, kind, parameters.metadata)
             image = OutputImage(body, parameters.seed)
-            return RequestResult((image,), kind, size, work.model, work.steps, parameters.seed, stopwatch.milliseconds)
+            return RequestResult((image,), kind, size, work.model, work.steps, parameters.seed, stopwatch.milliseconds, dropped)
 
     async def generate(
-        self, parameters: GenerateParameters, kind: Kind | None, context: RequestContext, on_step: Listener | None = None
+        self, parameters: GenerateParameters, kind: PictureFormat | None, context: RequestContext, on_step: Listener | None = None
     ) -> RequestResult:
         """n pictures with the seeds from parameters.seed on; on_step hears of all of them together."""
-        stopwatch, kind = Stopwatch(), kind or KINDS["png"]
+        stopwatch, kind = Stopwatch(), kind or FORMATS["png"]
         deadline = self.budgets.deadline(parameters, context)
         seed, n = random_seed() if parameters.seed is None else parameters.seed, parameters.n
         self._check_count(n, seed)
@@ -139,7 +147,8 @@ class RestorationService:
             with stopwatch.measure("encode"):
                 pictures = [result.pixels for result in results]
                 frames = [grid(pictures)] if parameters.grid else pictures
-                bodies = [await self.codecs.encode(frame, PLAIN, kind, "none", whose(context)) for frame in frames]
+                writing = Writing("none", parameters.quality, parameters.lossless)
+                bodies = [await self.codecs.encode(frame, PLAIN, kind, writing, whose(context)) for frame in frames]
             images = tuple(OutputImage(body, seed + k) for k, body in enumerate(bodies))
             size = (frames[0].shape[0], frames[0].shape[1])
             return RequestResult(images, kind, size, first.model, first.steps, seed, stopwatch.milliseconds)
@@ -158,7 +167,7 @@ class RestorationService:
             source.check_mask(resolved.model.spec)
             self.scheduler.introduce(resolved.model)
             work = await self._to_work(source, parameters, resolved, context, deadline)
-            work = self.budgets.fit(work, parameters, context, KINDS["png"])
+            work = self.budgets.fit(work, parameters, context, FORMATS["png"])
             result = await self.results.run(work)
             return (await offload(result.pixels.size, output_of, parameters, result, source))[0]
 
@@ -214,15 +223,17 @@ def whose(context: RequestContext) -> Whose:
     return context.caller.name, context.request
 
 
-def usual_kind(parameters: RestoreParameters, source: Source) -> Kind:
+def usual_kind(parameters: RestoreParameters, source: Source) -> PictureFormat:
     """The format of a request that names none: the picture's own, or PNG for what is derived from it."""
-    return KINDS[source.picture.metadata.kind] if parameters.returned == "image" else KINDS["png"]
+    return answer_format(source.picture.metadata.format) if parameters.returned == "image" else FORMATS["png"]
 
 
 def output_of(parameters: RestoreParameters, result: FinishedResult, source: Source) -> tuple[Pixels, SourceMetadata]:
     """The pixels to answer with, and the metadata of the source that belongs to them."""
     metadata = source.picture.metadata
     if parameters.returned == "image":
+        if metadata.gain_map is not None and not keeps_brightness(source.picture.pixels, result.pixels):
+            metadata = metadata.without_gain_map()
         return result.pixels, metadata.enlarged_to(result.pixels.shape[0], result.pixels.shape[1])
     if parameters.returned == "residual":
         assert result.residual is not None
@@ -230,7 +241,21 @@ def output_of(parameters: RestoreParameters, result: FinishedResult, source: Sou
     return np.concatenate([to_pixels(image) for image in result.trace], axis=1), metadata.for_derived_picture()
 
 
-def displayed_size(pixels: Pixels, metadata: SourceMetadata, policy: Policy) -> tuple[int, int]:
+def keeps_brightness(before: Pixels, after: Pixels) -> bool:
+    """Whether each part of a picture, h w 3 of any depth, is about as bright as it was, so that its gain map is still true."""
+    changes = [
+        abs(float(part.mean()) / np.iinfo(part.dtype).max - float(other.mean()) / np.iinfo(other.dtype).max)
+        for rows, other_rows in zip(_parts(before, 0), _parts(after, 0), strict=True)
+        for part, other in zip(_parts(rows, 1), _parts(other_rows, 1), strict=True)
+    ]
+    return max(changes) < SAME_BRIGHTNESS
+
+
+def _parts(pixels: Pixels, axis: int) -> list[Pixels]:
+    return [part for part in np.array_split(pixels, BRIGHTNESS_PARTS, axis) if part.size]
+
+
+def stored_size(pixels: Pixels, metadata: SourceMetadata, kind: PictureFormat, policy: Policy) -> tuple[int, int]:
     """Height and width of the file: its orientation tag, where it keeps one, turns the picture back."""
     height, width = pixels.shape[:2]
-    return (height, width) if metadata.orientation < 5 or policy == "none" else (width, height)
+    return (height, width) if metadata.orientation < 5 or policy == "none" or kind.upright else (width, height)

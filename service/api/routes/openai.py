@@ -13,7 +13,7 @@ from service.api.dependencies import CallerDependency, ContextDependency, Gatewa
 from service.api.openapi import openai_edit_body, openai_generation_body
 from service.errors import InvalidValue, Malformed
 from service.gateway import Gateway
-from service.pictures.kinds import KINDS
+from service.pictures.formats import FORMATS
 from service.restoration.budgets import RequestContext
 from service.restoration.documents import base64_of, headers_of, to_json
 from service.restoration.parameters import Count, GenerateParameters, Name, RestoreParameters, Seed, Steps
@@ -79,7 +79,7 @@ async def edits(request: Request, gateway: GatewayDependency, context: ContextDe
             )
         assert image is not None
         restoration = RestoreParameters(task=parameters.model, steps=parameters.steps, seed=parameters.seed or 0)
-        work = gateway.restoration.restore(restoration, Uploads(image, mask), KINDS[parameters.output_format], context)
+        work = gateway.restoration.restore(restoration, Uploads(image, mask), FORMATS[parameters.output_format], context)
         return told(gateway, context, await responses.unless_gone(request, work))
 
 
@@ -93,7 +93,7 @@ async def generations(request: Request, gateway: GatewayDependency, context: Con
         height, width = spec.image_size or (0, 0)
         if parameters.size not in {"auto", f"{width}x{height}"}:
             raise InvalidValue(f"size = {parameters.size!r}; model {spec.name} makes pictures of {width}x{height}")
-        work = gateway.restoration.generate(generation, KINDS[parameters.output_format], context)
+        work = gateway.restoration.generate(generation, FORMATS[parameters.output_format], context)
         return told(gateway, context, await responses.unless_gone(request, work))
 
 
