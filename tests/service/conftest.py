@@ -14,7 +14,7 @@ from PIL import Image
 
 from service.api.app import create_app
 from service.gateway import Gateway, open_gateway
-from service.pictures.decode import Bounds
+from service.pictures.picture import Bounds
 from service.pictures.pool import CodecPool
 from service.pictures.worker import TASKS
 from service.settings import Settings

@@ -139,15 +139,26 @@ def with_text(length: int) -> bytes:
     return file_of(pixels_of(8, 8), pnginfo=text)
 
 
+def with_chunk(name: bytes, data: bytes) -> bytes:
+    """A PNG with a further chunk."""
+    png = file_of(pixels_of(8, 8))
+    return png[:33] + chunk(name, data) + png[33:]
+
+
+def spoiled(png: bytes, name: bytes) -> bytes:
+    """A PNG with a chunk whose checksum is wrong."""
+    at = png.index(name)
+    end = at + 4 + int.from_bytes(png[at - 4 : at], "big")
+    return png[:end] + bytes(byte ^ 0xFF for byte in png[end : end + 4]) + png[end + 4 :]
+
+
 OTHER_KINDS = {
     "JPEG 2000": b"\0\0\0\x0cjP  \r\n\x87\n" + b"\0" * 64,
     "EPS": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n",
     "FITS": b"SIMPLE  =                    T" + b" " * 200,
     "PSD": b"8BPS\0\1" + b"\0" * 64,
     "SVG": b"<svg xmlns='http://www.w3.org/2000/svg' width='8' height='8'/>",
-    "HEIC": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 64,
     "GIF": b"GIF89a" + b"\0" * 64,
     "BMP": b"BM" + b"\0" * 64,
     "PDF": b"%PDF-1.7\n" + b"\0" * 64,
-    "BigTIFF in the order that next to nothing writes": b"MM\0+" + b"\0" * 64,
 }

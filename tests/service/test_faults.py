@@ -18,7 +18,7 @@ import pytest
 from service import errors
 from service.jobs.runner import open_job_store
 from service.jobs.store import JobStore
-from service.pictures.decode import Bounds
+from service.pictures.picture import Bounds
 from service.pictures.pool import CodecPool
 from tests.service.conftest import RunningApp, file_of, pixels_of, running, settings_for
 from tests.service.serving import FakeServingEngine

@@ -13,10 +13,10 @@ from PIL import Image, ImageCms, ImageOps
 from PIL.ExifTags import GPS, IFD, Base
 
 from service.errors import Malformed, TooLarge, UnsupportedMedia
-from service.pictures.decode import Bounds, decode
-from service.pictures.encode import encode
-from service.pictures.kinds import KINDS
-from service.pictures.picture import UPRIGHT, SourceMetadata, as_stored, upright
+from service.pictures.decode import decode
+from service.pictures.encode import Writing, encode
+from service.pictures.formats import FORMATS
+from service.pictures.picture import UPRIGHT, Bounds, SourceMetadata, as_stored, upright
 from service.pictures.pool import CodecPool
 from tests.service.conftest import RunningApp, file_of, pixels_of, running, settings_for
 from tests.service.hostile import OTHER_KINDS
@@ -369,7 +369,8 @@ async def test_sixteen_bits_keep_profile_orientation_and_dpi(gateway: RunningApp
     sent = encode(
         upright(pixels, 8),
         SourceMetadata("png", 16, orientation=8, profile=icc, exif=exif.tobytes(), dpi=(300.0, 300.0)),
-        KINDS["png"],
+        FORMATS["png"],
+        Writing(),
     )
     png = await kept(gateway, sent)
     assert np.abs(imagecodecs.png_decode(png).astype(int) - imagecodecs.png_decode(sent)).max() <= 64
@@ -383,7 +384,6 @@ async def test_sixteen_bits_keep_profile_orientation_and_dpi(gateway: RunningApp
 @pytest.mark.parametrize(
     ("kind", "named"),
     [
-        ("HEIC", "a HEIC picture"),
         ("SVG", "an SVG drawing"),
         ("GIF", "a GIF picture"),
         ("PSD", "a Photoshop file"),
@@ -395,7 +395,7 @@ async def test_sixteen_bits_keep_profile_orientation_and_dpi(gateway: RunningApp
 async def test_a_kind_that_is_not_read_is_called_by_its_name(gateway: RunningApp, kind: str, named: str) -> None:
     answer = await gateway.client.post(KEEP, content=OTHER_KINDS[kind])
     assert answer.status_code == 415
-    assert answer.json()["detail"] == f"{named} is not read here; expected PNG, JPEG, WebP, AVIF or TIFF"
+    assert answer.json()["detail"] == f"{named} is not read here; expected PNG, JPEG, WebP, AVIF, TIFF, JPEG XL or HEIC"
 
 
 async def test_sixteen_bits_become_eight_where_the_format_has_no_more(gateway: RunningApp) -> None:

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.pictures.decode import Bounds
-from service.pictures.kinds import KINDS
+from service.pictures.formats import FORMATS
+from service.pictures.picture import Bounds
 from service.pictures.pool import CodecPool
 from tests.service.conftest import RunningApp, file_of, pixels_of, running, settings_for
 from tests.service.jobs.test_queue import events_of
@@ -198,7 +198,7 @@ async def test_a_deadline_takes_steps_away_and_never_adds_any(tmp_path: Any, png
 
 
 async def test_a_deadline_counts_the_writing_of_the_file(gateway: RunningApp, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, picture, png = "/restore?max_latency_ms=20000&seed=1", file_of(pixels_of(160, 160)), KINDS["png"]
+    path, picture, png = "/restore?max_latency_ms=20000&seed=1", file_of(pixels_of(160, 160)), FORMATS["png"]
     costs = gateway.state.restoration.budgets.encoding
     assert costs.seconds(png, 160 * 160) == 0
     assert (await gateway.client.post("/restore", content=picture)).status_code == 200

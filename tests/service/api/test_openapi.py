@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from service.api.openapi import example_picture
-from service.pictures.decode import Bounds, decode
+from service.pictures.decode import decode
+from service.pictures.picture import Bounds
 from tests.service.conftest import settings_for
 from tests.service.live import Live, live
 

@@ -17,10 +17,10 @@ import pytest
 
 from service import errors
 from service.errors import EngineUnavailable
-from service.pictures.decode import Bounds
-from service.pictures.encode import encode
+from service.pictures.encode import Writing, encode
+from service.pictures.formats import FORMATS, sniff
 from service.pictures.framing import LENGTH, SHARED_BYTES, pack, share, unpack
-from service.pictures.kinds import KINDS, sniff
+from service.pictures.picture import Bounds
 from service.pictures.pool import PARTS_AHEAD, CodecPool, Worker
 from tests.service.conftest import file_of, pixels_of
 
@@ -78,13 +78,13 @@ async def test_an_order_that_is_given_up_ends_its_process_and_no_other() -> None
     async with opened() as codecs:
         slow = np.random.default_rng(0).integers(0, 255, (2000, 2000, 3), np.uint8)
         metadata = (await codecs.decode(file_of(pixels_of(8, 8)))).metadata
-        task = asyncio.create_task(codecs.encode(slow, metadata, KINDS["avif"]))
+        task = asyncio.create_task(codecs.encode(slow, metadata, FORMATS["avif"]))
         await asyncio.sleep(0.1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         assert codecs.killed == 1
-        assert sniff(await codecs.encode(pixels_of(8, 8), metadata, KINDS["webp"])).name == "webp"
+        assert sniff(await codecs.encode(pixels_of(8, 8), metadata, FORMATS["webp"])).name == "webp"
 
 
 async def test_a_worker_has_limits_and_knows_nothing_of_the_gateways_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,12 +123,13 @@ async def test_a_plain_png_needs_no_process_and_is_the_same_file() -> None:
     async with opened() as codecs:
         plain = (await codecs.decode(file_of(pixels_of(8, 8)))).metadata
         worker = codecs._idle.take()  # nobody could answer
-        alone = await codecs.encode(pixels_of(9, 7), plain, KINDS["png"])
+        alone = await codecs.encode(pixels_of(9, 7), plain, FORMATS["png"])
         codecs._idle.put(worker)
         metadata = replace(plain, dpi=(72.0, 72.0))
         assert np.array_equal(imagecodecs.png_decode(alone), pixels_of(9, 7))
-        assert np.array_equal(imagecodecs.png_decode(await codecs.encode(pixels_of(9, 7), metadata, KINDS["png"])), pixels_of(9, 7))
-        assert alone == encode(pixels_of(9, 7), plain, KINDS["png"])
+        described = await codecs.encode(pixels_of(9, 7), metadata, FORMATS["png"])
+        assert np.array_equal(imagecodecs.png_decode(described), pixels_of(9, 7))
+        assert alone == encode(pixels_of(9, 7), plain, FORMATS["png"], Writing())
 
 
 async def test_a_worker_that_died_while_it_had_nothing_to_do_is_no_pictures_fault() -> None:
@@ -227,4 +228,4 @@ async def test_a_part_that_fails_fails_the_whole() -> None:
 async def test_a_large_plain_png_is_the_same_file_by_threads_and_by_one() -> None:
     async with opened() as codecs:
         pixels, plain = pixels_of(700, 300), (await codecs.decode(file_of(pixels_of(8, 8)))).metadata
-        assert await codecs.encode(pixels, plain, KINDS["png"]) == encode(pixels, plain, KINDS["png"])
+        assert await codecs.encode(pixels, plain, FORMATS["png"]) == encode(pixels, plain, FORMATS["png"], Writing())

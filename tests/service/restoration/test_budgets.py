@@ -8,7 +8,7 @@ import pytest
 from rddm.model import Weights
 from service.errors import DeadlineExceeded, QueueFull, TooLarge
 from service.keys import Caller
-from service.pictures.kinds import KINDS
+from service.pictures.formats import FORMATS
 from service.restoration.budgets import Budgets, EncodingCosts, RequestContext
 from service.restoration.parameters import RestoreParameters
 from service.sampling.pipeline import Work
@@ -17,7 +17,7 @@ from service.settings import Settings
 from tests.service.fakes import model_of, picture
 
 MODEL = model_of(min_steps=2, max_steps=10)
-PNG = KINDS["png"]
+PNG = FORMATS["png"]
 
 
 @dataclass
@@ -83,7 +83,7 @@ def test_old_and_small_measurements_of_encoding_say_nothing(monkeypatch: pytest.
     assert costs.seconds(PNG, 10**6) == 0
     costs.record(PNG, 10**6, 1.0)
     assert costs.seconds(PNG, 2 * 10**6) == pytest.approx(2.0)
-    assert costs.seconds(KINDS["webp"], 10**6) == 0
+    assert costs.seconds(FORMATS["webp"], 10**6) == 0
     monkeypatch.setattr("service.restoration.budgets.MAX_AGE_SECONDS", 0.0)
     assert costs.seconds(PNG, 10**6) == 0
 
