@@ -3,7 +3,7 @@
 import copy
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -59,8 +59,14 @@ def rounded(network: nn.Module) -> nn.Module:
     return network
 
 
+def served(network: nn.Module, spec: ModelSpec) -> tuple[nn.Module, ModelSpec]:
+    """The network and its spec without what the service computes once a picture, where the network offers that (`served`)."""
+    reduced: Callable[[ModelSpec], tuple[nn.Module, ModelSpec]] | None = getattr(network, "served", None)
+    return (network, spec) if reduced is None else reduced(spec)
+
+
 def plain(network: nn.Module) -> nn.Module:
-    """A copy in which layers that compute their weights (and offer `plain`) are replaced by ones that have them computed."""
+    """A copy in which layers that offer `plain` are replaced: by ones with computed weights, or that runtimes do sooner."""
     network = copy.deepcopy(network).float().eval()
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):

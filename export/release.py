@@ -13,7 +13,7 @@ from torch import nn
 
 from export.card import to_card
 from export.configuration import ONNX, check_exchangeable
-from export.graph import Comparison, answered, check_answers, compare, plain, rounded, rounding, set_spec, to_onnx
+from export.graph import Comparison, answered, check_answers, compare, plain, rounded, rounding, served, set_spec, to_onnx
 from export.repository import CARD, described, taken, write
 from rddm.graph import output_names
 from rddm.model import Golden, Model, golden_input
@@ -55,6 +55,7 @@ def release(
     pictures: files that the card shows, by name; facts["pictures"] maps captions to these names. Raises FileExistsError for a
     version that is there unless `replace`; ValueError where ONNX Runtime and torch disagree, or versions do.
     """
+    network, spec = served(network, spec)
     version = check_place(folder, spec, version, replace=replace)
     network = plain(network)
     lowered = rounded(network)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rddm.exposure import exposure_of
 from rddm.graph import GraphCall, to_feeds
 from rddm.objective import Prediction, predict
 from rddm.sampler import Noise, Question, philox_noise, run, sample
@@ -19,6 +20,8 @@ from rddm.spec import ConditionPart, Method, ModelSpec
 
 Array = Any
 Image = NDArray[np.float32]
+
+WHOLE: frozenset[ConditionPart] = frozenset({"context", "code"})  # parts that every tile of a picture is given as they are
 
 
 def padded(length: int, multiple: int) -> int:
@@ -73,20 +76,28 @@ def _averaged(field: Image, size: int) -> Image:
 
 
 def parts_of(
-    spec: ModelSpec, x_in: Image, mask: Image | None, size: tuple[int, int], seen: tuple[int, int]
+    spec: ModelSpec,
+    x_in: Image,
+    mask: Image | None,
+    size: tuple[int, int],
+    seen: tuple[int, int],
+    around: Image | None = None,
 ) -> dict[ConditionPart, Image]:
     """The parts that the spec lists, in its order. Raises ValueError for a mask that is needed and missing.
 
     x_in, mask: b 3 h w at the picture's own size. size: what both are grown to. seen: height and width of what the network sees,
-    which the context has.
+    which the context has. around: the context where x_in is a part of a larger picture; else it is made of x_in.
     """
     if "mask" in spec.condition and mask is None:
         raise ValueError(f"{spec.name} needs 'mask' as a condition, and none was given")
     makers: dict[ConditionPart, Callable[[], Image]] = {
         "image": lambda: pad(x_in, *size),
         "mask": lambda: pad(x_in if mask is None else mask, *size),
-        "context": lambda: context(x_in, *seen),
+        "context": lambda: context(x_in, *seen) if around is None else around,
     }
+    if spec.exposure is not None:
+        curve = exposure_of(spec.exposure).of(makers["context"]())
+        makers |= {"exposed": lambda: pad(curve.expose(x_in), *size), "code": lambda: curve.plane(*seen)}
     return {part: makers[part]() for part in spec.condition}
 
 
@@ -127,9 +138,7 @@ def restore_whole(
     height, width = x_in.shape[2:]
     size = padded(height, spec.size_multiple), padded(width, spec.size_multiple)
     schedule, grown = schedule_of(spec), pad(x_in, *size)
-    parts = parts_of(spec, x_in, mask, size, size)
-    if around is not None and "context" in parts:
-        parts["context"] = around
+    parts = parts_of(spec, x_in, mask, size, size, around)
     condition = concatenated(spec, parts)
     fields = [padded_noise(noise_of(seed, height, width), *size) for seed in seeds]
 

@@ -4,6 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from rddm.exposure import exposure_of
+
 FORMAT_VERSION = 1
 
 Objective = Literal[
@@ -19,12 +21,12 @@ Objective = Literal[
 ]
 Method = Literal["SM-Res", "SM-N", "SM-Res-N"]
 Order = Literal["simultaneous", "residual_first", "noise_first", "decoupled", "residual_only"]
-ConditionPart = Literal["image", "mask", "context"]
+ConditionPart = Literal["image", "mask", "context", "exposed", "code"]
 Preprocessing = Literal["equalize_histogram", "repeat_2", "repeat_3", "repeat_4", "repeat_8"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 
 MOST_NOISE = 16  # beta_bar_T^2: ResShift's kappa is 2
-CHANNELS: dict[ConditionPart, int] = {"image": 3, "mask": 3, "context": 3}
+CHANNELS: dict[ConditionPart, int] = {"image": 3, "mask": 3, "context": 3, "exposed": 3, "code": 1}
 
 
 class Frozen(BaseModel):
@@ -90,9 +92,11 @@ class ModelSpec(Frozen):
     start: `image` begins at x_in + sqrt(sum_scale) eps (restoration), `noise` at pure eps (generation), `diffused` at
         (1 - alpha_bar) x_in + beta_bar eps: x_in as if it were clean (SDEdit).
     begin: the share of the T indices that sampling uses; below 1 it starts part of the way.
-    condition: what is concatenated for the network beside x_t, in this order; may be empty. A mask lies in [0, 1].
     preprocessing: what is done to the given pixels before all else (rddm.image.PREPROCESSING). `repeat_2` repeats each pixel 2 x 2:
         what a network that enlarges by itself is given, which takes every second pixel again.
+    condition: what is concatenated for the network beside x_t, in this order; may be empty. A mask lies in [0, 1]. `context` is the
+        whole picture shrunk to what the network sees, `exposed` the picture after its tone curve, `code` what chose that curve.
+    exposure: the learned part of the tone curve, as text (rddm.exposure), where the condition lists `exposed` and `code`.
     residual_clip: predicted residuals are clipped to +-this: 1 for the authors' checkpoints, 2 (all that two images can
         differ by) for new models.
     image_clip: likewise for the predicted x_0; None leaves it unclipped (diffusers' clip_sample=False).
@@ -140,6 +144,7 @@ class ModelSpec(Frozen):
     image_size: tuple[int, int] | None = None
     scale: int = Field(default=1, ge=1, le=4)
     preprocessing: tuple[Preprocessing, ...] = ()
+    exposure: str | None = Field(default=None, repr=False)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -162,9 +167,20 @@ class ModelSpec(Frozen):
             raise ValueError(f"image_size {self.image_size} must be positive multiples of {self.size_multiple}")
         if self.start == "noise" and self.scale != 1:
             raise ValueError(f"scale {self.scale} enlarges a given picture; a model that starts from noise has none")
+        self._consistent_exposure()
         if isinstance(self.schedule, TableSchedule) and len(self.schedule.alpha_bar) != self.timesteps:
             raise ValueError(f"the schedule has {len(self.schedule.alpha_bar)} values, T is {self.timesteps}")
         return self
+
+    def _consistent_exposure(self) -> None:
+        listed = {"exposed", "code"} & set(self.condition)
+        if self.exposure is None and listed:
+            raise ValueError(f"condition {self.condition} lists {sorted(listed)}, which need an exposure")
+        if self.exposure is not None:
+            if len(listed) < 2 or "image" not in self.condition:
+                raise ValueError(f"condition {self.condition} must list 'image', 'exposed' and 'code', as there is an exposure")
+            if (width := exposure_of(self.exposure).width) > self.size_multiple**2:
+                raise ValueError(f"a code of {width} values does not fit into {self.size_multiple} x {self.size_multiple} pixels")
 
     def _consistent_start(self) -> None:
         if self.generates and self.image_size is None:
@@ -194,6 +210,11 @@ class ModelSpec(Frozen):
     def __hash__(self) -> int:
         """By the name: tables and plans are looked up by spec at every step, and all of a spec is much to hash."""
         return hash(self.name)
+
+    @property
+    def sees_context(self) -> bool:
+        """Whether an answer depends on the whole picture: its context is given to the network, or chooses the exposure."""
+        return "context" in self.condition or self.exposure is not None
 
     @property
     def condition_channels(self) -> int:

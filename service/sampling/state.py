@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rddm.condition import concatenated, context, pad, padded_noise, parts_of
+from rddm.condition import WHOLE, concatenated, context, pad, padded_noise, parts_of
 from rddm.objective import HEADS, predict
 from rddm.sampler import Question, Sampling, philox_noise, sample
 from rddm.schedule import schedule_of
@@ -106,9 +106,7 @@ class SamplingState:
         """Pads, draws the noise, builds what the condition needs, and begins every band's conversation."""
         x_in = np.zeros((1, 3, *self.size), np.float32) if self.x_in is None else self.x_in
         size, tile = (self.plan.height, self.plan.width), self.plan.tiles[0]
-        parts = parts_of(self.spec, x_in, self.mask, size, (tile.height, tile.width))
-        if self.context is not None and "context" in parts:
-            parts["context"] = self.context
+        parts = parts_of(self.spec, x_in, self.mask, size, (tile.height, tile.width), self.context)
         self._parts = {part: self.arrays.place(array) for part, array in parts.items()}
         self._x_in = self._parts["image"] if "image" in self._parts else self.arrays.place(pad(x_in, *size))
         noise = self._noise()
@@ -146,7 +144,7 @@ class SamplingState:
     def _condition(self, tile: Tile) -> Array | None:
         if self._whole_condition is not None:
             return self._whole_condition
-        parts = {part: array if part == "context" else tile.cut(array) for part, array in self._parts.items()}
+        parts = {part: array if part in WHOLE else tile.cut(array) for part, array in self._parts.items()}
         condition = concatenated(self.spec, parts, self.arrays.concatenate)
         if self.whole:
             self._whole_condition = condition

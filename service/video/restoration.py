@@ -233,7 +233,7 @@ class _Run:
     async def _told(self) -> AsyncIterator[Shot]:
         """Frames in order, each with the context that its neighbours share, where the model takes one."""
         spec = self._work.model.spec
-        reach = REACH if "context" in spec.condition and self._work.steady != "off" else 0
+        reach = REACH if spec.sees_context and self._work.steady != "off" else 0
         around: deque[Shot] = deque()  # of one shot: those given out that still count, then those that wait
         given = 0
         async for shot in self._read():

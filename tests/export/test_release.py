@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+import onnx
 import onnxruntime
 import pytest
 
@@ -12,6 +13,7 @@ from export.release import Release, release
 from export.repository import described
 from rddm.model import golden_input
 from tests.models import release_tiny, tiny_network, tiny_spec
+from training.networks import SmallConfig, make_network
 
 
 def test_the_graph_answers_as_torch_for_three_shapes(written: Release) -> None:
@@ -25,6 +27,16 @@ def test_two_outputs_without_a_condition(tmp_path: Path) -> None:
     session = onnxruntime.InferenceSession(path / "1" / "model.onnx")
     assert [value.name for value in session.get_inputs()] == ["x_t", "time"]
     assert [value.name for value in session.get_outputs()] == ["out_0", "out_1"]
+
+
+def test_a_models_exposure_is_exported_into_its_spec_and_out_of_its_graph(tmp_path: Path) -> None:
+    config = SmallConfig(condition=("image", "context"), exposure=True, widths=(8, 8, 8), depths=(1, 1, 1), time_width=8)
+    spec = tiny_spec("dark", condition=config.condition, size_multiple=8)
+    written = release(make_network(config), spec, {"recipe": "untrained"}, tmp_path)
+    graph = onnx.load(written.path / "1" / "model.onnx")
+    assert written.model.spec.condition == ("image", "exposed", "code")
+    assert not {"Pow", "ReduceMean", "DepthToSpace"} & {node.op_type for node in graph.graph.node}
+    assert graph.graph.input[1].type.tensor_type.shape.dim[1].dim_value == 7
 
 
 def test_the_golden_answer_is_the_models_own(written: Release) -> None:

@@ -1,9 +1,12 @@
-"""Exposure of dark pictures: a tone curve for the whole picture, estimated from its context."""
+"""Exposure of dark pictures: a tone curve for the whole picture, estimated from its context. As served: `rddm.exposure`."""
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+import rddm.exposure
 from training.colour import ROOT, from_root, to_linear
 from training.networks.statistics import describe
 
@@ -44,6 +47,17 @@ class Exposure(nn.Module):
         bright = linear((image + 1) / 2) * torch.exp2(stops[:, :, None, None] + shift)
         return encoded(bright, to_root(bright)).clamp(min=1e-4) ** torch.exp(gamma), embedding
 
+    def exported(self) -> rddm.exposure.Exposure:
+        """The same for the service, which computes it once a picture, in NumPy."""
+        layers = [
+            (layer.weight.detach().cpu().float().numpy(), layer.bias.detach().cpu().float().numpy()) for layer in self.layers()
+        ]
+        return rddm.exposure.Exposure(*layers)
+
+    def layers(self) -> list[nn.Linear]:
+        """Those with weights, in order."""
+        return [layer for layer in (*self.trunk, self.curve) if isinstance(layer, nn.Linear)]
+
     def stops(self, light: Tensor, root: Tensor) -> Tensor:
         """log2 of the gain that brings the mean of encoded(light) to TARGET, (b, 1), by interpolation on a grid of gains.
 
@@ -61,6 +75,11 @@ class Exposure(nn.Module):
     def describe(self, picture: Tensor) -> Tensor:
         """The statistics of a picture, (b, 3 (levels + 2))."""
         return describe(picture, self.levels)
+
+
+def arrays_of(layer: nn.Linear) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Its weight and bias."""
+    return layer.weight.detach().cpu().float().numpy(), layer.bias.detach().cpu().float().numpy()
 
 
 def linear(srgb: Tensor) -> Tensor:

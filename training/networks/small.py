@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from rddm.spec import CHANNELS, ConditionPart, ModelSpec
 from training.networks.config import SmallConfig
 from training.networks.exposure import Exposure
 from training.networks.filling import filled
@@ -28,9 +29,75 @@ def over_pixels(weight: Tensor) -> Tensor:
     return weight.view(outputs, inputs, 2, 2, 3, 3).permute(0, 1, 4, 2, 5, 3).reshape(outputs, inputs, 6, 6)
 
 
+class Door(nn.Conv2d):
+    """The first layer: space to depth and a 3x3 convolution over it, of all that the network sees, which is given in pieces."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(4 * inputs, outputs, 3, padding=1)
+
+    def forward(self, seen: list[Tensor]) -> Tensor:  # type: ignore[override]
+        """Each b c h w -> b outputs h/2 w/2."""
+        return functional.conv2d(torch.cat(seen, 1), over_pixels(self.weight), self.bias, stride=2, padding=2)
+
+    def plain(self) -> nn.Module:
+        """See `export.graph.plain`."""
+        return PlainDoor(over_pixels(self.weight.detach()), self.bias)
+
+
+class PlainDoor(nn.Module):
+    """The same with its kernel laid out, as a sum of convolutions of at most MOST channels.
+
+    ONNX Runtime's blocked layout takes an input of less than a block (8 channels on AVX2, 16 on AVX-512) as it is, and none of 9.
+    """
+
+    MOST = 6
+
+    def __init__(self, kernel: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        self.pieces = nn.ParameterList(piece.clone() for piece in kernel.split(self.MOST, 1))
+        self.bias = bias
+
+    def forward(self, seen: list[Tensor]) -> Tensor:
+        """Each b c h w -> b outputs h/2 w/2."""
+        given = torch.cat(seen, 1).split([piece.shape[1] for piece in self.pieces], 1)
+        first, *rest = zip(given, self.pieces, strict=True)
+        total = functional.conv2d(*first, self.bias, stride=2, padding=2)
+        for part, piece in rest:
+            total = total + functional.conv2d(part, piece, stride=2, padding=2)
+        return total
+
+
+class Shuffle(nn.Module):
+    """Depth to space: four channels become two by two pixels."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """b 4c h w -> b c 2h 2w."""
+        return functional.pixel_shuffle(x, 2)
+
+    def plain(self) -> nn.Module:
+        """See `export.graph.plain`."""
+        return PlainShuffle()
+
+
+class PlainShuffle(nn.Module):
+    """The same in two transpositions: rows first, in whole lines, then columns. ONNX Runtime's DepthToSpace takes twice as long."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """b 4c h w -> b c 2h 2w."""
+        batch, channels, height, width = x.shape
+        x = x.reshape(batch, channels // 4, 2, 2, height, width).permute(0, 1, 4, 2, 3, 5)
+        x = x.reshape(batch, channels // 4, 2 * height, 2, width).transpose(3, 4)
+        return x.reshape(batch, channels // 4, 2 * height, 2 * width)
+
+
 def active(x: Tensor) -> Tensor:
     """Leaky, because plain rectifiers on the residual stream can all die in the first hundred steps (seen in low light)."""
     return functional.leaky_relu(x, 0.1)
+
+
+def split_parts(condition: tuple[ConditionPart, ...], given: Tensor) -> dict[ConditionPart, Tensor]:
+    """The parts of a condition (b c h w) by name."""
+    return dict(zip(condition, given.split([CHANNELS[part] for part in condition], 1), strict=True))
 
 
 class TimeEmbedding(nn.Module):
@@ -79,11 +146,12 @@ class Small(nn.Module):
     def __init__(self, config: SmallConfig) -> None:
         super().__init__()
         self.config, widths, embedding = config, config.widths, config.time_width
-        inputs = 3 + 3 * sum(part != "context" for part in config.condition) + 3 * (config.exposure or config.levels)
+        first_stage = config.exposure or config.levels
+        inputs = 3 + 3 * sum(part not in {"context", "code"} for part in config.condition) + 3 * first_stage
         self.time = TimeEmbedding(embedding)
         self.exposure = Exposure(embedding) if config.exposure else None
         self.levels = Levels(embedding) if config.levels else None
-        self.door = conv(4 * inputs, widths[0])
+        self.door, self.shuffle = Door(inputs, widths[0]), Shuffle()
         pairs = list(pairwise(widths))
         self.down = nn.ModuleList(conv(narrow, wide, 3, stride=2) for narrow, wide in pairs)
         self.up = nn.ModuleList(conv(wide, 4 * narrow, 1) for narrow, wide in pairs)
@@ -99,8 +167,8 @@ class Small(nn.Module):
 
     def forward(self, x_t: Tensor, condition: Tensor | None, time: Tensor) -> Outputs:
         """x_t (b 3 h w), condition (b c h w) or None, time (b 2) -> outputs, each b 3 h w; h, w multiples of size_multiple."""
-        parts = {} if condition is None else dict(zip(self.config.condition, condition.split(3, 1), strict=True))
-        embedding, start, seen = self.time(time), None, [x_t]
+        parts = {} if condition is None else split_parts(self.config.condition, condition)
+        embedding, start, seen = self.time(time), parts.get("exposed"), [x_t]
         if self.config.fill:
             return self.fill(x_t, parts["image"].float(), parts["mask"].float(), embedding)
         if "image" in parts:
@@ -111,8 +179,11 @@ class Small(nn.Module):
             with torch.autocast(x_t.device.type, enabled=False):
                 start, told = self.first_stage(parts["image"].float(), parts["context"].float())
             embedding = embedding + told
+        if "code" in parts:
+            embedding = embedding + parts["code"].flatten(1)[:, : embedding.shape[1]]
+        if start is not None:
             seen.append(start)
-        correction = self.convolutions(torch.cat(seen, 1), embedding)
+        correction = self.convolutions(seen, embedding)
         outputs = correction.float().split(3, 1)
         return outputs if start is None else (parts["image"] - start + outputs[0], *outputs[1:])
 
@@ -128,21 +199,34 @@ class Small(nn.Module):
         """The residual under the mask alone: what lies there now less what should, 0 elsewhere."""
         hidden = (mask.amax(1, keepdim=True) > 0).float()
         start = filled(image, mask)
-        correction = self.convolutions(torch.cat([torch.where(hidden > 0, start, x_t), start, mask], 1), embedding)
+        correction = self.convolutions([torch.where(hidden > 0, start, x_t), start, mask], embedding)
         first, *rest = correction.float().split(3, 1)
         return (hidden * (image - start + first), *rest)
 
-    def convolutions(self, x: Tensor, embedding: Tensor) -> Tensor:
-        """b inputs h w -> b (3 outputs) h w."""
-        x = functional.conv2d(x, over_pixels(self.door.weight), self.door.bias, stride=2, padding=2)
-        kept = []
+    def served(self, spec: ModelSpec) -> "tuple[Small, ModelSpec]":
+        """The network and its spec as they are served: what depends on the picture alone is no part of the graph any more.
+
+        The exposure goes into the spec, and instead of the context the condition lists what comes of it (rddm.exposure).
+        """
+        if self.exposure is None:
+            return self, spec
+        condition: tuple[ConditionPart, ...] = (*(part for part in self.config.condition if part != "context"), "exposed", "code")
+        network = Small(self.config.model_copy(update={"condition": condition, "exposure": False}))
+        network.load_state_dict({name: v for name, v in self.state_dict().items() if not name.startswith("exposure.")})
+        facts = {"condition": condition, "exposure": self.exposure.exported().to_text()}
+        return network.to(self.door.weight.device).train(self.training), ModelSpec.model_validate({**spec.model_dump(), **facts})
+
+    def convolutions(self, seen: list[Tensor], embedding: Tensor) -> Tensor:
+        """Each b c h w -> b (3 outputs) h w."""
+        x, kept = self.door(seen), []
         for level, blocks in enumerate(self.encode):
             x = self.down[level - 1](active(x)) if level else x
             for block in blocks:
                 x = block(x, embedding)
             kept.append(x)
         for level in reversed(range(len(kept))):
-            x = kept[level] if level == len(kept) - 1 else kept[level] + functional.pixel_shuffle(self.up[level](x), 2)
+            x = kept[level] if level == len(kept) - 1 else kept[level] + self.shuffle(self.up[level](x))
             for block in self.decode[level]:
                 x = block(x, embedding)
-        return functional.pixel_shuffle(self.exit(active(x)), 2)
+        shuffled: Tensor = self.shuffle(self.exit(active(x)))
+        return shuffled

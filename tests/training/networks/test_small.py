@@ -5,9 +5,12 @@ import torch
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
+from rddm.condition import restore_whole
+from rddm.spec import ModelSpec
 from training.networks import SmallConfig, make_network
-from training.networks.small import conv, over_pixels
+from training.networks.small import Door, Shuffle, conv, over_pixels
 from training.recipe import built_in_recipes, load_recipe
+from training.sampling import as_graph
 
 FINE = ("clean", "deblur", "inpaint", "upscale")  # kinds of data
 
@@ -50,6 +53,34 @@ def test_the_door_over_pixels_is_the_door_after_space_to_depth() -> None:
     door, picture = conv(4 * 5, 7), pictures(2, 5, 24, 40)
     folded = functional.conv2d(picture, over_pixels(door.weight), door.bias, stride=2, padding=2)
     assert torch.allclose(folded, door(functional.pixel_unshuffle(picture, 2)), atol=1e-5)
+
+
+@pytest.mark.parametrize(("pieces", "convolutions"), [(1, 1), (2, 1), (3, 2), (4, 2)])
+def test_the_door_that_is_exported_sees_few_channels_at_once_and_answers_alike(pieces: int, convolutions: int) -> None:
+    door = Door(3 * pieces, 8)
+    seen = [pictures(2, 3, 16, 24, seed=seed) for seed in range(pieces)]
+    plain = door.plain()
+    assert len(plain.pieces) == convolutions
+    torch.testing.assert_close(plain(seen), door(seen), atol=1e-6, rtol=1e-5)
+
+
+def test_the_shuffle_that_is_exported_moves_every_value_to_the_same_place() -> None:
+    x = pictures(2, 20, 6, 10)
+    assert torch.equal(Shuffle().plain()(x), Shuffle()(x))
+
+
+def test_as_served_what_depends_on_the_picture_alone_is_part_of_the_condition() -> None:
+    dark = randomised(make_network(DARK))
+    spec = ModelSpec(name="dark", task="dark", licence="Apache-2.0", condition=DARK.condition, size_multiple=8, whole_max=96 * 96)
+    network, served = dark.served(spec)
+    assert (served.condition, network.exposure) == (("image", "exposed", "code"), None)
+    assert network.config.condition == served.condition
+    x_in = pictures(1, 3, 45, 70).numpy() ** 3 * 0.3 - 0.7
+    before, after = (restore_whole(as_graph(one), of_one, x_in, 3) for one, of_one in ((dark, spec), (network, served)))
+    assert abs(before - x_in).max() > 0.1
+    assert abs(after - before).max() < 1e-5
+    fine = randomised(make_network(TINY))
+    assert fine.served(spec) == (fine, spec)
 
 
 def test_a_far_pixel_changes_nothing() -> None:
