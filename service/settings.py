@@ -71,6 +71,9 @@ class Settings(BaseSettings):
         description="threads of one network call; a picture that has the engine to itself has those of all instances",
     )
     instances: int | None = Field(default=None, ge=1, le=256, description="network calls side by side; default: one per core")
+    precision: Literal["f32", "bf16"] = Field(
+        default="f32", description="of the arithmetic of --engine openvino; a model whose golden answer bf16 misses is not served"
+    )
     default_model: str = "lowlight"
     prove_at_start: bool = Field(
         default=False, description="find out which batch sizes pay before the first answer, instead of in idle moments"
@@ -141,6 +144,10 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.precision != "f32" and self.engine != "openvino":
+            raise ValueError(f"precision {self.precision} is for --engine openvino; the engine is {self.engine!r}")
+        if self.device != "cpu" and self.engine == "openvino":
+            raise ValueError(f"the engine openvino runs on the CPU; device is {self.device!r}")
         if self.webhook_hosts and self.webhook_secret is None:
             raise ValueError("webhook_hosts is set without webhook_secret; webhooks are signed")
         return self

@@ -54,6 +54,7 @@ def _serve_arguments() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, help="port to listen on (8000)")
     summaries = ", or ".join(kind.summary for kind in ENGINES.values())
     parser.add_argument("--engine", choices=list(ENGINES), help=f"{summaries} ({next(iter(ENGINES))})")
+    parser.add_argument("--precision", choices=["f32", "bf16"], help="of the arithmetic of --engine openvino (f32)")
     parser.add_argument("--triton-urls", metavar="HOST:PORT,...", help="gRPC addresses of Triton (127.0.0.1:8001)")
     parser.add_argument("--model-repository", type=Path, metavar="FOLDER", help="models in Triton's layout (those that ship)")
     parser.add_argument("--default-model", metavar="NAME", help="answers where no task is named (lowlight, or what restores)")

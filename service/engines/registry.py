@@ -1,5 +1,6 @@
 """Every engine there is, by name. A new one is an entry here, which imports its module only when it is opened."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,9 @@ class EngineSettings(Protocol):
     @property
     def instances(self) -> int | None: ...
 
+    @property
+    def precision(self) -> str: ...
+
 
 Opened = tuple[ServingEngine, Arrays]
 
@@ -47,18 +51,35 @@ class EngineKind:
     open: Callable[[EngineSettings], Opened]
 
 
+def cpu_instances(settings: EngineSettings) -> int:
+    """Calls side by side: as many as are asked for, or as the cores have room for."""
+    return settings.instances or max(1, usable_cores() // settings.threads)
+
+
+def cache_folder() -> Path:
+    """Where engines keep what they can make again: the XDG cache folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rddm"
+
+
 def _embedded(settings: EngineSettings) -> Opened:
     from service.engines.embedded.engine import EmbeddedEngine, Threads  # noqa: PLC0415
 
     if settings.device == "cpu":
-        instances = settings.instances or max(1, usable_cores() // settings.threads)
-        return EmbeddedEngine(settings.model_repository, Threads(instances, settings.threads)), HOST
+        return EmbeddedEngine(settings.model_repository, Threads(cpu_instances(settings), settings.threads)), HOST
     from service.engines.embedded.cuda import BoundRuntime  # noqa: PLC0415
     from service.engines.torch_arrays import TorchArrays, find_device  # noqa: PLC0415
 
     device = find_device(settings.device)
     threads = Threads(settings.instances or 1, settings.threads)
     return EmbeddedEngine(settings.model_repository, threads, BoundRuntime(device)), TorchArrays(device)
+
+
+def _openvino(settings: EngineSettings) -> Opened:
+    from service.engines.local import LocalEngine, Threads  # noqa: PLC0415
+    from service.engines.openvino.runtime import OpenVinoRuntime  # noqa: PLC0415
+
+    runtime = OpenVinoRuntime(cache_folder() / "openvino", settings.precision)
+    return LocalEngine(settings.model_repository, runtime, Threads(cpu_instances(settings), settings.threads)), HOST
 
 
 def _triton(settings: EngineSettings) -> Opened:
@@ -78,6 +99,7 @@ ENGINES = {
     for kind in (
         EngineKind("embedded", "ONNX Runtime in this process", _embedded),
         EngineKind("triton", "Triton servers", _triton),
+        EngineKind("openvino", "OpenVINO in this process (extra `openvino`)", _openvino),
     )
 }
 

@@ -1,0 +1,1 @@
+"""Network calls in this process, by OpenVINO."""
