@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import logging
 from abc import abstractmethod
+from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ class LocalRepository(ServingEngine, Generic[Handle]):
         self.backend = backend
         self._broken: dict[str, str] = {}
         self._versions: ModelVersions[Handle] = ModelVersions(lambda _model, _handle: None)
-        self._loading = asyncio.Lock()
+        self._loading: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @abstractmethod
     def open(self, model: Model, data: bytes) -> Handle:
@@ -70,13 +71,15 @@ class LocalRepository(ServingEngine, Generic[Handle]):
         return self._broken
 
     async def start(self) -> None:
-        """Load every model in the folder. Raises EngineUnavailable where not one could be loaded."""
+        """Load every model in the folder, side by side. Raises EngineUnavailable where not one could be loaded."""
         names = names_in(self.folder)
-        for name in names:
-            with contextlib.suppress(EngineUnavailable):
-                await self.load(name)
+        await asyncio.gather(*map(self._try_load, names))
         if not self._versions.models():
             raise EngineUnavailable(f"no model could be loaded from {self.folder}; found {names}, broken: {self._broken}")
+
+    async def _try_load(self, name: str) -> None:
+        with contextlib.suppress(EngineUnavailable):
+            await self.load(name)
 
     async def close(self) -> None:
         """Free the models."""
@@ -99,7 +102,7 @@ class LocalRepository(ServingEngine, Generic[Handle]):
 
         Raises UnknownModel for a name that is not in the folder, EngineUnavailable with the reason for files that cannot be used.
         """
-        async with self._loading:
+        async with self._loading[name]:
             try:
                 model, handle = await asyncio.to_thread(self._open, name)
                 await check_golden(self.engine_of(model, handle), model)

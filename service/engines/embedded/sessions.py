@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import threading
 from collections.abc import Iterator
 from functools import cache, partial
 from typing import Any
@@ -22,6 +23,7 @@ REFUSED: tuple[type[Exception], ...] = (STATE.InvalidArgument, ValueError)
 UNUSABLE: tuple[type[Exception], ...] = (MemoryError, OSError, *RUNTIME_ERRORS)
 # What ONNX Runtime's allocators say when there is no room; it has no exception of its own for that.
 NO_ROOM = ("bad allocation", "bad_alloc", "failed to allocate memory", "out of memory", "cuda failure 2")
+SHARING = threading.Lock()  # models are opened side by side
 
 
 class OnnxRuntime:
@@ -70,7 +72,8 @@ def run_options(cancellation: Cancellation) -> onnxruntime.RunOptions:
 
 def make_session(data: bytes, threads: int, *, exclusive: bool = False) -> onnxruntime.InferenceSession:
     """A session on the CPU; all of them take memory from one arena, where each would keep the most it ever used."""
-    share_memory()
+    with SHARING:
+        share_memory()
     options = session_options(threads, exclusive=exclusive)
     options.add_session_config_entry("session.use_env_allocators", "1")
     return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
