@@ -106,7 +106,7 @@ def restore_body() -> dict[str, Any]:
 
 def clip_body() -> dict[str, Any]:
     """The body of /restore/video."""
-    kinds = ("video/mp4", "video/x-matroska", "video/webm", "video/quicktime")
+    kinds = ("application/octet-stream", "video/mp4", "video/x-matroska", "video/webm", "video/quicktime")
     return {"required": True, "content": {kind: {"schema": BINARY} for kind in kinds}}
 
 
