@@ -105,9 +105,9 @@ def restore_body() -> dict[str, Any]:
 
 
 def clip_body() -> dict[str, Any]:
-    """The body of /restore/video."""
-    kinds = ("application/octet-stream", "video/mp4", "video/x-matroska", "video/webm", "video/quicktime")
-    return {"required": True, "content": {kind: {"schema": BINARY} for kind in kinds}}
+    """The body of /restore/video; its type may also be any video/*."""
+    told = "the clip's file; Content-Type may also be video/*"
+    return {"required": True, "description": told, "content": {"application/octet-stream": {"schema": BINARY}}}
 
 
 def job_answer() -> dict[int | str, dict[str, Any]]:
