@@ -53,7 +53,7 @@ system-packages:
 
 .venv-test/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-test
-	$(TEST)/python -m pip install $(PIP_FLAGS) --editable '.[cpu,train,test]'
+	$(TEST)/python -m pip install $(PIP_FLAGS) --editable '.[cpu,train,postgres,test]'
 	touch $@
 
 .venv-test/bin/helm: tests/install_helm.py .venv-test/.installed

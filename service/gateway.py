@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,6 +18,7 @@ from service.results.cache import ResultCache
 from service.results.stored import ResponseCache, StoredResponse
 from service.scheduling.scheduler import Call, Scheduler
 from service.settings import Settings
+from service.storage import Database, open_database
 from service.telemetry.metrics import Metrics
 from service.video.service import ClipService
 from service.video.storage import ClipStore
@@ -34,6 +35,7 @@ class Gateway:
     scheduler: Scheduler
     results: ResultCache
     answers: ResponseCache
+    database: Database
     codecs: CodecPool
     restoration: RestorationService
     clips: ClipService
@@ -73,17 +75,23 @@ class Gateway:
         self.metrics.observe_timings(result.model.spec.name, result.timings)
         size = sum(len(image.body) for image in result.images)
         answers = await offload(size, documents.stored_responses, result)
-        locations = [f"/results/{self.answers.put(caller, answer)}" for answer in answers]
+        locations = [f"/results/{await self.answers.put(caller, answer)}" for answer in answers]
         return await offload(size, documents.content_of, result, answers, locations, as_json=as_json, several=several)
 
     def _count(self, event: str) -> float:
         return self.repository.events.get(event, 0)
 
 
-def keyring_of(settings: Settings) -> Keyring:
-    """The keys of the file and of the environment. Raises OSError and ValueError."""
+def keyring_of(settings: Settings, database: Database | None = None) -> Keyring:
+    """The keys of the file and of the environment; a shared database keeps their quotas. Raises OSError and ValueError."""
     text = settings.keys_file.read_text("utf-8") if settings.keys_file else ""
-    return Keyring(parse_keys(f"{text}\n{settings.keys.get_secret_value() if settings.keys else ''}"))
+    return Keyring(parse_keys(f"{text}\n{settings.keys.get_secret_value() if settings.keys else ''}"), database)
+
+
+def database_of(settings: Settings) -> Database:
+    """The database of the settings. Raises OSError for a named file that cannot be used."""
+    url = settings.database_url.get_secret_value() if settings.database_url else None
+    return open_database(url, settings.jobs_path, named=settings.jobs_file is not None)
 
 
 @asynccontextmanager
@@ -93,19 +101,26 @@ async def open_gateway(
     metrics: Metrics | None = None,
     codecs: CodecPool | None = None,
 ) -> AsyncIterator[Gateway]:
-    """Opens the restoration service and what HTTP needs beside it. See open_service for what is raised; also OSError and ValueError
+    """Opens the restoration service and what HTTP needs beside it. See open_service for what is raised.
 
-    for keys that cannot be read.
+    Also OSError and ValueError for keys and a jobs file that cannot be read, StoreUnavailable for a database that does not answer.
     """
     metrics = metrics or Metrics()
-    keyring = keyring_of(settings)
-    async with open_service(settings, engine, codecs, partial(_note, metrics)) as restoration:
+    async with (
+        aclosing(database_of(settings)) as database,
+        open_service(settings, engine, codecs, partial(_note, metrics)) as restoration,
+    ):
+        keyring = keyring_of(settings, database)
+        answers = ResponseCache(settings.answers_bytes, database, settings.job_seconds)
+        await keyring.open()
+        await answers.open()
         yield Gateway(
             settings=settings,
             repository=restoration.repository,
             scheduler=restoration.scheduler,
             results=restoration.results,
-            answers=ResponseCache(settings.answers_bytes),
+            answers=answers,
+            database=database,
             codecs=restoration.codecs,
             restoration=restoration,
             clips=ClipService(restoration),

@@ -6,17 +6,21 @@ random (`openssl rand -hex 32`), so a fast hash protects them.
 
 import hashlib
 import hmac
+import logging
 import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from service.errors import Forbidden, QuotaSpent, TooLarge, Unauthorised
+from service.errors import Forbidden, QuotaSpent, StoreUnavailable, TooLarge, Unauthorised
+from service.storage import Database, Transaction
 
+log = logging.getLogger(__name__)
 WINDOW_SECONDS = 60
 POLICY = "megapixel-steps"
 DIGEST = re.compile(r"[0-9a-f]{64}")
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+SCHEMA = "create table if not exists rddm_quotas (name text primary key, units {real} not null, at {real} not null)"
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,10 @@ class Bucket:
     def __post_init__(self) -> None:
         self._left, self._at = self.rate, self.now()
 
+    def set(self, left: float, at: float | None = None) -> None:
+        """What was left then, or is now."""
+        self._left, self._at = left, self.now() if at is None else at
+
     def left(self) -> float:
         """What can be spent now."""
         now = self.now()
@@ -101,26 +109,97 @@ class Bucket:
         }
 
 
+class Quota:
+    """A key's bucket in this process: quotas of a gateway by itself."""
+
+    def __init__(self, rate: float) -> None:
+        self._bucket = Bucket(rate)
+
+    async def spend(self, cost: float) -> None:
+        """See `Bucket`."""
+        self._bucket.spend(cost)
+
+    async def give_back(self, cost: float) -> None:
+        """See `Bucket`."""
+        self._bucket.give_back(cost)
+
+    def left(self) -> float:
+        """See `Bucket`; of a shared one, what was left when this process last spent of it, refilled since."""
+        return self._bucket.left()
+
+    def headers(self) -> dict[str, str]:
+        """See `Bucket`."""
+        return self._bucket.headers()
+
+
+class SharedQuota(Quota):
+    """One bucket for all gateways, in their database. While that does not answer, each gateway goes on with what it last knew."""
+
+    def __init__(self, rate: float, name: str, database: Database) -> None:
+        super().__init__(rate)
+        self._rate, self._name, self._database = rate, name, database
+
+    async def spend(self, cost: float) -> None:
+        """See `Bucket`."""
+        await self._apply(lambda bucket: bucket.spend(cost))
+
+    async def give_back(self, cost: float) -> None:
+        """See `Bucket`."""
+        await self._apply(lambda bucket: bucket.give_back(cost))
+
+    async def _apply(self, change: Callable[[Bucket], None]) -> None:
+        def act(tx: Transaction) -> float:
+            tx.execute(
+                "insert into rddm_quotas (name, units, at) values (?, ?, ?) on conflict (name) do nothing",
+                *(self._name, self._rate, tx.now),
+            )
+            # An update, so that the row is locked.
+            [(units, at)] = tx.execute("update rddm_quotas set at = at where name = ? returning units, at", self._name)
+            bucket = Bucket(self._rate, lambda: tx.now)
+            bucket.set(units, at)
+            change(bucket)
+            tx.execute("update rddm_quotas set units = ?, at = ? where name = ?", bucket.left(), tx.now, self._name)
+            return bucket.left()
+
+        try:
+            self._bucket.set(await self._database.run(act))
+        except StoreUnavailable as error:
+            log.warning("quotas are counted by this gateway alone: %s", error.detail)
+            change(self._bucket)
+
+
 @dataclass(frozen=True, eq=False)
 class Caller:
-    """Who calls: the key's name, else the address; bucket is None where nothing is counted."""
+    """Who calls: the key's name, else the address; quota is None where nothing is counted."""
 
     name: str
     admin: bool
-    bucket: Bucket | None = None
+    quota: Quota | None = None
 
     def headers(self) -> dict[str, str]:
         """What the caller is told of the quota."""
-        return {} if self.bucket is None else self.bucket.headers()
+        return {} if self.quota is None else self.quota.headers()
 
 
 class Keyring:
-    """The keys that open this service; without any, everybody is let in, and who comes from this machine may administer."""
+    """The keys that open this service; without any, everybody is let in, and who comes from this machine may administer.
 
-    def __init__(self, keys: Iterable[Key]) -> None:
+    Where gateways share a database, a key's quota is one for all of them.
+    """
+
+    def __init__(self, keys: Iterable[Key], database: Database | None = None) -> None:
         self._keys = tuple(keys)
         self.is_open = not self._keys
-        self._buckets = {key.name: Bucket(key.quota) for key in self._keys if key.quota is not None}
+        self._database = database if database is not None and database.shared else None
+        self._quotas = {key.name: self._quota(key.name, key.quota) for key in self._keys if key.quota is not None}
+
+    def _quota(self, name: str, rate: float) -> Quota:
+        return Quota(rate) if self._database is None else SharedQuota(rate, name, self._database)
+
+    async def open(self) -> None:
+        """Make the table of quotas, if there is to be one. Raises StoreUnavailable."""
+        if self._database is not None and self._quotas:
+            await self._database.run(lambda tx: tx.execute(SCHEMA), exclusive=True)
 
     def caller(self, presented: str | None, address: str, loopback: bool) -> Caller:
         """Raises Unauthorised. Every key is compared, each in constant time, so that nothing is told by how long it takes."""
@@ -136,7 +215,7 @@ class Keyring:
 
     def named(self, name: str, admin: bool = False) -> Caller:
         """Whoever has been let in under that name before."""
-        return Caller(name, admin, self._buckets.get(name))
+        return Caller(name, admin, self._quotas.get(name))
 
 
 def _unauthorised(detail: str) -> Unauthorised:

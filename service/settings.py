@@ -1,9 +1,11 @@
 """What an operator can set: environment variables with the prefix RDDM_, and what `rddm serve` is given on the command line."""
 
+import base64
 import os
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
@@ -15,6 +17,7 @@ MIB = 1024 * 1024
 CARRIED_REPOSITORY = Path(__file__).parent / "model_repository"
 CHECKOUT_REPOSITORY = Path(__file__).parent.parent / "model_repository"
 KEY_VARIABLE = "RDDM_API_KEY"  # no setting of the gateway: what those who call one send to it
+DATABASES = ("postgresql", "postgres")
 Words = Annotated[tuple[str, ...], NoDecode]
 
 
@@ -44,6 +47,14 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def is_webhook_secret(text: str) -> bool:
+    """Whether a text is a secret of Standard Webhooks. Their library takes any text, and signs with what it decodes to."""
+    try:
+        return text.startswith("whsec_") and 24 <= len(base64.b64decode(text.removeprefix("whsec_"), validate=True)) <= 64
+    except ValueError:
+        return False
 
 
 class Settings(BaseSettings):
@@ -108,12 +119,18 @@ class Settings(BaseSettings):
     answers_bytes: int = Field(default=256 * MIB, ge=0, description="finished bodies that /results gives again")
 
     jobs_file: Path | None = Field(default=None, description="SQLite file; default: one per port in the state folder")
+    database_url: SecretStr | None = Field(
+        default=None, description="postgresql://... of a database that several gateways share, instead of the file"
+    )
+    public_url: str = Field(
+        default="", pattern=r"^(https?://[^\s?#]+[^\s?#/])?$", description="where callers reach this service; begins links to jobs"
+    )
     max_jobs: int = Field(default=100, ge=1)
     max_jobs_per_caller: int = Field(default=20, ge=1)
     max_jobs_bytes: int = Field(default=1024 * MIB, ge=1, description="of pictures that wait in jobs")
     job_seconds: float = Field(default=3600, gt=0, description="how long a finished job is kept")
     webhook_hosts: Words = ()
-    webhook_secret: SecretStr | None = None
+    webhook_secret: SecretStr | None = Field(default=None, description="whsec_ and base64 of 24 to 64 random bytes")
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -150,6 +167,12 @@ class Settings(BaseSettings):
             raise ValueError(f"the engine openvino runs on the CPU; device is {self.device!r}")
         if self.webhook_hosts and self.webhook_secret is None:
             raise ValueError("webhook_hosts is set without webhook_secret; webhooks are signed")
+        if self.webhook_secret is not None and not is_webhook_secret(self.webhook_secret.get_secret_value()):
+            raise ValueError("webhook_secret is none; expected whsec_ and base64 of 24 to 64 bytes (openssl rand -base64 32)")
+        if self.database_url is not None and self.jobs_file is not None:
+            raise ValueError("database_url and jobs_file exclude one another: jobs are kept in one place")
+        if self.database_url is not None and urlsplit(self.database_url.get_secret_value()).scheme not in DATABASES:
+            raise ValueError(f"database_url begins with none of {[f'{name}://' for name in DATABASES]}")
         return self
 
     @property

@@ -52,7 +52,6 @@ def caller_of(request: Request) -> Caller:
     presented = request.headers.get("x-api-key", credentials if scheme.lower() == "bearer" and credentials else None)
     caller = gateway_of(request).keyring.caller(presented, address, is_loopback(address))
     request.scope["state"]["caller"] = caller.name
-    request.scope["state"]["bucket"] = caller.bucket
     return caller
 
 

@@ -1,24 +1,37 @@
-"""Work in the service's own time: bounded, cancellable, kept over a restart, forgotten after a while."""
+"""Work in the service's own time: bounded, cancellable, kept over a restart, forgotten after a while.
+
+The store decides: each gateway claims jobs from it, holds them by a lease that it renews, and gives them back when it stops. One
+that dies renews nothing, and another gateway takes its jobs up.
+"""
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Protocol
 
-from service.errors import Conflict, EngineUnavailable, NotFound, QueueFull, ServiceError
-from service.jobs.store import ACTIVE, Job, JobStore, Status
+from service.errors import Conflict, EngineUnavailable, NotFound, QueueFull, ServiceError, StoreUnavailable
+from service.jobs.deliveries import Delivery
+from service.jobs.documents import job_document
+from service.jobs.store import ACTIVE, Claim, Job, JobLimits, JobStore, Status
+from service.jobs.webhooks import Event, message
 from service.restoration.uploads import Uploads
 from service.results.stored import StoredResponse
 from service.sampling.pipeline import Listener, Step
 
 log = logging.getLogger("rddm.jobs")
 LEAST_PAUSE, LONGEST_PAUSE = 0.2, 30.0
+POLL_SECONDS = 0.5  # between two looks for jobs that other gateways took in, or gave back
+LEASE_SECONDS = 15.0
+RENEW_SECONDS = 1.0  # progress is written as often
+PING_SECONDS = 10.0
+SWEEP_SECONDS = 60.0
+MOST_LOSSES = 3  # gateways that may die with a job before it is given up
+ENDINGS = 5  # attempts to write the end of a job
 
 
 class JobFunction(Protocol):
@@ -28,26 +41,43 @@ class JobFunction(Protocol):
 
 
 @dataclass(frozen=True)
-class JobLimits:
-    """How many jobs there may be unfinished, in all and of one caller; their bytes; seconds that a job is kept and may wait."""
+class Estimate:
+    """remaining: megapixel-steps of a job that are still to do; seconds: until they are done, None if nothing tells."""
 
-    jobs: int
-    of_one_caller: int
-    bytes: int
-    kept_seconds: float
-    patience_seconds: float
-    at_once: int = 2
-    clips_at_once: int = 1
+    remaining: float
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class JobHooks:
+    """What the queue asks its surroundings.
+
+    preview: what an event tells of a step. estimate: None where nothing is known of a job. closing: whether no job shall be begun.
+    deliver: called when there are new webhook messages. sweep: called about once a minute. public_url: what links begin with.
+    has_source: whether this gateway can read a clip's file. forget: told of each job that is no longer kept.
+    """
+
+    preview: Callable[[Step, float], dict[str, Any]]
+    estimate: Callable[[Job], Estimate | None] = lambda _: None
+    closing: Callable[[], bool] = lambda: False
+    deliver: Callable[[], None] = lambda: None
+    sweep: Callable[[], Awaitable[None]] | None = None
+    public_url: str = ""
+    has_source: Callable[[Job], bool] = lambda _: True
+    forget: Callable[[str], Awaitable[None]] | None = None
 
 
 @dataclass(eq=False)
-class JobProgress:
-    """What is known of a job only while this process lives: its events so far, and who waits for the next."""
+class LocalJob:
+    """A job that this gateway runs or ran: its events so far, and who waits for the next. work: the most that it had to do."""
 
+    job: Job
     events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     task: "asyncio.Task[None] | None" = None
-    begun: float = 0.0
+    began: float = field(default_factory=time.monotonic)
+    work: float = 0.0
+    ending: bool = False
 
     def tell(self, name: str, data: dict[str, Any]) -> None:
         """Add an event and wake who waits."""
@@ -61,263 +91,328 @@ class JobProgress:
             for name in ("preview", "before"):
                 data.pop(name, None)
 
-
-def job_document(job: Job) -> dict[str, Any]:
-    """A job as callers see it."""
-    base = f"/jobs/{job.id}"
-    told: dict[str, Any] = {
-        "id": job.id,
-        "status": job.status,
-        "kind": job.kind,
-        "step": job.step,
-        "steps": job.steps,
-        "created_at": _iso(job.created),
-        "expires_at": _iso(job.expires),
-        "model": job.model,
-        "seed": job.seed,
-        "links": {"self": base, "events": f"{base}/events", "result": f"{base}/result"},
-    }
-    told |= {} if job.clip is None else {"clip": job.clip}
-    return told if job.problem is None else {**told, "problem": job.problem}
-
-
-def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
-
-
-def fingerprint(parameters: str, accept: str, sources: Uploads | None) -> str:
-    """What makes two requests the same one."""
-    digest = hashlib.sha256(f"{parameters}\0{accept}".encode())
-    for part in (sources.image, sources.mask) if sources else ():
-        digest.update(hashlib.sha256(part or b"").digest())
-    return digest.hexdigest()
+    @property
+    def last_step(self) -> dict[str, Any] | None:
+        """The latest step that was told of."""
+        return next((data for name, data in reversed(self.events) if name == "step"), None)
 
 
 class JobQueue:
-    """Runs jobs in the order in which they came, a few at once. preview: what an event tells of a step."""
+    """Runs jobs in the order in which they came, a few at once, beside other gateways that do the same."""
 
-    def __init__(
-        self,
-        store: JobStore,
-        run_job: JobFunction,
-        limits: JobLimits,
-        preview: Callable[[Step, float], dict[str, Any]],
-        on_end: Callable[[Job], Coroutine[Any, Any, None]],
-        on_forget: Callable[[str], Coroutine[Any, Any, None]] | None = None,
-    ) -> None:
-        self._store, self._run_job, self._limits, self._preview, self._on_end = store, run_job, limits, preview, on_end
-        self._on_forget = on_forget
-        self._jobs: dict[str, Job] = {}
-        self._progress: dict[str, JobProgress] = {}
-        self._free = asyncio.Semaphore(limits.at_once)
-        self._free_for_clips = asyncio.Semaphore(limits.clips_at_once)  # so that clips of an hour hold up no picture
-        self._entering = asyncio.Lock()
-        self._ends: set[asyncio.Task[None]] = set()
-        self._sweeper: asyncio.Task[None] | None = None
+    def __init__(self, store: JobStore, run_job: JobFunction, limits: JobLimits, hooks: JobHooks) -> None:
+        self._store, self._run_job, self._limits, self._hooks = store, run_job, limits, hooks
+        self._owner = secrets.token_hex(16)
+        self._running: dict[str, LocalJob] = {}
+        self._ended: dict[str, LocalJob] = {}
+        self._wakes: list[asyncio.Event] = []
+        self._loops: list[asyncio.Task[None]] = []
+        self._counts: dict[str, int] = {}
 
     async def start(self) -> None:
-        """Take up what an earlier process left undone."""
-        for job in await self._store.jobs():
-            self._jobs[job.id] = job
-            self._progress[job.id] = JobProgress()
-            if job.status in ACTIVE:
-                self._launch(replace(job, status="queued", step=0))
-        self._sweeper = asyncio.create_task(self._sweep())
+        """Take up what an earlier process, or another gateway, left undone."""
+        await self._store.open()
+        works = (self._serve(self._limits.at_once, clips=False), self._serve(self._limits.clips_at_once, clips=True))
+        self._loops = [asyncio.create_task(loop) for loop in (*works, self._renew(), self._sweep())]
 
     async def close(self) -> None:
-        """Stop; what is not finished stays in the store."""
-        tasks = [task for task in (self._sweeper, *(progress.task for progress in self._progress.values())) if task is not None]
+        """Stop; what is not finished is given back."""
+        locals_ = list(self._running.values())
+        tasks = [*self._loops, *(local.task for local in locals_ if local.task is not None)]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, *self._ends, return_exceptions=True)
-        await self._store.close()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for local in locals_:
+            with contextlib.suppress(ServiceError):
+                await self._return(local.job)
+
+    def document(self, job: Job) -> dict[str, Any]:
+        """A job as callers see it."""
+        return job_document(job, self._hooks.public_url)
 
     def count(self, status: Status) -> int:
-        """Jobs that are kept with that status."""
-        return sum(job.status == status for job in self._jobs.values())
+        """Jobs of the store with that status, as of a moment ago."""
+        return self._counts.get(status, 0)
 
     async def submit(self, job: Job, sources: Uploads | None) -> Job:
-        """The job, or the one that the same Idempotency-Key made before. Raises Conflict, QueueFull, StoreUnavailable.
-
-        One at a time, so that a key that comes twice at once makes one job, and no limit is passed in between.
-        """
-        async with self._entering:
-            if (other := self._made_before(job)) is not None:
-                return other
-            self._check_room(job)
-            job = replace(job, expires=job.created + self._limits.kept_seconds)  # not before; counted again from its end
-            try:
-                await self._store.add(job, sources.image if sources else None, sources.mask if sources else None)
-            except BaseException:  # a cancelled write is done all the same
-                await self._forget(job.id)
-                raise
-            self._progress[job.id] = JobProgress()
-            self._launch(job)
-            await self._forget_oldest()
+        """The job, or the one that the same Idempotency-Key made before. Raises Conflict, QueueFull, StoreUnavailable."""
+        job = replace(job, expires=job.created + self._limits.kept_seconds)  # not before; counted again from its end
+        try:
+            image, mask = (sources.image, sources.mask) if sources else (None, None)
+            job, forgotten = await self._store.submit(job, image, mask, self._limits)
+        except asyncio.CancelledError:  # a cancelled write is done all the same
+            with contextlib.suppress(ServiceError):
+                await self._store.remove(job.id)
+            raise
+        for wake in self._wakes:
+            wake.set()
+        await self._forget(forgotten)
         return job
 
-    def _made_before(self, job: Job) -> Job | None:
-        """The job of the same caller and key. Raises Conflict where it was another request."""
-        for other in self._jobs.values():
-            if job.key is not None and (other.caller, other.key) == (job.caller, job.key):
-                if other.fingerprint != job.fingerprint:
-                    raise Conflict("this Idempotency-Key came with another request before")
-                return other
-        return None
-
-    def _check_room(self, job: Job) -> None:
-        active = [other for other in self._jobs.values() if other.status in ACTIVE]
-        own = sum(other.caller == job.caller for other in active)
-        if own >= self._limits.of_one_caller or len(active) >= self._limits.jobs:
-            most = self._limits.of_one_caller if own >= self._limits.of_one_caller else self._limits.jobs
-            raise QueueFull(f"{most} jobs are waiting or running, which is all there may be", retry_after=10)
-        if sum(other.bytes for other in active) + job.bytes > self._limits.bytes:
-            raise QueueFull(f"the pictures of waiting jobs would be over {self._limits.bytes} bytes", retry_after=10)
-
-    async def _forget_oldest(self) -> None:
-        """Finished jobs beyond twice as many as may be unfinished."""
-        finished = [job for job in self._jobs.values() if job.status not in ACTIVE]
-        for job in finished[: max(0, len(self._jobs) - 2 * self._limits.jobs)]:
-            await self._forget(job.id)
-
-    def find(self, job: str, caller: str) -> Job:
+    async def find(self, identity: str, caller: str) -> Job:
         """Raises NotFound for a job that is not there, or another caller's."""
-        found = self._jobs.get(job)
-        if found is None or found.caller != caller:
+        local = self._running.get(identity)
+        job = self._estimate(local) if local is not None else await self._store.job(identity)
+        if job is None or job.caller != caller:
             raise NotFound("there is no such job; jobs are kept for a while, for the key that they were made with")
-        return found
+        return job
 
-    def of(self, caller: str) -> list[Job]:
+    async def of(self, caller: str) -> list[Job]:
         """A caller's jobs, the newest first."""
-        return sorted((job for job in self._jobs.values() if job.caller == caller), key=lambda job: -job.created)
+        jobs = await self._store.of(caller)
+        return [self._estimate(self._running[job.id]) if job.id in self._running else job for job in jobs]
 
-    async def result(self, job: str, caller: str) -> StoredResponse:
+    async def result(self, identity: str, caller: str) -> StoredResponse:
         """Raises NotFound, and Conflict while there is none."""
-        found = self.find(job, caller)
-        finished = await self._store.answer(job) if found.status == "succeeded" else None
+        job = await self.find(identity, caller)
+        finished = await self._store.answer(identity) if job.status == "succeeded" else None
         if finished is None:
-            raise Conflict(f"the job is {found.status} and has no result")
+            raise Conflict(f"the job is {job.status} and has no result")
+        if finished.file is not None and not await asyncio.to_thread(Path(finished.file).exists):
+            raise NotFound("the clip lies with another gateway; gateways that share jobs need a folder for clips that they share")
         return finished
 
-    async def cancel(self, job: str, caller: str) -> Job:
+    async def cancel(self, identity: str, caller: str) -> Job:
         """Stop and forget a job; what it was last, cancelled unless it was finished before."""
-        found = self.find(job, caller)
-        if found.status in ACTIVE:
-            found = replace(found, status="cancelled")
-            self._jobs[job] = found
-        progress = self._progress[job]
-        if progress.task is not None:
-            progress.task.cancel()
-            await asyncio.gather(progress.task, return_exceptions=True)
-        progress.tell("result", job_document(found))
-        await self._forget(job)
-        return found
+        job = await self.find(identity, caller)
+        if job.status in ACTIVE:
+            job = replace(job, status="cancelled")
+        await self._store.remove(identity)
+        await self._drop(identity, job)
+        await self._forget([identity])
+        return job
 
-    async def events(self, job: str, caller: str, after: int) -> AsyncIterator[tuple[int, str, dict[str, Any]] | None]:
-        """(number, name, data) of every event after that number, to the last; None when none came for a while."""
-        found = self.find(job, caller)
-        progress = self._progress[job]
-        if found.status not in ACTIVE and not progress.events:
-            progress.tell(*_ending(found))
-        seen = min(after, len(progress.events) - (found.status not in ACTIVE))
+    async def events(self, identity: str, caller: str, after: int) -> AsyncIterator[tuple[int, str, dict[str, Any]] | None]:
+        """(number, name, data) of every event after that number, to the last; None when none came for a while.
+
+        Of a job that another gateway runs, the latest step at each look; the number of a step's event is the step's.
+        """
+        job = await self.find(identity, caller)
+        number, told = after, time.monotonic()
+        while (local := self._local(identity)) is None:
+            if job.status not in ACTIVE:
+                yield max(number, (job.steps or 0)) + 1, *self._ending(job)
+                return
+            step = await self._store.last_event(identity)
+            if step is not None and step["step"] > number:
+                number, told = step["step"], time.monotonic()
+                yield number, "step", step
+            elif time.monotonic() - told > PING_SECONDS:
+                told = time.monotonic()
+                yield None
+            await asyncio.sleep(POLL_SECONDS / 2)
+            job = await self._store.job(identity) or replace(job, status="cancelled")
+        async for event in self._local_events(local, number):
+            yield event
+
+    def _local(self, identity: str) -> LocalJob | None:
+        return self._running.get(identity) or self._ended.get(identity)
+
+    @staticmethod
+    async def _local_events(local: LocalJob, after: int) -> AsyncIterator[tuple[int, str, dict[str, Any]] | None]:
+        has_ended = bool(local.events) and local.events[-1][0] != "step"
+        seen = min(after, len(local.events) - has_ended)
         while True:
-            changed = progress.changed
-            for name, data in progress.events[seen:]:
+            changed = local.changed
+            for name, data in local.events[seen:]:
                 seen += 1
                 yield seen, name, data
                 if name != "step":
                     return
             try:
-                await asyncio.wait_for(changed.wait(), 10)
+                async with asyncio.timeout(PING_SECONDS):
+                    await changed.wait()
             except TimeoutError:
                 yield None
 
-    def _launch(self, job: Job) -> None:
-        self._jobs[job.id] = job
-        self._progress[job.id].task = asyncio.create_task(self._run(job.id))
+    async def _serve(self, at_once: int, *, clips: bool) -> None:
+        """Claim jobs while there is room for them."""
+        free, wake = asyncio.Semaphore(at_once), asyncio.Event()
+        self._wakes.append(wake)
+        while True:
+            await free.acquire()
+            claim = await self._next(wake, clips)
+            local = self._running[claim.job.id] = LocalJob(claim.job)
+            local.task = asyncio.create_task(self._run(claim, local))
+            local.task.add_done_callback(lambda _: free.release())
 
-    async def _run(self, job: str) -> None:
+    async def _next(self, wake: asyncio.Event, clips: bool) -> Claim:
+        while True:
+            wake.clear()
+            try:
+                claim = None if self._hooks.closing() else await self._claim(clips)
+            except Exception as error:  # whatever the store does, jobs go on when it is back
+                log.warning("jobs cannot be taken up now: %s", error)
+                claim = None
+            if claim is not None:
+                self._hooks.deliver()
+                return claim
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SECONDS):  # wait_for can lose a cancellation (Python 3.11)
+                    await wake.wait()
+
+    async def _claim(self, clips: bool) -> Claim | None:
+        can_do: Callable[[Job], bool] = self._hooks.has_source if clips else lambda _: True
+        claiming = asyncio.ensure_future(
+            self._store.claim(self._owner, LEASE_SECONDS, self._announcement, clips=clips, can_do=can_do)
+        )
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:  # what is claimed all the same would wait for the end of its lease
+            with contextlib.suppress(ServiceError):
+                if (claim := await claiming) is not None:
+                    await self._return(claim.job)
+            raise
+
+    async def _return(self, job: Job) -> None:
+        """Give a job back that this gateway leaves."""
+        await self._store.release(self._owner, replace(job, status="queued", step=0), 0.0)
+
+    async def _run(self, claim: Claim, local: LocalJob) -> None:
         """However this ends, so does the job, unless the task was cancelled; a CancelledError that came by itself is a failure."""
         try:
-            finished = await self._run_with_retries(job, self._progress[job])
+            if claim.losses > MOST_LOSSES:
+                raise EngineUnavailable(f"{claim.losses} gateways ended while they worked on this job; it is given up")
+            finished = await self._attempt(local)
             facts = finished.headers
-            told = {"model": facts["X-Model"], "steps": int(facts["X-Steps"]), "seed": int(facts["X-Seed"])}
+            made = {"model": facts["X-Model"], "steps": int(facts["X-Steps"]), "seed": int(facts["X-Seed"])}
             if "X-Frames" in facts:
-                told |= {"step": int(facts["X-Frames"]), "steps": int(facts["X-Frames"])}
-            await self._end(job, finished, status="succeeded", **told)
+                made |= {"step": int(facts["X-Frames"]), "steps": int(facts["X-Frames"])}
+            await self._end(local, finished, status="succeeded", **made)
         except (Exception, asyncio.CancelledError) as error:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            await self._end(job, None, status="failed", problem=_problem(error, job))
+            if (pause := self._pause(error, local.job)) is not None and claim.losses <= MOST_LOSSES:
+                await self._give_back(local, pause)
+            else:
+                await self._end(local, None, status="failed", problem=_problem(error, local.job.id))
 
-    async def _run_with_retries(self, job: str, progress: JobProgress) -> StoredResponse:
-        """Again and again while the queue is full, the quota spent or no engine there, within the job's patience.
+    def _announcement(self, job: Job) -> list[Delivery]:
+        return self._messages(job, "started")
 
-        Between two attempts it leaves its place to others; its status stays running.
-        """
+    def _messages(self, job: Job, event: Event) -> list[Delivery]:
+        return [] if job.webhook is None else [message(job.id, job.webhook, event, self.document(job))]
+
+    def _pause(self, error: BaseException, job: Job) -> float | None:
+        """Seconds after which to try again: while the queue is full, the quota spent or no engine there, within its patience."""
+        if not isinstance(error, QueueFull | EngineUnavailable | StoreUnavailable):
+            return None
+        pause = min(max(error.retry_after or 1.0, LEAST_PAUSE), LONGEST_PAUSE)
+        return pause if time.time() - (job.started or 0) + pause <= self._limits.patience_seconds else None
+
+    async def _attempt(self, local: LocalJob) -> StoredResponse:
+        """The pictures are read each time, so that a job which waits keeps none in memory."""
+        image, mask = await self._store.sources(local.job.id)
+        sources = None if image is None else Uploads(image, mask)
+        return await self._run_job(local.job, sources, lambda step: self._stepped(local, step))
+
+    def _stepped(self, local: LocalJob, step: Step) -> None:
+        local.job = replace(local.job, step=step.step, steps=step.steps)
+        if step.before is not None:
+            local.forget_previews()
+        local.tell("step", self._hooks.preview(step, local.began))
+
+    async def _give_back(self, local: LocalJob, pause: float) -> None:
+        """Between two attempts a job leaves its place to others; its status stays running."""
+        self._running.pop(local.job.id, None)
+        with contextlib.suppress(StoreUnavailable):  # its lease ends all the same
+            await self._store.release(self._owner, local.job, pause)
+
+    async def _end(self, local: LocalJob, finished: StoredResponse | None, **facts: Any) -> None:
+        ended = replace(local.job, expires=time.time() + self._limits.kept_seconds, eta=None, **facts)
+        messages = self._messages(ended, "succeeded" if ended.status == "succeeded" else "failed")
+        local.ending = True
+        for attempt in range(1, ENDINGS + 1):
+            try:
+                mine = await self._store.finish(self._owner, ended, finished, messages)
+                break
+            except Exception as error:
+                if attempt == ENDINGS:  # it stays claimed until the lease is over, and is then done once more
+                    log.error("the end of a job could not be kept: %s", error)
+                    self._running.pop(ended.id, None)
+                    return
+                await asyncio.sleep(LEAST_PAUSE * attempt)
+        self._running.pop(ended.id, None)
+        if not mine:  # cancelled, or taken up by another gateway
+            local.tell("result", self.document(replace(ended, status="cancelled")))
+            return
+        local.job = ended
+        self._ended[ended.id] = local
+        local.tell(*self._ending(ended))
+        self._hooks.deliver()
+
+    def _ending(self, job: Job) -> tuple[str, dict[str, Any]]:
+        return ("error", job.problem) if job.problem is not None else ("result", self.document(job))
+
+    async def _renew(self) -> None:
+        """Hold what this gateway works on, and tell the others how it stands; drop what is no longer its own."""
+        heard = time.monotonic()
         while True:
             try:
-                async with self._free_for_clips if self._jobs[job].kind == "video" else self._free:
-                    return await self._attempt(job, progress)
-            except (QueueFull, EngineUnavailable) as error:
-                pause = min(max(error.retry_after or 1.0, LEAST_PAUSE), LONGEST_PAUSE)
-                if time.monotonic() - progress.begun + pause > self._limits.patience_seconds:
-                    raise
-            await asyncio.sleep(pause)
+                await self._renew_once()
+                heard = time.monotonic()
+            except Exception as error:
+                log.warning("jobs cannot be held now: %s", error)
+                if time.monotonic() - heard > LEASE_SECONDS:
+                    await self._lose_all()
+            await asyncio.sleep(RENEW_SECONDS)
 
-    async def _attempt(self, job: str, progress: JobProgress) -> StoredResponse:
-        """The pictures are read each time, so that a job which waits keeps none in memory."""
-        if self._jobs[job].status == "queued":
-            progress.begun = time.monotonic()
-            await self._change(job, status="running")
-        image, mask = await self._store.sources(job)
-        sources = None if image is None else Uploads(image, mask)
-        return await self._run_job(self._jobs[job], sources, lambda step: self._stepped(job, progress, step))
+    async def _lose_all(self) -> None:
+        """The leases are over: others may have taken the jobs up, and so may this gateway again, under a new name."""
+        self._owner = secrets.token_hex(16)
+        for identity, local in list(self._running.items()):
+            await self._drop(identity, local.job)
 
-    def _stepped(self, job: str, progress: JobProgress, step: Step) -> None:
-        self._jobs[job] = replace(self._jobs[job], step=step.step, steps=step.steps)
-        if step.before is not None:
-            progress.forget_previews()
-        progress.tell("step", self._preview(step, progress.begun))
+    async def _renew_once(self) -> None:
+        held = dict(self._running)
+        reports = {
+            identity: (self._estimate(local), local.last_step if self._store.shared else None) for identity, local in held.items()
+        }
+        kept = await self._store.renew(self._owner, LEASE_SECONDS, reports)
+        for identity in held.keys() - kept:
+            if self._running.get(identity) is held[identity] and not held[identity].ending:
+                await self._drop(identity, replace(held[identity].job, status="cancelled"))
+        self._counts = await self._store.counts()
 
-    async def _change(self, job: str, **facts: Any) -> Job:
-        self._jobs[job] = replace(self._jobs[job], **facts)
-        await self._store.update(self._jobs[job])
-        return self._jobs[job]
+    def _estimate(self, local: LocalJob) -> Job:
+        """The job as it stands now."""
+        estimate = self._hooks.estimate(local.job)
+        if estimate is None:
+            return local.job
+        local.work = max(local.work, estimate.remaining)
+        eta = None if estimate.seconds is None else time.time() + estimate.seconds
+        progress = round(1 - estimate.remaining / local.work, 4) if local.work else None
+        local.job = replace(local.job, progress=progress, eta=eta)
+        return local.job
 
-    async def _end(self, job: str, finished: StoredResponse | None, **facts: Any) -> None:
-        now = time.time()
-        ended = replace(self._jobs[job], expires=now + self._limits.kept_seconds, **facts)
-        try:
-            await self._store.finish(ended, finished)
-        except Exception as error:  # whatever the store does, nobody shall wait for ever
-            ended = replace(ended, status="failed", problem=_problem(error, job))
-        self._jobs[job] = ended
-        self._progress[job].tell(*_ending(ended))
-        task = asyncio.create_task(self._on_end(ended))
-        self._ends.add(task)
-        task.add_done_callback(self._ends.discard)
+    async def _drop(self, identity: str, last: Job) -> None:
+        """Stop work on a job that is no longer here."""
+        local = self._running.pop(identity, None)
+        if local is None:
+            return
+        if local.task is not None:
+            local.task.cancel()
+            await asyncio.gather(local.task, return_exceptions=True)
+        local.tell("result", self.document(last))
 
-    async def _forget(self, job: str) -> None:
-        self._jobs.pop(job, None)
-        self._progress.pop(job, None)
-        with contextlib.suppress(ServiceError):
-            await self._store.remove(job)
-        if self._on_forget is not None:
-            await self._on_forget(job)
+    async def _forget(self, jobs: list[str]) -> None:
+        for identity in jobs:
+            self._ended.pop(identity, None)
+            if self._hooks.forget is not None:
+                await self._hooks.forget(identity)
 
     async def _sweep(self) -> None:
         """Forget what has expired."""
         while True:
+            with contextlib.suppress(ServiceError):
+                await self._forget(await self._store.remove_expired())
+                if self._hooks.sweep is not None:
+                    await self._hooks.sweep()
             now = time.time()
-            for job in [job for job in self._jobs.values() if job.status not in ACTIVE and job.expires < now]:
-                await self._forget(job.id)
-            await asyncio.sleep(min(60.0, self._limits.kept_seconds))
-
-
-def _ending(job: Job) -> tuple[str, dict[str, Any]]:
-    return ("error", job.problem) if job.problem is not None else ("result", job_document(job))
+            kept = [(identity, local) for identity, local in self._ended.items() if local.job.expires >= now]
+            self._ended = dict(kept[-2 * self._limits.jobs :])
+            await asyncio.sleep(min(SWEEP_SECONDS, self._limits.kept_seconds))
 
 
 def _problem(error: BaseException, job: str) -> dict[str, Any]:

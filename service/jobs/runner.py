@@ -1,7 +1,5 @@
 """Takes jobs from their list into the gateway, and brings back what came of them."""
 
-import logging
-import sqlite3
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,11 +7,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from rddm.image import to_image
-from service.errors import ServiceError
+from service.errors import EngineUnavailable, QueueFull, ServiceError
 from service.gateway import Gateway
-from service.jobs.queue import JobLimits, JobQueue, job_document
-from service.jobs.store import Job, JobStore, Status
-from service.jobs.webhooks import Webhooks
+from service.jobs.deliveries import DeliveryStore
+from service.jobs.queue import Estimate, JobHooks, JobQueue
+from service.jobs.store import Job, JobLimits, JobStore, Status
+from service.jobs.webhooks import Courier, Webhooks
 from service.pictures.formats import FORMATS
 from service.restoration.budgets import RequestContext
 from service.restoration.documents import preview_of
@@ -31,15 +30,13 @@ if TYPE_CHECKING:
 
 STATUSES: tuple[Status, ...] = ("queued", "running", "succeeded", "failed", "cancelled")
 PREVIEW_SECONDS = 1.0
-log = logging.getLogger("rddm.jobs")
 
 
 class JobRunner:
-    """Runs the jobs that callers left, and notifies their webhooks."""
+    """Runs the jobs that callers left."""
 
-    def __init__(self, gateway: Gateway, webhooks: Webhooks) -> None:
+    def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._webhooks = webhooks
 
     async def run(self, job: Job, sources: Uploads | None, on_step: Listener) -> StoredResponse:
         """Raises what service.errors knows."""
@@ -67,6 +64,8 @@ class JobRunner:
             result, work = await self._gateway.clips.restore(
                 folder.source, target, folder.work, parameters, context, Previews(on_step, job.steps or 0).show
             )
+        except (QueueFull, EngineUnavailable):
+            raise  # it is tried again
         except ServiceError:
             await folder.remove()  # it would fail again
             raise
@@ -81,10 +80,19 @@ class JobRunner:
         }
         return StoredResponse(b"", MEDIA_TYPES[parameters.options().container], headers, str(target))
 
-    async def notify(self, job: Job) -> None:
-        """The job's webhook, where it has one."""
-        if job.webhook is not None:
-            await self._webhooks.tell(job.webhook, job.id, job_document(job))
+    def estimate(self, job: Job) -> Estimate | None:
+        """From what the scheduler has of a job: by tiles, so that a large picture does not stand still between two steps.
+
+        None of a clip, whose frames tell how far it is.
+        """
+        if job.kind == "video":
+            return None
+        scheduler = self._gateway.scheduler
+        remaining = scheduler.remaining(job.caller, job.id)
+        if remaining is None:
+            return None
+        ahead = min(scheduler.pending, remaining * scheduler.requests)  # requests take turns
+        return Estimate(remaining, ahead / scheduler.capacity if scheduler.capacity else None)
 
 
 class Previews:
@@ -120,33 +128,37 @@ def limits_of(settings: Settings) -> JobLimits:
     )
 
 
-def open_job_store(settings: Settings) -> JobStore:
-    """The file of the settings; where none was named and the usual place cannot be used, memory, which the log tells.
-
-    Raises OSError that names the file, for a named one that cannot be used.
-    """
-    try:
-        return JobStore(settings.jobs_path)
-    except (OSError, sqlite3.Error) as error:
-        if settings.jobs_file is not None:
-            raise OSError(f"the jobs file {settings.jobs_file} cannot be used: {error}") from error
-        log.warning("jobs will not survive a restart: their file cannot be used (%s); name one with RDDM_JOBS_FILE", error)
-        return JobStore(None)
-
-
 @asynccontextmanager
 async def open_job_queue(gateway: Gateway, webhooks: Webhooks) -> AsyncIterator[JobQueue]:
-    """The job queue of a gateway, those of an earlier process among them."""
-    runner = JobRunner(gateway, webhooks)
-    clips = gateway.clip_store
-    store, limits = open_job_store(gateway.settings), limits_of(gateway.settings)
-    jobs = JobQueue(store, runner.run, limits, preview_of, runner.notify, clips.forget)
-    await clips.sweep(job.id for job in await store.jobs())
-    await jobs.start()
-    gateway.metrics.watch(
-        [(f"rddm_{status}_jobs", f"Jobs that are {status}", partial(jobs.count, status)) for status in STATUSES], []
+    """The job queue of a gateway, and what sends its webhooks; jobs of an earlier process among them."""
+    runner, courier, clips = JobRunner(gateway), Courier(DeliveryStore(gateway.database), webhooks), gateway.clip_store
+    hooks = JobHooks(
+        preview=preview_of,
+        estimate=runner.estimate,
+        closing=lambda: gateway.drain.closing,
+        deliver=courier.wake,
+        sweep=gateway.answers.sweep,
+        has_source=lambda job: clips.folder(job.id).source.exists(),
+        forget=clips.forget,
+        public_url=gateway.settings.public_url,
     )
+    store = JobStore(gateway.database)
+    jobs = JobQueue(store, runner.run, limits_of(gateway.settings), hooks)
+    await courier.start()
     try:
+        await jobs.start()
+        await clips.sweep(await store.ids())
+        gateway.metrics.watch(
+            [
+                *(
+                    (f"rddm_{status}_jobs", f"Jobs that are {status}, of all gateways", partial(jobs.count, status))
+                    for status in STATUSES
+                ),
+                ("rddm_waiting_webhooks", "Webhook messages that nobody confirmed", lambda: courier.waiting),
+            ],
+            [],
+        )
         yield jobs
     finally:
         await jobs.close()
+        await courier.close()

@@ -1,31 +1,46 @@
-"""Telling an address of a job's end: Standard Webhooks, signed, to hosts that the operator allows."""
+"""Telling an address how a job goes: Standard Webhooks, signed, to hosts that the operator allows.
+
+A message is `{"type": "job.started" | "job.succeeded" | "job.failed", "timestamp": ..., "data": the job's document}`.
+"""
 
 import asyncio
-import base64
-import hashlib
-import hmac
+import contextlib
 import json
 import logging
-import time
 from collections.abc import Mapping
-from typing import Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 import httpx
 
-from service.errors import InvalidValue
+from service.errors import InvalidValue, ServiceError
+from service.jobs.deliveries import Delivery, DeliveryStore
+
+if TYPE_CHECKING:
+    from standardwebhooks import Webhook
 
 log = logging.getLogger("rddm.webhooks")
-TRIES = (0, 2, 10, 60)
+Event = Literal["started", "succeeded", "failed"]
+# Pauses after an attempt that failed, as Standard Webhooks proposes them, up to the day that receivers may be down.
+PAUSES = (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0)
 SECONDS = 10.0
+POLL_SECONDS = 1.0
+GONE = 410
+
+
+def message(job: str, address: str, event: Event, document: Mapping[str, Any]) -> Delivery:
+    """What an address is told of a job. Its id is of the job and the event, so that nobody is told twice under two ids."""
+    told = {"type": f"job.{event}", "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"), "data": document}
+    return Delivery(f"{job}-{event}", address, json.dumps(told))
 
 
 class Webhooks:
-    """hosts: the only ones that are ever spoken to; secret: what the signature is made with."""
+    """hosts: the only ones that are ever spoken to; secret: what messages are signed with, `whsec_` and base64."""
 
     def __init__(self, hosts: tuple[str, ...], secret: str | None, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._hosts = hosts
-        self._secret = (secret or "").encode()
+        self._signer = _signer(secret) if secret else None
         self._transport = transport
 
     def check(self, address: str) -> None:
@@ -35,30 +50,88 @@ class Webhooks:
             host = parts.hostname
         except ValueError as wrong:
             raise InvalidValue("webhook is no address") from wrong
-        if parts.scheme != "https" or host not in self._hosts or parts.username is not None:
+        if parts.scheme != "https" or host not in self._hosts or parts.username is not None or self._signer is None:
             allowed = list(self._hosts) or "none: the operator allows no webhooks"
             raise InvalidValue(f"webhook goes to {str(host)[:80]!r}; expected an https address at one of {allowed}")
 
-    async def tell(self, address: str, identity: str, told: Mapping[str, Any]) -> None:
-        """Post what is told, again some times if nobody answers. It never raises: the job is done all the same."""
-        body = json.dumps(told).encode()
-        for pause in TRIES:
-            await asyncio.sleep(pause)
-            try:
-                async with httpx.AsyncClient(timeout=SECONDS, transport=self._transport) as client:
-                    response = await client.post(address, content=body, headers=self.headers(identity, body))
-                if response.status_code < 500:
-                    return
-            except httpx.HTTPError as error:
-                log.warning("a webhook could not be told: %s", type(error).__name__)
+    async def send(self, delivery: Delivery) -> bool:
+        """One attempt; whether there need not be another. It never raises."""
+        try:
+            self.check(delivery.url)  # another gateway may have taken it in
+            async with httpx.AsyncClient(timeout=SECONDS, transport=self._transport) as client:
+                answer = await client.post(delivery.url, content=delivery.body.encode(), headers=self.headers(delivery))
+        except InvalidValue:
+            log.warning("webhook %s goes to a host that is not allowed here; it is dropped", delivery.id)
+            return True
+        except httpx.HTTPError as error:
+            log.warning("webhook %s, attempt %d: %s", delivery.id, delivery.attempts, type(error).__name__)
+            return False
+        if not answer.is_success:
+            log.warning("webhook %s, attempt %d: status %d", delivery.id, delivery.attempts, answer.status_code)
+        return answer.is_success or answer.status_code == GONE
 
-    def headers(self, identity: str, body: bytes) -> dict[str, str]:
+    def headers(self, delivery: Delivery) -> dict[str, str]:
         """webhook-id, webhook-timestamp, webhook-signature."""
-        now = str(int(time.time()))
-        signed = hmac.new(self._secret, b".".join((identity.encode(), now.encode(), body)), hashlib.sha256).digest()
+        assert self._signer is not None
+        now = datetime.now(UTC)
         return {
             "content-type": "application/json",
-            "webhook-id": identity,
-            "webhook-timestamp": now,
-            "webhook-signature": f"v1,{base64.b64encode(signed).decode()}",
+            "webhook-id": delivery.id,
+            "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": self._signer.sign(delivery.id, now, delivery.body),
         }
+
+
+def _signer(secret: str) -> "Webhook":
+    from standardwebhooks import Webhook  # noqa: PLC0415 (what is not used is not imported)
+
+    return Webhook(secret)
+
+
+class Courier:
+    """Sends what is due, again and again until each message arrived or was tried often enough."""
+
+    def __init__(self, store: DeliveryStore, webhooks: Webhooks) -> None:
+        self._store, self._webhooks = store, webhooks
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.waiting = 0
+
+    async def start(self) -> None:
+        """Begin with what an earlier process left."""
+        await self._store.open()
+        self._task = asyncio.create_task(self._work())
+
+    async def close(self) -> None:
+        """Stop; what was not confirmed stays in the store."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def wake(self) -> None:
+        """There is something new."""
+        self._wake.set()
+
+    async def _work(self) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                due = await self._store.claim()
+                await asyncio.gather(*map(self._deliver, due))
+                self.waiting = await self._store.count()
+            except ServiceError as error:
+                log.warning("webhooks wait: %s", error.detail)
+                due = []
+            if not due:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(POLL_SECONDS):  # wait_for can lose a cancellation (Python 3.11)
+                        await self._wake.wait()
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        if await self._webhooks.send(delivery):
+            await self._store.remove(delivery)
+        elif delivery.attempts > len(PAUSES):
+            log.error("webhook %s was tried %d times and is given up", delivery.id, delivery.attempts)
+            await self._store.remove(delivery)
+        else:
+            await self._store.postpone(delivery, PAUSES[delivery.attempts - 1])

@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -113,17 +113,17 @@ class Budgets:
             f"the fewest steps of model {spec.name}, {fewest}, would take about {needed:.2f} s now, and {seconds:.2f} s are allowed"
         )
 
-    @contextmanager
-    def charge(self, caller: Caller, cost: float) -> Iterator[None]:
+    @asynccontextmanager
+    async def charge(self, caller: Caller, cost: float) -> AsyncIterator[None]:
         """Spends the caller's quota of megapixel-steps on the work in the block; work that fails costs nothing."""
-        if caller.bucket is None:
+        if caller.quota is None:
             yield
             return
-        caller.bucket.spend(cost)
+        await caller.quota.spend(cost)
         try:
             yield
         except BaseException:
-            caller.bucket.give_back(cost)
+            await caller.quota.give_back(cost)
             raise
 
     @contextmanager

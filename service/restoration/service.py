@@ -117,8 +117,9 @@ class RestorationService:
             kind = kind or usual_kind(parameters, source)
             if not self.results.keeps(work):  # a kept result takes no time
                 work = self.budgets.fit(work, parameters, context, kind)
-            with self.budgets.charge(context.caller, work.load.megapixel_steps), stopwatch.measure("sample"):
-                result = await self.results.run(work, on_step)
+            async with self.budgets.charge(context.caller, work.load.megapixel_steps):
+                with stopwatch.measure("sample"):
+                    result = await self.results.run(work, on_step)
             with stopwatch.measure("encode"):
                 pixels, metadata = await offload(result.pixels.size, output_of, parameters, result, source)
                 writing = Writing(parameters.metadata, parameters.quality, parameters.lossless)
@@ -142,8 +143,9 @@ class RestorationService:
             first = Work(resolved.model, resolved.steps, seed, context.request, context.caller.name, deadline=deadline)
             first = self.budgets.fit(first, parameters, context, kind, n)
             works = [replace(first, seed=seed + k, request=f"{context.request}-{k}") for k in range(n)]
-            with self.budgets.charge(context.caller, n * first.load.megapixel_steps), stopwatch.measure("sample"):
-                results = await run_all(self.results, works, on_step)
+            async with self.budgets.charge(context.caller, n * first.load.megapixel_steps):
+                with stopwatch.measure("sample"):
+                    results = await run_all(self.results, works, on_step)
             with stopwatch.measure("encode"):
                 pictures = [result.pixels for result in results]
                 frames = [grid(pictures)] if parameters.grid else pictures

@@ -102,6 +102,23 @@ class Scheduler:
         return self._capacity.per_second(self.instances)
 
     @property
+    def requests(self) -> int:
+        """Requests that are admitted and not done."""
+        return len(self._requests)
+
+    def remaining(self, caller: str, request: str) -> float | None:
+        """Megapixel-steps of a request that are not done, which sink with every tile; None where it is not admitted.
+
+        Its pictures may have names of their own: `request-0`, `request-1`.
+        """
+        states = [
+            state
+            for (whose, name), state in self._requests.items()
+            if whose == caller and (name == request or name.startswith(f"{request}-"))
+        ]
+        return sum(state.remaining for state in states) if states else None
+
+    @property
     def waiting(self) -> int:
         """Items that wait for a batch."""
         return len(self._queue)

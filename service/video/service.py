@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from service.errors import InvalidValue, QuotaSpent, TooLarge, UnsupportedMedia
-from service.keys import Bucket
+from service.keys import Quota
 from service.restoration.budgets import RequestContext
 from service.restoration.parameters import RestoreParameters
 from service.restoration.service import RestorationService
@@ -88,7 +88,7 @@ class ClipService:
                 most = restoration.settings.max_megapixel_steps
                 if cost > most:
                     raise TooLarge(f"a frame costs {cost:.1f} megapixel-steps; at most {most:g} are allowed")
-                await _spend(context.caller.bucket, cost)
+                await _spend(context.caller.quota, cost)
 
             return await self._restorer(bounds).restore(work, on_frame, charge), work
 
@@ -106,11 +106,11 @@ def _of_frames(parameters: ClipParameters) -> RestoreParameters:
     return RestoreParameters(task=parameters.task, steps=parameters.steps, seed=parameters.seed)
 
 
-async def _spend(bucket: Bucket | None, cost: float) -> None:
+async def _spend(quota: Quota | None, cost: float) -> None:
     """A clip goes on as fast as its caller's quota refills. Raises TooLarge where one frame is over it."""
-    while bucket is not None:
+    while quota is not None:
         try:
-            bucket.spend(cost)
+            await quota.spend(cost)
         except QuotaSpent as spent:
             await asyncio.sleep(min(max(spent.retry_after or 1.0, 0.1), LONGEST_PAUSE))
         else:

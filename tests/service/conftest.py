@@ -1,7 +1,7 @@
 """A gateway with a fake engine, spoken to through ASGI, and pictures to send."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from io import BytesIO
 from pathlib import Path
@@ -18,6 +18,9 @@ from service.pictures.picture import Bounds
 from service.pictures.pool import CodecPool
 from service.pictures.worker import TASKS
 from service.settings import Settings
+from service.storage import Database, open_database
+from service.storage.sqlite import SqliteDatabase
+from tests.postgres import Postgres, running_postgres
 from tests.service.serving import FakeServingEngine
 
 
@@ -107,3 +110,28 @@ def png() -> bytes:
 @pytest.fixture
 def picture_file() -> Callable[..., bytes]:
     return file_of
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> str:
+    """An empty database."""
+    import psycopg  # noqa: PLC0415 (an extra)
+
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        connection.execute("drop table if exists rddm_jobs, rddm_deliveries, rddm_quotas, rddm_results")
+    return postgres.url
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+async def database(request: pytest.FixtureRequest) -> AsyncIterator[Database]:
+    """Both of them, empty."""
+    url = request.getfixturevalue("postgres_url") if request.param == "postgres" else None
+    database = SqliteDatabase(None) if url is None else open_database(url, Path(), named=False)
+    yield database
+    await database.aclose()

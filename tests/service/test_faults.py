@@ -16,10 +16,12 @@ import numpy as np
 import pytest
 
 from service import errors
-from service.jobs.runner import open_job_store
-from service.jobs.store import JobStore
+from service.jobs.queue import new_job
+from service.jobs.store import JobLimits, JobStore
 from service.pictures.picture import Bounds
 from service.pictures.pool import CodecPool
+from service.storage import open_database
+from service.storage.sqlite import SqliteDatabase
 from tests.service.conftest import RunningApp, file_of, pixels_of, running, settings_for
 from tests.service.serving import FakeServingEngine
 
@@ -143,42 +145,42 @@ async def test_jobs_are_503_while_the_disk_is_full_and_pictures_go_on(gateway: R
     async def full(*_: object) -> None:
         raise errors.StoreUnavailable("jobs cannot be kept now: OperationalError", retry_after=30)
 
-    monkeypatch.setattr(JobStore, "add", full)
+    monkeypatch.setattr(JobStore, "submit", full)
     refused = await gateway.client.post("/restore", content=PNG, headers={"Prefer": "respond-async"})
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "30")
     assert (await gateway.client.get("/jobs")).json() == {"jobs": []}
     assert (await gateway.client.post("/restore", content=PNG)).status_code == 200
 
 
-def test_a_disk_that_is_full_is_said_in_our_words(tmp_path: Path) -> None:
-    async def fill() -> None:
-        store = JobStore(tmp_path / "jobs.sqlite")
-        await store._call(lambda: store._base.execute("pragma max_page_count = 10"))
-        with pytest.raises(errors.StoreUnavailable):
-            await store._write("insert into jobs (id, facts, image) values (?, ?, ?)", "a", "{}", b"x" * 10_000_000)
-        await store.close()
+async def test_a_disk_that_is_full_is_said_in_our_words(tmp_path: Path) -> None:
+    database = SqliteDatabase(tmp_path / "jobs.sqlite")
+    store = JobStore(database)
+    await store.open()
+    await database.run(lambda tx: tx.execute("pragma max_page_count = 10"))
+    job = new_job(caller="ann", kind="restore", parameters="{}", accept=None, as_json=False, fingerprint="", bytes=0)
+    with pytest.raises(errors.StoreUnavailable):
+        await store.submit(job, b"x" * 10_000_000, None, JobLimits(9, 9, 1 << 30, 60, 60))
+    assert await store.job(job.id) is None
+    await database.aclose()
 
-    asyncio.run(fill())
 
-
-def test_a_job_file_that_cannot_be_used_is_an_error_only_where_it_was_named(tmp_path: Path, monkeypatch: Any, caplog: Any) -> None:
+def test_a_job_file_that_cannot_be_used_is_an_error_only_where_it_was_named(tmp_path: Path, caplog: Any) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
     with pytest.raises(OSError, match="file"):
-        open_job_store(settings_for(tmp_path, jobs_file=blocked / "jobs.sqlite"))
+        open_database(None, blocked / "jobs.sqlite", named=True)
     with pytest.raises(OSError, match=f"the jobs file {tmp_path} cannot be used: unable to open"):
-        open_job_store(settings_for(tmp_path, jobs_file=tmp_path))
-    monkeypatch.setenv("XDG_STATE_HOME", str(blocked))
+        open_database(None, tmp_path, named=True)
     with caplog.at_level(logging.WARNING):
-        asyncio.run(open_job_store(settings_for(tmp_path, jobs_file=None)).close())
+        asyncio.run(open_database(None, blocked / "jobs.sqlite", named=False).aclose())
     assert "RDDM_JOBS_FILE" in caplog.text
 
 
 def test_two_gateways_do_not_share_a_job_file(tmp_path: Path) -> None:
-    first = JobStore(tmp_path / "jobs.sqlite")
+    first = SqliteDatabase(tmp_path / "jobs.sqlite")
     with pytest.raises(Exception, match="locked"):
-        JobStore(tmp_path / "jobs.sqlite")
-    asyncio.run(first.close())
+        SqliteDatabase(tmp_path / "jobs.sqlite")
+    asyncio.run(first.aclose())
 
 
 SERVING = """

@@ -69,7 +69,7 @@ async def test_work_that_fails_costs_nothing(tmp_path: Path, png: bytes) -> None
         gateway.engine.fault = RuntimeError("the engine broke")
         failed = await gateway.client.post("/restore", content=png, headers={"X-API-Key": "a"})
         assert failed.status_code == 500
-        assert gateway.state.keyring.named("ann").bucket.left() == pytest.approx(1.0)
+        assert gateway.state.keyring.named("ann").quota.left() == pytest.approx(1.0)
 
 
 async def test_results_and_jobs_belong_to_their_key(tmp_path: Path, png: bytes) -> None:

@@ -11,7 +11,8 @@ from service.api.bodies import from_headers, from_query, media_type
 from service.api.dependencies import caller_of, context_of, gateway_of, jobs_of, problems
 from service.api.openapi import asked_by, clip_body, job_answer
 from service.errors import UnsupportedMedia
-from service.jobs.queue import fingerprint, job_document, new_job
+from service.jobs.documents import fingerprint
+from service.jobs.queue import new_job
 from service.jobs.store import Job
 from service.video.facts import ClipFacts
 from service.video.parameters import ClipParameters
@@ -68,13 +69,14 @@ async def restore_video(request: Request) -> Response:
         try:
             size, digest = await folder.receive(_pieces(request))
             facts = await gateway.clips.probe(folder.source, parameters)
-            kept = await jobs_of(request).submit(_with_clip(job, size, digest, facts, parameters), None)
+            jobs = jobs_of(request)
+            kept = await jobs.submit(_with_clip(job, size, digest, facts, parameters), None)
         except BaseException:
             await folder.remove()
             raise
         if kept.id != job.id:
             await folder.remove()
-        told = job_document(kept)
+        told = jobs.document(kept)
         return JSONResponse(told, status_code=202, headers={"Location": told["links"]["self"], **context.caller.headers()})
 
 

@@ -10,7 +10,6 @@ from fastapi.sse import ServerSentEvent
 
 from service.api import responses
 from service.api.dependencies import CallerDependency, JobQueueDependency, problems
-from service.jobs.queue import job_document
 from service.restoration.documents import to_json
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problems(401))
@@ -21,19 +20,19 @@ LastEvent = Annotated[str | None, Header(alias="Last-Event-ID", pattern=r"^[0-9]
 @router.get("")
 async def own_jobs(jobs: JobQueueDependency, caller: CallerDependency) -> dict[str, Any]:
     """The caller's own jobs, the newest first."""
-    return {"jobs": [job_document(job) for job in jobs.of(caller.name)]}
+    return {"jobs": [jobs.document(job) for job in await jobs.of(caller.name)]}
 
 
 @router.get("/{job}", responses=problems(404, 422))
 async def job(job: Identity, jobs: JobQueueDependency, caller: CallerDependency) -> dict[str, Any]:
     """How a job stands."""
-    return job_document(jobs.find(job, caller.name))
+    return jobs.document(await jobs.find(job, caller.name))
 
 
 @router.delete("/{job}", responses=problems(404, 422))
 async def cancel(job: Identity, jobs: JobQueueDependency, caller: CallerDependency) -> dict[str, Any]:
     """Stop a job and forget it and its result."""
-    return job_document(await jobs.cancel(job, caller.name))
+    return jobs.document(await jobs.cancel(job, caller.name))
 
 
 @router.get("/{job}/result", response_class=Response, responses=problems(404, 409, 422))
@@ -47,7 +46,7 @@ async def events(
     job: Identity, jobs: JobQueueDependency, caller: CallerDependency, last_event: LastEvent = None
 ) -> StreamingResponse:
     """The job's steps as server-sent events, from the one after Last-Event-ID on, to its end."""
-    jobs.find(job, caller.name)
+    await jobs.find(job, caller.name)
     stream = jobs.events(job, caller.name, int(last_event or 0))
     return StreamingResponse(_wire(stream), media_type="text/event-stream", headers=responses.STREAM_HEADERS)
 

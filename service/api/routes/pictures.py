@@ -15,7 +15,8 @@ from service.api.negotiation import AcceptedFormat, negotiate
 from service.api.openapi import asked_by, generate_body, picture_answers, restore_body
 from service.errors import InvalidValue, NotAcceptable, UnsupportedMedia
 from service.gateway import Gateway
-from service.jobs.queue import fingerprint, job_document, new_job
+from service.jobs.documents import fingerprint
+from service.jobs.queue import new_job
 from service.restoration.budgets import RequestContext
 from service.restoration.documents import JSON
 from service.restoration.parameters import GenerateParameters, RestoreParameters
@@ -167,6 +168,7 @@ async def _later(request: Request, context: RequestContext, parsed: ParsedReques
         seed=parsed.parameters.seed,
         webhook=parsed.parameters.webhook,
     )
-    told = job_document(await jobs_of(request).submit(job, parsed.sources))
-    headers = {"Location": told["links"]["self"], "Preference-Applied": "respond-async"}
-    return JSONResponse(told, status_code=202, headers=headers)
+    jobs = jobs_of(request)
+    document = jobs.document(await jobs.submit(job, parsed.sources))
+    headers = {"Location": document["links"]["self"], "Preference-Applied": "respond-async"}
+    return JSONResponse(document, status_code=202, headers=headers)

@@ -2,24 +2,21 @@
 
 import asyncio
 import base64
-import hashlib
-import hmac
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from service.errors import QuotaSpent, StoreUnavailable
-from service.jobs.queue import JobFunction, JobLimits, JobQueue, new_job
-from service.jobs.store import Job, JobStore
-from service.jobs.webhooks import Webhooks
+from service.jobs.queue import JobFunction, JobHooks, JobQueue, new_job
+from service.jobs.store import Job, JobLimits, JobStore
 from service.restoration.uploads import Uploads
 from service.results.stored import StoredResponse
 from service.sampling.pipeline import Listener
+from service.storage.sqlite import SqliteDatabase
 from tests.calls import until
 from tests.service.conftest import RunningApp, file_of, pixels_of, running, settings_for
 from tests.service.serving import FakeServingEngine
@@ -33,14 +30,24 @@ FINISHED = StoredResponse(b"", "image/png", {"X-Model": "lowlight", "X-Steps": "
 @asynccontextmanager
 async def queue_of(run_job: JobFunction, store: JobStore | None = None, patience: float = 300) -> AsyncIterator[JobQueue]:
     """A queue of two jobs at once, in memory."""
-
-    async def on_end(_: Job) -> None:
-        pass
-
-    queue = JobQueue(store or JobStore(None), run_job, JobLimits(9, 9, 9, 60, patience), lambda _step, _begun: {}, on_end)
+    database = SqliteDatabase(None)
+    queue = JobQueue(
+        store or JobStore(database), run_job, JobLimits(9, 9, 9, 60, patience), JobHooks(preview=lambda _step, _began: {})
+    )
     await queue.start()
     yield queue
     await queue.close()
+    await database.aclose()
+
+
+async def ended_jobs(queue: JobQueue, caller: str = "ann") -> bool:
+    return all(job.status == "succeeded" for job in await queue.of(caller))
+
+
+async def eventually(holds: Callable[[], Awaitable[bool]], seconds: float = 10) -> None:
+    async with asyncio.timeout(seconds):
+        while not await holds():  # noqa: ASYNC110 (the store cannot be waited for)
+            await asyncio.sleep(0.02)
 
 
 def a_job(caller: str = "ann", **facts: Any) -> Job:
@@ -128,24 +135,23 @@ async def test_the_same_idempotency_key_twice_at_once_is_one_job() -> None:
     async with queue_of(run_job) as queue:
         for number in range(12):  # until there is something old to forget
             job = await queue.submit(a_job(), None)
-            await until(lambda: queue.count("succeeded") == len(queue.of("ann")), 5)
+            await eventually(lambda: ended_jobs(queue))
             one, other = await asyncio.gather(*(queue.submit(a_job(key=f"{number}"), None) for _ in range(2)))
             assert one.id == other.id != job.id
-            await until(lambda: queue.count("succeeded") == len(queue.of("ann")), 5)
-        assert len(queue.of("ann")) == 18
+            await eventually(lambda: ended_jobs(queue))
+        assert len(await queue.of("ann")) == 18
 
 
 async def test_a_job_that_could_not_be_stored_is_not_there() -> None:
     async def run_job(_job: Job, _sources: Uploads | None, _on_step: Listener) -> StoredResponse:
         return FINISHED
 
-    store = JobStore(None)
-    async with queue_of(run_job, store) as queue:
+    async with queue_of(run_job) as queue:
         adding = asyncio.create_task(queue.submit(a_job(), None))
         await asyncio.sleep(0)
         adding.cancel()
         await asyncio.gather(adding, return_exceptions=True)
-        assert queue.of("ann") == await store.jobs() == []
+        assert await queue.of("ann") == []
 
 
 async def test_a_cancelled_job_leaves_the_engine_and_is_forgotten(settings: Any) -> None:
@@ -181,32 +187,41 @@ async def test_a_job_that_waits_for_its_quota_leaves_its_place_to_others() -> No
     async with queue_of(run_job) as queue:
         waiting = [await queue.submit(a_job(caller="poor"), None) for _ in range(2)]
         done = await queue.submit(a_job(caller="rich"), None)
-        await until(lambda: queue.find(done.id, "rich").status == "succeeded", 5)
-        assert [queue.find(job.id, "poor").status for job in waiting] == ["running", "running"]
+        await eventually(lambda: has_status(queue, done, "succeeded"))
+        assert [(await queue.find(job.id, "poor")).status for job in waiting] == ["running", "running"]
+
+
+async def has_status(queue: JobQueue, job: Job, status: str) -> bool:
+    return (await queue.find(job.id, job.caller)).status == status
 
 
 class FullStore(JobStore):
-    """Takes new jobs, and nothing after that."""
+    """Takes new jobs, and their ends only when there is room again."""
 
     fault: Exception = StoreUnavailable("the disk is full")
+    refusals = 0
+    full = True
 
-    async def update(self, job: Job) -> None:
-        raise self.fault
-
-    async def finish(self, job: Job, finished: StoredResponse | None) -> None:
-        raise self.fault
+    async def finish(self, *arguments: Any) -> bool:
+        if self.full:
+            self.refusals += 1
+            raise self.fault
+        return await super().finish(*arguments)
 
 
 @pytest.mark.parametrize("fault", [FullStore.fault, RuntimeError("cannot schedule new futures")])
-async def test_a_job_that_the_store_cannot_keep_fails(fault: Exception) -> None:
+async def test_a_job_whose_end_cannot_be_kept_ends_when_the_store_takes_it(fault: Exception) -> None:
     async def run_job(_job: Job, _sources: Uploads | None, _on_step: Listener) -> StoredResponse:
         return FINISHED
 
-    store = FullStore(None)
+    store = FullStore(SqliteDatabase(None))
     store.fault = fault
-    async with queue_of(run_job, store, patience=0) as queue:
+    async with queue_of(run_job, store) as queue:
         job = await queue.submit(a_job(), None)
-        await until(lambda: queue.find(job.id, "ann").status == "failed", 5)
+        await until(lambda: store.refusals > 1, 5)
+        assert await has_status(queue, job, "running")
+        store.full = False
+        await eventually(lambda: has_status(queue, job, "succeeded"))
 
 
 async def test_a_cancellation_that_nobody_asked_for_fails_the_job() -> None:
@@ -215,8 +230,8 @@ async def test_a_cancellation_that_nobody_asked_for_fails_the_job() -> None:
 
     async with queue_of(run_job) as queue:
         job = await queue.submit(a_job(), None)
-        await until(lambda: queue.find(job.id, "ann").status == "failed", 5)
-        assert queue.find(job.id, "ann").problem
+        await eventually(lambda: has_status(queue, job, "failed"))
+        assert (await queue.find(job.id, "ann")).problem
 
 
 async def test_jobs_survive_a_restart(tmp_path: Path) -> None:
@@ -265,23 +280,26 @@ async def test_no_more_jobs_than_the_limit_wait(tmp_path: Path) -> None:
         engine.gate.set()
 
 
-async def test_webhooks_go_to_allowed_hosts_only_and_are_signed(tmp_path: Path, monkeypatch: Any) -> None:
-    heard: asyncio.Queue[httpx.Request] = asyncio.Queue()
-    listener = httpx.MockTransport(lambda request: heard.put_nowait(request) or httpx.Response(204))
-    settings = settings_for(tmp_path, webhook_hosts=("hooks.example",), webhook_secret="s3cret")
-    monkeypatch.setattr("service.api.app.webhooks_of", lambda _: Webhooks(("hooks.example",), "s3cret", listener))
-    async with running(settings) as gateway:
-        for address in ("https://evil.example/x", "http://hooks.example/x", "https://u:p@hooks.example/", "https://[::1"):
-            refused = await gateway.client.post(
-                "/restore", params={"webhook": address}, content=file_of(pixels_of(8, 8)), headers=LATER
-            )
-            assert refused.status_code == 422, address
-        alone = await gateway.client.post("/restore?webhook=https://hooks.example/x", content=file_of(pixels_of(8, 8)))
-        assert alone.status_code == 422
-        job = await begin(gateway, "/restore?webhook=https://hooks.example/x")
-        await ended(gateway, job)
-        request = await heard.get()
-    assert json.loads(request.content)["id"] == job["id"]
-    signed = b".".join((request.headers["webhook-id"].encode(), request.headers["webhook-timestamp"].encode(), request.content))
-    expected = base64.b64encode(hmac.new(b"s3cret", signed, hashlib.sha256).digest()).decode()
-    assert request.headers["webhook-signature"] == f"v1,{expected}"
+async def test_a_job_tells_how_far_it_is_between_two_steps(settings: Any) -> None:
+    """Of a picture in one step, by its tiles."""
+    engine = FakeServingEngine(seconds=0.05)
+    async with running(settings, engine) as gateway:
+        job = await begin(gateway, "/restore?steps=1", content=file_of(pixels_of(500, 500)))
+        assert (job["progress"], job["eta"]) == (None, None)
+        seen = []
+        async with asyncio.timeout(30):
+            while (now := (await gateway.client.get(f"/jobs/{job['id']}")).json())["status"] != "succeeded":
+                seen.append(now)
+                await asyncio.sleep(0.05)
+        between = [one for one in seen if one["step"] == 0 and one["progress"] not in {None, 0, 1}]
+        assert between, seen
+        assert between[-1]["eta"] > between[-1]["created_at"]
+        assert (now["progress"], now["eta"]) == (1.0, None)
+
+
+async def test_links_begin_with_the_address_that_callers_know(tmp_path: Path) -> None:
+    async with running(settings_for(tmp_path, public_url="https://pictures.example.com/rddm")) as gateway:
+        answer = await gateway.client.post("/restore", content=file_of(pixels_of(8, 8)), headers=LATER)
+        base = f"https://pictures.example.com/rddm/jobs/{answer.json()['id']}"
+        assert answer.headers["location"] == base
+        assert answer.json()["links"] == {"self": base, "events": f"{base}/events", "result": f"{base}/result"}

@@ -100,19 +100,20 @@ def test_decoded_pictures_over_the_bound_are_refused_while_others_are_held() -> 
         pass
 
 
-def test_work_that_fails_costs_no_quota() -> None:
-    class Bucket:
+async def test_work_that_fails_costs_no_quota() -> None:
+    class SpentQuota:
         spent = 0.0
 
-        def spend(self, cost: float) -> None:
+        async def spend(self, cost: float) -> None:
             self.spent += cost
 
-        def give_back(self, cost: float) -> None:
+        async def give_back(self, cost: float) -> None:
             self.spent -= cost
 
-    budgets, caller = Budgets(Settings(), FixedRate(1.0)), Caller("c", admin=False, bucket=Bucket())
-    with budgets.charge(caller, 2.0):
+    budgets, caller = Budgets(Settings(), FixedRate(1.0)), Caller("c", admin=False, quota=SpentQuota())
+    async with budgets.charge(caller, 2.0):
         pass
-    with pytest.raises(ValueError, match="broken"), budgets.charge(caller, 3.0):
-        raise ValueError("broken")
-    assert caller.bucket.spent == 2.0
+    with pytest.raises(ValueError, match="broken"):
+        async with budgets.charge(caller, 3.0):
+            raise ValueError("broken")
+    assert caller.quota.spent == 2.0

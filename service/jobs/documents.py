@@ -1,0 +1,48 @@
+"""A job as callers see it."""
+
+import hashlib
+from datetime import UTC, datetime
+from typing import Any
+
+from service.jobs.store import Job
+from service.restoration.uploads import Uploads
+
+
+def job_document(job: Job, public_url: str = "") -> dict[str, Any]:
+    """public_url: what the links begin with."""
+    base = f"{public_url}/jobs/{job.id}"
+    document: dict[str, Any] = {
+        "id": job.id,
+        "status": job.status,
+        "kind": job.kind,
+        "step": job.step,
+        "steps": job.steps,
+        "progress": _progress(job),
+        "eta": _iso(job.eta) if job.eta is not None and job.status == "running" else None,
+        "created_at": _iso(job.created),
+        "expires_at": _iso(job.expires),
+        "model": job.model,
+        "seed": job.seed,
+        "links": {"self": base, "events": f"{base}/events", "result": f"{base}/result"},
+    }
+    document |= {} if job.clip is None else {"clip": job.clip}
+    return document if job.problem is None else {**document, "problem": job.problem}
+
+
+def _progress(job: Job) -> float | None:
+    """A clip's steps are its frames."""
+    if job.status == "succeeded":
+        return 1.0
+    return round(job.step / job.steps, 4) if job.kind == "video" and job.steps else job.progress
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
+def fingerprint(parameters: str, accept: str, sources: Uploads | None) -> str:
+    """What makes two requests the same one."""
+    digest = hashlib.sha256(f"{parameters}\0{accept}".encode())
+    for part in (sources.image, sources.mask) if sources else ():
+        digest.update(hashlib.sha256(part or b"").digest())
+    return digest.hexdigest()
