@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from service.cli.batch import _arguments as batch_arguments
 from service.settings import Settings
 
 pytest.importorskip("kubernetes_validate", reason="what checks the chart is not installed (make chart)")
@@ -97,8 +98,10 @@ def test_the_api_takes_every_manifest(example: str | None) -> None:
 
 @pytest.mark.parametrize(("engine", "scaling"), list(itertools.product(ENGINES, SCALINGS)))
 def test_any_engine_goes_with_any_scaling_any_store_and_any_number_of_gpus(engine: str, scaling: str) -> None:
-    for gpus, persistent in itertools.product((0, 1), ("false", "true")):
+    for gpus, persistent, store in ((0, "false", "sqlite"), (1, "true", "sqlite"), (1, "false", "postgres"), (0, "true", "sqlite")):
         manifests = render(
+            jobs__store=f'"{store}"',
+            jobs__postgres__existingSecret='"database"',
             engine=f'"{engine}"',
             autoscaling__kind=f'"{scaling}"',
             gpu__count=str(gpus),
@@ -151,6 +154,7 @@ def test_the_check_is_one() -> None:
         ({"engine": '"tensorflow"'}, "engine"),
         ({"keys__existingSecret": '""'}, "existingSecret"),
         ({"autoscaling__kind": '"keda"', "autoscaling__minReplicas": "0"}, "minReplicas"),
+        ({"jobs__store": '"postgres"'}, "existingSecret"),
         ({"batch__kind": '"job"'}, "source"),
         ({"batch__shards": "100001"}, "shards"),
         ({"image__digest": '"latest"'}, "digest"),
@@ -275,13 +279,17 @@ def test_every_shard_has_a_pod_and_a_node_that_goes_is_no_failure() -> None:
     assert job["completionMode"] == "Indexed"
     assert batch["args"][:5] == ["batch", "s3://pictures/in/", "s3://pictures/out/", "--shard", "$(JOB_COMPLETION_INDEX)/10000"]
     assert job["completions"] == 10000
+    given = batch_arguments().parse_args([word.replace("$(JOB_COMPLETION_INDEX)", "9999") for word in batch["args"][1:]])
+    assert (given.shard, given.task, given.accept_failures) == ((9999, 10000), "derain", True)
     assert {"type": "DisruptionTarget", "status": "True"} in job["podFailurePolicy"]["rules"][0]["onPodConditions"]
 
 
 def test_words_of_a_ray_entrypoint_survive_the_shell() -> None:
     entry = only(render("batch-ray", "rddm", batch__args='["--task", "it\'s; rm"]'), "RayJob")["spec"]["entrypoint"]
     words = subprocess.run(["sh", "-c", f"printf '%s\\n' {entry}"], capture_output=True, text=True, check=True).stdout
-    assert words.splitlines() == ["rddm", "batch", "s3://pictures/in/", "s3://pictures/out/", "--ray", "auto", "--task", "it's; rm"]
+    beginning = ["rddm", "batch", "s3://pictures/in/", "s3://pictures/out/", "--ray", "auto"]
+    assert words.splitlines() == [*beginning, "--accept-failures", "--task", "it's; rm"]
+    assert batch_arguments().parse_args(words.splitlines()[2:]).ray == "auto"
 
 
 def test_the_readme_names_every_example() -> None:

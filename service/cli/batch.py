@@ -53,6 +53,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--metadata", choices=["keep", "all", "none"], help="keep leaves out places (keep)")
     parser.add_argument("--shard", type=_shard, default=(0, 1), metavar="I/N", help="part I of N, counted from 0: for N machines")
     parser.add_argument("--retry-failed", action="store_true", help="try pictures again that failed in an earlier run")
+    parser.add_argument("--accept-failures", action="store_true", help="exit status 0 though pictures failed: the records tell")
     parser.add_argument("--dry-run", action="store_true", help="count what would be done, and do nothing")
     ray = parser.add_argument_group("on a Ray cluster (extra `ray`)")
     ray.add_argument("--ray", nargs="?", const="local", metavar="ADDRESS", help="auto, or ray://host:10001 (this machine)")
@@ -90,7 +91,8 @@ def _batch(argv: Sequence[str]) -> int:
         return TERMINATED
     if given.summary is not None:
         given.summary.write_text(json.dumps(_figures(summary)) + "\n", "utf-8")
-    return _report(job, summary, given.target)
+    status = _report(job, summary, given.target)
+    return 0 if given.accept_failures else status
 
 
 def _source(location: str, root: str | None) -> tuple[Store, tuple[Store, str] | None]:

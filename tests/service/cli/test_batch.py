@@ -59,6 +59,9 @@ def test_a_manifest(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "1 restored, 1 failed" in told.out
     assert "gone.png" in told.err
     assert list(contents(tmp_path / "out")) == ["03.png"]
+    again = [str(tmp_path / "keys.jsonl"), str(tmp_path / "out"), "--root", str(pictures), "--retry-failed"]
+    assert batch(again) == 1
+    assert batch([*again, "--accept-failures"]) == 0
 
 
 def test_results_within_the_source_are_no_pictures_to_restore(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
