@@ -23,7 +23,12 @@ from benchmarks.reproduce.arms import ONE_NETWORK, SIZES, WAYS, Size, Task
 
 def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
-    p = argparse.ArgumentParser(prog="python -m benchmarks.reproduce", description=(__doc__ or "").splitlines()[0])
+    p = argparse.ArgumentParser(
+        prog="python -m benchmarks.reproduce",
+        description=(__doc__ or "").splitlines()[0],
+        epilog=f"The relatives have options of their own:\n\n{relatives.parser().format_help()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     p.add_argument("--data", type=Path, help="folder with the data sets")
     p.add_argument("--files", action="append", default=[], metavar="TASK=GLOB", help="which files of a task (default: all)")
     p.add_argument("--tasks", nargs="+", choices=get_args(Task), help="of Table 1 (default: all that --data allows)")
