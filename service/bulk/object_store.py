@@ -6,7 +6,7 @@ import uuid
 from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 from itertools import count
-from typing import Any
+from typing import Any, Literal
 
 import obstore
 from obstore import exceptions
@@ -16,8 +16,8 @@ from service.bulk.stores import STATE, AlreadyThere, Entry, StoreError
 
 LISTED_AT_ONCE = 1000
 RECORD_SECONDS = 2.0  # records that end within it share an object: each write is paid for
-RETRIES = {"max_retries": 4, "retry_timeout": timedelta(seconds=60)}
-CLIENT = {"timeout": "120s", "connect_timeout": "10s"}
+RETRIES: Any = {"max_retries": 4, "retry_timeout": timedelta(seconds=60)}
+CLIENT: Any = {"timeout": "120s", "connect_timeout": "10s"}
 REFUSED = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError, exceptions.UnknownConfigurationKeyError)
 HOPELESS = ("NoSuchBucket", "InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "403 Forbidden", "401 Unauthorized")
 
@@ -31,7 +31,8 @@ class ObjectStore:
         """location: s3://bucket/prefix and the like. Raises StoreError for an address that cannot be understood."""
         self.name = location
         try:
-            self._store = from_url(location, client_options={**CLIENT, **_plain_http()}, retry_config=RETRIES)
+            options: Any = {**CLIENT, **_plain_http()}
+            self._store: Any = from_url(location, client_options=options, retry_config=RETRIES)
         except Exception as wrong:  # obstore raises several kinds, ValueError among them
             raise StoreError(f"{location} cannot be opened: {_words(wrong)}", fatal=True) from wrong
         self._segments = count()
@@ -84,7 +85,7 @@ class ObjectStore:
         replace: bool = False,
     ) -> None:
         """See Store.write; creation is the store's own conditional write."""
-        mode = "overwrite" if replace else "create"
+        mode: Literal["overwrite", "create"] = "overwrite" if replace else "create"
         try:
             await obstore.put_async(self._store, key, body, attributes=dict(facts), mode=mode, use_multipart=False)
         except exceptions.AlreadyExistsError as there:
