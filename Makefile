@@ -20,7 +20,7 @@ run-triton: .venv/.installed
 	$(RUN)/python -m docker.triton.run --port $(PORT)
 
 test: .venv-test/.installed .venv-test/bin/helm system-packages
-	$(TEST)/python -m pytest
+	$(TEST)/python -m pytest -n 2 --dist loadfile
 
 check: .venv-test/.installed system-packages
 	$(TEST)/ruff check .
