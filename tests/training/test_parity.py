@@ -199,8 +199,12 @@ def one_thread() -> Iterator[None]:
 
 @pytest.mark.usefixtures("one_thread")
 def test_130_training_steps_end_at_the_authors_weights_and_average(root: Path) -> None:
-    """Elsewhere biases before a group norm, whose gradient is rounding noise that Adam scales up, end up to 6e-5 away."""
-    tolerance = 1e-5 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 1e-4
+    """Elsewhere biases before a group norm, whose gradient is rounding noise that Adam scales up, end up to 6e-5 away.
+
+    Processors with AMX sum in another order than the reference run's AVX-512 did: 3.9e-5 was seen on one.
+    """
+    as_the_reference = torch.backends.cpu.get_cpu_capability() == "AVX512" and not torch.cpu.get_capabilities()["amx_tile"]
+    tolerance = 1e-5 if as_the_reference else 1e-4
     theirs = fixture(root, "training")
     recipe = recipe_of(ModelSpec(**AUTHORS, schedule=NamedSchedule(sum_scale=0.01)), 8, (1, 2))
     trainer = Trainer(recipe, torch.device("cpu"))
