@@ -99,7 +99,7 @@ def degraded_scenes(task: str) -> list[np.ndarray]:
 
     kind = {"derain": "rain"}.get(task, task)
     if kind not in SHEETS:
-        raise ValueError(f"no synthesis is known for task {task!r}; int8 can be tried for lowlight, derain and raindrop")
+        raise ValueError(f"no synthesis is known for task {task!r}; int8 can be tried for {', '.join(sorted(SHEETS))}")
     return [np.ascontiguousarray(picture[:, : picture.shape[1] // 2]) for picture in SHEETS[kind](CALIBRATION, 0)]
 
 

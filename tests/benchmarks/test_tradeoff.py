@@ -20,7 +20,7 @@ from training.networks import SmallConfig, make_network
 def model(tmp_path: Path) -> Path:
     """A model that changes nothing, of a task without a synthesis."""
     config = SmallConfig(widths=(8, 8), depths=(0, 1), time_width=8)
-    spec = ModelSpec(name="tiny", task="deblur", licence="CC0-1.0", size_multiple=4, default_steps=1, max_steps=2)
+    spec = ModelSpec(name="tiny", task="sharpen", licence="CC0-1.0", size_multiple=4, default_steps=1, max_steps=2)
     torch.manual_seed(0)
     save_checkpoint(tmp_path / "checkpoint", Checkpoint(spec, config, make_network(config).state_dict(), {}))
     assert export([str(tmp_path / "checkpoint"), "-o", str(tmp_path / "models")]) == 0
@@ -54,7 +54,7 @@ def test_rows_are_measured_and_drawn(model: Path, tmp_path: Path) -> None:
 def test_what_cannot_be_calibrated_is_refused(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture(tmp_path / "target" / "a.png", 0), picture(tmp_path / "given" / "a.png", 1)
     assert run(model, "--kinds", "int8") == 2
-    assert "no synthesis is known for task 'deblur'" in capsys.readouterr().err
+    assert "no synthesis is known for task 'sharpen'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

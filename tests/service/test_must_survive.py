@@ -400,9 +400,9 @@ ELSEWHERE = [  # case, status, where it is tested
         "pictures/test_pool.py::test_a_picture_that_needs_more_memory_than_it_may_have_is_refused_and_the_next_is_read",
     ),
     (
-        "another model is loaded and measured",
+        "another model is loaded, and its batch sizes are proven",
         "200",
-        "scheduling/test_scheduler.py::test_nobody_waits_for_the_measurement_of_a_model_that_is_not_theirs",
+        "scheduling/test_learning.py::test_a_request_ends_the_proofs_call_and_does_not_wait_for_it",
     ),
     (
         "a model unloaded, and loaded again",
