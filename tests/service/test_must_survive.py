@@ -331,6 +331,41 @@ ELSEWHERE = [  # case, status, where it is tested
         "415",
         "test_pictures.py::test_what_would_be_cut_is_refused_in_words",
     ),
+    ("EXIF of any format, 8 and 16 bits, into a TIFF", "200", "pictures/test_cases.py::test_exif_comes_along_into_a_tiff"),
+    (
+        "camera raw files: DNG, NEF, CR2, CR3, RAF, RW2",
+        "415",
+        "pictures/test_cases.py::test_a_camera_raw_file_is_called_by_its_name",
+    ),
+    (
+        "a profile of which no way leads back",
+        "200",
+        "pictures/test_cases.py::test_a_profile_of_which_no_way_leads_back_is_answered_in_srgb",
+    ),
+    (
+        "colours by code points: P3, BT.2020, PQ, HLG",
+        "200",
+        "pictures/test_cases.py::test_colours_by_code_points_are_what_they_say",
+    ),
+    ("colours by a gamma and primaries", "200", "pictures/test_cases.py::test_a_gamma_is_obeyed"),
+    ("an editor's hidden layers", "200, without them", "pictures/test_cases.py::test_an_editors_layers_are_in_no_answer"),
+    (
+        "thumbnails and pyramids beside a TIFF's picture",
+        "200",
+        "pictures/test_cases.py::test_reduced_versions_beside_a_picture_are_no_pages",
+    ),
+    ("bytes that look like scans outside of them", "200", "pictures/test_cases.py::test_only_scans_are_counted_as_scans"),
+    (
+        "a gain map, a motion photo's video",
+        "200, kept or said to be gone",
+        "pictures/test_cases.py::test_a_gain_map_that_cannot_stay_is_said_to_be_gone",
+    ),
+    (
+        "an orientation that viewers do not obey",
+        "200, not turned",
+        "pictures/test_cases.py::test_an_orientation_that_viewers_do_not_obey_is_none",
+    ),
+    ("places in XMP of any encoding, GeoTIFF", "200, without them", "pictures/test_cases.py::test_xmp_keeps_everything_but_places"),
     (
         "the queue at its limit and over; a burst of 10x",
         "200 or 429",
