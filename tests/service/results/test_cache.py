@@ -176,15 +176,15 @@ def test_the_least_recently_used_is_forgotten_first_and_nothing_over_the_bound_i
     assert store.bytes == 0
 
 
-def test_an_answer_is_its_callers_alone() -> None:
+async def test_an_answer_is_its_callers_alone() -> None:
     answers = ResponseCache(1000)
     answer = StoredResponse(b"body", "image/png", {"X-Seed": "1"})
-    result = answers.put("alice", answer)
-    assert answers.get("alice", result) is answer
-    assert answers.put("alice", answer) == result
-    assert answers.put("bob", answer) != result
+    result = await answers.put("alice", answer)
+    assert await answers.get("alice", result) is answer
+    assert await answers.put("alice", answer) == result
+    assert await answers.put("bob", answer) != result
     with pytest.raises(NotFound):
-        answers.get("mallory", result)
+        await answers.get("mallory", result)
     assert answer.etag == StoredResponse(b"body", "image/webp", {}).etag != StoredResponse(b"other", "image/png", {}).etag
 
 
