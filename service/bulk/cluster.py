@@ -15,11 +15,12 @@ from typing import Any
 import pyarrow as pa
 import ray
 
+from service.bulk.locations import open_store
 from service.bulk.picture import BatchJob, PictureWork
-from service.bulk.records import Record, open_index, parse
+from service.bulk.records import Record
 from service.bulk.restorer import ServiceRestorer, open_restorer
-from service.bulk.runner import Listener, Summary, is_in_shard, note_earlier
-from service.bulk.stores import Entry, Store, StoreError, open_store
+from service.bulk.runner import Listener, Summary, is_in_shard, load_index, note_earlier
+from service.bulk.stores import Entry, Store, StoreError
 from service.settings import Settings
 
 SCHEMA = pa.schema(
@@ -75,10 +76,7 @@ async def list_pending(
 ) -> tuple[list[dict[str, Any]], bool]:
     """The rows that no record settles, and whether there was any record."""
     rows: list[dict[str, Any]] = []
-    with open_index() as index:
-        async for line in target.logs("records-"):
-            if (record := parse(line)) is not None:
-                index.add(record)
+    async with load_index(target) as index:
         async for entry in entries:
             if not is_in_shard(job, entry):
                 continue

@@ -63,14 +63,21 @@ class Summary:
 Listener = Callable[[Summary], None]
 
 
-async def run_batch(
-    job: BatchJob, source: Store, target: Store, restorer: Restorer, entries: AsyncIterator[Entry], on_change: Listener
-) -> Summary:
-    """Every entry once. on_change hears of each one. Raises StoreError where the store can be of no use any more."""
+@contextlib.asynccontextmanager
+async def load_index(target: Store) -> AsyncIterator[RecordIndex]:
+    """The records that earlier runs left in the target, for as long as the block lasts."""
     with open_index() as index:
         async for line in target.logs("records-"):
             if (record := parse(line)) is not None:
                 index.add(record)
+        yield index
+
+
+async def run_batch(
+    job: BatchJob, source: Store, target: Store, restorer: Restorer, entries: AsyncIterator[Entry], on_change: Listener
+) -> Summary:
+    """Every entry once. on_change hears of each one. Raises StoreError where the store can be of no use any more."""
+    async with load_index(target) as index:
         batch = _Batch(job, source, target, restorer, index, on_change)
         return await batch.run(entries)
 

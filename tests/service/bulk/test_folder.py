@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from service.bulk.folder import Folder
-from service.bulk.stores import AlreadyThere, StoreError, open_store
+from service.bulk.locations import open_store
+from service.bulk.stores import AlreadyThere, StoreError
 
 
 async def test_links_and_unreadable_files_are_named(tmp_path: Path) -> None:

@@ -8,11 +8,12 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from service.bulk.folder import Folder
+from service.bulk.locations import open_store
 from service.bulk.object_store import ObjectStore
 from service.bulk.picture import BatchJob
 from service.bulk.records import Record, parse
 from service.bulk.runner import run_batch
-from service.bulk.stores import AlreadyThere, Store, StoreError, open_store
+from service.bulk.stores import AlreadyThere, Store, StoreError
 from service.restoration.parameters import RestoreParameters
 from tests.service.bulk.conftest import FakeRestorer, png
 
