@@ -65,4 +65,4 @@ system-packages:
 	touch $@
 
 clean:
-	rm -rf .venv .venv-test .venv-triton .venv-policy dist build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-test .venv-triton .venv-triton.lock .venv-policy dist build .pytest_cache .mypy_cache .ruff_cache

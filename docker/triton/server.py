@@ -6,6 +6,7 @@ the `onnxruntime` backend beside this file runs the models.
 
 import contextlib
 import ctypes.util
+import fcntl
 import os
 import shutil
 import signal
@@ -45,18 +46,35 @@ def check_libpython() -> None:
 
 
 def install(folder: Path) -> Path:
-    """Make the environment, or use the one that is there; returns its site-packages. Raises NotInstallable."""
+    """Make the environment, or use the one that is there; returns its site-packages. Raises NotInstallable.
+
+    Of several processes that ask at once, one makes it and the others wait.
+    """
     check_libpython()
     packages = folder / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
-    if (folder / ".installed").is_file():
-        return packages
+    with locked(folder.with_name(f"{folder.name}.lock")):
+        if not (folder / ".installed").is_file():
+            make_environment(folder)
+    return packages
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """The block runs in one process at a time; a process that dies lets the lock go."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def make_environment(folder: Path) -> None:
+    """Install the server into a new environment; what a killed process left there is replaced. Raises NotInstallable."""
     venv.create(folder, with_pip=True, clear=True)
     command = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *REQUIREMENTS]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise NotInstallable(f"pip could not install {' '.join(REQUIREMENTS)}: {done.stderr.strip().splitlines()[-1]}")
     (folder / ".installed").touch()
-    return packages
 
 
 def copy_backends(packages: Path, folder: Path) -> None:
