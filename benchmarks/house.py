@@ -54,8 +54,8 @@ TASK, SIDE = "lowlight", 64
 # Where a request's work is done: files by their ends, and functions in them.
 WORK = {
     "onnxruntime_inference_collection.py": {"run", "run_with_iobinding", "run_with_ort_values"},
-    "service/pictures/framing.py": {"pack", "unpack"},
-    "service/pictures/png.py": {"_deflated", "deflated", "_deflate"},
+    "/framing.py": {"pack", "unpack"},
+    "/png.py": {"_deflated", "deflated", "_deflate"},
     "httpx/_transports/asgi.py": {"send"},
 }
 

@@ -10,7 +10,7 @@ from service.engines.arrays import offload
 from service.engines.contract import ServingEngine
 from service.health import Drain, Readiness
 from service.keys import Keyring, parse_keys
-from service.pictures.pool import CodecPool
+from service.pictures.workers.pool import CodecPool
 from service.restoration import documents
 from service.restoration.opening import open_service
 from service.restoration.service import RequestResult, RestorationService

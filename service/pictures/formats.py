@@ -55,7 +55,7 @@ class PictureFormat:
     @property
     def module(self) -> Any:
         """Its codec, imported when it is first needed: most processes need none of them."""
-        return import_module(f"service.pictures.{self.codec}")
+        return import_module(f"service.pictures.files.{self.codec}")
 
 
 def brands(data: bytes) -> tuple[bytes, ...]:

@@ -7,7 +7,7 @@ from service.engines.arrays import HOST
 from service.engines.contract import ServingEngine
 from service.engines.registry import open_engine
 from service.pictures.picture import Bounds
-from service.pictures.pool import CodecPool
+from service.pictures.workers.pool import CodecPool
 from service.restoration.service import RestorationService
 from service.results.cache import ResultCache
 from service.sampling.pipeline import Pipeline

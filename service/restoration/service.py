@@ -16,7 +16,7 @@ from service.errors import InvalidValue
 from service.pictures.encode import Writing, left_out
 from service.pictures.formats import FORMATS, PictureFormat, answer_format, sniff
 from service.pictures.picture import PLAIN, Picture, Policy, SourceMetadata
-from service.pictures.pool import CodecPool, Whose
+from service.pictures.workers.pool import CodecPool, Whose
 from service.restoration.budgets import Budgets, RequestContext
 from service.restoration.models import ModelChoice, Resolved
 from service.restoration.parameters import LARGEST_SEED, GenerateParameters, RestoreParameters

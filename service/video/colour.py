@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from rddm.image import Depth, Pixels
 from service.errors import UnsupportedMedia
-from service.video.tags import FULL, LIMITED, RGB_MATRIX, UNSPECIFIED, UNSPECIFIED_MATRIX, ColourTags
+from service.video.facts import FULL, LIMITED, RGB_MATRIX, UNSPECIFIED, UNSPECIFIED_MATRIX, ColourTags
 
 EXACT = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP)
 Sampling = Literal["gray", "420", "422", "444", "rgb"]

@@ -6,10 +6,26 @@ from pathlib import Path
 from typing import Any, Literal
 
 from service.errors import InvalidValue, UnsupportedMedia
-from service.video.tags import ColourTags
 
 Codec = Literal["h264", "h265", "av1", "ffv1"]
 Container = Literal["mp4", "mov", "mkv"]
+
+
+UNSPECIFIED, LIMITED, FULL = 0, 1, 2  # AVColorRange
+RGB_MATRIX, UNSPECIFIED_MATRIX = 0, 2
+
+
+@dataclass(frozen=True)
+class ColourTags:
+    """What a stream says of its colours.
+
+    AVColorSpace, AVColorRange, AVColorTransferCharacteristic and AVColorPrimaries (ITU-T H.273), 2 (range 0) if unspecified.
+    """
+
+    matrix: int = UNSPECIFIED_MATRIX
+    range: int = UNSPECIFIED
+    transfer: int = 2
+    primaries: int = 2
 
 
 @dataclass(frozen=True)

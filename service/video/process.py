@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from service import errors
-from service.pictures.pool import Worker
+from service.pictures.workers.pool import Worker
 
 SHARED_BYTES = 32 << 20  # a frame of 3840 x 2160 in 8 bits; the pages of a smaller one are all that is used
 START_SECONDS = 60.0

@@ -21,8 +21,7 @@ from av.video.stream import VideoStream
 from rddm.image import Pixels
 from service.errors import Malformed, ServiceError, TooLarge, UnsupportedMedia
 from service.video.colour import Converter, PixelLayout, check_colours, layout_of
-from service.video.facts import ClipBounds, ClipFacts, container_of
-from service.video.tags import ColourTags
+from service.video.facts import ClipBounds, ClipFacts, ColourTags, container_of
 
 START_BYTES = 400
 PROBED_FRAMES = 8  # looked at for interlacing before the first is given out

@@ -1,7 +1,7 @@
 """The worker process of one clip: it reads frames, or writes segments and joins them, as messages from standard input ask.
 
-Reading and writing have a process each, so that they go on side by side. Like the picture workers (service.pictures.worker) it
-knows no secrets and is killed at a limit; it may write files, since segments are kept on the disk.
+Reading and writing have a process each, so that they go on side by side. Like the workers of pictures (service.pictures.workers)
+it knows no secrets and is killed at a limit; it may write files, since segments are kept on the disk.
 """
 
 import mmap
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from service import errors
-from service.pictures.worker import confine, serve
+from service.pictures.workers.worker import confine, serve
 from service.video.colour import layout_of
 from service.video.facts import ClipBounds, ClipFacts, ClipOptions
 from service.video.reader import ClipReader, Frame

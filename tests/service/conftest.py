@@ -15,8 +15,8 @@ from PIL import Image
 from service.api.app import create_app
 from service.gateway import Gateway, open_gateway
 from service.pictures.picture import Bounds
-from service.pictures.pool import CodecPool
-from service.pictures.worker import TASKS
+from service.pictures.workers.pool import CodecPool
+from service.pictures.workers.worker import TASKS
 from service.settings import Settings
 from service.storage import Database, open_database
 from service.storage.sqlite import SqliteDatabase

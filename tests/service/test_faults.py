@@ -19,7 +19,7 @@ from service import errors
 from service.jobs.queue import new_job
 from service.jobs.store import JobLimits, JobStore
 from service.pictures.picture import Bounds
-from service.pictures.pool import CodecPool
+from service.pictures.workers.pool import CodecPool
 from service.storage import open_database
 from service.storage.sqlite import SqliteDatabase
 from tests.service.conftest import RunningApp, file_of, pixels_of, running, settings_for
@@ -190,7 +190,7 @@ from service.api.app import create_app
 from service.gateway import open_gateway
 from service.api.server import Server
 from tests.service.conftest import settings_for
-from service.pictures.pool import CodecPool
+from service.pictures.workers.pool import CodecPool
 from tests.service.serving import FakeServingEngine
 
 settings = settings_for(Path(sys.argv[1]), port=int(sys.argv[2]), codec_workers=1)

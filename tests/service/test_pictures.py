@@ -17,7 +17,7 @@ from service.pictures.decode import decode
 from service.pictures.encode import Writing, encode
 from service.pictures.formats import FORMATS
 from service.pictures.picture import UPRIGHT, Bounds, SourceMetadata, as_stored, upright
-from service.pictures.pool import CodecPool
+from service.pictures.workers.pool import CodecPool
 from tests.service.conftest import RunningApp, file_of, pixels_of, running, settings_for
 from tests.service.hostile import OTHER_KINDS
 

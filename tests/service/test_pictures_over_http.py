@@ -15,7 +15,7 @@ from PIL import Image
 
 from service.pictures.formats import FORMATS
 from service.pictures.picture import Bounds
-from service.pictures.pool import CodecPool
+from service.pictures.workers.pool import CodecPool
 from tests.service.conftest import RunningApp, file_of, pixels_of, running, settings_for
 from tests.service.jobs.test_queue import events_of
 from tests.service.serving import FakeServingEngine

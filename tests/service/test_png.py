@@ -14,7 +14,7 @@ from PIL import Image
 from zlib_ng import zlib_ng
 
 from rddm.image import to_pixels
-from service.pictures.png import ADLER_MODULUS, STRIP_PIXELS, Deflated, _adler, filtered, write
+from service.pictures.files.png import ADLER_MODULUS, STRIP_PIXELS, Deflated, _adler, filtered, write
 from tests.service.conftest import pixels_of
 
 T = TypeVar("T")

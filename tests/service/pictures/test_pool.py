@@ -19,9 +19,9 @@ from service import errors
 from service.errors import EngineUnavailable
 from service.pictures.encode import Writing, encode
 from service.pictures.formats import FORMATS, sniff
-from service.pictures.framing import LENGTH, SHARED_BYTES, pack, share, unpack
 from service.pictures.picture import Bounds
-from service.pictures.pool import PARTS_AHEAD, CodecPool, Worker
+from service.pictures.workers.framing import LENGTH, SHARED_BYTES, pack, share, unpack
+from service.pictures.workers.pool import PARTS_AHEAD, CodecPool, Worker
 from tests.service.conftest import file_of, pixels_of
 
 

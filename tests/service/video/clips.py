@@ -12,10 +12,9 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from service.video.colour import Converter, layout_of
-from service.video.facts import ClipBounds, ClipFacts
+from service.video.facts import ClipBounds, ClipFacts, ColourTags
 from service.video.process import ProcessLimits
 from service.video.reader import ClipReader, Frame
-from service.video.tags import ColourTags
 
 BOUNDS = ClipBounds(max_pixels=4096 * 2304, max_side=4096, max_frames=1000, max_seconds=1000)
 LIMITS = ProcessLimits(memory_bytes=2 << 30, file_bytes=1 << 30, seconds=60)

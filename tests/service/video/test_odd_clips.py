@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from service.errors import Malformed, TooLarge, UnsupportedMedia
-from service.video.facts import ClipBounds
+from service.video.facts import ClipBounds, ColourTags
 from service.video.reader import ClipReader
-from service.video.tags import ColourTags
 from tests.service.video.clips import Recipe, packets_of, read_clip, seconds_of, write_clip
 from tests.service.video.fakes import IdentitySampler, restorer_of, through, work_on
 

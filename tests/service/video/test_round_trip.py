@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from service.video.colour import Converter, layout_of
-from service.video.tags import ColourTags
+from service.video.facts import ColourTags
 from tests.service.video.clips import Recipe, luma_of, packets_of, read_clip, scene, seconds_of, write_clip
 from tests.service.video.fakes import psnr, through, work_on
 

@@ -13,8 +13,8 @@ from service.pictures.colour import LARGEST_PROFILE
 from service.pictures.decode import decode
 from service.pictures.encode import Writing, encode
 from service.pictures.formats import FORMATS
-from service.pictures.framing import LENGTH, SHARED_BYTES, pack, unpack
 from service.pictures.picture import Bounds, SourceMetadata
+from service.pictures.workers.framing import LENGTH, SHARED_BYTES, pack, unpack
 
 
 def confine(memory_bytes: int, file_bytes: int = 0) -> None:

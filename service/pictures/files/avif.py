@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.pictures.boxes import colours_of, item_types, primary_properties
 from service.pictures.colour import ColourTags
 from service.pictures.eight_bits import check_frames, metadata_in, samples_of, saved
 from service.pictures.exif import PREFIX, Exif
-from service.pictures.heif_items import with_metadata
+from service.pictures.files.boxes import colours_of, item_types, primary_properties
+from service.pictures.files.heif_items import with_metadata
 from service.pictures.picture import Bounds, Outgoing, Samples, Source
 
 HIGH_BITDEPTH, TWELVE_BIT = 0x40, 0x20  # of an AV1 configuration

@@ -18,8 +18,8 @@ from rddm.image import Pixels
 from service import errors
 from service.pictures.encode import Writing, encode
 from service.pictures.formats import PictureFormat
-from service.pictures.framing import LENGTH, SHARED_BYTES, pack, share, unpack
 from service.pictures.picture import Bounds, Picture, SourceMetadata
+from service.pictures.workers.framing import LENGTH, SHARED_BYTES, pack, share, unpack
 from service.scheduling.fair_pool import FairPool
 
 T = TypeVar("T")
@@ -71,7 +71,7 @@ class Worker:
 
     @classmethod
     async def start(
-        cls, memory_bytes: int, module: str = "service.pictures.worker", shared_bytes: int = SHARED_BYTES, *limits: int
+        cls, memory_bytes: int, module: str = "service.pictures.workers.worker", shared_bytes: int = SHARED_BYTES, *limits: int
     ) -> "Worker":
         """A process that knows nothing of the gateway's environment but where its libraries are. limits: the module's own."""
         environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ} | ONE_THREAD
@@ -157,7 +157,7 @@ class CodecPool:
         return bytes(answer["data"])
 
     def _side_by_side(self, act: Callable[[T], R], parts: Iterable[T]) -> list[R]:
-        """See service.pictures.png.Spread: by the threads, and by this one, which takes what none of them has begun.
+        """See service.pictures.files.png.Spread: by the threads, and by this one, which takes what none of them has begun.
 
         Few parts wait at once, so that they need not all be held.
         """

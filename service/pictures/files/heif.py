@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 
 from service.errors import UnsupportedMedia
-from service.pictures.avif import sixteen
-from service.pictures.boxes import colours_of, item_types, primary_properties
 from service.pictures.colour import CodePoints, ColourTags
 from service.pictures.exif import PREFIX, Exif
+from service.pictures.files.avif import sixteen
+from service.pictures.files.boxes import colours_of, item_types, primary_properties
+from service.pictures.files.tiff import divided
 from service.pictures.picture import Bounds, Outgoing, Samples, Source
-from service.pictures.tiff import divided
 
 MISSING = "a HEIC picture needs the extra `heif` to be read: pip install 'rddm-serve[heif]'"
 GAIN_MAPS = ("urn:com:apple:photo:2020:aux:hdrgainmap", "urn:iso:std:iso:ts:21496:-1")

@@ -6,7 +6,7 @@ imagecodecs writes 10 and 12 bits and no metadata; Pillow writes metadata and 8 
 import struct
 from dataclasses import dataclass
 
-from service.pictures.boxes import Box, box, boxes, full_box
+from service.pictures.files.boxes import Box, box, boxes, full_box
 
 TURNS = {1: (0, None), 2: (0, 1), 3: (2, None), 4: (0, 0), 5: (1, 0), 6: (3, None), 7: (1, 1), 8: (1, None)}
 """EXIF orientation -> quarter turns anticlockwise, then the axis to mirror about (0: top and bottom change, 1: left and right)."""

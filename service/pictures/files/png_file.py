@@ -1,4 +1,4 @@
-"""PNG files (ISO/IEC 15948:2025): read by their chunks, written by service.pictures.png."""
+"""PNG files (ISO/IEC 15948:2025): read by their chunks, written by service.pictures.files.png."""
 
 import struct
 import zlib
@@ -12,11 +12,11 @@ from PIL import Image
 from zlib_ng import zlib_ng
 
 from service.errors import Malformed, TooLarge
-from service.pictures import png
 from service.pictures.colour import LARGEST_PROFILE, CodePoints, ColourTags
 from service.pictures.eight_bits import resolution, samples_of
+from service.pictures.files import png
+from service.pictures.files.png import SIGNATURE, Spread
 from service.pictures.picture import Bounds, Outgoing, Samples, Source
-from service.pictures.png import SIGNATURE, Spread
 
 PIXEL_CHUNKS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 CRITICAL = 0x20  # the bit of a chunk's first letter that is not set where no picture can be without it

@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 
 from rddm.image import Pixels
 from service.errors import TooLarge, UnsupportedMedia
-from service.pictures import cicp, jxl_header
-from service.pictures.avif import sixteen
-from service.pictures.boxes import box, boxes
+from service.pictures import cicp
 from service.pictures.cicp import Encoding
 from service.pictures.colour import CodePoints, ColourTags
+from service.pictures.files import jxl_header
+from service.pictures.files.avif import sixteen
+from service.pictures.files.boxes import box, boxes
+from service.pictures.files.jxl_header import Colours, Header
+from service.pictures.files.tiff import divided
 from service.pictures.formats import JXL_CODESTREAM, JXL_CONTAINER
-from service.pictures.jxl_header import Colours, Header
 from service.pictures.picture import Bounds, Outgoing, Samples, Source
-from service.pictures.tiff import divided
 
 MOST_METADATA = 4 * 1024 * 1024
 MISSING = "a JPEG XL picture whose colours are an ICC profile needs the extra `jxl` to be read: pip install 'rddm-serve[jxl]'"
