@@ -16,7 +16,7 @@ PIP_FLAGS := --disable-pip-version-check --quiet --constraint constraints.txt
 run: .venv/.installed
 	$(RUN)/rddm serve --port $(PORT)
 
-run-triton: .venv/.installed
+run-triton: .venv/.installed-triton
 	$(RUN)/python -m docker.triton.run --port $(PORT)
 
 test: .venv-test/.installed .venv-test/bin/helm system-packages
@@ -49,6 +49,10 @@ system-packages:
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(RUN)/python -m pip install $(PIP_FLAGS) --editable '.[cpu]'
+	touch $@
+
+.venv/.installed-triton: .venv/.installed
+	$(RUN)/python -m pip install $(PIP_FLAGS) --editable '.[cpu,triton]'
 	touch $@
 
 .venv-test/.installed: pyproject.toml constraints.txt

@@ -7,10 +7,9 @@ COPY rddm rddm
 COPY training training
 COPY export export
 COPY service service
-COPY benchmarks benchmarks
 COPY model_repository model_repository
 RUN python -m venv /opt/rddm \
- && /opt/rddm/bin/pip install --no-cache-dir --constraint constraints.txt ".[${EXTRA}]"
+ && /opt/rddm/bin/pip install --no-cache-dir --constraint constraints.txt ".[${EXTRA},postgres,triton]"
 
 FROM python:3.12-slim-bookworm
 COPY --from=build /opt/rddm /opt/rddm

@@ -8,7 +8,6 @@ COPY rddm rddm
 COPY training training
 COPY export export
 COPY service service
-COPY benchmarks benchmarks
 COPY model_repository model_repository
 RUN python3 -m venv --system-site-packages /opt/rddm \
  && /opt/rddm/bin/pip install --no-cache-dir --constraint constraints.txt ".[cpu,plans]" \

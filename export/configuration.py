@@ -13,7 +13,7 @@ from tritonclient.grpc import model_config_pb2 as proto
 from rddm.graph import BATCH_SIZES, FILE, input_dims, input_shapes, output_names
 from rddm.model import Model, to_parameters
 from rddm.objective import HEADS
-from rddm.repository import parse_config, versions_of
+from rddm.repository import Configuration, versions_of
 from rddm.spec import ModelSpec
 
 # While one computes, the other's tensors are copied; and with one alone, Triton's batcher can sleep for half a second over
@@ -52,7 +52,11 @@ def to_text(models: Sequence[Model], backend: Backend = ONNX) -> str:
 
 def from_text(text: str) -> dict[int, Model]:
     """The versions that a config.pbtxt describes. Raises ValueError for text that is none."""
-    return versions_of(parse_config(text))
+    try:
+        message = text_format.Parse(text, proto.ModelConfig())
+    except text_format.ParseError as error:
+        raise ValueError(f"not a model configuration: {error}") from error
+    return versions_of(Configuration.of(message))
 
 
 def check_exchangeable(spec: ModelSpec, other: ModelSpec) -> None:

@@ -1,49 +1,70 @@
 """`rddm`: finds the verbs that service, training, export and benchmarks register as entry points, and runs one.
 
-It imports none of them before it is asked to: a verb whose packages are missing says what to install.
+It imports none of them before it is asked to: a verb whose packages are missing, when it is loaded or later, says what to install.
 """
 
 import ast
 import importlib.util
+import re
 import sys
-from importlib.metadata import EntryPoint, entry_points
+from collections import defaultdict
+from importlib.metadata import EntryPoint, entry_points, requires
 from pathlib import Path
 
 GROUP = "rddm.verbs"
+REQUIREMENT = re.compile(r"(?P<package>[\w.-]+).*extra == ['\"](?P<extra>[\w-]+)['\"]")
+SUPPLIERS = {"cv2": "opencv-python-headless", "grpc": "tritonclient", "google": "tritonclient", "skimage": "scikit-image"}
 
 
 def verbs() -> dict[str, EntryPoint]:
-    """The registered verbs by name."""
-    return {entry.name: entry for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name)}
+    """The registered verbs by name, whose code is there: a wheel leaves out what needs the repository."""
+    registered = sorted(entry_points(group=GROUP), key=lambda entry: entry.name)
+    return {entry.name: entry for entry in registered if importlib.util.find_spec(_package(entry)) is not None}
+
+
+def _package(entry: EntryPoint) -> str:
+    return entry.module.partition(".")[0]
+
+
+def extras_of(module: str, entry: EntryPoint) -> list[str]:
+    """The extras that make a verb run: its own, and the smallest one that installs the module if none of them does."""
+    package = _plain(SUPPLIERS.get(module.partition(".")[0], module.partition(".")[0]))
+    packages = defaultdict(set)
+    for match in filter(None, map(REQUIREMENT.match, requires("rddm-serve") or ())):
+        packages[match["extra"]].add(_plain(match["package"]))
+    suppliers = sorted((extra for extra in packages if package in packages[extra]), key=lambda extra: len(packages[extra]))
+    return [*entry.extras, *([] if set(suppliers) & set(entry.extras) else suppliers[:1])]
+
+
+def _plain(name: str) -> str:
+    """A distribution's name as it is compared."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def missing_package(error: ModuleNotFoundError, entry: EntryPoint) -> str:
+    """A line that says what to install. Raises the error itself where the module is the project's own: that is a fault."""
+    if error.name is None or error.name.partition(".")[0] in {_package(verb) for verb in verbs().values()} | {"rddm"}:
+        raise error
+    extras = ",".join(extras_of(error.name, entry))
+    return f"rddm: `{entry.name}` needs the package {error.name!r}: pip install 'rddm-serve[{extras}]'"
 
 
 def summary(entry: EntryPoint) -> str:
     """First line of the verb's docstring, read from the source without importing it."""
-    for parent in entry.module.split(".")[:1]:
-        package = importlib.util.find_spec(parent)
-        if package is None or not package.submodule_search_locations:
-            return "(not installed)"
-        path = Path(package.submodule_search_locations[0]).joinpath(*entry.module.split(".")[1:]).with_suffix(".py")
-        for node in ast.parse(path.read_text(encoding="utf-8")).body if path.is_file() else ():
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == entry.attr:
-                return (ast.get_docstring(node) or "").partition("\n")[0]
-    return "(not installed)"
+    package = importlib.util.find_spec(_package(entry))
+    assert package is not None
+    assert package.submodule_search_locations
+    path = Path(package.submodule_search_locations[0]).joinpath(*entry.module.split(".")[1:]).with_suffix(".py")
+    functions = (node for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.FunctionDef))
+    verb = next(node for node in functions if node.name == entry.attr)
+    return (ast.get_docstring(verb) or "").partition("\n")[0]
 
 
 def usage() -> str:
     """The help text: every verb and what it does."""
-    lines = [f"  {name:<10} {summary(entry)}" for name, entry in verbs().items()]
-    return "\n".join(
-        [
-            "usage: rddm VERB [OPTIONS]",
-            "",
-            "Residual denoising diffusion: restore and generate pictures in a few steps.",
-            "",
-            *lines,
-            "",
-            "`rddm VERB --help` tells a verb's options.",
-        ]
-    )
+    lines = "\n".join(f"  {name:<10} {summary(entry)}" for name, entry in verbs().items())
+    what = "Residual denoising diffusion: restore and generate pictures in a few steps."
+    return f"usage: rddm VERB [OPTIONS]\n\n{what}\n\n{lines}\n\n`rddm VERB --help` tells a verb's options."
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -58,17 +79,12 @@ def main(argv: list[str] | None = None) -> int:
         print(f"rddm: unknown verb {name!r}; expected one of {list(verbs())}", file=sys.stderr)
         return 2
     try:
-        verb = entry.load()
+        return int(entry.load()(rest))
     except KeyboardInterrupt:
         return 130
     except ModuleNotFoundError as missing:
-        extra = ",".join(entry.extras)
-        print(
-            f"rddm: `{name}` needs the package {missing.name!r}: pip install 'rddm-serve[{extra}]'",
-            file=sys.stderr,
-        )
+        print(missing_package(missing, entry), file=sys.stderr)
         return 2
-    return int(verb(rest))
 
 
 if __name__ == "__main__":

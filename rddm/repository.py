@@ -1,29 +1,36 @@
-"""A model repository in Triton's layout, `<model>/{config.pbtxt, <version>/<file>}`, as text and names: no file is read here."""
+"""A model repository in Triton's layout, `<model>/{config.pbtxt, <version>/<file>}`, as facts and names: no file is read here."""
 
-from collections.abc import Iterable
-
-from google.protobuf import text_format
-from tritonclient.grpc import model_config_pb2 as proto
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from rddm.model import Model, from_parameters
 
 CONFIG = "config.pbtxt"
 
 
-def parse_config(text: str) -> proto.ModelConfig:
-    """A config.pbtxt's text as Triton's message. Raises ValueError for text that is none."""
-    try:
-        return text_format.Parse(text, proto.ModelConfig())
-    except text_format.ParseError as error:
-        raise ValueError(f"not a model configuration: {error}") from error
+@dataclass(frozen=True)
+class Configuration:
+    """What a config.pbtxt says of one model. file: the name of each version's model file; parameters: the text ones, by key."""
+
+    name: str
+    backend: str
+    file: str
+    parameters: Mapping[str, str]
+
+    @classmethod
+    def of(cls, message: Any) -> "Configuration":
+        """Of a message with the members of Triton's `ModelConfig`."""
+        parameters = {key: parameter.string_value for key, parameter in message.parameters.items()}
+        return cls(message.name, message.backend, message.default_model_filename, parameters)
 
 
-def versions_of(config: proto.ModelConfig) -> dict[int, Model]:
+def versions_of(config: Configuration) -> dict[int, Model]:
     """The versions that a configuration describes, by number; none for a model that was not exported by this project.
 
     Raises ValueError where a version's facts are incomplete or cannot be read.
     """
-    return from_parameters({key: parameter.string_value for key, parameter in config.parameters.items()})
+    return from_parameters(config.parameters)
 
 
 def version_numbers(names: Iterable[str]) -> list[int]:

@@ -53,6 +53,7 @@ def test_the_wheel_carries_models_and_page(root: Path, tmp_path: Path) -> None:
         assert f"service/model_repository/{name}/config.pbtxt" in names
         assert f"service/model_repository/{name}/1/model.onnx" in names
     assert "service/page/index.html" in names
+    assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {"rddm", "service", "training", "export"}
     stray = [name for name in names if name.startswith("training/") and not name.endswith((".py", ".toml", ".md"))]
     assert not stray, "logs, curves and sheets of runs lie in docs/models, outside the wheel"
 

@@ -3,15 +3,15 @@
 import argparse
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from service.api.app import create_app
 from service.api.server import Server
 from service.cli.verb import Refused, run_verb, settings_of
-from service.engines.registry import ENGINES
+from service.engines.registry import ENGINES, check_installed
 from service.gateway import keyring_of
-from service.settings import unknown_variables
+from service.settings import Settings, unknown_variables
 from service.telemetry import logs
 
 
@@ -31,6 +31,8 @@ def _serve(argv: Sequence[str]) -> int:
         keyring_of(settings)
     except (OSError, ValueError) as wrong:
         raise Refused(f"keys: {wrong}") from wrong
+    for module in _needed(settings):
+        check_installed(module)
     logs.configure(settings.log_level)
     for name in unknown_variables():
         print(f"rddm: the environment variable {name} is no setting of this service", file=sys.stderr)
@@ -43,6 +45,15 @@ def _serve(argv: Sequence[str]) -> int:
         reason = getattr(app.state, "failure", f"{settings.host}:{settings.port} cannot be listened on")
         print(f"rddm: the gateway did not start: {reason}", file=sys.stderr)
     return 0 if server.started else 1
+
+
+def _needed(settings: Settings) -> Iterator[str]:
+    """The modules that extras install and that these settings ask for."""
+    yield ENGINES[settings.engine].module
+    if settings.device != "cpu":
+        yield "torch"
+    if settings.database_url is not None:
+        yield from ("psycopg", "psycopg_pool")
 
 
 def _serve_arguments() -> argparse.ArgumentParser:

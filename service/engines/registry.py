@@ -1,5 +1,6 @@
 """Every engine there is, by name. A new one is an entry here, which imports its module only when it is opened."""
 
+import importlib.util
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,13 +42,14 @@ Opened = tuple[ServingEngine, Arrays]
 
 @dataclass(frozen=True)
 class EngineKind:
-    """summary: for the command line. open: the engine, not started yet, and the arrays that it takes.
+    """summary: for the command line. module: what it needs. open: the engine, not started yet, and the arrays that it takes.
 
     open raises ModuleNotFoundError where what it needs is not installed, EngineUnavailable where the device is not there.
     """
 
     name: str
     summary: str
+    module: str
     open: Callable[[EngineSettings], Opened]
 
 
@@ -97,11 +99,17 @@ def _triton(settings: EngineSettings) -> Opened:
 ENGINES = {
     kind.name: kind
     for kind in (
-        EngineKind("embedded", "ONNX Runtime in this process", _embedded),
-        EngineKind("triton", "Triton servers", _triton),
-        EngineKind("openvino", "OpenVINO in this process (extra `openvino`)", _openvino),
+        EngineKind("embedded", "ONNX Runtime in this process", "onnxruntime", _embedded),
+        EngineKind("triton", "Triton servers (extra `triton`)", "tritonclient", _triton),
+        EngineKind("openvino", "OpenVINO in this process (extra `openvino`)", "openvino", _openvino),
     )
 }
+
+
+def check_installed(module: str) -> None:
+    """Raises ModuleNotFoundError where the module is not there, without importing it."""
+    if importlib.util.find_spec(module) is None:
+        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
 
 
 def open_engine(settings: EngineSettings) -> Opened:

@@ -144,7 +144,7 @@ def find_newest(folder: Path, name: str, backend: str = ONNX_BACKEND) -> ModelFi
         raise EngineUnavailable(f"the configuration of model {name!r} cannot be used") from error
     if config.backend != backend:
         raise EngineUnavailable(f"model {name!r} is for the backend {config.backend!r}; this engine runs {backend!r}")
-    files = {version: folder / name / str(version) / config.default_model_filename for version in models}
+    files = {version: folder / name / str(version) / config.file for version in models}
     present = [version for version, path in files.items() if path.is_file()]
     if not present:
         raise EngineUnavailable(f"no version of model {name!r} has its file; described are {list(models)}")

@@ -10,7 +10,7 @@ from tritonclient.grpc import model_config_pb2
 from export.configuration import ONNX, from_text, to_text
 from rddm.model import Golden, Model
 from rddm.spec import ModelSpec
-from service.engines.configuration import read_config, to_models
+from service.engines.configuration import parse_config, read_config, to_models
 
 GOLDEN = Path(__file__).with_name("config.pbtxt")
 
@@ -30,9 +30,11 @@ def test_the_gateway_reads_what_export_wrote(tmp_path: Path) -> None:
     path = tmp_path / "config.pbtxt"
     path.write_text(to_text([model(3), model(2)]), encoding="utf-8")
     config = read_config(path)
-    assert (config.backend, config.max_batch_size) == ("onnxruntime", 16)
-    assert config.dynamic_batching.max_queue_delay_microseconds == 0
-    assert config.version_policy.latest.num_versions == 2
+    assert (config.backend, config.file) == ("onnxruntime", "model.onnx")
+    triton = text_format.Parse(path.read_text(encoding="utf-8"), model_config_pb2.ModelConfig())
+    assert triton.max_batch_size == 16
+    assert triton.dynamic_batching.max_queue_delay_microseconds == 0
+    assert triton.version_policy.latest.num_versions == 2
     assert {version: found.spec for version, found in to_models(config).items()} == {2: model().spec, 3: model().spec}
 
 
@@ -60,4 +62,4 @@ def test_a_configuration_that_holds_another_models_spec_is_refused() -> None:
     text = to_text([model()]).replace('name: "example"', 'name: "other"', 1)
     assert from_text(text)[1].spec.name == "example"
     with pytest.raises(ValueError, match="'other' holds the spec of 'example'"):
-        to_models(text_format.Parse(text, model_config_pb2.ModelConfig()))
+        to_models(parse_config(text))

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
 
 from export import tensorrt
 from export.command import main
@@ -23,7 +25,6 @@ from export.tensorrt import (
     to_milliseconds,
     to_profiles,
 )
-from service.engines.configuration import read_config
 from tests.models import tiny_spec
 
 
@@ -60,7 +61,8 @@ def test_a_generator_is_planned_for_the_size_that_it_generates() -> None:
 def test_the_repository_is_complete_and_keyed_by_gpu_and_version(source: Path, tmp_path: Path, trtexec: Trtexec) -> None:
     folder = build_repository(source, tmp_path / "plans", trtexec, "NVIDIA H200 NVL")
     assert folder == tmp_path / "plans" / "nvidia-h200-nvl-tensorrt-11.2.3"
-    config = read_config(folder / "tiny" / "config.pbtxt")
+    text = (folder / "tiny" / "config.pbtxt").read_text("utf-8")
+    config = text_format.Parse(text, model_config_pb2.ModelConfig())
     assert (config.name, config.backend, config.default_model_filename) == ("tiny", "tensorrt", "model.plan")
     assert list(config.instance_group[0].profile) == [str(k) for k in range(len(BATCH_SIZES))]
     assert [warm_up.batch_size for warm_up in config.model_warmup] == list(BATCH_SIZES)

@@ -1,23 +1,17 @@
-"""A repository's configuration as text: it is parsed, or refused by its place, and numbers alone are versions."""
+"""A repository's facts: others' models have no versions, a version without its facts is refused, numbers alone are versions."""
 
 import pytest
 
-from rddm.repository import parse_config, version_numbers, versions_of
-
-
-def test_text_is_parsed_or_refused_with_the_place() -> None:
-    assert parse_config('name: "m" max_batch_size: 4').max_batch_size == 4
-    with pytest.raises(ValueError, match=r"not a model configuration: 1:6"):
-        parse_config("name = 1")
+from rddm.repository import Configuration, version_numbers, versions_of
 
 
 def test_a_model_of_somebody_else_has_no_versions_here() -> None:
-    assert versions_of(parse_config('name: "m" parameters { key: "x" value { string_value: "y" } }')) == {}
+    assert versions_of(Configuration("m", "onnxruntime", "model.onnx", {"x": "y"})) == {}
 
 
 def test_a_version_without_its_facts_is_refused() -> None:
     with pytest.raises(ValueError, match=r"version 2 has a spec but no \['digest', 'golden', 'tolerance'\]"):
-        versions_of(parse_config('name: "m" parameters { key: "spec.2" value { string_value: "{}" } }'))
+        versions_of(Configuration("m", "onnxruntime", "model.onnx", {"spec.2": "{}"}))
 
 
 def test_versions_are_whole_numbers_in_order() -> None:

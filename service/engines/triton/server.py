@@ -10,6 +10,7 @@ from typing import Any
 from tritonclient.grpc.aio import InferenceServerClient
 
 from rddm.graph import X_T, output_names
+from rddm.repository import Configuration
 from service.engines.checks import check_feeds, check_finite, check_golden, check_outputs
 from service.engines.configuration import to_models
 from service.engines.contract import Array, Feeds, Model, Ticket, Weights, to_feeds
@@ -213,7 +214,7 @@ class RemoteServer:
         with translated(name):
             answer = await self._client.get_model_config(name, client_timeout=ASK_SECONDS)
         try:
-            return to_models(answer.config)
+            return to_models(Configuration.of(answer.config))
         except ValueError as error:
             log.warning("Triton at %s: %s", self.address, error)
             return {}
