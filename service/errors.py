@@ -12,6 +12,7 @@ ServiceError            500  something went wrong here
 ├─ TooLarge             413  bytes, pixels, frames or megapixel-steps over a limit
 ├─ UnsupportedMedia     415  not a kind of file that is read here
 ├─ InvalidValue         422  a value or key that is not allowed
+├─ ReferenceFailed      424  an address in the request does not give or take a picture
 ├─ QueueFull            429  too much waits already
 │  └─ QuotaSpent        429  the caller's quota is spent
 ├─ HeadTooLarge         431  the address and headers are over a limit
@@ -98,6 +99,16 @@ class InvalidValue(ServiceError):
 
 class HeadTooLarge(ServiceError):
     status, slug, title = 431, "head-too-large", "The address and headers are over a limit"
+
+
+class ReferenceFailed(ServiceError):
+    """passing: whether the same may succeed in a moment."""
+
+    status, slug, title = 424, "reference-failed", "An address in the request does not give or take a picture"
+
+    def __init__(self, detail: str, *, passing: bool = False) -> None:
+        super().__init__(detail)
+        self.passing = passing
 
 
 class QueueFull(ServiceError):

@@ -70,9 +70,13 @@ class Gateway:
             ],
         )
 
-    async def finish(self, caller: str, result: RequestResult, *, as_json: bool, several: bool) -> StoredResponse:
-        """The result as a response, counted and kept."""
+    async def finish(
+        self, caller: str, result: RequestResult, *, as_json: bool, several: bool, delivered_to: str | None = None
+    ) -> StoredResponse:
+        """The result as a response, counted and kept; one that was delivered to an address is told of and not kept."""
         self.metrics.observe_timings(result.model.spec.name, result.timings)
+        if delivered_to is not None:
+            return documents.delivery_of(result, delivered_to)
         size = sum(len(image.body) for image in result.images)
         answers = await offload(size, documents.stored_responses, result)
         locations = [f"/results/{await self.answers.put(caller, answer)}" for answer in answers]

@@ -18,6 +18,7 @@ CARRIED_REPOSITORY = Path(__file__).parent / "model_repository"
 CHECKOUT_REPOSITORY = Path(__file__).parent.parent / "model_repository"
 KEY_VARIABLE = "RDDM_API_KEY"  # no setting of the gateway: what those who call one send to it
 DATABASES = ("postgresql", "postgres")
+WORD_LISTS = ("cors_origins", "triton_urls", "webhook_hosts", "reference_hosts", "reference_stores")
 Words = Annotated[tuple[str, ...], NoDecode]
 
 
@@ -132,6 +133,10 @@ class Settings(BaseSettings):
     webhook_hosts: Words = ()
     webhook_secret: SecretStr | None = Field(default=None, description="whsec_ and base64 of 24 to 64 random bytes")
 
+    reference_hosts: Words = Field(default=(), description="hosts of https addresses that requests may name: image_url, output_url")
+    reference_stores: Words = Field(default=(), description="s3://bucket/prefix and the like, whose keys they may name")
+    reference_seconds: float = Field(default=30, gt=0, description="for one picture that is read or written there")
+
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @classmethod
@@ -149,7 +154,7 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _words(cls, values: dict[str, object]) -> dict[str, object]:
-        lists = [name for name in ("cors_origins", "triton_urls", "webhook_hosts") if isinstance(values.get(name), str)]
+        lists = [name for name in WORD_LISTS if isinstance(values.get(name), str)]
         return values | {name: tuple(word.strip() for word in str(values[name]).split(",") if word.strip()) for name in lists}
 
     @field_validator("engine")

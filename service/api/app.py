@@ -16,6 +16,7 @@ from service.api.middleware import BodyLimits, RequestMiddleware
 from service.api.routes import admin, catalogue, clips, jobs, openai, pictures
 from service.gateway import Gateway, open_gateway
 from service.jobs.runner import open_job_queue, webhooks_of
+from service.references import references_of
 from service.restoration.parameters import GenerateParameters, RestoreBody
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
@@ -70,15 +71,16 @@ def create_app(settings: Settings, opener: Opener = _open) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        webhooks = webhooks_of(settings)
+        webhooks, references = webhooks_of(settings), references_of(settings)
         async with AsyncExitStack() as stack:
+            stack.push_async_callback(references.close)
             try:
                 gateway = await stack.enter_async_context(opener(settings, metrics))
-                jobs = await stack.enter_async_context(open_job_queue(gateway, webhooks))
+                jobs = await stack.enter_async_context(open_job_queue(gateway, webhooks, references))
             except Exception as failed:
                 app.state.failure = failed
                 raise
-            app.state.gateway, app.state.jobs, app.state.webhooks = gateway, jobs, webhooks
+            app.state.gateway, app.state.jobs, app.state.webhooks, app.state.references = gateway, jobs, webhooks, references
             yield
 
     app = FastAPI(

@@ -20,7 +20,8 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from service.errors import InvalidValue, Malformed, UnsupportedMedia
-from service.restoration.parameters import RestoreBody, RestoreParameters
+from service.references import References
+from service.restoration.parameters import RestoreBody, RestoreOrder, RestoreParameters
 from service.restoration.uploads import Uploads
 
 O = TypeVar("O", bound=BaseModel)  # noqa: E741
@@ -28,6 +29,7 @@ MOST_FIELDS = 32
 MOST_FIELD_BYTES = 64 * 1024
 MOST_FILES = 4
 LARGE_BODY = 256 * 1024
+PICTURES = {"image", "image_url", "mask", "mask_url"}
 DATA_URL = re.compile(r"data:image/[a-z0-9.+-]{1,40};base64,", re.IGNORECASE)
 
 
@@ -59,22 +61,38 @@ def media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def read_restore(request: Request, query: RestoreParameters) -> tuple[RestoreParameters, Uploads]:
-    """The parameters and the pictures. Raises Malformed, UnsupportedMedia, InvalidValue, and the middleware's errors."""
+async def read_restore(request: Request, query: RestoreParameters, references: References) -> tuple[RestoreOrder, Uploads]:
+    """The parameters and the pictures.
+
+    Raises Malformed, UnsupportedMedia, InvalidValue, ReferenceFailed, and the middleware's errors.
+    """
     kind = media_type(request)
     if kind == "multipart/form-data":
         async with form_of(request) as form:
-            return query, await _sources(form)
+            return _order(query), await _sources(form)
     if kind == "application/json":
         body = validated(RestoreBody, await json_body(request), query)
-        told = {name: value for name, value in body.model_dump().items() if name not in {"image", "mask"}}
-        return RestoreParameters(**told), Uploads(
-            from_base64(body.image, "image"), from_base64(body.mask, "mask") if body.mask else None
-        )
+        if body.output_url is not None:
+            references.check(body.output_url, "output_url")
+        image = await _picture(body.image, body.image_url, "image", references)
+        assert image is not None
+        mask = await _picture(body.mask, body.mask_url, "mask", references)
+        return RestoreOrder(**body.model_dump(exclude=PICTURES)), Uploads(image, mask)
     if kind.startswith("image/") or kind in {"application/octet-stream", ""}:
-        return query, Uploads(_not_empty(await request.body()))
+        return _order(query), Uploads(_not_empty(await request.body()))
     expected = "multipart/form-data, image/*, application/octet-stream or application/json"
     raise UnsupportedMedia(f"a body of {kind[:80]!r} is not read here; expected {expected}")
+
+
+def _order(query: RestoreParameters) -> RestoreOrder:
+    return RestoreOrder(**query.model_dump(exclude_unset=True))
+
+
+async def _picture(text: str | None, address: str | None, name: str, references: References) -> bytes | None:
+    """The bytes of a picture that is there as base64, or that an address names."""
+    if address is not None:
+        return _not_empty(await references.read(address, f"{name}_url"))
+    return from_base64(text, name) if text else None
 
 
 @asynccontextmanager

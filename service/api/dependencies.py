@@ -91,6 +91,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
         413: "bytes, pixels, frames or megapixel-steps over a limit",
         415: "not a kind of file that is read here",
         422: "a value or key that is not allowed",
+        424: "an address does not give or take a picture",
         429: "the queue is full or the quota spent; see Retry-After",
         500: "the engine's answer was wrong",
         503: "no engine, or going down; see Retry-After",

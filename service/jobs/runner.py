@@ -14,9 +14,10 @@ from service.jobs.queue import Estimate, JobHooks, JobQueue
 from service.jobs.store import Job, JobLimits, JobStore, Status
 from service.jobs.webhooks import Courier, Webhooks
 from service.pictures.formats import FORMATS
+from service.references import References
 from service.restoration.budgets import RequestContext
 from service.restoration.documents import preview_of
-from service.restoration.parameters import GenerateParameters, RestoreParameters
+from service.restoration.parameters import GenerateParameters, RestoreOrder
 from service.restoration.uploads import Uploads
 from service.results.stored import StoredResponse
 from service.sampling.pipeline import Listener, Step
@@ -35,8 +36,8 @@ PREVIEW_SECONDS = 1.0
 class JobRunner:
     """Runs the jobs that callers left."""
 
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
+    def __init__(self, gateway: Gateway, references: References) -> None:
+        self._gateway, self._references = gateway, references
 
     async def run(self, job: Job, sources: Uploads | None, on_step: Listener) -> StoredResponse:
         """Raises what service.errors knows."""
@@ -51,10 +52,11 @@ class JobRunner:
                 return await self._gateway.finish(
                     job.caller, result, as_json=job.as_json, several=parameters.n > 1 and not parameters.grid
                 )
-            result = await self._gateway.restoration.restore(
-                RestoreParameters.model_validate_json(job.parameters), sources, kind, context, on_step
-            )
-            return await self._gateway.finish(job.caller, result, as_json=job.as_json, several=False)
+            order = RestoreOrder.model_validate_json(job.parameters)
+            result = await self._gateway.restoration.restore(order, sources, kind, context, on_step)
+            if order.output_url is not None:
+                await self._references.write(order.output_url, result.images[0].body, result.kind.media_type)
+            return await self._gateway.finish(job.caller, result, as_json=job.as_json, several=False, delivered_to=order.output_url)
 
     async def _run_clip(self, job: Job, context: RequestContext, on_step: Listener) -> StoredResponse:
         parameters = ClipParameters.model_validate_json(job.parameters)
@@ -129,9 +131,9 @@ def limits_of(settings: Settings) -> JobLimits:
 
 
 @asynccontextmanager
-async def open_job_queue(gateway: Gateway, webhooks: Webhooks) -> AsyncIterator[JobQueue]:
+async def open_job_queue(gateway: Gateway, webhooks: Webhooks, references: References) -> AsyncIterator[JobQueue]:
     """The job queue of a gateway, and what sends its webhooks; jobs of an earlier process among them."""
-    runner, courier, clips = JobRunner(gateway), Courier(DeliveryStore(gateway.database), webhooks), gateway.clip_store
+    runner, courier, clips = JobRunner(gateway, references), Courier(DeliveryStore(gateway.database), webhooks), gateway.clip_store
     hooks = JobHooks(
         preview=preview_of,
         estimate=runner.estimate,

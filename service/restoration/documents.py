@@ -1,10 +1,12 @@
 """A result in words: headers, the JSON envelope, a step's preview."""
 
 import base64
+import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from rddm.image import encode, to_pixels
 from service.restoration.service import RequestResult
@@ -67,6 +69,17 @@ def envelope(result: RequestResult, locations: list[str], several: bool) -> dict
         for image, location in zip(result.images, locations, strict=True)
     ]
     return {"images": images, **facts_of(result)}
+
+
+def delivery_of(result: RequestResult, address: str) -> StoredResponse:
+    """The answer whose picture lies at an address, which is shown without its query: a presigned one's is a secret."""
+    body = result.images[0].body
+    output = {
+        "output_url": urlsplit(address)._replace(query="", fragment="").geturl(),
+        "bytes": len(body),
+        "sha256": hashlib.sha256(body).hexdigest(),
+    }
+    return StoredResponse(to_json({**output, **facts_of(result)}).encode(), JSON, headers_of(result))
 
 
 def content_of(

@@ -1,9 +1,9 @@
 """What callers may set: the members of a query or a JSON body, each with its range. Unknown ones are errors."""
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.json_schema import WithJsonSchema
 
 from service.pictures.formats import FORMATS
@@ -51,6 +51,7 @@ Format = Annotated[str, BeforeValidator(_format_name), WithJsonSchema({"type": "
 Flag = Annotated[bool, BeforeValidator(_yes_or_no), WithJsonSchema({"type": "boolean"})]
 Name = Annotated[str, Field(min_length=1, max_length=64)]
 Webhook = Annotated[str, Field(max_length=2000)]
+Address = Annotated[str, Field(min_length=1, max_length=4000)]
 
 
 class CommonParameters(BaseModel):
@@ -88,8 +89,24 @@ class GenerateParameters(CommonParameters):
     grid: Flag = Field(default=False, description="one picture with all n in it")
 
 
-class RestoreBody(RestoreParameters):
-    """RestoreParameters as JSON: pictures are base64, or data: URLs."""
+class RestoreOrder(RestoreParameters):
+    """With what a JSON body may say beside: where the result goes, instead of into the answer."""
 
-    image: str = Field(min_length=1)
+    output_url: Address | None = Field(default=None, description="https address, to which the result is PUT, or a store's key")
+
+
+class RestoreBody(RestoreOrder):
+    """RestoreOrder as JSON: pictures are base64, data: URLs, or read from an https address or a store's key."""
+
+    image: Annotated[str, Field(min_length=1)] | None = None
+    image_url: Address | None = None
     mask: str | None = None
+    mask_url: Address | None = None
+
+    @model_validator(mode="after")
+    def _one_picture(self) -> Self:
+        if (self.image is None) == (self.image_url is None):
+            raise ValueError("expected either image or image_url")
+        if self.mask is not None and self.mask_url is not None:
+            raise ValueError("expected mask or mask_url, not both")
+        return self

@@ -22,10 +22,11 @@ from service.restoration.documents import JSON
 from service.restoration.parameters import GenerateParameters, RestoreParameters
 from service.restoration.service import RequestResult, random_seed
 from service.restoration.uploads import Uploads
+from service.results.stored import StoredResponse
 from service.sampling.pipeline import Listener
 
 router = APIRouter(tags=["pictures"])
-ALL_PROBLEMS = problems(400, 401, 404, 406, 408, 409, 413, 415, 422, 429, 500, 503, 504)
+ALL_PROBLEMS = problems(400, 401, 404, 406, 408, 409, 413, 415, 422, 424, 429, 500, 503, 504)
 RunRequest = Callable[[Listener | None], Coroutine[Any, Any, RequestResult]]
 
 
@@ -60,6 +61,7 @@ class ParsedRequest:
     accepted: AcceptedFormat
     several: bool
     run: RunRequest
+    output_url: str | None = None
 
 
 def accept_of(request: Request) -> str | None:
@@ -79,14 +81,16 @@ async def restore(request: Request) -> Response:
     gateway, context = gateway_of(request), context_of(request, caller_of(request))
     query, preferences = from_query(RestoreParameters, request), from_headers(Preferences, request)
     with gateway.drain.track():
-        parameters, sources = await read_restore(request, query)
+        parameters, sources = await read_restore(request, query, request.app.state.references)
         accepted = negotiate(accept_of(request), parameters.format, media_type(request) == JSON)
+        if parameters.output_url is not None and accepted.shape == "picture":
+            raise NotAcceptable(f"with output_url the answer is {JSON}, as the picture goes elsewhere")
         model = gateway.restoration.check_restore(parameters, sources).model.spec.name
 
         async def run(on_step: Listener | None) -> RequestResult:
             return await gateway.restoration.restore(parameters, sources, accepted.kind, context, on_step)
 
-        parsed = ParsedRequest("restore", parameters, parameters, sources, model, accepted, False, run)
+        parsed = ParsedRequest("restore", parameters, parameters, sources, model, accepted, False, run, parameters.output_url)
         return await answer(request, gateway, context, parsed, preferences)
 
 
@@ -130,11 +134,13 @@ async def answer(
         raise InvalidValue("webhook is for jobs only; expected the header Prefer: respond-async beside it")
     if parsed.accepted.shape == "events":
         return responses.events_response(
-            request, lambda on_step: _held(gateway, parsed, on_step), lambda result: _told(gateway, context, parsed, result)
+            request,
+            lambda on_step: _held(gateway, parsed, on_step),
+            lambda result: _told(request, gateway, context, parsed, result),
         )
     result = await responses.unless_gone(request, parsed.run(None))
     response = responses.response_of(
-        await gateway.finish(context.caller.name, result, as_json=parsed.accepted.shape == "json", several=parsed.several)
+        await _finish(request, gateway, context, parsed, result, as_json=parsed.accepted.shape == "json")
     )
     response.headers.update(context.caller.headers())
     return response
@@ -145,8 +151,19 @@ async def _held(gateway: Gateway, parsed: ParsedRequest, on_step: Listener) -> R
         return await parsed.run(on_step)
 
 
-async def _told(gateway: Gateway, context: RequestContext, parsed: ParsedRequest, result: RequestResult) -> str:
-    return (await gateway.finish(context.caller.name, result, as_json=True, several=parsed.several)).body.decode()
+async def _told(request: Request, gateway: Gateway, context: RequestContext, parsed: ParsedRequest, result: RequestResult) -> str:
+    return (await _finish(request, gateway, context, parsed, result, as_json=True)).body.decode()
+
+
+async def _finish(
+    request: Request, gateway: Gateway, context: RequestContext, parsed: ParsedRequest, result: RequestResult, *, as_json: bool
+) -> StoredResponse:
+    """The result as a response, once it lies where it is to go."""
+    if parsed.output_url is not None:
+        await request.app.state.references.write(parsed.output_url, result.images[0].body, result.kind.media_type)
+    return await gateway.finish(
+        context.caller.name, result, as_json=as_json, several=parsed.several, delivered_to=parsed.output_url
+    )
 
 
 async def _later(request: Request, context: RequestContext, parsed: ParsedRequest, preferences: Preferences) -> Response:

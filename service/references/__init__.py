@@ -1,0 +1,5 @@
+"""Pictures named by an address instead of sent, and results put where an address says: off unless the operator allows places."""
+
+from service.references.references import References, references_of
+
+__all__ = ["References", "references_of"]
