@@ -53,9 +53,10 @@ async def test_a_job_is_claimed_by_one_of_many(store: JobStore) -> None:
 
 async def test_a_job_whose_gateway_no_longer_renews_is_taken_over_and_only_its_new_one_ends_it(store: JobStore) -> None:
     await store.submit(a_job(), None, None, LIMITS)
-    first = await claimed(store, "dead", lease=0.05)
+    first = await claimed(store, "dead", lease=60)
     assert await store.claim("here", 60) is None
-    await asyncio.sleep(0.1)
+    await store.renew("dead", 0, {first.job.id: (first.job, {"step": 1})})
+    await asyncio.sleep(0.01)
     second = await claimed(store, "here")
     assert (second.job.id, second.losses) == (first.job.id, 1)
     assert second.job.started == first.job.started
