@@ -101,10 +101,20 @@ def to_pixels(image: NDArray[np.float32], depth: Depth = 8) -> Pixels:
 def decode(data: bytes) -> NDArray[np.uint8]:
     """A picture file that is trusted (training, evaluation) as upright RGB pixels h w 3.
 
-    Raises OSError for what Pillow cannot read.
+    Raises OSError for what Pillow cannot read, ValueError for samples that are neither of 8 nor of 16 bits.
     """
     with Image.open(BytesIO(data)) as picture:
-        return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+        upright = ImageOps.exif_transpose(picture)
+    if upright.mode[0] in "IF":
+        return np.repeat(_to_bytes(np.asarray(upright), upright.mode)[..., None], 3, axis=2)
+    return np.asarray(upright.convert("RGB"))
+
+
+def _to_bytes(levels: NDArray[Any], mode: str) -> NDArray[np.uint8]:
+    """Grey of 16 bits, which Pillow would cut at 255 instead of scaling it."""
+    if mode == "F" or levels.min() < 0 or levels.max() > MAXIMA[16]:
+        raise ValueError(f"grey samples of Pillow's mode {mode!r} in {levels.min()}..{levels.max()}; expected 0..{MAXIMA[16]}")
+    return np.asarray(np.rint(levels / 257), np.uint8)
 
 
 def encode(pixels: NDArray[np.uint8], format: str = "png", **options: object) -> bytes:

@@ -1,6 +1,7 @@
 """Which files belong together: folders, list files and glob patterns, matched by name and checked before anything is trained."""
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"}
 LISTS = frozenset({".flist", ".txt", ".lst"})
 SEPARATORS = "_-. /"
 SHOWN = 5
+WORD = re.compile(r"\d+|[^\d_\-. /]+")
 
 
 @dataclass(frozen=True)
@@ -66,15 +68,31 @@ def _of_list(path: Path) -> list[Path]:
 
 
 def _of_glob(pattern: str) -> list[tuple[str, Path]]:
-    """Files that match, named by the path components that hold a wildcard."""
+    """Files that match, named by what the wildcards matched: `*/*_GT_*.png` and `*/*_NOISY_*.png` name SIDD's alike."""
     parts = Path(pattern).parts
     fixed = next(i for i, part in enumerate(parts) if any(mark in part for mark in "*?["))
-    root = Path(*parts[:fixed]) if fixed else Path()
-    files = sorted(file for file in root.glob(str(Path(*parts[fixed:]))) if file.suffix.lower() in SUFFIXES)
-    if "**" in parts:
-        return [(file.relative_to(root).with_suffix("").as_posix(), file) for file in files]
-    wild = [i for i, part in enumerate(parts) if any(mark in part for mark in "*?[")]
-    return [("/".join(file.with_suffix("").parts[i] for i in wild), file) for file in files]
+    root, below = Path(*parts[:fixed]) if fixed else Path(), Path(*parts[fixed:])
+    files = sorted(file for file in root.glob(str(below)) if file.suffix.lower() in SUFFIXES)
+    matched_by = re.compile("".join(_expression(part) for part in WILDCARD.split(below.as_posix())), re.IGNORECASE)
+    return [(_wild(matched_by, file.relative_to(root).as_posix()), file) for file in files]
+
+
+WILDCARD = re.compile(r"(\*\*/|\*\*|\*|\?|\[!?[^]]*\])")
+EXPRESSIONS = {"**/": r"(?:(.*)/)?", "**": "(.*)", "*": "([^/]*)", "?": "([^/])"}
+
+
+def _expression(part: str) -> str:
+    """A piece of a glob pattern as a regular expression, its wildcards as groups."""
+    if part.startswith("[") and part.endswith("]") and len(part) > 2:
+        return f"([{part[1:-1].replace('!', '^', 1) if part[1] == '!' else part[1:-1]}])"
+    return EXPRESSIONS.get(part, re.escape(part))
+
+
+def _wild(matched_by: re.Pattern[str], path: str) -> str:
+    """What the wildcards matched of a path, without suffix."""
+    found = matched_by.fullmatch(path)
+    name = "/".join(group for group in found.groups() if group is not None) if found else path
+    return name.removesuffix(Path(path).suffix)
 
 
 def _core(names: Iterable[str]) -> dict[str, str]:
@@ -90,15 +108,29 @@ def _core(names: Iterable[str]) -> dict[str, str]:
     return {name[len(prefix) : len(name) - len(suffix)]: name for name in known}
 
 
+def _words(names: Iterable[str]) -> dict[str, str]:
+    """Each name as its numbers and words, without the words that every name has: normal00001 -> 00001.
+
+    Empty where two names would then be one.
+    """
+    known = list(names)
+    words = {name: WORD.findall(name) for name in known}
+    shared = {word for word in words[known[0]] if not word.isdigit() and all(word in others for others in words.values())}
+    keys = {" ".join(word for word in words[name] if word not in shared): name for name in known}
+    return keys if len(keys) == len(known) else {}
+
+
 def matched(*listings: Listing) -> list[tuple[Path, ...]]:
     """The files of equal name in every listing, sorted by name.
 
-    Where names differ, what all names of one listing share at an end is left out (gt_7 and input_7 are a pair). Raises ValueError
-    naming files without a partner: order never pairs.
+    Where names differ, what all names of one listing share at an end is left out (gt_7 and input_7 are a pair), and then
+    the words that all of them have (low007 and normal007, 1_GT_7 and 1_NOISY_7). Raises ValueError naming files without a partner:
+    order never pairs.
     """
     keys: list[dict[str, str]] = [{name: name for name in listing.files} for listing in listings]
-    if any(set(key) != set(keys[0]) for key in keys):
-        keys = [_core(listing.files) for listing in listings]
+    for shortened in (_core, _words):
+        if any(set(key) != set(keys[0]) for key in keys):
+            keys = [shortened(listing.files) or key for listing, key in zip(listings, keys, strict=True)]
     for i, key in enumerate(keys[1:], start=1):
         alone = sorted(set(key) ^ set(keys[0]))
         if alone:

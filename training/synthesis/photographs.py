@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage import data
 
+from rddm.image import decode
 from training.colour import to_linear, to_srgb
 from training.synthesis.scenes import Floats, Rng
 
@@ -132,8 +133,7 @@ class Collection:
         go: what comes out is sharp and clean. Windows larger than a photograph are mirrored at its border.
         """
         rng = np.random.Generator(np.random.Philox(key=[seed, 5]))
-        with Image.open(self.folder / self.names[seed % len(self.names)]) as file:
-            picture = file.convert("RGB")
+        picture = Image.fromarray(decode((self.folder / self.names[seed % len(self.names)]).read_bytes()))
         most = min(picture.size) / side
         least = min(SHRUNK if min(picture.size) < LARGE else 1.0, max(most, 1.0))
         size = round(side * rng.uniform(least, np.clip(most, least, MOST_SHRUNK)))

@@ -82,3 +82,59 @@ def test_unreadable_picture_is_named(tmp_path: Path) -> None:
 def test_missing_source_is_an_error(tmp_path: Path, source: str) -> None:
     with pytest.raises((FileNotFoundError, ValueError), match="nowhere"):
         to_listing(str(tmp_path / source))
+
+
+@pytest.mark.parametrize(
+    ("targets", "givens"),
+    [
+        (("normal00001", "normal00002", "normal00100"), ("low00001", "low00002", "low00100")),  # LOL-v2 real
+        (("1_GT_SRGB_010", "1_GT_SRGB_011", "2_GT_SRGB_010"), ("1_NOISY_SRGB_010", "1_NOISY_SRGB_011", "2_NOISY_SRGB_010")),  # SIDD
+        (("1clean", "2clean", "30clean"), ("1haze", "2haze", "30haze")),
+        (("s1/GT_1", "s1/GT_2", "t2/GT_1"), ("s1/IN_1", "s1/IN_2", "t2/IN_1")),
+    ],
+)  # fmt: skip
+def test_words_that_all_names_have_are_left_out(tmp_path: Path, targets: tuple[str, ...], givens: tuple[str, ...]) -> None:
+    for target, given in zip(targets, givens, strict=True):
+        draw_picture(tmp_path / "gt" / f"{target}.png")
+        draw_picture(tmp_path / "in" / f"{given}.png")
+    pairs = groups_of(str(tmp_path / "gt"), str(tmp_path / "in"), None, "name")
+    names = [
+        (a.relative_to(tmp_path / "gt").with_suffix("").as_posix(), b.relative_to(tmp_path / "in").with_suffix("").as_posix())
+        for a, b in pairs
+    ]
+    assert names == list(zip(targets, givens, strict=True))
+
+
+def test_pairs_that_lie_in_one_folder_are_told_apart_by_patterns(tmp_path: Path) -> None:
+    """SIDD: one folder a scene, both pictures in it."""
+    for scene in ("0001_001_S6_00100_L", "0002_001_GP_00800_N"):
+        for number in ("010", "011"):
+            for kind in ("GT", "NOISY"):
+                draw_picture(tmp_path / scene / f"{scene[:4]}_{kind}_SRGB_{number}.PNG")
+    pairs = groups_of(*(str(tmp_path / "*" / f"*_{kind}_SRGB_*.PNG") for kind in ("GT", "NOISY")), None, "name")
+    assert len(pairs) == 4
+    assert all(b.name == a.name.replace("GT", "NOISY") and a.parent == b.parent for a, b in pairs)
+
+
+def test_words_in_another_order_are_no_pair(tmp_path: Path) -> None:
+    for name in ("a_b", "b_a"):
+        draw_picture(tmp_path / "gt" / f"{name}.png")
+    for name in ("c_d", "d_c"):
+        draw_picture(tmp_path / "in" / f"{name}.png")
+    with pytest.raises(ValueError, match="no partner"):
+        groups_of(str(tmp_path / "gt"), str(tmp_path / "in"), None, "name")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("**/*.png", ["a/gt_1", "gt_0"]),
+        ("gt_?.png", ["0"]),
+        ("gt_[01].png", ["0"]),
+        ("a/*_1.png", ["gt"]),
+    ],
+)
+def test_a_name_is_what_the_wildcards_matched(tmp_path: Path, pattern: str, names: list[str]) -> None:
+    for name in ("gt_0.png", "a/gt_1.png"):
+        draw_picture(tmp_path / name)
+    assert sorted(to_listing(str(tmp_path / pattern)).files) == names

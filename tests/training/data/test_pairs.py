@@ -4,12 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 
 from rddm.image import equalized
 from training.data.file_lists import check_sizes
 from training.data.pairs import Fit, FolderSource, folder_sources, groups_of, read
+from training.evaluation.metrics import psnr
 from training.recipe import FolderData
 from training.synthesis.draws import Dice
 
@@ -144,3 +146,27 @@ def test_context_of_an_equalised_crop_is_equalised(tmp_path: Path) -> None:
     drawn = folder_sources(data)[0].draw(1, dice())
     assert drawn.context is not None
     assert float(drawn.context.mean()) == pytest.approx(0, abs=0.1)
+
+
+@pytest.mark.parametrize("kind", ["the case", "big-endian TIFF", "little-endian TIFF", "PGM"])
+def test_grey_of_16_bits_is_scaled_and_not_cut(root: Path, tmp_path: Path, kind: str) -> None:
+    case = root / "tests" / "fixtures" / "cases" / "training-grey16"
+    levels = {part: np.asarray(Image.open(case / part / "1.png")).astype(np.uint16) for part in ("gt", "lq")}
+    files = {part: case / part / "1.png" for part in levels}
+    if kind != "the case":
+        files = {part: tmp_path / f"{part}.{'pgm' if kind == 'PGM' else 'tif'}" for part in levels}
+        for part, file in files.items():
+            if kind == "PGM":
+                height, width = levels[part].shape
+                file.write_bytes(f"P5 {width} {height} 65535\n".encode() + levels[part].astype(">u2").tobytes())
+            else:
+                tifffile.imwrite(file, levels[part], byteorder=">" if kind.startswith("big") else "<")
+    assert read(files["gt"]).mean() == pytest.approx(160.6, abs=0.1)
+    assert read(files["lq"]).mean() == pytest.approx(40.2, abs=0.1)
+    assert psnr(read(files["lq"]), read(files["gt"])) == pytest.approx(6, abs=1)
+
+
+def test_samples_of_another_kind_are_refused(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.full((8, 8), 0.5, np.float32))
+    with pytest.raises(ValueError, match=r"a\.tif cannot be read as a picture: grey samples of Pillow's mode 'F'"):
+        read(tmp_path / "a.tif")
