@@ -17,6 +17,14 @@ def add_server(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key", type=_key, default=given, help=f"its API key (the environment's {KEY_VARIABLE})")
 
 
+def add_writing(parser: argparse.ArgumentParser, more: str = "") -> None:
+    """How files are written, where their format gives a choice. more: what --quality says of other files."""
+    parser.add_argument("--quality", type=int, metavar="N", help=f"1 to 100, of JPEG, WebP, AVIF and JPEG XL (high){more}")
+    parser.add_argument(
+        "--lossless", action=argparse.BooleanOptionalAction, help="whether WebP and JPEG XL are written without loss (like IN)"
+    )
+
+
 def _server(text: str) -> str:
     try:
         return str(to_address(text))

@@ -21,10 +21,12 @@ from service.bulk.picture import recipe_of
 from service.bulk.restorer import open_restorer
 from service.bulk.runner import Listener
 from service.bulk.stores import STATE, Entry
+from service.cli.arguments import add_writing
 from service.cli.verb import Refused, parameters_of, run_verb, settings_of
 from service.pictures.formats import FORMATS
 from service.restoration.parameters import RestoreParameters
 
+OPTIONS = ("task", "steps", "seed", "format", "metadata", "quality", "lossless")
 SHARD = re.compile(r"(\d{1,9})/(\d{1,9})")
 SHOWN_PROBLEMS = 20
 TERMINATED = 143
@@ -50,6 +52,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, help="network calls (the model's own number)")
     parser.add_argument("--seed", type=int, help="0 if absent")
     parser.add_argument("--format", choices=list(FORMATS), help="of the results (each like its picture)")
+    add_writing(parser)
     parser.add_argument("--metadata", choices=["keep", "all", "none"], help="keep leaves out places (keep)")
     parser.add_argument("--shard", type=_shard, default=(0, 1), metavar="I/N", help="part I of N, counted from 0: for N machines")
     parser.add_argument("--retry-failed", action="store_true", help="try pictures again that failed in an earlier run")
@@ -72,9 +75,7 @@ def _shard(text: str) -> tuple[int, int]:
 
 def _batch(argv: Sequence[str]) -> int:
     given = _arguments().parse_args(argv)
-    parameters = parameters_of(
-        RestoreParameters, **{name: getattr(given, name) for name in ("task", "steps", "seed", "format", "metadata")}
-    )
+    parameters = parameters_of(RestoreParameters, **{name: getattr(given, name) for name in OPTIONS})
     job = BatchJob(parameters, given.shard, given.retry_failed, given.dry_run)
     try:
         source, manifest = _source(given.source, given.root)

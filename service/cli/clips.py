@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -23,8 +24,14 @@ from service.video.parameters import ClipParameters, Steadying
 if TYPE_CHECKING:
     from service.video.restoration import ClipProgress
 
-CLIP_OPTIONS = ("steady", "codec", "quality", "container")
-PICTURE_OPTIONS = {"mask": "--mask", "format": "--format", "returned": "--return", "metadata": "--metadata"}
+CLIP_OPTIONS = ("steady", "codec", "container")
+PICTURE_OPTIONS = {
+    "mask": "--mask",
+    "format": "--format",
+    "returned": "--return",
+    "metadata": "--metadata",
+    "lossless": "--lossless",
+}
 NO_LIMIT = 10**9  # frames and seconds: who works on a machine of his own decides himself
 COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
@@ -36,7 +43,6 @@ def add_clip_options(parser: argparse.ArgumentParser) -> None:
         "--steady", choices=get_args(Steadying), help="off, exposure (neighbours share theirs), motion (and blend; default)"
     )
     group.add_argument("--codec", choices=get_args(Codec), help="of the result (h264); ffv1 is lossless")
-    group.add_argument("--quality", type=int, help="CRF; 0 is best (18 for h264, 20 for h265, 25 for av1)")
     group.add_argument("--container", choices=get_args(Container), help="by OUT's name, else mp4, mkv for ffv1")
 
 
@@ -63,9 +69,14 @@ def restore_clip(given: argparse.Namespace) -> int:
     if target.resolve() == given.source.resolve():
         raise Refused(f"{target} is the clip to restore, and its result would replace it; expected another OUT")
     if given.server is not None:
-        return asyncio.run(_restore_there(given.source, target, parameters, given.server, given.key))
-    settings = local_settings(given.server, given.model_repository)()
-    return asyncio.run(_restore_here(given.source, target, parameters, settings))
+        status = asyncio.run(_restore_there(given.source, target, parameters, given.server, given.key))
+    else:
+        settings = local_settings(given.server, given.model_repository)()
+        status = asyncio.run(_restore_here(given.source, target, parameters, settings))
+    if status == 0:
+        modified = given.source.stat().st_mtime_ns
+        os.utime(target, ns=(modified, modified))
+    return status
 
 
 def _container(output: str | None, container: str | None) -> str | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from service.cli.arguments import add_server
+from service.cli.arguments import add_server, add_writing
 from service.cli.backends import open_backend
 from service.cli.files import SUFFIX_OF, format_of, is_folder, write_whole
 from service.cli.output import summary_of, tell
@@ -39,11 +39,12 @@ def _generate(argv: Sequence[str]) -> int:
     parser.add_argument("-n", type=int, help="how many (1)")
     parser.add_argument("--grid", action="store_true", help="one picture with all of them")
     parser.add_argument("--format", choices=list(FORMATS), help="of the files (by OUT's name, else png)")
+    add_writing(parser)
     add_server(parser)
     given = parser.parse_args(argv)
     parameters = parameters_of(
         GenerateParameters,
-        **{name: getattr(given, name) for name in ("model", "steps", "seed", "n", "grid")},
+        **{name: getattr(given, name) for name in ("model", "steps", "seed", "n", "grid", "quality", "lossless")},
         format=format_of(given.output, given.format),
     )
     name = f"generated{SUFFIX_OF[parameters.format or 'png']}"

@@ -12,19 +12,22 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from service.cli import clips
-from service.cli.arguments import add_server
+from service.cli.arguments import add_server, add_writing
 from service.cli.backends import Backend, OutputFile, open_backend
-from service.cli.files import SUFFIX_OF, SUFFIXES, format_of, is_folder, write_whole
+from service.cli.files import format_in, format_of, is_folder, sort_folder, write_whole
 from service.cli.output import summary_of, tell
 from service.cli.verb import Refused, local_settings, parameters_of, run_verb
 from service.client import ClientError
 from service.errors import ServiceError
-from service.pictures.formats import FORMATS
+from service.pictures.formats import BY_SUFFIX, FORMATS, TITLES
 from service.restoration.parameters import RestoreParameters
+from service.restoration.service import usual_format
 from service.settings import Settings
 from service.video.facts import is_clip
 
 AT_ONCE = 2
+MOST_NAMED = 5
+OPTIONS = ("task", "steps", "seed", "returned", "metadata", "quality", "lossless")
 
 
 def restore(argv: Sequence[str]) -> int:
@@ -33,10 +36,13 @@ def restore(argv: Sequence[str]) -> int:
 
 
 def _restore_arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="rddm restore", description="Restores a picture, a clip, or every picture of a folder.")
-    parser.add_argument(
-        "source", type=Path, metavar="IN", help=f"a picture ({', '.join(SUFFIXES)}), a clip, or a folder of pictures"
+    parser = argparse.ArgumentParser(
+        prog="rddm restore",
+        description="Restores a picture, a clip, or every picture of a folder, as its content tells and not its name. Results "
+        "have the modification times of what they were made of. Exit status: 0 all restored, 1 some failed or were left out, "
+        "2 a value is not allowed.",
     )
+    parser.add_argument("source", type=Path, metavar="IN", help=f"a picture ({', '.join(TITLES)}), a clip, or a folder of pictures")
     parser.add_argument("-o", "--output", metavar="OUT", help="file or folder (beside IN, with `-restored` in its name)")
     parser.add_argument("--task", help="a model's name or task, see `rddm models` (the default model)")
     parser.add_argument("--steps", type=int, help="network calls (the model's own number)")
@@ -46,6 +52,7 @@ def _restore_arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--return", dest="returned", choices=["image", "residual", "steps"], help="the picture, what was removed, or the steps"
     )
+    add_writing(parser, "; of clips CRF, 0 is best (18 for h264, 20 for h265, 25 for av1)")
     parser.add_argument("--metadata", choices=["keep", "all", "none"], help="keep leaves out places (keep)")
     clips.add_clip_options(parser)
     add_server(parser)
@@ -70,35 +77,42 @@ def _restore(argv: Sequence[str]) -> int:
     mask = given.mask.read_bytes() if given.mask is not None else None
     parameters = parameters_of(
         RestoreParameters,
-        **{name: getattr(given, name) for name in ("task", "steps", "seed", "returned", "metadata")},
+        **{name: getattr(given, name) for name in OPTIONS},
         format=given.format if given.source.is_dir() else format_of(given.output, given.format),
     )
-    items = [RestoreItem(source, target, parameters, mask) for source, target in _pairs(given.source, given.output, parameters)]
+    pairs, left_out = _pairs(given.source, given.output, parameters)
+    items = [RestoreItem(source, target, parameters, mask) for source, target in pairs]
     settings = local_settings(given.server, given.model_repository)
-    return asyncio.run(_restore_all(items, given.server, given.key, settings))
+    status = asyncio.run(_restore_all(items, given.server, given.key, settings))
+    for words in left_out:
+        print(f"rddm: left out: {words}", file=sys.stderr)
+    return status or (1 if left_out else 0)
 
 
-def _pairs(source: Path, output: str | None, parameters: RestoreParameters) -> list[tuple[Path, Path]]:
-    """Every picture and where its result goes. Raises Refused where there is none, or a file would be lost."""
+def _pairs(source: Path, output: str | None, parameters: RestoreParameters) -> tuple[list[tuple[Path, Path]], list[str]]:
+    """Every picture and where its result goes, and what is left out, in words.
+
+    Raises Refused where there is no picture, or a file would be lost.
+    """
     if source.is_file():
-        return _checked([(source, _target(source, output, parameters))])
+        return _checked([(source, _target(source, output, parameters))]), []
     if not source.is_dir():
         raise Refused(f"{source} is neither a file nor a folder")
     whole = source.resolve() if source.name in {"", ".."} else source  # those have no name of their own
     folder = Path(output) if output is not None else whole.with_name(f"{whole.name}-restored")
     inside = folder.resolve() if folder.resolve() != source.resolve() else None  # what an earlier call left is no picture of it
-    found = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    found = [path for path in found if inside not in path.resolve().parents]
+    found, left_out = sort_folder(source, inside)
     if not found:
-        raise Refused(f"there is no picture in {source}; expected files ending in {', '.join(SUFFIXES)}")
-    return _checked([(path, folder / path.relative_to(source).with_suffix(_suffix(path, parameters))) for path in found])
+        raise Refused("; ".join([f"there is no picture in {source}", *left_out[:MOST_NAMED]]))
+    pairs = [(path, folder / path.relative_to(source).with_name(_name(path, parameters))) for path in found]
+    return _checked(pairs), left_out
 
 
 def _target(source: Path, output: str | None, parameters: RestoreParameters) -> Path:
-    suffix = _suffix(source, parameters)
-    if output is None:
-        return source.with_name(f"{source.stem}-restored{suffix}")
-    return Path(output) / f"{source.stem}{suffix}" if is_folder(output) else Path(output)
+    if output is not None and not is_folder(output):
+        return Path(output)
+    name = _name(source, parameters)
+    return Path(output) / name if output is not None else source.with_name(f"{source.stem}-restored{name[len(source.stem) :]}")
 
 
 def _checked(pairs: list[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
@@ -114,10 +128,13 @@ def _checked(pairs: list[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
     return pairs
 
 
-def _suffix(source: Path, parameters: RestoreParameters) -> str:
-    if parameters.format is not None:
-        return SUFFIX_OF[parameters.format]
-    return ".png" if parameters.returned != "image" else source.suffix
+def _name(source: Path, parameters: RestoreParameters) -> str:
+    """The name of its result: its own, with another suffix where its own belongs to another format than is written."""
+    record = FORMATS[parameters.format] if parameters.format else usual_format(parameters, format_in(source))
+    suffix = source.suffix.lower()
+    if suffix in record.suffixes or (not suffix and parameters.format is None):
+        return source.name
+    return f"{source.stem if suffix in BY_SUFFIX else source.name}{record.suffix}"
 
 
 async def _restore_all(items: Sequence[RestoreItem], server: str | None, key: str | None, settings: Callable[..., Settings]) -> int:
@@ -146,5 +163,5 @@ async def _restore_all(items: Sequence[RestoreItem], server: str | None, key: st
 
 async def _restore_one(backend: Backend, item: RestoreItem) -> OutputFile:
     result = await backend.restore(await asyncio.to_thread(item.source.read_bytes), item.mask, item.parameters)
-    await asyncio.to_thread(write_whole, item.target, result.body)
+    await asyncio.to_thread(write_whole, item.target, result.body, item.source.stat().st_mtime_ns)
     return result

@@ -125,7 +125,7 @@ def test_a_result_that_cannot_be_written_whole_leaves_the_old_one(where: list[st
     ("options", "words"),
     [
         (["album", "-o", "out", "--format", "png"], "album/a.jpg and album/a.png would both become out/a.png"),
-        (["album", "-o", "album"], "album/a.jpg is a picture to restore"),
+        (["album", "-o", "album"], "is a picture to restore, and the result of album/a.jpg would replace it"),
         (["album/a.png", "-o", "album/a.png"], "album/a.png is a picture to restore"),
         (["album/a.png", "-o", "album"], "album/a.png is a picture to restore"),
         (["album/a.png", "-o", "out.gif"], "out.gif ends in '.gif'; expected .png"),
