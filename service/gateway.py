@@ -71,15 +71,25 @@ class Gateway:
         )
 
     async def finish(
-        self, caller: str, result: RequestResult, *, as_json: bool, several: bool, delivered_to: str | None = None
+        self,
+        caller: str,
+        result: RequestResult,
+        *,
+        as_json: bool,
+        several: bool,
+        prefix: str = "",
+        delivered_to: str | None = None,
     ) -> StoredResponse:
-        """The result as a response, counted and kept; one that was delivered to an address is told of and not kept."""
+        """The result as a response, counted and kept; one that was delivered to an address is told of and not kept.
+
+        prefix: of the path of what it refers to.
+        """
         self.metrics.observe_timings(result.model.spec.name, result.timings)
         if delivered_to is not None:
             return documents.delivery_of(result, delivered_to)
         size = sum(len(image.body) for image in result.images)
         answers = await offload(size, documents.stored_responses, result)
-        locations = [f"/results/{await self.answers.put(caller, answer)}" for answer in answers]
+        locations = [f"{prefix}/results/{await self.answers.put(caller, answer)}" for answer in answers]
         return await offload(size, documents.content_of, result, answers, locations, as_json=as_json, several=several)
 
     def _count(self, event: str) -> float:

@@ -67,6 +67,11 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535)
     open: bool = Field(default=False, description="serve on a public address without keys")
     cors_origins: Words = ()
+    root_path: str = Field(
+        default="",
+        pattern=r"^((/[A-Za-z0-9._~-]+)+)?$",
+        description="the path below which a proxy offers the service, such as /rddm; one that sends X-Forwarded-Prefix needs none",
+    )
 
     engine: str = Field(
         default=next(iter(ENGINES)), description="; ".join(f"{kind.name}: {kind.summary}" for kind in ENGINES.values())

@@ -6,18 +6,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
-from fastapi.responses import FileResponse, RedirectResponse, Response
+from fastapi import FastAPI, Request
+from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.middleware.cors import CORSMiddleware
 
 from service.api import openapi, problems
-from service.api.middleware import BodyLimits, RequestMiddleware
+from service.api.middleware import BodyLimits, BodyMiddleware, RequestMiddleware
+from service.api.prefix import PrefixMiddleware, prefix_of
 from service.api.routes import admin, catalogue, clips, jobs, openai, pictures
 from service.gateway import Gateway, open_gateway
 from service.jobs.runner import open_job_queue, webhooks_of
 from service.references import references_of
-from service.restoration.parameters import GenerateParameters, RestoreBody
+from service.restoration.parameters import GenerateBody, RestoreBody
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
 from service.telemetry.tracing import is_quiet
@@ -25,7 +26,7 @@ from service.telemetry.tracing import is_quiet
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "media-src 'self' blob:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "connect-src 'self'; base-uri 'self'; form-action 'none'; frame-ancestors 'none'",
     "Cache-Control": "no-cache",
 }
 PAGE = Path(__file__).parents[1] / "page"
@@ -39,6 +40,7 @@ EXPOSED = [
     "X-Seed",
     "X-Steady",
     "X-Frames",
+    "X-Dropped",
     "Server-Timing",
     "Content-Location",
     "ETag",
@@ -95,19 +97,18 @@ def create_app(settings: Settings, opener: Opener = _open) -> FastAPI:
     for part in (pictures, clips, jobs, catalogue, openai, admin):
         app.include_router(part.router)
     problems.install(app)
-    openapi.install(app, (RestoreBody, GenerateParameters, openai.OpenAIParameters), settings.has_keys)
+    openapi.install(app, (RestoreBody, GenerateBody, openai.OpenAIParameters), settings.has_keys)
     if PAGE.is_dir():
         _show_page(app)
+    app.add_middleware(  # the last added is the outermost
+        BodyMiddleware, limits=body_limits(settings), limits_of={"/restore/video": clip_limits(settings)}
+    )
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["*"], allow_headers=["*"], expose_headers=EXPOSED
         )
-    app.add_middleware(
-        RequestMiddleware,
-        limits=body_limits(settings),
-        on_request=metrics.observe_request,
-        limits_of={"/restore/video": clip_limits(settings)},
-    )
+    app.add_middleware(RequestMiddleware, on_request=metrics.observe_request)
+    app.add_middleware(PrefixMiddleware, root_path=settings.root_path)
     return app
 
 
@@ -115,8 +116,12 @@ def _show_page(app: FastAPI) -> None:
     app.mount("/static", Page(directory=PAGE), name="static")
 
     @app.get("/", include_in_schema=False)
-    async def page() -> FileResponse:
-        return FileResponse(PAGE / "index.html", headers=PAGE_HEADERS)
+    async def page(request: Request) -> Response:
+        prefix = prefix_of(request.scope)
+        if not prefix:
+            return FileResponse(PAGE / "index.html", headers=PAGE_HEADERS)
+        based = (PAGE / "index.html").read_text("utf-8").replace("<head>", f'<head>\n  <base href="{prefix}/">', 1)
+        return HTMLResponse(based, headers=PAGE_HEADERS)  # the address may lack its slash, as in /rddm
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> RedirectResponse:

@@ -1,4 +1,4 @@
-"""Requests -> parameters and picture bytes: the query, and multipart, a raw picture, or JSON. No body ever touches the disk.
+"""Requests -> parameters and picture bytes: the query, and a form, a raw picture, or JSON. No body ever touches the disk.
 
 The query and the headers are read here and not by FastAPI, which takes half a millisecond for them.
 """
@@ -9,12 +9,14 @@ import binascii
 import json
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
@@ -29,14 +31,28 @@ MOST_FIELDS = 32
 MOST_FIELD_BYTES = 64 * 1024
 MOST_FILES = 4
 LARGE_BODY = 256 * 1024
-PICTURES = {"image", "image_url", "mask", "mask_url"}
-DATA_URL = re.compile(r"data:image/[a-z0-9.+-]{1,40};base64,", re.IGNORECASE)
+DATA_URL = re.compile(r"data:(image/|application/octet-stream|[;,])[^,]{0,200}?;?base64,", re.IGNORECASE)
+BLANKS = str.maketrans("", "", " \t\r\n\f")
+URL_SAFE = str.maketrans("-_", "+/")
+PICTURE_PARTS = frozenset({"image", "image[]", "mask"})
+BROKEN_FORM = "the multipart body cannot be read; expected parts between the boundary that Content-Type names"
 
 
 class InMemoryMultiPartParser(MultiPartParser):
-    """The multipart parser, with bodies kept in memory: the middleware bounds them, and the disk may be full or read-only."""
+    """The multipart parser, with bodies kept in memory: the middleware bounds them, and the disk may be full or read-only.
+
+    A picture is a file whether its part names one or not: RFC 7578, 4.2, requires no filename.
+    """
 
     spool_max_size = 1 << 40
+
+    def on_headers_finished(self) -> None:
+        """Starlette's, which takes a part without `filename` for a short field."""
+        part = self._current_part
+        kind, options = parse_options_header(part.content_disposition)
+        if b"filename" not in options and options.get(b"name", b"").decode("latin-1") in PICTURE_PARTS:
+            part.content_disposition = b'%s; name="%s"; filename="picture"' % (kind, options[b"name"])
+        super().on_headers_finished()
 
 
 def from_query(model: type[O], request: Request) -> O:
@@ -69,7 +85,8 @@ async def read_restore(request: Request, query: RestoreParameters, references: R
     kind = media_type(request)
     if kind == "multipart/form-data":
         async with form_of(request) as form:
-            return _order(query), await _sources(form)
+            parameters = validated(RestoreParameters, fields_of(form, PICTURE_PARTS - {"image[]"}), query)
+            return _order(parameters), await _sources(form)
     if kind == "application/json":
         body = validated(RestoreBody, await json_body(request), query)
         if body.output_url is not None:
@@ -77,7 +94,7 @@ async def read_restore(request: Request, query: RestoreParameters, references: R
         image = await _picture(body.image, body.image_url, "image", references)
         assert image is not None
         mask = await _picture(body.mask, body.mask_url, "mask", references)
-        return RestoreOrder(**body.model_dump(exclude=PICTURES)), Uploads(image, mask)
+        return body.order(), Uploads(image, mask)
     if kind.startswith("image/") or kind in {"application/octet-stream", ""}:
         return _order(query), Uploads(_not_empty(await request.body()))
     expected = "multipart/form-data, image/*, application/octet-stream or application/json"
@@ -103,20 +120,37 @@ async def form_of(request: Request) -> AsyncIterator[FormData]:
     limits = {"max_files": MOST_FILES, "max_fields": MOST_FIELDS, "max_part_size": MOST_FIELD_BYTES}
     try:
         form = await InMemoryMultiPartParser(request.headers, request.stream(), **limits).parse()
-    except (MultiPartException, KeyError, UnicodeDecodeError, LookupError) as broken:
-        raise Malformed(
-            "the multipart body cannot be read; expected parts between the boundary that Content-Type names"
-        ) from broken
+    except MultiPartException as broken:
+        raise Malformed(_told_of(broken)) from broken
+    except (KeyError, UnicodeDecodeError, LookupError) as broken:
+        raise Malformed(BROKEN_FORM) from broken
     try:
         yield form
     finally:
         await form.close()
 
 
+def _told_of(broken: MultiPartException) -> str:
+    """What was wrong with a form, in words of ours."""
+    if broken.message.startswith("Too many"):
+        return f"the form has too many parts; at most {MOST_FILES} files and {MOST_FIELDS} fields are allowed"
+    if "maximum size" in broken.message:
+        return f"a part that is no picture has over {MOST_FIELD_BYTES} bytes; pictures are the parts `image` and `mask`"
+    return BROKEN_FORM
+
+
+def fields_of(form: FormData, files: Collection[str]) -> dict[str, Any]:
+    """The form's fields but the files. Raises Malformed for one that came several times, or as a file."""
+    fields = {name: value for name, value in form.items() if name not in files}
+    for name, value in fields.items():
+        if len(form.getlist(name)) > 1:
+            raise Malformed(f"the part `{name[:60]}` came {len(form.getlist(name))} times; expected one")
+        if isinstance(value, UploadFile):
+            raise InvalidValue(f"the part `{name[:60]}` is a file; expected {' or '.join(f'`{file}`' for file in sorted(files))}")
+    return fields
+
+
 async def _sources(form: FormData) -> Uploads:
-    unknown = sorted(set(form) - {"image", "mask"})
-    if unknown:
-        raise InvalidValue(f"unknown part {unknown[0][:60]!r}; expected `image` and, for models that take one, `mask`")
     image = await one_file(form, "image")
     if image is None:
         raise Malformed("the part `image` is missing")
@@ -131,8 +165,7 @@ async def one_file(form: FormData, name: str) -> bytes | None:
     if not parts:
         return None
     part = parts[0]
-    if not isinstance(part, UploadFile):
-        raise Malformed(f"the part `{name}` is no file; expected a filename in its Content-Disposition")
+    assert isinstance(part, UploadFile)  # as all of PICTURE_PARTS are
     return _not_empty(await part.read())
 
 
@@ -143,14 +176,25 @@ def _not_empty(data: bytes) -> bytes:
 
 
 def from_base64(text: str, name: str) -> bytes:
-    """Base64, or a data: URL with base64. Raises Malformed."""
-    found = DATA_URL.match(text[:100])
+    """Base64 or a data: URL with base64, as tools write it: in lines, without padding, in the alphabet of URLs, percent-encoded.
+
+    As in WHATWG Infra, "forgiving-base64 decode". Raises Malformed.
+    """
+    found = DATA_URL.match(text[:300])
     if found is None and text[:5].lower() == "data:":
         raise Malformed(f"`{name}` is a data: URL of another kind; expected data:image/...;base64,")
+    data = text[found.end() :] if found else text
+    if found and "%" in data:
+        data = unquote(data)
     try:
-        return _not_empty(base64.b64decode(text[found.end() :] if found else text, validate=True))
+        return _not_empty(base64.b64decode(_padded(data.translate(BLANKS).translate(URL_SAFE)), validate=True))
     except (binascii.Error, ValueError) as broken:
-        raise Malformed(f"`{name}` is not base64; expected the standard alphabet and padding") from broken
+        raise Malformed(f"`{name}` is not base64; expected its standard alphabet, or that of URLs") from broken
+
+
+def _padded(text: str) -> str:
+    """Four letters to each three bytes; a length that no bytes have stays wrong."""
+    return text + "=" * (-len(text) % 4) if len(text) % 4 != 1 and "=" not in text else text
 
 
 async def json_body(request: Request) -> dict[str, Any]:
@@ -188,12 +232,21 @@ def _no_constant(name: str) -> float:
 
 
 def validated(model: type[O], body: Mapping[str, Any], query: BaseModel | None = None) -> O:
-    """The body's members, and the query's, together. Raises RequestValidationError, and InvalidValue for what came in both."""
+    """The body's members, but those that are null, and the query's, together.
+
+    Raises RequestValidationError, and InvalidValue for what came in both.
+    """
     given = query.model_dump(exclude_unset=True, by_alias=True) if query is not None else {}
-    twice = sorted(set(given) & set(body))
+    said = {name: value for name, value in body.items() if value is not None or name not in _names_of(model)}
+    twice = sorted(set(given) & set(said))
     if twice:
         raise InvalidValue(f"{twice[0]} is in the query and in the body; expected it in one of them")
-    return _validated(model, {**given, **body}, "body")
+    return _validated(model, {**given, **said}, "body")
+
+
+def _names_of(model: type[BaseModel]) -> set[str]:
+    """The members of which null says that they are not set."""
+    return {field.alias or name for name, field in model.model_fields.items()}
 
 
 def _validated(model: type[O], members: Mapping[str, Any], where: str) -> O:

@@ -1,4 +1,8 @@
-"""ASGI middleware: every request gets an id, a bounded body, a time in which to send it, a line in the log, and is counted."""
+"""ASGI middleware: every request gets an id, a line in the log and is counted; its body is bounded, and the time to send it.
+
+`RequestMiddleware` lies around everything, CORS within it, and `BodyMiddleware` within that, so that a page of an allowed origin
+may read why its body was refused.
+"""
 
 import asyncio
 import logging
@@ -12,6 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.api.prefix import route_of
 from service.api.problems import respond
 from service.errors import HeadTooLarge, ServiceError, SlowSender, TooLarge, UnsupportedMedia
 from service.telemetry.requests import REQUEST_ID, RequestRecord
@@ -88,37 +93,73 @@ class RequestBody:
         self.complete = True
 
 
-class RequestMiddleware:
-    """Around everything else."""
+class BodyMiddleware:
+    """Bounds bodies. What it refuses, and what goes wrong within, is answered here."""
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        limits: BodyLimits,
-        on_request: Callable[[RequestRecord], None],
-        limits_of: Mapping[str, BodyLimits] | None = None,
-    ) -> None:
-        """limits_of: for the addresses that have limits of their own."""
+    def __init__(self, app: ASGIApp, limits: BodyLimits, limits_of: Mapping[str, BodyLimits] | None = None) -> None:
+        """limits_of: for the routes that have limits of their own."""
         self._app = app
         self._limits = limits
         self._limits_of = limits_of or {}
-        self._on_request = on_request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = RequestBody(scope, receive, self._limits_of.get(scope["path"], self._limits))
-        await _Exchange(self._app, scope, send, body, self._on_request).run()
+        body = RequestBody(scope, receive, self._limits_of.get(route_of(scope), self._limits))
+        has_answered = False
+
+        async def answer(message: Message) -> None:
+            nonlocal has_answered
+            if message["type"] == "http.response.start":
+                await body.discard()
+                has_answered = True
+            await send(message)
+
+        async def refuse(error: ServiceError) -> None:
+            await respond(Request(scope), error.to_problem(scope["state"]["request_id"]))(scope, body.receive, answer)
+
+        try:
+            _check_head(scope)
+            _check_encoding(scope)
+            await body.check_length()
+            await self._app(scope, body.receive, answer)
+        except ServiceError as refused:
+            await refuse(refused)
+        except ClientDisconnect:
+            raise
+        except Exception as unforeseen:
+            logging.getLogger("rddm").error("unforeseen %s", type(unforeseen).__name__, exc_info=unforeseen)
+            if has_answered:
+                raise
+            await refuse(ServiceError("the error is in the log, under the request's id"))
+        finally:
+            scope["state"]["bytes_in"] = body.received
+
+
+class RequestMiddleware:
+    """Around everything else."""
+
+    def __init__(self, app: ASGIApp, on_request: Callable[[RequestRecord], None]) -> None:
+        self._app = app
+        self._on_request = on_request
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        await _Exchange(self._app, scope, receive, send, self._on_request).run()
 
 
 class _Exchange:
     """One request and its response."""
 
     def __init__(
-        self, app: ASGIApp, scope: Scope, send: Send, body: RequestBody, on_request: Callable[[RequestRecord], None]
+        self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, on_request: Callable[[RequestRecord], None]
     ) -> None:
-        self._app, self._scope, self._send, self._body, self._on_request = app, scope, send, body, on_request
+        self._app, self._scope, self._receive, self._send, self._on_request = app, scope, receive, send, on_request
         given = Headers(scope=scope).get("x-request-id", "")
         self._id = given if GIVEN_ID.fullmatch(given) else uuid.uuid4().hex
         self._status = CLIENT_GONE
@@ -132,35 +173,14 @@ class _Exchange:
         begun = time.perf_counter()
         with within(Headers(scope=self._scope)):
             try:
-                await self._enter()
+                await self._app(self._inner, self._receive, self._answer)
             except ClientDisconnect:
                 self._status = CLIENT_GONE
             finally:
                 self._record(time.perf_counter() - begun)
 
-    async def _enter(self) -> None:
-        try:
-            _check_head(self._scope)
-            _check_encoding(self._scope)
-            await self._body.check_length()
-            await self._app(self._inner, self._body.receive, self._answer)
-        except ServiceError as refused:
-            await self._respond(refused)
-        except ClientDisconnect:
-            raise
-        except Exception as unforeseen:
-            logging.getLogger("rddm").error("unforeseen %s", type(unforeseen).__name__, exc_info=unforeseen)
-            if self._status != CLIENT_GONE:
-                raise
-            await self._respond(ServiceError("the error is in the log, under the request's id"))
-
-    async def _respond(self, error: ServiceError) -> None:
-        request = Request(self._scope)
-        await respond(request, error.to_problem(self._id))(self._scope, self._body.receive, self._answer)
-
     async def _answer(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            await self._body.discard()
             self._status = message["status"]
             MutableHeaders(scope=message)["X-Request-Id"] = self._id
             MutableHeaders(scope=message).setdefault("X-Content-Type-Options", "nosniff")
@@ -182,7 +202,7 @@ class _Exchange:
                     "route": route,
                     "status": record.status,
                     "seconds": round(seconds, 4),
-                    "bytes_in": self._body.received,
+                    "bytes_in": self._scope["state"].get("bytes_in", 0),
                     "bytes_out": self._sent,
                     "caller": self._scope["state"].get("caller"),
                 }

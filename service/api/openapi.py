@@ -14,6 +14,7 @@ from service.api.problems import MEDIA_TYPE
 from service.pictures.formats import FORMATS
 from service.pictures.picture import LEFT_OUT
 from service.restoration.documents import JSON
+from service.restoration.parameters import RestoreParameters
 
 BINARY = {"type": "string", "format": "binary"}
 REFERENCE = "#/components/schemas/{model}"
@@ -92,7 +93,13 @@ def _reference(model: str) -> dict[str, str]:
 def restore_body() -> dict[str, Any]:
     """The three bodies of /restore."""
     picture = example_picture()
-    form = {"type": "object", "properties": {"image": BINARY, "mask": BINARY}, "required": ["image"], "additionalProperties": False}
+    members = RestoreParameters.model_json_schema(ref_template=REFERENCE)["properties"]
+    form = {
+        "type": "object",
+        "properties": {"image": BINARY, "mask": BINARY, **members},
+        "required": ["image"],
+        "additionalProperties": False,
+    }
     told = {"image": picture, "task": "lowlight", "steps": 2}
     return {
         "required": True,
@@ -118,7 +125,7 @@ def job_answer() -> dict[int | str, dict[str, Any]]:
 def generate_body() -> dict[str, Any]:
     """/generate may be told everything by its query."""
     examples = {"four in a grid": {"value": {"n": 4, "seed": 7, "grid": True}}}
-    return {"required": False, "content": {JSON: {"schema": _reference("GenerateParameters"), "examples": examples}}}
+    return {"required": False, "content": {JSON: {"schema": _reference("GenerateBody"), "examples": examples}}}
 
 
 def openai_edit_body() -> dict[str, Any]:
@@ -129,6 +136,10 @@ def openai_edit_body() -> dict[str, Any]:
         "model": {**TEXT, "minLength": 1, "maxLength": 64},
         "prompt": TEXT,
         "output_format": {"enum": ["png", "jpeg", "webp"]},
+        "output_compression": {**WHOLE, "minimum": 0, "maximum": 100},
+        "size": TEXT,
+        "stream": {"type": "boolean"},
+        "partial_images": {**WHOLE, "minimum": 0, "maximum": 3},
         "steps": {**WHOLE, "minimum": 1, "maximum": 1000},
         "seed": {**WHOLE, "minimum": 0},
     }

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match, Mount
 
+from service.api.prefix import route_of
 from service.errors import InvalidValue, ServiceError, problem_document
 
 MEDIA_TYPE = "application/problem+json"
@@ -34,13 +35,16 @@ def request_id_of(request: Request) -> str:
 
 def respond(request: Request, problem: dict[str, Any], headers: dict[str, str] | None = None) -> Problem:
     """The response; on the OpenAI-shaped routes it has OpenAI's `error` member too."""
+    told = with_openai_error(problem) if route_of(request.scope).startswith("/v1/") else problem
+    return Problem(told, problem["status"], headers)
+
+
+def with_openai_error(problem: Mapping[str, Any]) -> dict[str, Any]:
+    """The problem with the member that OpenAI's SDKs read."""
     status = problem["status"]
-    if request.url.path.startswith("/v1/"):
-        kind = OPENAI_TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
-        problem |= {
-            "error": {"message": problem["detail"], "type": kind, "code": problem["type"].rpartition(":")[2], "param": None}
-        }
-    return Problem(problem, status, headers)
+    kind = OPENAI_TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
+    code = problem["type"].rpartition(":")[2]
+    return {**problem, "error": {"message": problem["detail"], "type": kind, "code": code, "param": None}}
 
 
 def retry_headers(error: ServiceError) -> dict[str, str]:

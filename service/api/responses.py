@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from fastapi.responses import FileResponse, Response, StreamingResponse
 from fastapi.sse import ServerSentEvent, format_sse_event
@@ -53,12 +54,34 @@ def to_wire(event: ServerSentEvent) -> bytes:
     return format_sse_event(data_str=event.raw_data, event=event.event, id=event.id, comment=event.comment)
 
 
-def events_response(request: Request, run: Run[T], told: Callable[[T], Awaitable[str]]) -> StreamingResponse:
-    """A stream of the work's steps, then its result as told, or its problem. The work ends with the stream."""
-    return StreamingResponse(_events(request, run, told), media_type="text/event-stream", headers=STREAM_HEADERS)
+@dataclass(frozen=True)
+class EventWording(Generic[T]):
+    """How a stream tells of work: the name and the data of each event.
+
+    step: of a step and the moment, on the clock of time.monotonic, at which the work began; None where nothing is said of it; it is
+    called in a thread. result: of what came of the work, its data as JSON. error: of a problem document.
+    """
+
+    step: Callable[[Step, float], tuple[str, Mapping[str, Any]] | None]
+    result: Callable[[T], Awaitable[tuple[str, str]]]
+    error: Callable[[Mapping[str, Any]], tuple[str, Mapping[str, Any]]]
 
 
-async def _events(request: Request, run: Run[T], told: Callable[[T], Awaitable[str]]) -> AsyncIterator[bytes]:
+def restoration_wording(told: Callable[[T], Awaitable[str]]) -> EventWording[T]:
+    """The service's own: `step`, `result` with what is told of it, `error`."""
+
+    async def result(value: T) -> tuple[str, str]:
+        return "result", await told(value)
+
+    return EventWording(lambda step, begun: ("step", preview_of(step, begun)), result, lambda problem: ("error", problem))
+
+
+def events_response(request: Request, run: Run[T], wording: EventWording[T]) -> StreamingResponse:
+    """A stream of the work's steps, then its result or its problem. The work ends with the stream."""
+    return StreamingResponse(_events(request, run, wording), media_type="text/event-stream", headers=STREAM_HEADERS)
+
+
+async def _events(request: Request, run: Run[T], wording: EventWording[T]) -> AsyncIterator[bytes]:
     steps: asyncio.Queue[Step | None] = asyncio.Queue()
     begun = time.monotonic()
     task = asyncio.ensure_future(unless_gone(request, run(steps.put_nowait)))
@@ -73,20 +96,21 @@ async def _events(request: Request, run: Run[T], told: Callable[[T], Awaitable[s
                 continue
             if step is None:
                 break
-            number += 1
-            data = await asyncio.to_thread(preview_of, step, begun)
-            yield _event(number, "step", to_json(data))
-        yield await _last(request, task, told, number + 1)
+            if (event := await asyncio.to_thread(wording.step, step, begun)) is not None:
+                number += 1
+                yield _event(number, event[0], to_json(event[1]))
+        yield await _last(request, task, wording, number + 1)
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _last(request: Request, task: "asyncio.Future[T]", told: Callable[[T], Awaitable[str]], number: int) -> bytes:
+async def _last(request: Request, task: "asyncio.Future[T]", wording: EventWording[T], number: int) -> bytes:
     try:
-        return _event(number, "result", await told(task.result()))
+        return _event(number, *await wording.result(task.result()))
     except ServiceError as error:
-        return _event(number, "error", to_json(error.to_problem(request_id_of(request))))
+        name, data = wording.error(error.to_problem(request_id_of(request)))
+        return _event(number, name, to_json(data))
     except ClientDisconnect:
         return b""
 

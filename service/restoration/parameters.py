@@ -47,6 +47,8 @@ Seed = Annotated[int, BeforeValidator(whole), Field(ge=0, le=LARGEST_SEED), _who
 Count = Annotated[int, BeforeValidator(whole), Field(ge=1, le=1024), _whole_number(1, 1024)]
 Milliseconds = Annotated[int, BeforeValidator(whole), Field(ge=1, le=600_000), _whole_number(1, 600_000)]
 Quality = Annotated[int, BeforeValidator(whole), Field(ge=1, le=100), _whole_number(1, 100)]
+Compression = Annotated[int, BeforeValidator(whole), Field(ge=0, le=100), _whole_number(0, 100)]
+PartialImages = Annotated[int, BeforeValidator(whole), Field(ge=0, le=3), _whole_number(0, 3)]
 Format = Annotated[str, BeforeValidator(_format_name), WithJsonSchema({"type": "string", "enum": FORMAT_NAMES})]
 Flag = Annotated[bool, BeforeValidator(_yes_or_no), WithJsonSchema({"type": "boolean"})]
 Name = Annotated[str, Field(min_length=1, max_length=64)]
@@ -89,6 +91,27 @@ class GenerateParameters(CommonParameters):
     grid: Flag = Field(default=False, description="one picture with all n in it")
 
 
+def null_is_unset(schema: dict[str, Any]) -> None:
+    """Every member that need not be there may be null, which says the same."""
+    for name, property_schema in schema["properties"].items():
+        if name not in schema.get("required", ()) and {"type": "null"} not in property_schema.get("anyOf", ()):
+            outside = {key: property_schema.pop(key) for key in ("default", "description", "title") if key in property_schema}
+            schema["properties"][name] = {"anyOf": [property_schema, {"type": "null"}], **outside}
+
+
+JSON_BODY = ConfigDict(frozen=True, extra="forbid", populate_by_name=False, json_schema_extra=null_is_unset)
+
+
+class GenerateBody(GenerateParameters):
+    """GenerateParameters as JSON."""
+
+    model_config = JSON_BODY
+
+    def parameters(self) -> GenerateParameters:
+        """What it says."""
+        return GenerateParameters(**self.model_dump(exclude_unset=True))
+
+
 class RestoreOrder(RestoreParameters):
     """With what a JSON body may say beside: where the result goes, instead of into the answer."""
 
@@ -97,6 +120,8 @@ class RestoreOrder(RestoreParameters):
 
 class RestoreBody(RestoreOrder):
     """RestoreOrder as JSON: pictures are base64, data: URLs, or read from an https address or a store's key."""
+
+    model_config = JSON_BODY
 
     image: Annotated[str, Field(min_length=1)] | None = None
     image_url: Address | None = None
@@ -110,3 +135,7 @@ class RestoreBody(RestoreOrder):
         if self.mask is not None and self.mask_url is not None:
             raise ValueError("expected mask or mask_url, not both")
         return self
+
+    def order(self) -> RestoreOrder:
+        """What it says beside the pictures."""
+        return RestoreOrder(**self.model_dump(exclude_unset=True, exclude={"image", "image_url", "mask", "mask_url"}))

@@ -14,7 +14,7 @@ from service.engines.arrays import offload
 from service.engines.contract import Model, ServingEngine
 from service.errors import InvalidValue
 from service.pictures.encode import Writing, left_out
-from service.pictures.formats import FORMATS, PictureFormat, answer_format, sniff
+from service.pictures.formats import ALL_FORMATS, FORMATS, PictureFormat, answer_format, sniff
 from service.pictures.picture import PLAIN, Picture, Policy, SourceMetadata
 from service.pictures.workers.pool import CodecPool, Whose
 from service.restoration.budgets import Budgets, RequestContext
@@ -114,7 +114,7 @@ class RestorationService:
                 with stopwatch.measure("decode"):
                     source = await self._decode(uploads, resolved.model.spec, context, held)
                     work = await self._to_work(source, parameters, resolved, context, deadline)
-            kind = kind or usual_kind(parameters, source)
+            kind = kind or usual_format(parameters, ALL_FORMATS[source.picture.metadata.format])
             if not self.results.keeps(work):  # a kept result takes no time
                 work = self.budgets.fit(work, parameters, context, kind)
             async with self.budgets.charge(context.caller, work.load.megapixel_steps):
@@ -225,9 +225,9 @@ def whose(context: RequestContext) -> Whose:
     return context.caller.name, context.request
 
 
-def usual_kind(parameters: RestoreParameters, source: Source) -> PictureFormat:
-    """The format of a request that names none: the picture's own, or PNG for what is derived from it."""
-    return answer_format(source.picture.metadata.format) if parameters.returned == "image" else FORMATS["png"]
+def usual_format(parameters: RestoreParameters, given: PictureFormat) -> PictureFormat:
+    """The format of an answer for which none is named: the picture's own, or PNG for what is derived from it."""
+    return answer_format(given.name) if parameters.returned == "image" else FORMATS["png"]
 
 
 def output_of(parameters: RestoreParameters, result: FinishedResult, source: Source) -> tuple[Pixels, SourceMetadata]:

@@ -108,6 +108,13 @@ def encoded(**members: Any) -> str:
     return json.dumps({"image": base64.b64encode(PNG).decode(), **members})
 
 
+def unnamed(disposition: bytes, content: bytes = PNG) -> dict[str, Any]:
+    """A multipart body of one part without a file name."""
+    head = b"--XbX\r\nContent-Disposition: form-data; " + disposition + b"\r\n\r\n"
+    headers = {"content-type": "multipart/form-data; boundary=XbX"}
+    return {"content": head + content + b"\r\n--XbX--\r\n", "headers": headers}
+
+
 BODIES = [
     picture("empty body", b"", 400),
     post("/restore", 400, "missing part", files={"mask": ("m.png", PNG)}),
@@ -117,6 +124,16 @@ BODIES = [
     post("/restore", 400, "0 bytes", files={"image": ("a.png", b"")}),
     post("/restore", 200, "a file name with a path and quotes", files={"image": ("../../etc/passwd\"';.png", PNG)}),
     post("/restore", 400, "too many fields", files={"image": ("a", PNG)}, data={f"f{i}": "x" for i in range(100)}),
+    Case(
+        "a picture's part without a file name",
+        200,
+        lambda server: answered(server.client.post("/restore", **unnamed(b'name="image"\r\nContent-Type: image/png'))),
+    ),
+    Case(
+        "a part of 100 KB that is no picture",
+        400,
+        lambda server: answered(server.client.post("/restore", **unnamed(b'name="task"', b"a" * 100_000))),
+    ),
     picture("multipart without a boundary", b"--x\r\n\r\n--x--", 400, **{"content-type": "multipart/form-data"}),
     picture("multipart with another boundary", b"--x\r\n\r\n--x--", 400, **{"content-type": "multipart/form-data; boundary=y"}),
     picture(
@@ -187,6 +204,16 @@ PICTURES = [
 
 JSON_CASES = [
     told("a data: prefix", json.dumps({"image": "data:image/png;base64," + base64.b64encode(PNG).decode()}), 200),
+    told("base64 in lines of 76", json.dumps({"image": base64.encodebytes(PNG).decode()}), 200),
+    told(
+        "a data: URL with a charset",
+        json.dumps({"image": f"data:image/png;charset=utf-8;base64,{base64.b64encode(PNG).decode()}"}),
+        200,
+    ),
+    told(
+        "null for all that is not set", encoded(**dict.fromkeys(("seed", "steps", "mask", "return", "metadata", "lossless"))), 200
+    ),
+    told("null for an unknown member", encoded(sharpen=None), 422),
     told("a data: URL of another kind", json.dumps({"image": "data:text/html;base64,PGI+"}), 400),
     told("base64 with bad padding", json.dumps({"image": base64.b64encode(PNG).decode()[:-3]}), 400),
     told("base64 with foreign letters", json.dumps({"image": "!!!!"}), 400),
@@ -235,6 +262,9 @@ VALUES = [
     post("/generate?model=lowlight", 404),
     picture("megapixel-steps over the limit", file_of(pixels_of(500, 500)), 413, "?steps=10"),
     picture("an Accept of nothing that is made here", PNG, 406, accept="application/pdf"),
+    picture("an Accept that refuses the picture's own format", PNG, 200, accept="image/*, image/png;q=0"),
+    picture("an Accept that refuses the only one it names", PNG, 406, accept="image/png;q=0"),
+    picture("a prefix that leads to another host", PNG, 200, **{"x-forwarded-prefix": "//evil.example"}),
     picture("an Accept of nonsense", PNG, 406, accept=";;;,q=;/"),
     post("/generate?n=2", 406, "two pictures as image/png", headers={"accept": "image/png"}),
     picture("an Idempotency-Key of 300 letters", PNG, 422, **{"prefer": "respond-async", "idempotency-key": "k" * 300}),

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from service.api.bodies import from_headers, from_query, media_type
 from service.api.dependencies import caller_of, context_of, gateway_of, jobs_of, problems
 from service.api.openapi import asked_by, clip_body, job_answer
+from service.api.prefix import below, prefix_of
 from service.errors import UnsupportedMedia
 from service.jobs.documents import fingerprint
 from service.jobs.queue import new_job
@@ -76,7 +77,7 @@ async def restore_video(request: Request) -> Response:
             raise
         if kept.id != job.id:
             await folder.remove()
-        told = jobs.document(kept)
+        told = below(prefix_of(request.scope), jobs.document(kept))
         return JSONResponse(told, status_code=202, headers={"Location": told["links"]["self"], **context.caller.headers()})
 
 

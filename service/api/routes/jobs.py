@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path
+from fastapi import APIRouter, Header, Path, Request
 from fastapi.responses import Response, StreamingResponse
 from fastapi.sse import ServerSentEvent
 
 from service.api import responses
 from service.api.dependencies import CallerDependency, JobQueueDependency, problems
+from service.api.prefix import below, prefix_of, response_below
 from service.restoration.documents import to_json
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problems(401))
@@ -18,43 +19,48 @@ LastEvent = Annotated[str | None, Header(alias="Last-Event-ID", pattern=r"^[0-9]
 
 
 @router.get("")
-async def own_jobs(jobs: JobQueueDependency, caller: CallerDependency) -> dict[str, Any]:
+async def own_jobs(request: Request, jobs: JobQueueDependency, caller: CallerDependency) -> dict[str, Any]:
     """The caller's own jobs, the newest first."""
-    return {"jobs": [jobs.document(job) for job in await jobs.of(caller.name)]}
+    prefix = prefix_of(request.scope)
+    return {"jobs": [below(prefix, jobs.document(job)) for job in await jobs.of(caller.name)]}
 
 
 @router.get("/{job}", responses=problems(404, 422))
-async def job(job: Identity, jobs: JobQueueDependency, caller: CallerDependency) -> dict[str, Any]:
+async def job(request: Request, job: Identity, jobs: JobQueueDependency, caller: CallerDependency) -> dict[str, Any]:
     """How a job stands."""
-    return jobs.document(await jobs.find(job, caller.name))
+    return below(prefix_of(request.scope), jobs.document(await jobs.find(job, caller.name)))
 
 
 @router.delete("/{job}", responses=problems(404, 422))
-async def cancel(job: Identity, jobs: JobQueueDependency, caller: CallerDependency) -> dict[str, Any]:
+async def cancel(request: Request, job: Identity, jobs: JobQueueDependency, caller: CallerDependency) -> dict[str, Any]:
     """Stop a job and forget it and its result."""
-    return jobs.document(await jobs.cancel(job, caller.name))
+    return below(prefix_of(request.scope), jobs.document(await jobs.cancel(job, caller.name)))
 
 
 @router.get("/{job}/result", response_class=Response, responses=problems(404, 409, 422))
-async def result(job: Identity, jobs: JobQueueDependency, caller: CallerDependency) -> Response:
+async def result(request: Request, job: Identity, jobs: JobQueueDependency, caller: CallerDependency) -> Response:
     """What /restore or /generate would have answered."""
-    return responses.response_of(await jobs.result(job, caller.name))
+    return responses.response_of(response_below(prefix_of(request.scope), await jobs.result(job, caller.name)))
 
 
 @router.get("/{job}/events", response_class=StreamingResponse, responses=problems(404, 422))
 async def events(
-    job: Identity, jobs: JobQueueDependency, caller: CallerDependency, last_event: LastEvent = None
+    request: Request, job: Identity, jobs: JobQueueDependency, caller: CallerDependency, last_event: LastEvent = None
 ) -> StreamingResponse:
     """The job's steps as server-sent events, from the one after Last-Event-ID on, to its end."""
     await jobs.find(job, caller.name)
     stream = jobs.events(job, caller.name, int(last_event or 0))
-    return StreamingResponse(_wire(stream), media_type="text/event-stream", headers=responses.STREAM_HEADERS)
+    return StreamingResponse(
+        _wire(stream, prefix_of(request.scope)), media_type="text/event-stream", headers=responses.STREAM_HEADERS
+    )
 
 
-async def _wire(stream: AsyncIterator[tuple[int, str, dict[str, Any]] | None]) -> AsyncIterator[bytes]:
+async def _wire(stream: AsyncIterator[tuple[int, str, dict[str, Any]] | None], prefix: str) -> AsyncIterator[bytes]:
     async for event in stream:
         if event is None:
             yield responses.to_wire(ServerSentEvent(comment="still at work"))
         else:
             number, name, data = event
-            yield responses.to_wire(ServerSentEvent(id=str(number), event=name, raw_data=await asyncio.to_thread(to_json, data)))
+            yield responses.to_wire(
+                ServerSentEvent(id=str(number), event=name, raw_data=await asyncio.to_thread(to_json, below(prefix, data)))
+            )

@@ -1,62 +1,88 @@
 """OpenAI's image routes: its SDKs work by changing base_url. Words are not understood here: `prompt` is read and ignored."""
 
 import time
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from rddm.image import encode, to_pixels
 from service.api import responses
-from service.api.bodies import form_of, json_body, one_file, validated
+from service.api.bodies import fields_of, form_of, json_body, one_file, validated
 from service.api.dependencies import CallerDependency, ContextDependency, GatewayDependency, find, problems
 from service.api.openapi import openai_edit_body, openai_generation_body
+from service.api.problems import with_openai_error
 from service.errors import InvalidValue, Malformed
 from service.gateway import Gateway
 from service.pictures.formats import FORMATS
 from service.restoration.budgets import RequestContext
 from service.restoration.documents import base64_of, headers_of, to_json
-from service.restoration.parameters import Count, GenerateParameters, Name, RestoreParameters, Seed, Steps
+from service.restoration.parameters import (
+    Compression,
+    Count,
+    Flag,
+    GenerateParameters,
+    Name,
+    PartialImages,
+    RestoreParameters,
+    Seed,
+    Steps,
+    null_is_unset,
+)
 from service.restoration.service import RequestResult
 from service.restoration.uploads import Uploads
+from service.sampling.pipeline import Listener, Step
 
 router = APIRouter(prefix="/v1", tags=["openai"], responses=problems(401, 404))
 WORK_PROBLEMS = problems(400, 401, 404, 408, 413, 415, 422, 429, 500, 503, 504)
 FILES = ("image", "image[]", "mask")
-NULLABLE = ("n", "size", "response_format", "output_format")
+COMPRESSED = ("jpeg", "webp")
+USAGE = {"total_tokens": 0, "input_tokens": 0, "output_tokens": 0, "input_tokens_details": {"text_tokens": 0, "image_tokens": 0}}
 Ignored = Annotated[Any, BeforeValidator(lambda _: None)]
-
-
-def _nullable(schema: dict[str, Any]) -> None:
-    for name in NULLABLE:
-        told = schema["properties"][name]
-        schema["properties"][name] = {"anyOf": [told, {"type": "null"}], "default": told.pop("default")}
 
 
 class OpenAIParameters(BaseModel):
     """What both routes may say; the members that are Ignored change nothing. As at OpenAI, null is a member that is not set."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=_nullable)
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=null_is_unset)
 
     model: Name | None = None
     n: Count = 1
     size: Annotated[str, Field(max_length=20)] = "auto"
     response_format: Literal["b64_json"] = "b64_json"
     output_format: Literal["png", "jpeg", "webp"] = "png"
+    output_compression: Compression = Field(default=100, description="quality of JPEG and WebP, 100 the best")
+    stream: Flag = False
+    partial_images: PartialImages = Field(default=0, description="previews in the stream, where there are so many steps")
     steps: Steps | None = None
     seed: Seed | None = None
     prompt: Ignored = None
     user: Ignored = None
+    safety_identifier: Ignored = None
     quality: Ignored = None
     background: Ignored = None
     moderation: Ignored = None
     style: Ignored = None
     input_fidelity: Ignored = None
 
-    @model_validator(mode="before")
-    @classmethod
-    def _without_nulls(cls, said: Any) -> Any:
-        return {name: value for name, value in said.items() if value is not None or name not in NULLABLE}
+    @property
+    def file_quality(self) -> int | None:
+        """The quality to write with; None where OpenAI's own, 100, is not said, and for files without loss."""
+        return max(1, self.output_compression) if "output_compression" in self.model_fields_set else None
+
+    def check(self) -> None:
+        """Raises InvalidValue for members that exclude one another."""
+        if self.output_format not in COMPRESSED and self.output_compression != 100:
+            raise InvalidValue(
+                f"output_compression = {self.output_compression} with {self.output_format}; it is for {' and '.join(COMPRESSED)}"
+            )
+        if self.partial_images and not self.stream:
+            raise InvalidValue(f"partial_images = {self.partial_images}; they come with stream = true only")
+        if self.stream and self.n > 1:
+            raise InvalidValue(f"stream = true with n = {self.n}; one picture is streamed")
 
 
 @router.post("/images/edits", responses=WORK_PROBLEMS, openapi_extra={"requestBody": openai_edit_body()})
@@ -64,23 +90,38 @@ async def edits(request: Request, gateway: GatewayDependency, context: ContextDe
     """Restore a picture: multipart with `image` and, as `model`, a model's name or task."""
     with gateway.drain.track():
         async with form_of(request) as form:
-            twice = [name for name in form if name not in FILES and len(form.getlist(name)) > 1]
-            if twice:
-                raise Malformed(f"the part `{twice[0][:60]}` came {len(form.getlist(twice[0]))} times; expected one")
-            parameters = validated(OpenAIParameters, {name: value for name, value in form.items() if name not in FILES})
+            parameters = validated(OpenAIParameters, fields_of(form, FILES))
             sent = [name for name in ("image", "image[]") if name in form]
             if len(sent) != 1:
                 raise Malformed(f"{len(sent)} parts hold the picture; expected one, `image`")
             image, mask = await one_file(form, sent[0]), await one_file(form, "mask")
-        if parameters.n != 1 or parameters.size != "auto":
-            raise InvalidValue(
-                f"n = {parameters.n}, size = {parameters.size!r}: one picture is given back, in its own size; "
-                "expected n = 1 and size auto"
-            )
+        parameters.check()
+        if parameters.n != 1:
+            raise InvalidValue(f"n = {parameters.n}; one picture is given back")
         assert image is not None
-        restoration = RestoreParameters(task=parameters.model, steps=parameters.steps, seed=parameters.seed or 0)
-        work = gateway.restoration.restore(restoration, Uploads(image, mask), FORMATS[parameters.output_format], context)
-        return told(gateway, context, await responses.unless_gone(request, work))
+        restoration = to_restoration(parameters)
+        gateway.restoration.check_restore(restoration, Uploads(image, mask))
+
+        async def run(on_step: Listener | None) -> RequestResult:
+            kind = FORMATS[parameters.output_format]
+            result = await gateway.restoration.restore(restoration, Uploads(image, mask), kind, context, on_step)
+            _check_size(parameters, result)
+            return result
+
+        return await answer(request, gateway, context, OpenAIRequest("image_edit", parameters, run))
+
+
+def to_restoration(parameters: OpenAIParameters) -> RestoreParameters:
+    """What an edit asks for, in the service's own words."""
+    return RestoreParameters(
+        task=parameters.model, steps=parameters.steps, seed=parameters.seed or 0, quality=parameters.file_quality
+    )
+
+
+def _check_size(parameters: OpenAIParameters, result: RequestResult) -> None:
+    own = f"{result.size[1]}x{result.size[0]}"
+    if parameters.size not in {"auto", own}:
+        raise InvalidValue(f"size = {parameters.size!r}; the picture is given back in its own size: expected auto or {own}")
 
 
 @router.post("/images/generations", responses=WORK_PROBLEMS, openapi_extra={"requestBody": openai_generation_body()})
@@ -88,25 +129,86 @@ async def generations(request: Request, gateway: GatewayDependency, context: Con
     """Generate pictures."""
     with gateway.drain.track():
         parameters = validated(OpenAIParameters, await json_body(request))
-        generation = GenerateParameters(model=parameters.model, steps=parameters.steps, seed=parameters.seed, n=parameters.n)
+        parameters.check()
+        generation = GenerateParameters(
+            model=parameters.model,
+            steps=parameters.steps,
+            seed=parameters.seed,
+            n=parameters.n,
+            quality=parameters.file_quality,
+        )
         spec = gateway.restoration.check_generate(generation).model.spec
         height, width = spec.image_size or (0, 0)
         if parameters.size not in {"auto", f"{width}x{height}"}:
             raise InvalidValue(f"size = {parameters.size!r}; model {spec.name} makes pictures of {width}x{height}")
-        work = gateway.restoration.generate(generation, FORMATS[parameters.output_format], context)
-        return told(gateway, context, await responses.unless_gone(request, work))
+
+        async def run(on_step: Listener | None) -> RequestResult:
+            return await gateway.restoration.generate(generation, FORMATS[parameters.output_format], context, on_step)
+
+        return await answer(request, gateway, context, OpenAIRequest("image_generation", parameters, run))
 
 
-def told(gateway: Gateway, context: RequestContext, result: RequestResult) -> Response:
-    """OpenAI's answer, with our headers."""
-    answer = {
+@dataclass(frozen=True)
+class OpenAIRequest:
+    """A request, what its events are named after, and what answers it."""
+
+    kind: Literal["image_edit", "image_generation"]
+    parameters: OpenAIParameters
+    run: Callable[[Listener | None], Coroutine[Any, Any, RequestResult]]
+
+
+async def answer(request: Request, gateway: Gateway, context: RequestContext, parsed: OpenAIRequest) -> Response:
+    """OpenAI's answer with our headers, or its stream of events."""
+    if parsed.parameters.stream:
+
+        async def run(on_step: Listener) -> RequestResult:
+            with gateway.drain.track():
+                return await parsed.run(on_step)
+
+        return responses.events_response(request, run, OpenAIWording(gateway, parsed).events())
+    result = await responses.unless_gone(request, parsed.run(None))
+    body = {
         "created": int(time.time()),
         "data": [{"b64_json": base64_of(image.body)} for image in result.images],
         "output_format": result.kind.name,
         "size": f"{result.size[1]}x{result.size[0]}",
     }
     gateway.metrics.observe_timings(result.model.spec.name, result.timings)
-    return Response(to_json(answer), headers=headers_of(result) | context.caller.headers(), media_type="application/json")
+    return Response(to_json(body), headers=headers_of(result) | context.caller.headers(), media_type="application/json")
+
+
+class OpenAIWording:
+    """A stream in the event types of OpenAI's SDKs."""
+
+    def __init__(self, gateway: Gateway, parsed: OpenAIRequest) -> None:
+        self._gateway, self._parsed = gateway, parsed
+        self._partial = 0
+
+    def events(self) -> responses.EventWording[RequestResult]:
+        """As the stream needs it."""
+        return responses.EventWording(self._step, self._result, lambda problem: ("error", with_openai_error(problem)))
+
+    def _step(self, step: Step, _begun: float) -> tuple[str, Mapping[str, Any]] | None:
+        """partial_images of the steps before the last, spread evenly."""
+        wanted, before_last = min(self._parsed.parameters.partial_images, step.steps - 1), step.steps - 1
+        if step.step >= step.steps or step.step * wanted // before_last == (step.step - 1) * wanted // before_last:
+            return None
+        body = encode(to_pixels(step.preview), self._parsed.parameters.output_format)
+        height, width = step.preview.shape[2:]
+        self._partial += 1
+        facts = {"partial_image_index": self._partial - 1}
+        return self._event("partial_image", body, f"{width}x{height}", self._parsed.parameters.output_format, facts)
+
+    async def _result(self, result: RequestResult) -> tuple[str, str]:
+        self._gateway.metrics.observe_timings(result.model.spec.name, result.timings)
+        size = f"{result.size[1]}x{result.size[0]}"
+        name, data = self._event("completed", result.images[0].body, size, result.kind.name, {"usage": USAGE})
+        return name, to_json(data)
+
+    def _event(self, name: str, body: bytes, size: str, format_: str, facts: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+        kind = f"{self._parsed.kind}.{name}"
+        told = {"type": kind, "b64_json": base64_of(body), "created_at": int(time.time()), "size": size, "output_format": format_}
+        return kind, {**told, "quality": "auto", "background": "auto", **facts}
 
 
 @router.get("/models")

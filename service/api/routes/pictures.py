@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
@@ -13,14 +14,16 @@ from service.api.bodies import from_headers, from_query, json_body, media_type, 
 from service.api.dependencies import caller_of, context_of, gateway_of, jobs_of, problems
 from service.api.negotiation import AcceptedFormat, negotiate
 from service.api.openapi import asked_by, generate_body, picture_answers, restore_body
+from service.api.prefix import below, prefix_of
 from service.errors import InvalidValue, NotAcceptable, UnsupportedMedia
 from service.gateway import Gateway
 from service.jobs.documents import fingerprint
 from service.jobs.queue import new_job
+from service.pictures.formats import FORMATS, sniff
 from service.restoration.budgets import RequestContext
 from service.restoration.documents import JSON
-from service.restoration.parameters import GenerateParameters, RestoreParameters
-from service.restoration.service import RequestResult, random_seed
+from service.restoration.parameters import GenerateBody, GenerateParameters, RestoreParameters
+from service.restoration.service import RequestResult, random_seed, usual_format
 from service.restoration.uploads import Uploads
 from service.results.stored import StoredResponse
 from service.sampling.pipeline import Listener
@@ -60,6 +63,7 @@ class ParsedRequest:
     model: str
     accepted: AcceptedFormat
     several: bool
+    prefix: str
     run: RunRequest
     output_url: str | None = None
 
@@ -82,15 +86,27 @@ async def restore(request: Request) -> Response:
     query, preferences = from_query(RestoreParameters, request), from_headers(Preferences, request)
     with gateway.drain.track():
         parameters, sources = await read_restore(request, query, request.app.state.references)
+        model = gateway.restoration.check_restore(parameters, sources).model.spec.name
         accepted = negotiate(accept_of(request), parameters.format, media_type(request) == JSON)
         if parameters.output_url is not None and accepted.shape == "picture":
             raise NotAcceptable(f"with output_url the answer is {JSON}, as the picture goes elsewhere")
-        model = gateway.restoration.check_restore(parameters, sources).model.spec.name
+        accepted = accepted.settled(usual_format(parameters, sniff(sources.image)))
 
         async def run(on_step: Listener | None) -> RequestResult:
             return await gateway.restoration.restore(parameters, sources, accepted.kind, context, on_step)
 
-        parsed = ParsedRequest("restore", parameters, parameters, sources, model, accepted, False, run, parameters.output_url)
+        parsed = ParsedRequest(
+            "restore",
+            parameters,
+            parameters,
+            sources,
+            model,
+            accepted,
+            False,
+            prefix_of(request.scope),
+            run,
+            parameters.output_url,
+        )
         return await answer(request, gateway, context, parsed, preferences)
 
 
@@ -109,10 +125,10 @@ async def generate(request: Request) -> Response:
         as_json = media_type(request) == JSON
         if not as_json and await request.body():
             raise UnsupportedMedia(f"a body of {media_type(request)[:80]!r} is not read here; expected none, or {JSON}")
-        sent = validated(GenerateParameters, await json_body(request), query) if as_json else query
+        sent = validated(GenerateBody, await json_body(request), query).parameters() if as_json else query
         parameters = sent if sent.seed is not None else sent.model_copy(update={"seed": random_seed()})
         several = parameters.n > 1 and not parameters.grid
-        accepted = negotiate(accept_of(request), parameters.format, several or as_json)
+        accepted = negotiate(accept_of(request), parameters.format, several or as_json).settled(FORMATS["png"])
         if accepted.shape == "picture" and several:
             raise NotAcceptable(f"several pictures come as {JSON}, or as one with grid=true")
         model = gateway.restoration.check_generate(parameters).model.spec.name
@@ -120,7 +136,7 @@ async def generate(request: Request) -> Response:
         async def run(on_step: Listener | None) -> RequestResult:
             return await gateway.restoration.generate(parameters, accepted.kind, context, on_step)
 
-        parsed = ParsedRequest("generate", sent, parameters, None, model, accepted, several, run)
+        parsed = ParsedRequest("generate", sent, parameters, None, model, accepted, several, prefix_of(request.scope), run)
         return await answer(request, gateway, context, parsed, preferences)
 
 
@@ -133,15 +149,11 @@ async def answer(
     if parsed.parameters.webhook is not None:
         raise InvalidValue("webhook is for jobs only; expected the header Prefer: respond-async beside it")
     if parsed.accepted.shape == "events":
-        return responses.events_response(
-            request,
-            lambda on_step: _held(gateway, parsed, on_step),
-            lambda result: _told(request, gateway, context, parsed, result),
-        )
+        wording = responses.restoration_wording(partial(_told, request, gateway, context, parsed))
+        return responses.events_response(request, lambda on_step: _held(gateway, parsed, on_step), wording)
     result = await responses.unless_gone(request, parsed.run(None))
-    response = responses.response_of(
-        await _finish(request, gateway, context, parsed, result, as_json=parsed.accepted.shape == "json")
-    )
+    as_json = parsed.accepted.shape == "json"
+    response = responses.response_of(await _finish(request, gateway, context, parsed, result, as_json=as_json))
     response.headers.update(context.caller.headers())
     return response
 
@@ -162,7 +174,12 @@ async def _finish(
     if parsed.output_url is not None:
         await request.app.state.references.write(parsed.output_url, result.images[0].body, result.kind.media_type)
     return await gateway.finish(
-        context.caller.name, result, as_json=as_json, several=parsed.several, delivered_to=parsed.output_url
+        context.caller.name,
+        result,
+        as_json=as_json,
+        several=parsed.several,
+        prefix=parsed.prefix,
+        delivered_to=parsed.output_url,
     )
 
 
@@ -186,6 +203,6 @@ async def _later(request: Request, context: RequestContext, parsed: ParsedReques
         webhook=parsed.parameters.webhook,
     )
     jobs = jobs_of(request)
-    document = jobs.document(await jobs.submit(job, parsed.sources))
+    document = below(parsed.prefix, jobs.document(await jobs.submit(job, parsed.sources)))
     headers = {"Location": document["links"]["self"], "Preference-Applied": "respond-async"}
     return JSONResponse(document, status_code=202, headers=headers)

@@ -9,6 +9,7 @@ import openai
 import pytest
 from PIL import Image
 
+from service.errors import BadAnswer
 from tests.service.conftest import RunningApp, file_of, pixels_of
 
 
@@ -77,3 +78,69 @@ async def test_errors_arrive_as_the_packages_own(sdk: openai.AsyncOpenAI) -> Non
         await sdk.images.edit(image=("words.png", b"words"), prompt="-")
     assert refused.value.status_code == 415
     assert refused.value.code == "unsupported-media"
+
+
+async def test_defaults_that_are_said_aloud_are_accepted(sdk: openai.AsyncOpenAI) -> None:
+    said = {"n": 1, "stream": False, "size": "40x24", "output_compression": 100, "partial_images": 0, "quality": "auto"}
+    words = {"background": "auto", "input_fidelity": "low", "user": "u", "extra_body": {"safety_identifier": "s"}}
+    answer = await sdk.images.edit(image=("a.png", file_of(pixels_of(24, 40))), prompt="-", **said, **words)
+    assert answer.size == "40x24"
+    made = await sdk.images.generate(prompt="-", stream=False, moderation="auto", style="vivid", response_format="b64_json")
+    assert len(made.data) == 1
+
+
+async def test_compression_is_the_quality_of_jpeg_and_webp(gateway: RunningApp, sdk: openai.AsyncOpenAI) -> None:
+    async def size(**said: object) -> int:
+        answer = await sdk.images.edit(image=("a.png", file_of(pixels_of(64, 64))), prompt="-", **said)
+        return len(answer.data[0].b64_json)
+
+    for kind in ("jpeg", "webp"):
+        assert await size(output_format=kind, output_compression=10) < await size(output_format=kind, output_compression=95)
+    with pytest.raises(openai.UnprocessableEntityError, match="output_compression = 50 with png"):
+        await size(output_format="png", output_compression=50)
+
+
+async def test_an_edit_is_streamed_in_the_packages_own_events(sdk: openai.AsyncOpenAI) -> None:
+    sent = ("a.png", file_of(pixels_of(24, 40)))
+    stream = await sdk.images.edit(image=sent, prompt="-", stream=True, partial_images=2, extra_body={"steps": 4})
+    events = [event async for event in stream]
+    assert [event.type for event in events] == ["image_edit.partial_image"] * 2 + ["image_edit.completed"]
+    assert [event.partial_image_index for event in events[:2]] == [0, 1]
+    whole = await sdk.images.edit(image=sent, prompt="-", extra_body={"steps": 4})
+    assert events[-1].b64_json == whole.data[0].b64_json
+    for event in events:
+        assert Image.open(BytesIO(base64.b64decode(event.b64_json))).size == (40, 24)
+        assert (event.size, event.output_format, event.background, event.quality) == ("40x24", "png", "auto", "auto")
+    assert events[-1].usage.total_tokens == 0
+
+
+async def test_a_generation_is_streamed_without_partial_images_unless_asked_for(sdk: openai.AsyncOpenAI) -> None:
+    stream = await sdk.images.generate(prompt="-", stream=True)
+    assert [event.type async for event in stream] == ["image_generation.completed"]
+    more = await sdk.images.generate(prompt="-", stream=True, partial_images=3, output_format="webp")
+    kinds = [event.type async for event in more]
+    assert kinds == ["image_generation.partial_image"] * 2 + ["image_generation.completed"]  # three steps have two before the last
+
+
+async def test_a_stream_that_fails_raises_in_the_package(gateway: RunningApp, sdk: openai.AsyncOpenAI) -> None:
+    gateway.engine.fault = BadAnswer("broken")
+    stream = await sdk.images.edit(image=("a.png", file_of(pixels_of(8, 8))), prompt="-", stream=True)
+    with pytest.raises(openai.APIError, match="broken"):
+        _ = [event async for event in stream]
+
+
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        ({"size": "1024x1024"}, "size = '1024x1024'"),
+        ({"partial_images": 2}, "partial_images = 2"),
+        ({"n": 2}, "n = 2"),
+        ({"n": 2, "stream": True}, "stream = true with n = 2"),
+        ({"response_format": "url"}, "response_format: 'url'"),
+        ({"extra_body": {"complexity": "high"}}, "unknown key 'complexity'"),
+        ({"output_format": "gif"}, "output_format: 'gif'"),
+    ],
+)
+async def test_what_is_not_supported_is_named(sdk: openai.AsyncOpenAI, said: dict[str, object], named: str) -> None:
+    with pytest.raises(openai.UnprocessableEntityError, match=named):
+        await sdk.images.edit(image=("a.png", file_of(pixels_of(8, 8))), prompt="-", **said)
