@@ -147,6 +147,12 @@ def openai_edit_body() -> dict[str, Any]:
     return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
 
 
+def openai_answers() -> dict[int | str, dict[str, Any]]:
+    """What both of OpenAI's routes answer when all is well."""
+    content = {JSON: {"schema": {"type": "object"}}, EVENTS: {"schema": TEXT}}
+    return {200: {"description": "pictures as base64, or with `stream` OpenAI's events", "content": content}}
+
+
 def openai_generation_body() -> dict[str, Any]:
     """The JSON of /v1/images/generations."""
     examples = {"one": {"value": {"prompt": "ignored", "n": 1, "seed": 7}}}

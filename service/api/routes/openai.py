@@ -13,7 +13,7 @@ from rddm.image import encode, to_pixels
 from service.api import responses
 from service.api.bodies import fields_of, form_of, json_body, one_file, validated
 from service.api.dependencies import CallerDependency, ContextDependency, GatewayDependency, find, problems
-from service.api.openapi import openai_edit_body, openai_generation_body
+from service.api.openapi import openai_answers, openai_edit_body, openai_generation_body
 from service.api.problems import with_openai_error
 from service.errors import InvalidValue, Malformed
 from service.gateway import Gateway
@@ -85,7 +85,7 @@ class OpenAIParameters(BaseModel):
             raise InvalidValue(f"stream = true with n = {self.n}; one picture is streamed")
 
 
-@router.post("/images/edits", responses=WORK_PROBLEMS, openapi_extra={"requestBody": openai_edit_body()})
+@router.post("/images/edits", responses=openai_answers() | WORK_PROBLEMS, openapi_extra={"requestBody": openai_edit_body()})
 async def edits(request: Request, gateway: GatewayDependency, context: ContextDependency) -> Response:
     """Restore a picture: multipart with `image` and, as `model`, a model's name or task."""
     with gateway.drain.track():
@@ -124,7 +124,9 @@ def _check_size(parameters: OpenAIParameters, result: RequestResult) -> None:
         raise InvalidValue(f"size = {parameters.size!r}; the picture is given back in its own size: expected auto or {own}")
 
 
-@router.post("/images/generations", responses=WORK_PROBLEMS, openapi_extra={"requestBody": openai_generation_body()})
+@router.post(
+    "/images/generations", responses=openai_answers() | WORK_PROBLEMS, openapi_extra={"requestBody": openai_generation_body()}
+)
 async def generations(request: Request, gateway: GatewayDependency, context: ContextDependency) -> Response:
     """Generate pictures."""
     with gateway.drain.track():
