@@ -128,11 +128,13 @@ class Encoding:
 
 @cache
 def to_xyz(chromaticities: Chromaticities) -> NDArray[np.float64]:
-    """The matrix from linear RGB to XYZ in which white has Y = 1. Raises LinAlgError for primaries in a line."""
+    """The matrix from linear RGB to XYZ in which white has Y = 1. Raises LinAlgError for primaries in a line or a white of y = 0."""
     points = np.array(chromaticities, np.float64).reshape(4, 2)
-    xyz = np.column_stack([points[:, 0] / points[:, 1], np.ones(4), (1 - points.sum(axis=1)) / points[:, 1]])
-    white, primaries = xyz[0], xyz[1:].T
-    matrix: NDArray[np.float64] = primaries * np.linalg.solve(primaries, white)
+    xyz = np.column_stack([points, 1 - points.sum(axis=1)])
+    white, primaries = xyz[0], xyz[1:].T  # not divided by y, which may be 0: H.273 has the axes of XYZ as primaries
+    if white[1] == 0:
+        raise np.linalg.LinAlgError("a white of y = 0 has no luminance")
+    matrix: NDArray[np.float64] = primaries * np.linalg.solve(primaries, white / white[1])
     return matrix
 
 
