@@ -128,7 +128,7 @@ class Encoding:
 
 @cache
 def to_xyz(chromaticities: Chromaticities) -> NDArray[np.float64]:
-    """The matrix from linear RGB to XYZ in which white has Y = 1. Raises LinAlgError for primaries in a line or a white of y = 0."""
+    """From linear RGB to XYZ in which white has Y = 1. Raises LinAlgError for primaries in a line or a white of y = 0."""
     points = np.array(chromaticities, np.float64).reshape(4, 2)
     xyz = np.column_stack([points, 1 - points.sum(axis=1)])
     white, primaries = xyz[0], xyz[1:].T  # not divided by y, which may be 0: H.273 has the axes of XYZ as primaries

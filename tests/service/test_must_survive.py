@@ -354,7 +354,7 @@ ELSEWHERE = [  # case, status, where it is tested
     (
         "every TIFF of grey, RGB, CMYK, alpha, 8 and 16 bits",
         "200",
-        "test_pictures.py::test_every_tiff_of_whole_samples_shows_the_same_picture",
+        "pictures/files/test_tiff.py::test_every_tiff_of_whole_samples_shows_the_same_picture",
     ),
     (
         "samples that would be cut: float, 32 bits, 12-bit JPEG",

@@ -12,14 +12,13 @@ import tifffile
 from PIL import Image, ImageCms, ImageOps
 from PIL.ExifTags import GPS, IFD, Base
 
-from service.errors import Malformed, TooLarge, UnsupportedMedia
-from service.pictures.decode import decode
 from service.pictures.encode import Writing, encode
 from service.pictures.formats import FORMATS
-from service.pictures.picture import UPRIGHT, Bounds, SourceMetadata, as_stored, upright
+from service.pictures.picture import Bounds, SourceMetadata, upright
 from service.pictures.workers.pool import CodecPool
 from tests.service.conftest import RunningApp, file_of, pixels_of, running, settings_for
 from tests.service.hostile import OTHER_KINDS
+from tests.service.pictures.files.test_tiff import tiff_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 KEEP = "/restore?task=keeper"
@@ -97,16 +96,6 @@ async def test_a_palette_with_transparency_keeps_it(gateway: RunningApp) -> None
 async def test_colours_under_full_transparency_come_back(gateway: RunningApp) -> None:
     pixels = np.dstack([pixels_of(16, 16), np.zeros((16, 16), np.uint8)])
     assert np.array_equal(np.asarray(opened(await kept(gateway, file_of(pixels)))), pixels)
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-async def test_upright_undoes_the_orientation_as_pillow_does(orientation: int) -> None:
-    pixels = pixels_of(5, 7)
-    picture = Image.fromarray(pixels)
-    picture.getexif()[Base.Orientation] = orientation
-    assert np.array_equal(upright(pixels, orientation), np.asarray(ImageOps.exif_transpose(picture)))
-    assert np.array_equal(as_stored(upright(pixels, orientation), orientation), pixels)
-    assert set(UPRIGHT) == set(range(1, 9))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "AVIF", "TIFF"])
@@ -200,62 +189,6 @@ async def test_sixteen_bits_go_from_one_format_to_the_other(gateway: RunningApp,
     assert np.array_equal(found, pixels)
 
 
-def tiff_of(pixels: np.ndarray, photometric: str, extra: list[str] | None = None, **options: Any) -> bytes:
-    """Pixels h w c."""
-    file = BytesIO()
-    layout = options.pop("planarconfig", "contig")
-    pixels = np.moveaxis(pixels, -1, 0) if layout == "separate" and pixels.ndim == 3 else pixels
-    tifffile.imwrite(
-        file, pixels, photometric=photometric, extrasamples=extra, planarconfig=layout if pixels.ndim == 3 else None, **options
-    )
-    return file.getvalue()
-
-
-def opaque(colour: np.ndarray, _: np.ndarray) -> np.ndarray:
-    return colour
-
-
-def with_alpha(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    return np.concatenate([colour, alpha[..., None]], axis=-1)
-
-
-ALPHA = {
-    "straight": (["unassalpha"], with_alpha),
-    "multiplied": (["assocalpha"], with_alpha),
-    "padding": (["unspecified"], opaque),
-    "more": (["unspecified", "unassalpha"], with_alpha),
-    "none": (None, opaque),
-}
-
-
-@pytest.mark.parametrize("layout", ["contig", "separate"])
-@pytest.mark.parametrize("top", [255, 65535])
-@pytest.mark.parametrize("alpha", ALPHA)
-@pytest.mark.parametrize("photometric", ["minisblack", "miniswhite", "rgb", "separated"])
-async def test_every_tiff_of_whole_samples_shows_the_same_picture(photometric: str, alpha: str, top: int, layout: str) -> None:
-    """Grey, RGB and CMYK; alpha of each kind; both depths and layouts: nothing is refused, cut, or taken for something else."""
-    count = {"rgb": 3, "separated": 4}.get(photometric, 1)
-    colour = pixels_of(24, 40, 4, top)[..., :count]
-    shade = pixels_of(24, 40, 1, top, seed=1) + colour.dtype.type(top // 5)
-    extra, shown = ALPHA[alpha]
-    stored = top - colour if photometric == "miniswhite" else colour
-    if alpha == "multiplied":
-        stored = np.rint(colour * (shade[..., None] / top)).astype(colour.dtype)
-        stored = top - stored if photometric == "miniswhite" else stored
-    parts = [stored, *([np.zeros_like(shade)[..., None]] if alpha == "more" else []), *([shade[..., None]] if extra else [])]
-    data = tiff_of(np.concatenate(parts, axis=-1).squeeze(), photometric, extra, planarconfig=layout)
-    picture = decode(data, BOUNDS)
-    if photometric == "separated":
-        colour = np.rint((top - colour[..., :3].astype(float)) * (top - colour[..., 3:].astype(float)) / top)
-    expected = shown(np.repeat(colour, 3, axis=-1) if count == 1 else colour, shade)
-    found = shown(picture.pixels, picture.metadata.alpha) if shown is with_alpha else picture.pixels  # type: ignore[arg-type]
-    assert (picture.metadata.alpha is not None, picture.metadata.grey) == (shown is with_alpha, count == 1)
-    assert picture.metadata.depth == (8 if top == 255 else 16)
-    inexact = 3 if alpha == "multiplied" or photometric == "separated" else 0
-    assert found.shape == expected.shape
-    assert np.abs(found.astype(int) - expected.astype(int)).max() <= inexact
-
-
 @pytest.mark.parametrize(
     "options",
     [
@@ -275,34 +208,6 @@ async def test_tiffs_are_read_however_they_are_packed(gateway: RunningApp, optio
     found = tifffile.imread(BytesIO(await kept(gateway, tiff_of(pixels, "rgb", **options))))
     assert found.dtype == pixels.dtype
     assert np.array_equal(found, pixels)
-
-
-def damaged(data: bytes, draw: np.random.Generator) -> bytes:
-    """A few bytes changed, most of them near the beginning."""
-    spoiled = bytearray(data)
-    for _ in range(draw.choice((1, 2, 4, 8))):
-        spoiled[draw.integers(min(len(spoiled), draw.choice((200, len(spoiled)))))] = draw.choice((0, 1, 255, draw.integers(256)))
-    return bytes(spoiled)
-
-
-async def test_a_damaged_tiff_is_a_picture_or_refused_and_nothing_else() -> None:
-    draw = np.random.default_rng(0)
-    whole = [
-        tiff_of(
-            pixels_of(24, 40, channels, top), "rgb" if channels > 2 else "minisblack", ["unassalpha"] * (channels % 2 == 0), **how
-        )
-        for channels in (1, 2, 3, 4)
-        for top in (255, 65535)
-        for how in ({}, {"compression": "lzw"}, {"compression": "zlib", "predictor": True}, {"bigtiff": True})
-    ]
-    refused = 0
-    for _ in range(50):
-        for data in whole:
-            try:
-                assert decode(damaged(data, draw), BOUNDS).pixels.shape[2] == 3
-            except (Malformed, TooLarge, UnsupportedMedia):
-                refused += 1
-    assert 200 < refused < 1500
 
 
 async def test_a_tiffs_resolution_may_be_in_centimetres(gateway: RunningApp) -> None:
