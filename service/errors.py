@@ -2,6 +2,7 @@
 
 ServiceError            500  something went wrong here
 ├─ Malformed            400  the request or its picture cannot be read
+│  └─ WorkerDied        400  the process that read or wrote the picture ended, by the picture or by something else
 ├─ Unauthorised         401  no key, or one that is not known
 ├─ Forbidden            403  the key or address may not do this
 ├─ NotFound             404  no such model, task, job or result
@@ -141,6 +142,10 @@ class StoreUnavailable(EngineUnavailable):
 
 class DeadlineExceeded(ServiceError):
     status, slug, title = 504, "deadline-exceeded", "The deadline passed or cannot be met"
+
+
+class WorkerDied(Malformed):
+    slug, title = "worker-died", "The picture cannot be read"
 
 
 class UnknownModel(NotFound):

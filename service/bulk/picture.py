@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 
 from service.bulk.records import Record
 from service.bulk.stores import AlreadyThere, Entry, Store, StoreError
-from service.errors import EngineUnavailable, QueueFull, ServiceError, UnsupportedMedia
+from service.errors import EngineUnavailable, QueueFull, ServiceError, UnsupportedMedia, WorkerDied
 from service.pictures.formats import sniff
 from service.restoration.parameters import RestoreParameters
 
@@ -19,6 +19,7 @@ HEAD_BYTES = 4096  # enough to tell a picture from what is none
 WHOLE_BYTES = 4 << 20  # objects of up to this size are read at once, larger ones only if their head is a picture's
 MOST_TRIES = 6
 LONGEST_PAUSE = 30.0
+DIED_PAUSE = 2.0  # a process of a node that goes down ends within it
 RECIPE_FACT, TAG_FACT, DIGEST_FACT = "rddm-recipe", "rddm-source", "rddm-digest"
 
 
@@ -114,7 +115,7 @@ class PictureWork:
         picture = await self._read(entry)
         if (earlier := await self._result_without_record(entry, picture, record)) is not None:
             return earlier
-        restored = await patiently(lambda: self._restorer.restore(picture, self._job.parameters))
+        restored = await patiently(lambda: self._restored(picture))
         digest = hashlib.sha256(restored.body).hexdigest()
         target = target_key(entry.key, self._restorer.suffixes(picture, self._job.parameters))
         done = replace(
@@ -129,6 +130,14 @@ class PictureWork:
         )
         await self._write(entry, done, restored.body, earlier_target)
         return done
+
+    async def _restored(self, picture: bytes) -> Restored:
+        """A picture is to blame for the end of its process only if that happens again: a machine that goes down ends them, too."""
+        try:
+            return await self._restorer.restore(picture, self._job.parameters)
+        except WorkerDied:
+            await asyncio.sleep(DIED_PAUSE)
+            return await self._restorer.restore(picture, self._job.parameters)
 
     async def _result_without_record(self, entry: Entry, picture: bytes, record: Record) -> Record | None:
         """The record of a result that a killed run wrote and had no time to note, where the store keeps facts beside results."""

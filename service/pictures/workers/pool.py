@@ -195,7 +195,7 @@ class CodecPool:
             if isinstance(error, TimeoutError):
                 raise errors.TooLarge(f"the picture took longer than {self.seconds:g} s to read or write") from error
             if isinstance(error, asyncio.IncompleteReadError | OSError | ValueError):
-                raise errors.Malformed(BROKEN) from error
+                raise errors.WorkerDied(BROKEN) from error
             raise
         finally:
             self._idle.put(worker)

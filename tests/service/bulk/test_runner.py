@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from service.bulk.folder import Folder
-from service.bulk.picture import BatchJob, Restorer, recipe_of, target_key
+from service.bulk.picture import BatchJob, Restored, Restorer, recipe_of, target_key
 from service.bulk.records import Record, parse
 from service.bulk.runner import Summary, run_batch
 from service.bulk.stores import StoreError
+from service.errors import WorkerDied
 from service.restoration.parameters import RestoreParameters
 from tests.service.bulk.conftest import FakeRestorer, png
 
@@ -165,3 +166,24 @@ def test_the_recipe_changes_with_all_that_decides_the_result() -> None:
     }
     assert len(recipes) == 5
     assert recipe_of(FakeRestorer(), RestoreParameters(max_latency_ms=5)) == recipe_of(FakeRestorer(), one)
+
+
+class Mortal(FakeRestorer):
+    """Its process dies with the first picture, once, as on a machine that goes down; and with a picture of 3, always."""
+
+    async def restore(self, picture: bytes, parameters: RestoreParameters) -> Restored:
+        restored = await super().restore(picture, parameters)
+        if sum(self.calls.values()) == 1 or picture == png(3):
+            raise WorkerDied("the picture broke the process that read it")
+        return restored
+
+
+async def test_a_picture_is_to_blame_for_a_dead_process_only_the_second_time(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.bulk.picture.DIED_PAUSE", 0.01)
+    restorer = Mortal()
+    summary = await run(source, tmp_path / "out", restorer)
+    assert (summary.restored, summary.failed) == (5, 2)
+    assert records(tmp_path / "out")["3.png"].problem == "the picture broke the process that read it"
+    assert sorted(restorer.calls.values())[-2:] == [2, 2]
