@@ -1,6 +1,6 @@
 # make run    restore pictures: creates .venv, installs what serving needs (no torch), starts the gateway on 127.0.0.1:8000
 # make test   creates .venv-test, installs what the tests need, runs them all
-# make check  ruff, mypy --strict, import-linter, compose file and Dockerfiles
+# make check  ruff, mypy --strict for Linux, macOS and Windows, import-linter, compose file and Dockerfiles
 # make chart  lints the Helm chart, renders every combination of values, checks every manifest against the Kubernetes API
 # make policy checkov's rules on the rendered chart; installs checkov into .venv-policy
 SHELL := /bin/bash
@@ -26,6 +26,8 @@ check: .venv-test/.installed system-packages
 	$(TEST)/ruff check .
 	$(TEST)/ruff format --check .
 	$(TEST)/mypy
+	$(TEST)/mypy --platform darwin --cache-dir .mypy_cache/darwin
+	$(TEST)/mypy --platform win32 --cache-dir .mypy_cache/win32
 	$(TEST)/lint-imports
 	$(TEST)/python -m pytest -q -p no:cacheprovider tests/test_deployment.py
 

@@ -2,6 +2,7 @@
 
 import math
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +11,14 @@ PROC = Path("/proc/self")
 
 def usable_cores() -> int:
     """Cores of the process's affinity, at most the CPU limit of its cgroup and of those around it, rounded up; at least 1."""
-    granted = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, math.ceil(min(granted, cpu_limit())))
+    return max(1, math.ceil(min(_granted_cores(), cpu_limit())))
+
+
+def _granted_cores() -> int:
+    """macOS and Windows tell of no affinity here: all cores."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def cpu_limit(proc: Path = PROC) -> float:

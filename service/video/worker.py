@@ -4,14 +4,15 @@ Reading and writing have a process each, so that they go on side by side. Like t
 it knows no secrets and is killed at a limit; it may write files, since segments are kept on the disk.
 """
 
-import mmap
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from service import errors
-from service.pictures.workers.worker import confine, serve
+from service.pictures.workers.framing import mapped
+from service.pictures.workers.limits import confine
+from service.pictures.workers.worker import serve
 from service.video.colour import layout_of
 from service.video.facts import ClipBounds, ClipFacts, ClipOptions
 from service.video.reader import ClipReader, Frame
@@ -103,4 +104,4 @@ class ClipSession:
 if __name__ == "__main__":
     memory_bytes, descriptor, shared_bytes, file_bytes = (int(argument) for argument in sys.argv[1:])
     confine(memory_bytes, file_bytes)
-    serve(sys.stdin.buffer, sys.stdout.buffer, mmap.mmap(descriptor, shared_bytes), ClipSession().answer)
+    serve(sys.stdin.buffer, sys.stdout.buffer, mapped(descriptor, shared_bytes), ClipSession().answer)

@@ -16,7 +16,7 @@ from tritonclient.utils import InferenceServerException
 
 from service.engines.contract import Array, Model, Outputs, ServingEngine, Ticket, to_feeds
 from service.engines.triton.server import RemoteServer
-from service.engines.triton.shared_memory import Region, RegionPool, SystemRegion, sweep
+from service.engines.triton.shared_memory import Region, RegionPool, SystemRegion, has_shared_memory, sweep
 from service.engines.triton.transport import Bytes, Shared, Transport
 from service.engines.versions import ModelVersions
 from service.errors import (
@@ -254,7 +254,8 @@ class TritonEngine(ServingEngine):
 
     async def _make_transport(self, client: Any) -> Transport:
         """Shared memory where the server can open what this process made; else bytes, if that is allowed."""
-        if self._choice == "bytes" and self._make_region is None:
+        by_bytes = self._choice == "bytes" or (self._choice == "auto" and not has_shared_memory())
+        if by_bytes and self._make_region is None:
             return Bytes()
         region = (self._make_region or SystemRegion)(4096)
         try:

@@ -5,9 +5,9 @@ error, not a crash later); its owner holds a lock on it as long as it lives, by 
 """
 
 import contextlib
-import fcntl
 import mmap
 import os
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +21,27 @@ FOLDER = Path("/dev/shm")  # noqa: S108  where POSIX shared memory lies on Linux
 PREFIX = "rddm-"
 ALIGNMENT = 64
 SMALLEST = 1 << 20
+
+
+def has_shared_memory() -> bool:
+    """Whether this system has memory that two processes open by name: Linux does."""
+    return sys.platform == "linux" and FOLDER.is_dir()
+
+
+def _reserve(file: int, size: int) -> None:
+    """Lock the file and allocate it. Raises OSError where there is no room, or another process has the lock."""
+    if sys.platform != "linux":
+        raise OSError("shared memory with a server is for Linux")
+    _lock(file)
+    os.posix_fallocate(file, 0, size)
+
+
+def _lock(file: int) -> None:
+    """Raises BlockingIOError where another process has it."""
+    if sys.platform != "win32":
+        import fcntl  # noqa: PLC0415  POSIX only
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 class Region(Protocol):
@@ -63,8 +84,7 @@ class SystemRegion:
         self.path = folder / self.name
         self._file = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.posix_fallocate(self._file, 0, size)
+            _reserve(self._file, size)
             self.memory: mmap.mmap = mmap.mmap(self._file, size)
         except OSError as error:
             self.path.unlink(missing_ok=True)
@@ -162,7 +182,7 @@ def abandoned(folder: Path = FOLDER) -> Iterator[Path]:
         except OSError:  # of another user, or gone by now
             continue
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(file)
             yield path
         except BlockingIOError:
             continue

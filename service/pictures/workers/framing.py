@@ -4,11 +4,11 @@ Facts go through a pipe, and so do blobs, unless all of a message's fit into mem
 many small pieces, each of which wakes the other side.
 """
 
-import fcntl
 import json
 import mmap
 import os
 import struct
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,15 +16,28 @@ import numpy as np
 
 LENGTH = struct.Struct(">QI")  # length of everything that follows, and of the facts
 DTYPES = ("|u1", "<u2")
+NOT_SHARED = -1
 SHARED_BYTES = 4 << 20  # of each worker: a megapixel
 
 
 def share(size: int = SHARED_BYTES) -> int:
-    """A descriptor of so many bytes that another process can map, and that it cannot shrink beneath this one."""
+    """A descriptor of so many bytes that another process can map, and that it cannot shrink beneath this one.
+
+    NOT_SHARED where there is no such memory, on macOS and Windows: everything goes through the pipe then.
+    """
+    if sys.platform != "linux" or not hasattr(os, "memfd_create"):
+        return NOT_SHARED
+    import fcntl  # noqa: PLC0415  POSIX only
+
     shared = os.memfd_create("rddm-codec", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(shared, size)
     fcntl.fcntl(shared, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
     return shared
+
+
+def mapped(descriptor: int, size: int) -> mmap.mmap | None:
+    """The memory behind a descriptor of `share`."""
+    return None if descriptor == NOT_SHARED else mmap.mmap(descriptor, size)
 
 
 def pack(facts: Mapping[str, Any], shared: mmap.mmap | None = None) -> list[bytes | memoryview]:

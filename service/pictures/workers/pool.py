@@ -19,7 +19,8 @@ from service import errors
 from service.pictures.encode import Writing, encode
 from service.pictures.formats import PictureFormat
 from service.pictures.picture import Bounds, Picture, SourceMetadata
-from service.pictures.workers.framing import LENGTH, SHARED_BYTES, pack, share, unpack
+from service.pictures.workers.framing import LENGTH, NOT_SHARED, SHARED_BYTES, mapped, pack, share, unpack
+from service.pictures.workers.limits import apart, watched
 from service.scheduling.fair_pool import FairPool
 
 T = TypeVar("T")
@@ -64,7 +65,7 @@ def with_last(parts: Iterable[T]) -> Iterator[tuple[T, bool]]:
 class Worker:
     """One process, which exchanges messages, one at a time."""
 
-    def __init__(self, process: asyncio.subprocess.Process, most_bytes: int, shared: mmap.mmap) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, most_bytes: int, shared: mmap.mmap | None) -> None:
         self.process = process
         self.most_bytes = most_bytes
         self.shared = shared
@@ -84,15 +85,20 @@ class Worker:
                 stderr=asyncio.subprocess.DEVNULL,
                 env=environment,
                 limit=PIPE_BYTES,
-                start_new_session=True,
-                pass_fds=(descriptor,),
+                pass_fds=() if descriptor == NOT_SHARED else (descriptor,),
+                **apart(),
             )
-            return cls(process, memory_bytes, mmap.mmap(descriptor, shared_bytes))
+            return cls(process, memory_bytes, mapped(descriptor, shared_bytes))
         finally:
-            os.close(descriptor)
+            if descriptor != NOT_SHARED:
+                os.close(descriptor)
 
     async def ask(self, facts: dict[str, Any]) -> dict[str, Any]:
-        """Its answer. Raises asyncio.IncompleteReadError or OSError when the process dies."""
+        """Its answer. Raises asyncio.IncompleteReadError or OSError when the process dies, TooLarge if that was for its memory."""
+        async with watched(self.process, self.most_bytes):
+            return await self._exchange(facts)
+
+    async def _exchange(self, facts: dict[str, Any]) -> dict[str, Any]:
         stdin, stdout = self.process.stdin, self.process.stdout
         assert stdin is not None
         assert stdout is not None
@@ -108,7 +114,8 @@ class Worker:
         if self.process.returncode is None:
             self.process.kill()
         await self.process.wait()
-        self.shared.close()
+        if self.shared is not None:
+            self.shared.close()
 
 
 class CodecPool:

@@ -1,7 +1,6 @@
 """The worker process: messages from standard input, decoded or encoded, messages to standard output, until the input ends."""
 
 import mmap
-import resource
 import sys
 from collections.abc import Callable
 from typing import Any, BinaryIO
@@ -14,14 +13,8 @@ from service.pictures.decode import decode
 from service.pictures.encode import Writing, encode
 from service.pictures.formats import FORMATS
 from service.pictures.picture import Bounds, SourceMetadata
-from service.pictures.workers.framing import LENGTH, SHARED_BYTES, pack, unpack
-
-
-def confine(memory_bytes: int, file_bytes: int = 0) -> None:
-    """No more than so much address space, no core file, no file longer than file_bytes."""
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
+from service.pictures.workers.framing import LENGTH, SHARED_BYTES, mapped, pack, unpack
+from service.pictures.workers.limits import confine
 
 
 def decoded(facts: dict[str, Any]) -> dict[str, Any]:
@@ -55,7 +48,9 @@ def answer(facts: dict[str, Any]) -> dict[str, Any]:
         return {"error": errors.TooLarge.__name__, "detail": "the picture needs more memory than a picture may"}
 
 
-def serve(source: BinaryIO, sink: BinaryIO, shared: mmap.mmap, answer: Callable[[dict[str, Any]], dict[str, Any]] = answer) -> None:
+def serve(
+    source: BinaryIO, sink: BinaryIO, shared: mmap.mmap | None, answer: Callable[[dict[str, Any]], dict[str, Any]] = answer
+) -> None:
     """Answer one message after the other."""
     while len(head := source.read(LENGTH.size)) == LENGTH.size:
         length, told = LENGTH.unpack(head)
@@ -68,4 +63,4 @@ if __name__ == "__main__":
     Image.MAX_IMAGE_PIXELS = None  # the bounds of each request are checked instead
     memory_bytes, descriptor = (int(argument) for argument in sys.argv[1:])
     confine(memory_bytes)
-    serve(sys.stdin.buffer, sys.stdout.buffer, mmap.mmap(descriptor, SHARED_BYTES))
+    serve(sys.stdin.buffer, sys.stdout.buffer, mapped(descriptor, SHARED_BYTES))
