@@ -1,8 +1,6 @@
 """The processes that read hostile files: what they are told and tell, and what they may not do."""
 
 import asyncio
-import mmap
-import os
 import threading
 import time
 import weakref
@@ -20,7 +18,6 @@ from service.errors import EngineUnavailable
 from service.pictures.encode import Writing, encode
 from service.pictures.formats import FORMATS, sniff
 from service.pictures.picture import Bounds
-from service.pictures.workers.framing import LENGTH, SHARED_BYTES, pack, share, unpack
 from service.pictures.workers.pool import PARTS_AHEAD, CodecPool, Worker
 from tests.service.conftest import file_of, pixels_of
 
@@ -33,37 +30,6 @@ async def opened(memory_bytes: int = 1 << 31, bounds: Bounds | None = None) -> A
         yield codecs
     finally:
         await codecs.close()
-
-
-def sent(facts: dict) -> tuple[int, bytes]:
-    data = b"".join(bytes(buffer) for buffer in pack(facts))
-    length, told = LENGTH.unpack(data[: LENGTH.size])
-    assert len(data) == LENGTH.size + length
-    return told, data[LENGTH.size :]
-
-
-def test_a_parcel_arrives_as_it_was_sent() -> None:
-    facts = {
-        "a": 1,
-        "deep": {"bytes": b"\0\xff", "none": None, "pixels": pixels_of(3, 5)},
-        "wide": pixels_of(2, 2, 3, 65535),
-        "last": b"",
-    }
-    found = unpack(*sent(facts))
-    assert (found["a"], found["deep"]["bytes"], found["last"]) == (1, b"\0\xff", b"")
-    assert np.array_equal(found["deep"]["pixels"], facts["deep"]["pixels"])
-    assert found["wide"].dtype == np.uint16
-
-
-def test_a_parcel_that_is_cut_short_or_holds_other_arrays_is_refused() -> None:
-    told, payload = sent({"pixels": pixels_of(8, 8)})
-    with pytest.raises(ValueError, match="ends before"):
-        unpack(told, payload[:-1])
-    told, payload = sent({"pixels": np.zeros(4)})
-    with pytest.raises(ValueError, match="expected one of"):
-        unpack(told, payload)
-    with pytest.raises(TypeError, match="set"):
-        pack({"things": {1}})
 
 
 async def test_a_picture_that_needs_more_memory_than_it_may_have_is_refused_and_the_next_is_read() -> None:
@@ -99,24 +65,6 @@ async def test_a_worker_has_limits_and_knows_nothing_of_the_gateways_environment
     assert rows["Max address space"] == [str(1 << 31)] * 2
     assert rows["Max file size"] == rows["Max core file size"] == ["0", "0"]
     assert b"secret" not in environment
-
-
-def test_blobs_that_fit_lie_in_shared_memory_and_larger_ones_go_with_the_parcel() -> None:
-    descriptor = share()
-    shared = mmap.mmap(descriptor, SHARED_BYTES)
-    for count in (1, SHARED_BYTES, SHARED_BYTES + 1):
-        facts = {"first": b"ab", "pixels": np.full(count - 2 if count > 2 else 0, 7, np.uint8)}
-        buffers = pack(facts, shared)
-        assert (len(buffers) > 2) == (count > SHARED_BYTES)
-        _, told = LENGTH.unpack(buffers[0])
-        found = unpack(told, b"".join(bytes(buffer) for buffer in buffers[1:]), shared)
-        shared[: len(shared)] = bytes(len(shared))  # the other side goes on writing
-        assert found["first"] == b"ab"
-        assert np.array_equal(found["pixels"], facts["pixels"])
-    with pytest.raises(PermissionError):
-        os.ftruncate(descriptor, 0)  # would end this process at its next look
-    shared.close()
-    os.close(descriptor)
 
 
 async def test_a_plain_png_needs_no_process_and_is_the_same_file() -> None:
