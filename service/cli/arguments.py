@@ -4,7 +4,6 @@ import argparse
 import os
 from pathlib import Path
 
-from service.client.operations import to_address, to_headers
 from service.settings import KEY_VARIABLE
 
 
@@ -26,6 +25,8 @@ def add_writing(parser: argparse.ArgumentParser, more: str = "") -> None:
 
 
 def _server(text: str) -> str:
+    from service.client.operations import to_address  # noqa: PLC0415 (imports httpx, which work in this process does not need)
+
     try:
         return str(to_address(text))
     except ValueError as wrong:
@@ -33,6 +34,8 @@ def _server(text: str) -> str:
 
 
 def _key(text: str) -> str:
+    from service.client.operations import to_headers  # noqa: PLC0415 (as above)
+
     try:
         to_headers(text)
     except ValueError as wrong:

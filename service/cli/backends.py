@@ -4,9 +4,8 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from service.client import AsyncClient
 from service.keys import Caller
 from service.pictures.formats import FORMATS
 from service.restoration import RestorationService
@@ -17,6 +16,9 @@ from service.restoration.parameters import GenerateParameters, RestoreParameters
 from service.restoration.service import RequestResult
 from service.restoration.uploads import Uploads
 from service.settings import Settings
+
+if TYPE_CHECKING:
+    from service.client import AsyncClient
 
 COMMAND_LINE = Caller("command line", admin=True)
 
@@ -71,7 +73,7 @@ def _output_files(result: RequestResult) -> list[OutputFile]:
 class RemoteBackend:
     """A running gateway."""
 
-    def __init__(self, client: AsyncClient) -> None:
+    def __init__(self, client: "AsyncClient") -> None:
         self._client = client
 
     async def restore(self, image: bytes, mask: bytes | None, parameters: RestoreParameters) -> OutputFile:
@@ -98,5 +100,7 @@ async def open_backend(server: str | None, key: str | None, settings: Callable[.
         async with open_service(settings()) as service:
             yield LocalBackend(service)
     else:
+        from service.client import AsyncClient  # noqa: PLC0415 (imports httpx, which work in this process does not need)
+
         async with AsyncClient(server, api_key=key) as client:
             yield RemoteBackend(client)

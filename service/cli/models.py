@@ -11,7 +11,6 @@ from rich.table import Table
 from service.cli.arguments import add_server
 from service.cli.backends import open_backend
 from service.cli.verb import Refused, local_settings, run_verb, settings_of
-from service.client import Client
 from service.settings import Settings
 
 LINE = 1000  # a table's line is as long as its words: a terminal breaks it, a pipe takes it whole
@@ -34,6 +33,8 @@ def _models(argv: Sequence[str]) -> int:
         return _show_models(given.server, given.key, local_settings(given.server, given.model_repository))
     if given.name is None:
         raise Refused(f"{given.action} what? Expected rddm models {given.action} NAME")
+    from service.client import Client  # noqa: PLC0415 (imports httpx, which a list of this machine's models does not need)
+
     with Client(given.server or f"http://127.0.0.1:{settings_of().port}", api_key=given.key) as client:
         done = client.unload(given.name) if given.action == "unload" else client.load(given.name)
     print(f"{done.name}  version {done.version}  {done.digest[:8]}  {'loaded' if done.loaded else 'unloaded'}")

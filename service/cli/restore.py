@@ -17,7 +17,7 @@ from service.cli.backends import Backend, OutputFile, open_backend
 from service.cli.files import format_in, format_of, is_folder, sort_folder, write_whole
 from service.cli.output import summary_of, tell
 from service.cli.verb import Refused, local_settings, parameters_of, run_verb
-from service.client import ClientError
+from service.client.errors import ClientError
 from service.errors import ServiceError
 from service.pictures.formats import BY_SUFFIX, FORMATS, TITLES
 from service.restoration.parameters import RestoreParameters

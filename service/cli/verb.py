@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from service.client import ClientError
+from service.client.errors import ClientError
 from service.errors import ServiceError
 from service.settings import Settings
 

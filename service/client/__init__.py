@@ -8,11 +8,18 @@ errors      what goes wrong
 answers     what is sent and what comes back
 operations  generators that know neither network nor clock
 drivers     what runs them, blocking or awaiting
+
+Each name is imported when it is first used: the command line catches ClientError and most often asks no gateway, and httpx takes
+a tenth of a second to import.
 """
 
-from service.client.answers import Generated, Job, Loading, ModelInfo, Restored, Step
-from service.client.clients import AsyncClient, Client
-from service.client.errors import ClientError, Locked, Overloaded, Problem, Refused, Unexpected, Unreachable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from service.client.answers import Generated, Job, Loading, ModelInfo, Restored, Step
+    from service.client.clients import AsyncClient, Client
+    from service.client.errors import ClientError, Locked, Overloaded, Problem, Refused, Unexpected, Unreachable
 
 __all__ = [
     "AsyncClient",
@@ -31,3 +38,21 @@ __all__ = [
     "Unexpected",
     "Unreachable",
 ]
+
+HOMES = {
+    "answers": ("Generated", "Job", "Loading", "ModelInfo", "Restored", "Step"),
+    "clients": ("AsyncClient", "Client"),
+    "errors": ("ClientError", "Locked", "Overloaded", "Problem", "Refused", "Unexpected", "Unreachable"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """A name of the package, from the module that defines it."""
+    for module, names in HOMES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -3,18 +3,20 @@
 A call that is cancelled, or whose deadline passes, never starts or is told to stop.
 
 Calls side by side have a thread each: nothing yields more pictures a second. A picture that has the engine to itself and is one
-call would leave all cores but one idle, so for it each model is opened a second time, with all threads. Where both do not answer
-with the same bytes the second one is not used.
+call would leave all cores but one idle, so for it a model is opened a second time, with all threads, when the first such picture
+comes. Where both do not answer with the same bytes the second one is not used.
 """
 
 import asyncio
 import logging
 import math
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
@@ -35,8 +37,8 @@ from service.engines.contract import (
     Ticket,
     to_feeds,
 )
-from service.engines.repository import LocalRepository
-from service.errors import DeadlineExceeded
+from service.engines.repository import LocalRepository, ModelFile
+from service.errors import DeadlineExceeded, ServiceError
 
 log = logging.getLogger(__name__)
 
@@ -103,16 +105,29 @@ class Threads:
         return self.instances * self.each
 
 
-@dataclass(frozen=True)
 class Networks:
-    """One model, opened for calls side by side, and, where that is of use, for a call that has all threads to itself."""
+    """One model, opened for calls side by side, and, once that is of use, for a call that has all threads to itself.
 
-    beside: Network
-    exclusive: Network | None = None
+    open_exclusive: makes what such a call is given, at the first one: most starts never see one, and to open a model for all
+    threads costs more than to open it for one. None where it is of no use.
+    """
+
+    def __init__(self, beside: Network, open_exclusive: Callable[[], Network] | None = None) -> None:
+        self.beside = beside
+        self._exclusive: Network | None = None
+        self._open_exclusive = open_exclusive
+        self._opening = threading.Lock()
 
     def suited(self, ticket: Ticket) -> Network:
-        """The one to call."""
-        return self.beside if self.exclusive is None or not ticket.exclusive else self.exclusive
+        """The one to call; it may take as long as a few calls."""
+        return self._for_exclusive() if ticket.exclusive and self._open_exclusive is not None else self.beside
+
+    def _for_exclusive(self) -> Network:
+        with self._opening:
+            if self._exclusive is None:
+                assert self._open_exclusive is not None
+                self._exclusive = self._open_exclusive()
+            return self._exclusive
 
 
 class LocalEngine(LocalRepository[Networks]):
@@ -145,7 +160,7 @@ class LocalEngine(LocalRepository[Networks]):
         seconds = None if ticket.deadline is None else ticket.deadline - time.monotonic()
         if seconds is not None and seconds <= 0:
             raise DeadlineExceeded("the deadline passed before the network was called")
-        call = self._pool.submit(self._start, networks.suited(ticket), feeds, cancellation, model, ticket)
+        call = self._pool.submit(self._start, networks, feeds, cancellation, model, ticket)
         try:
             async with asyncio.timeout(seconds):
                 return await asyncio.wrap_future(call)
@@ -154,20 +169,21 @@ class LocalEngine(LocalRepository[Networks]):
         finally:
             cancellation.cancel()
 
-    def open(self, model: Model, data: bytes) -> Networks:
+    def open(self, file: ModelFile) -> Networks:
         """See LocalRepository."""
+        model, data = file.model, file.read()
         with self._runtime.translated(model.spec.name):
-            networks = Networks(self._runtime.open(data, model, self.threads.each))
-            large = model.spec.image_size is None and model.spec.whole_max >= WIDE_PIXELS
-            if large and self._runtime.scales and self.threads.all > self.threads.each:
-                networks = self._widened(model, networks, self._runtime.open(data, model, self.threads.all, exclusive=True))
-        return networks
+            beside = self._runtime.open(data, model, self.threads.each)
+        large = model.spec.image_size is None and model.spec.whole_max >= WIDE_PIXELS
+        widens = large and self._runtime.scales and self.threads.all > self.threads.each
+        return Networks(beside, partial(self._open_exclusive, file, beside) if widens else None)
 
     def engine_of(self, model: Model, handle: Networks) -> Engine:
         """See LocalRepository."""
         return _Candidate(self, model, handle)
 
-    def _start(self, network: Network, feeds: Feeds, cancellation: Cancellation, model: Model, ticket: Ticket) -> Outputs:
+    def _start(self, networks: Networks, feeds: Feeds, cancellation: Cancellation, model: Model, ticket: Ticket) -> Outputs:
+        network = networks.suited(ticket)
         if ticket.on_start is not None:
             ticket.on_start()
         return self._call(network, feeds, cancellation, model)
@@ -182,19 +198,29 @@ class LocalEngine(LocalRepository[Networks]):
             check_finite(outputs, model)
         return outputs
 
-    def _widened(self, model: Model, networks: Networks, exclusive: Network) -> Networks:
-        """With a network of all threads, if it answers with the same bytes.
+    def _open_exclusive(self, file: ModelFile, beside: Network) -> Network:
+        """A network of all threads, if it can be had and answers with the same bytes; else the one that there is."""
+        model = file.model
+        try:
+            with self._runtime.translated(model.spec.name):
+                exclusive = self._runtime.open(file.read(), model, self.threads.all, exclusive=True)
+            if self._agree(model, beside, exclusive):
+                return exclusive
+            log.warning("model %s answers otherwise with %d threads: pictures get one", model.spec.name, self.threads.all)
+        except ServiceError as error:
+            log.warning("model %s cannot be opened for %d threads: %s", model.spec.name, self.threads.all, error.detail)
+        return beside
+
+    def _agree(self, model: Model, *networks: Network) -> bool:
+        """Whether networks answer with the same bytes.
 
         Looked at for a side of a prime number of multiples: threads share an operator's values out in equal blocks, and where those
         end inside a vector ONNX Runtime's logarithm answers otherwise in the last bit. A rounder size would hide it.
         """
         multiples = next(k for k in count(math.isqrt(WIDE_PIXELS) // model.spec.size_multiple + 1) if is_prime(k))
         feeds = golden_input(model.spec, multiples * model.spec.size_multiple)
-        answers = [self._call(network, feeds, Cancellation(), model) for network in (networks.beside, exclusive)]
-        if all(np.array_equal(a, b) for a, b in zip(*answers, strict=True)):
-            return replace(networks, exclusive=exclusive)
-        log.warning("model %s answers otherwise with %d threads: pictures get one", model.spec.name, self.threads.all)
-        return networks
+        answers = [self._call(network, feeds, Cancellation(), model) for network in networks]
+        return all(np.array_equal(a, b) for a, b in zip(*answers, strict=True))
 
 
 @dataclass(frozen=True)

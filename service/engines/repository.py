@@ -56,7 +56,7 @@ class LocalRepository(ServingEngine, Generic[Handle]):
         self._loading: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @abstractmethod
-    def open(self, model: Model, data: bytes) -> Handle:
+    def open(self, file: ModelFile) -> Handle:
         """What lets a version be called; in a thread beside the event loop. Raises EngineUnavailable for files of no use."""
         ...
 
@@ -120,7 +120,7 @@ class LocalRepository(ServingEngine, Generic[Handle]):
 
     def _open(self, name: str) -> tuple[Model, Handle]:
         file = find_newest(self.folder, name, self.backend)
-        return file.model, self.open(file.model, file.read())
+        return file.model, self.open(file)
 
 
 def names_in(folder: Path) -> list[str]:

@@ -12,12 +12,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-import httpx
-
 from service.errors import InvalidValue, ServiceError
 from service.jobs.deliveries import Delivery, DeliveryStore
 
 if TYPE_CHECKING:
+    import httpx
     from standardwebhooks import Webhook
 
 log = logging.getLogger("rddm.webhooks")
@@ -38,7 +37,7 @@ def message(job: str, address: str, event: Event, document: Mapping[str, Any]) -
 class Webhooks:
     """hosts: the only ones that are ever spoken to; secret: what messages are signed with, `whsec_` and base64."""
 
-    def __init__(self, hosts: tuple[str, ...], secret: str | None, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(self, hosts: tuple[str, ...], secret: str | None, transport: "httpx.AsyncBaseTransport | None" = None) -> None:
         self._hosts = hosts
         self._signer = _signer(secret) if secret else None
         self._transport = transport
@@ -56,6 +55,8 @@ class Webhooks:
 
     async def send(self, delivery: Delivery) -> bool:
         """One attempt; whether there need not be another. It never raises."""
+        import httpx  # noqa: PLC0415 (most gateways send no webhooks)
+
         try:
             self.check(delivery.url)  # another gateway may have taken it in
             async with httpx.AsyncClient(timeout=SECONDS, transport=self._transport) as client:

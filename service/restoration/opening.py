@@ -1,6 +1,7 @@
 """All parts of the restoration service, opened and closed in order."""
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from service.engines.arrays import HOST
@@ -38,8 +39,7 @@ async def open_service(
     pipeline = Pipeline(TracedSteps(scheduler, spans), scheduler, arrays)
     service = RestorationService(settings, engine, scheduler, ResultCache(pipeline, settings.results_bytes), codecs)
     try:
-        await codecs.start()  # before gRPC has threads, which it warns of when a process is started beside them
-        await engine.start()
+        await _together(codecs.start(), engine.start())
         service.models.warn_of_default()
         for model in engine.models().values():
             scheduler.introduce(model)
@@ -51,3 +51,10 @@ async def open_service(
         await scheduler.close()
         pipeline.close()
         await engine.close()
+
+
+async def _together(*starts: Awaitable[None]) -> None:
+    """All of them to their end, so that nothing half started is left behind; then the first error."""
+    for outcome in await asyncio.gather(*starts, return_exceptions=True):
+        if outcome is not None:
+            raise outcome

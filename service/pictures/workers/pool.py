@@ -131,10 +131,10 @@ class CodecPool:
         self.killed = 0
 
     async def start(self) -> None:
-        """Start every worker, so that no request waits for one."""
+        """Start one worker, so that the first request waits for none; the others start when pictures come at the same time."""
         for _ in range(self.workers):
             self._idle.put(None)
-        await asyncio.gather(*(self._run({"task": "ready"}, 0, NOBODY, START_SECONDS) for _ in range(self.workers)))
+        await self._run({"task": "ready"}, 0, NOBODY, START_SECONDS)
 
     async def close(self) -> None:
         """End every worker; call it when no request is left."""

@@ -13,7 +13,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from rddm.model import Model
+from rddm.model import Model, golden_input
 from service.engines.contract import WIDE_PIXELS, Engine
 from service.engines.embedded.engine import EmbeddedEngine, Threads
 from service.engines.embedded.sessions import OnnxRuntime
@@ -320,6 +320,19 @@ async def test_threads_that_wait_awake_while_a_lone_call_runs_sleep_when_it_has_
     await engine.close()
 
 
+async def test_a_model_is_opened_for_all_threads_once_and_not_at_all_where_its_file_is_gone(large: Path) -> None:
+    runner = Counting()
+    await called(large, runner, Threads(2))
+    assert runner.made == [1, 2]
+    engine = EmbeddedEngine(large, Threads(2), runner := Counting())
+    await engine.start()
+    shutil.rmtree(large / "tiny" / "1")
+    for _ in range(2):
+        await Asking(engine).tiny(exclusive=True)
+    assert (runner.made, runner.used[-2:]) == ([1], [1, 1])
+    await engine.close()
+
+
 async def test_more_threads_that_answer_otherwise_are_not_used(large: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert [threads for threads, _ in await called(large, Counting(unlike=True), Threads(3))] == [1, 1]
     assert "answers otherwise with 3 threads" in caplog.text
@@ -331,6 +344,10 @@ async def test_what_ships_answers_with_the_same_bytes_in_any_threads(threads: in
     engine = EmbeddedEngine(SHIPPED, Threads(threads), runner)
     await engine.start()
     restorers = [model for model in engine.models().values() if model.spec.start == "image"]
+    assert set(runner.made) == {1}, "opened for all threads before a picture asked for them"
+    for model in restorers:
+        feeds = golden_input(model.spec)
+        await engine.predict(feeds["x_t"], feeds["condition"], feeds["time"], ticket(model.weights, exclusive=True))
     await engine.close()
     assert runner.made.count(threads) == len(restorers) >= 3
     assert "answers otherwise" not in caplog.text
