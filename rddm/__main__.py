@@ -4,10 +4,12 @@ It imports none of them before it is asked to: a verb whose packages are missing
 """
 
 import ast
+import gc
 import importlib.util
 import re
 import sys
 from collections import defaultdict
+from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points, requires
 from pathlib import Path
 
@@ -67,6 +69,17 @@ def usage() -> str:
     return f"usage: rddm VERB [OPTIONS]\n\n{what}\n\n{lines}\n\n`rddm VERB --help` tells a verb's options."
 
 
+def load(entry: EntryPoint) -> Callable[[list[str]], int]:
+    """The verb. What importing it makes stays, so no garbage collection looks at it, then or later: 0.1 s of 1.3 for `serve`."""
+    gc.disable()
+    try:
+        verb: Callable[[list[str]], int] = entry.load()
+    finally:
+        gc.freeze()
+        gc.enable()
+    return verb
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one verb; returns its exit status, 2 for an unknown or uninstalled one, 130 after Ctrl-C, also while it is loaded."""
     arguments = sys.argv[1:] if argv is None else argv
@@ -79,7 +92,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"rddm: unknown verb {name!r}; expected one of {list(verbs())}", file=sys.stderr)
         return 2
     try:
-        return int(entry.load()(rest))
+        return int(load(entry)(rest))
     except KeyboardInterrupt:
         return 130
     except ModuleNotFoundError as missing:

@@ -1,9 +1,14 @@
-"""The process: uvicorn around the gateway. On SIGTERM what runs is finished and new work is answered 503; a second one ends it."""
+"""The process: uvicorn around the gateway. On SIGTERM what runs is finished and new work is answered 503; a second one ends it.
+
+The address is bound before anything is opened: one that is taken is known at once, and port 0 gets its number.
+"""
 
 import gc
 import signal
 import socket
+import sys
 import time
+from collections.abc import Callable
 from types import FrameType
 
 import h11
@@ -18,6 +23,28 @@ from service.settings import Settings
 KEEP_ALIVE_SECONDS = 30
 LAST_SECONDS = 5  # for answers that are on their way when everything is done
 LINGER_SECONDS = 2.0  # for who is refused while he still sends
+
+
+def bind(host: str, port: int) -> list[socket.socket]:
+    """A socket for each address of the host name, all on one port; 0 is a free one. They do not listen yet.
+
+    Raises OSError with the address for one that is taken, or that is none of this machine.
+    """
+    sockets: list[socket.socket] = []
+    try:
+        for family, _, _, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE):
+            sockets.append(one := socket.socket(family))
+            if sys.platform != "win32":  # there it would let two programs share the port
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            one.bind((address[0], port, *address[2:]))
+            port = port or one.getsockname()[1]
+    except OSError as error:
+        for one in sockets:
+            one.close()
+        raise OSError(f"{host}:{port} cannot be listened on: {error.strerror}") from error
+    return sockets
 
 
 class HttpProtocol(H11Protocol):
@@ -44,8 +71,10 @@ class HttpProtocol(H11Protocol):
 class Server(uvicorn.Server):
     """Drains before it stops listening."""
 
-    def __init__(self, app: FastAPI, settings: Settings) -> None:
+    def __init__(self, app: FastAPI, settings: Settings, on_ready: Callable[[], None] = lambda: None) -> None:
+        """on_ready: called once it listens."""
         self._app = app
+        self._on_ready = on_ready
         self._drain_seconds = settings.drain_seconds
         self._drained_by: float | None = None
         super().__init__(
@@ -75,6 +104,7 @@ class Server(uvicorn.Server):
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             models = ", ".join(sorted(self._gateway.repository.models())) or "none yet"
             print(f"RDDM Serve answers at http://{f'[{host}]' if ':' in host else host}:{port}/  models: {models}", flush=True)
+            self._on_ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A first SIGTERM drains; SIGINT, or any second signal, ends what is left."""

@@ -49,5 +49,5 @@ class ServiceRestorer:
 @asynccontextmanager
 async def open_restorer(settings: Settings, parameters: RestoreParameters) -> AsyncIterator[ServiceRestorer]:
     """The restoration service in this process, for as long as the block lasts."""
-    async with open_service(settings) as service:
+    async with open_service(settings, wanted=parameters) as service:
         yield ServiceRestorer(service, parameters)

@@ -11,6 +11,7 @@ from service.pictures.formats import FORMATS
 from service.restoration import RestorationService
 from service.restoration.budgets import RequestContext
 from service.restoration.catalogue import facts_of
+from service.restoration.models import Parameters
 from service.restoration.opening import open_service
 from service.restoration.parameters import GenerateParameters, RestoreParameters
 from service.restoration.service import RequestResult
@@ -94,10 +95,12 @@ class RemoteBackend:
 
 
 @asynccontextmanager
-async def open_backend(server: str | None, key: str | None, settings: Callable[..., Settings]) -> AsyncIterator[Backend]:
-    """The service in this process, or the gateway at `server`."""
+async def open_backend(
+    server: str | None, key: str | None, settings: Callable[..., Settings], wanted: Parameters | None = None
+) -> AsyncIterator[Backend]:
+    """The service in this process, with the model alone that `wanted` is for if it is given; or the gateway at `server`."""
     if server is None:
-        async with open_service(settings()) as service:
+        async with open_service(settings(), wanted=wanted) as service:
             yield LocalBackend(service)
     else:
         from service.client import AsyncClient  # noqa: PLC0415 (imports httpx, which work in this process does not need)

@@ -15,11 +15,13 @@ from service.cli.files import is_folder
 from service.cli.output import tell
 from service.cli.verb import Refused, local_settings, parameters_of
 from service.client import clips as client_clips
-from service.gateway import open_gateway
 from service.restoration.budgets import RequestContext
+from service.restoration.opening import open_service
+from service.restoration.parameters import RestoreParameters
 from service.settings import Settings
 from service.video.facts import SUFFIX_OF, SUFFIXES, ClipBounds, Codec, Container
 from service.video.parameters import ClipParameters, Steadying
+from service.video.service import ClipService
 
 if TYPE_CHECKING:
     from service.video.restoration import ClipProgress
@@ -107,14 +109,16 @@ async def _restore_here(source: Path, target: Path, parameters: ClipParameters, 
     begun = time.monotonic()
     bounds = ClipBounds(settings.max_pixels, settings.max_side, NO_LIMIT, NO_LIMIT)
     context = RequestContext(f"command-{time.monotonic_ns()}", COMMAND_LINE, begun)
-    async with open_gateway(settings) as gateway:
+    async with open_service(settings, wanted=RestoreParameters(task=parameters.task)) as service:
         with Progress(*COLUMNS, console=Console(stderr=True)) as progress:
             bar = progress.add_task("restoring", total=None)
 
             def on_frame(done: "ClipProgress") -> None:
                 progress.update(bar, completed=done.frame, total=done.frames or None)
 
-            result, work = await gateway.clips.restore(source, target, work_folder(target), parameters, context, on_frame, bounds)
+            result, work = await ClipService(service).restore(
+                source, target, work_folder(target), parameters, context, on_frame, bounds
+            )
             spent = time.monotonic() - begun
             resumed = f", {result.resumed} of them from an earlier run" if result.resumed else ""
             tell(

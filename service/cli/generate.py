@@ -57,7 +57,7 @@ async def _generate_all(
     parameters: GenerateParameters, output: Path, server: str | None, key: str | None, settings: Callable[..., Settings]
 ) -> int:
     console = Console(stderr=True)
-    async with open_backend(server, key, settings) as backend:
+    async with open_backend(server, key, settings, parameters) as backend:
         with console.status("generating"):
             pictures = await backend.generate(parameters)
     for number, picture in enumerate(pictures):

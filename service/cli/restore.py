@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from service import timings
 from service.cli import clips
 from service.cli.arguments import add_server, add_writing
 from service.cli.backends import Backend, OutputFile, open_backend
@@ -55,6 +56,7 @@ def _restore_arguments() -> argparse.ArgumentParser:
     add_writing(parser, "; of clips CRF, 0 is best (18 for h264, 20 for h265, 25 for av1)")
     parser.add_argument("--metadata", choices=["keep", "all", "none"], help="keep leaves out places (keep)")
     clips.add_clip_options(parser)
+    parser.add_argument("--timings", action="store_true", help="say what the parts of the work took")
     add_server(parser)
     return parser
 
@@ -71,6 +73,7 @@ class RestoreItem:
 
 def _restore(argv: Sequence[str]) -> int:
     given = _restore_arguments().parse_args(argv)
+    parts = timings.record() if given.timings else None
     if is_clip(given.source) and not given.source.is_dir():
         return clips.restore_clip(given)
     clips.refuse_clip_options(given)
@@ -86,6 +89,8 @@ def _restore(argv: Sequence[str]) -> int:
     status = asyncio.run(_restore_all(items, given.server, given.key, settings))
     for words in left_out:
         print(f"rddm: left out: {words}", file=sys.stderr)
+    if parts is not None:
+        print(timings.table(parts, "all"), file=sys.stderr)
     return status or (1 if left_out else 0)
 
 
@@ -140,7 +145,7 @@ def _name(source: Path, parameters: RestoreParameters) -> str:
 async def _restore_all(items: Sequence[RestoreItem], server: str | None, key: str | None, settings: Callable[..., Settings]) -> int:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     failures: list[str] = []
-    async with open_backend(server, key, settings) as backend:
+    async with open_backend(server, key, settings, items[0].parameters) as backend:
         with Progress(*columns, console=Console(stderr=True)) as progress:
             bar = progress.add_task("restoring", total=len(items))
             free = asyncio.Semaphore(AT_ONCE)
@@ -149,7 +154,8 @@ async def _restore_all(items: Sequence[RestoreItem], server: str | None, key: st
                 async with free:
                     begun = time.perf_counter()
                     try:
-                        result = await _restore_one(backend, item)
+                        with timings.part(f"{item.source.name}: restored", awaits=True):
+                            result = await _restore_one(backend, item)
                         tell(progress.console, f"{item.target}  {summary_of(result)}  {time.perf_counter() - begun:.2f} s")
                     except (ServiceError, ClientError, OSError) as error:
                         failures.append(f"{item.source}: {error}")

@@ -6,8 +6,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from service import timings
 from service.api.app import create_app
-from service.api.server import Server
+from service.api.server import Server, bind
 from service.cli.verb import Refused, run_verb, settings_of
 from service.engines.registry import ENGINES, check_installed
 from service.gateway import keyring_of
@@ -21,7 +22,10 @@ def serve(argv: Sequence[str]) -> int:
 
 
 def _serve(argv: Sequence[str]) -> int:
-    settings = settings_of(**vars(_serve_arguments().parse_args(argv)))
+    given = vars(_serve_arguments().parse_args(argv))
+    parts = timings.record() if given.pop("timings") else None
+    with timings.part("settings"):
+        settings = settings_of(**given)
     if settings.needs_keys:
         raise Refused(
             f"{settings.host} can be reached from other machines and there are no keys: give --keys-file FILE "
@@ -36,14 +40,20 @@ def _serve(argv: Sequence[str]) -> int:
     logs.configure(settings.log_level)
     for name in unknown_variables():
         print(f"rddm: the environment variable {name} is no setting of this service", file=sys.stderr)
-    app = create_app(settings)
-    server = Server(app, settings)
+    sockets = bind(settings.host, settings.port)
+    settings = settings.model_copy(update={"port": sockets[0].getsockname()[1]})
+    with timings.part("application"):
+        app = create_app(settings)
+        server = Server(app, settings, lambda: print(timings.table(parts, "listening"), flush=True) if parts else None)
     try:
         with contextlib.suppress(KeyboardInterrupt):
-            server.run()
+            server.run(sockets)
     except SystemExit:
         reason = getattr(app.state, "failure", f"{settings.host}:{settings.port} cannot be listened on")
         print(f"rddm: the gateway did not start: {reason}", file=sys.stderr)
+    finally:
+        for one in sockets:
+            one.close()
     return 0 if server.started else 1
 
 
@@ -62,7 +72,7 @@ def _serve_arguments() -> argparse.ArgumentParser:
         description="Starts the gateway. Every setting is also an environment variable: RDDM_HOST, RDDM_MAX_PIXELS and so on.",
     )
     parser.add_argument("--host", help="address to listen on (127.0.0.1)")
-    parser.add_argument("--port", type=int, help="port to listen on (8000)")
+    parser.add_argument("--port", type=int, help="port to listen on; 0 for a free one, which is printed (8000)")
     summaries = ", or ".join(kind.summary for kind in ENGINES.values())
     parser.add_argument("--engine", choices=list(ENGINES), help=f"{summaries} ({next(iter(ENGINES))})")
     parser.add_argument("--precision", choices=["f32", "bf16"], help="of the arithmetic of --engine openvino (f32)")
@@ -76,5 +86,6 @@ def _serve_arguments() -> argparse.ArgumentParser:
         "--keys-file", type=Path, metavar="FILE", help="API keys: `name sha256 [megapixel-steps per minute] [admin]`"
     )
     parser.add_argument("--open", action="store_true", default=None, help="serve on a public address without keys")
+    parser.add_argument("--timings", action="store_true", help="say what the parts of the start took")
     parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"])
     return parser

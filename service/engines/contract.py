@@ -12,6 +12,7 @@ from rddm.model import Golden, Model, Weights
 __all__ = [
     "WIDE_PIXELS",
     "Array",
+    "Choose",
     "Engine",
     "Feeds",
     "Golden",
@@ -28,6 +29,7 @@ __all__ = [
 Array = Any  # NumPy, or torch where the sampler state lives on a GPU: the same kind goes in and comes out
 Inputs = tuple[Array, Array | None, Array]  # x_t, condition, time
 Outputs = tuple[Array, ...]
+Choose = Callable[[Mapping[str, Model]], str]  # the models there are, by name -> the one that is needed; may raise NotFound
 
 WIDE_PIXELS = 36_000  # smaller calls gain little from more threads: waking them takes much of what they save
 
@@ -68,6 +70,10 @@ class Repository(Protocol):
     async def start(self) -> None:
         """Make the models ready. Raises EngineUnavailable where there is nothing to serve."""
         ...
+
+    def restrict(self, choose: "Choose") -> None:  # noqa: ARG002
+        """To be called before `start`: models that `choose` does not name of those there are need not be made ready."""
+        return
 
     @abstractmethod
     async def close(self) -> None:

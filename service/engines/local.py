@@ -39,6 +39,7 @@ from service.engines.contract import (
 )
 from service.engines.repository import LocalRepository, ModelFile
 from service.errors import DeadlineExceeded, ServiceError
+from service.timings import part
 
 log = logging.getLogger(__name__)
 
@@ -171,8 +172,10 @@ class LocalEngine(LocalRepository[Networks]):
 
     def open(self, file: ModelFile) -> Networks:
         """See LocalRepository."""
-        model, data = file.model, file.read()
-        with self._runtime.translated(model.spec.name):
+        model = file.model
+        with part(f"{model.spec.name}: read"):
+            data = file.read()
+        with part(f"{model.spec.name}: session"), self._runtime.translated(model.spec.name):
             beside = self._runtime.open(data, model, self.threads.each)
         large = model.spec.image_size is None and model.spec.whole_max >= WIDE_PIXELS
         widens = large and self._runtime.scales and self.threads.all > self.threads.each

@@ -14,9 +14,10 @@ from typing import Generic, TypeVar
 
 from service.engines.checks import check_golden
 from service.engines.configuration import FILE, read_config, to_models
-from service.engines.contract import Engine, Model, ServingEngine
+from service.engines.contract import Choose, Engine, Model, ServingEngine
 from service.engines.versions import ModelVersions
 from service.errors import BadAnswer, EngineUnavailable, UnknownModel
+from service.timings import part
 
 log = logging.getLogger(__name__)
 Handle = TypeVar("Handle")
@@ -52,6 +53,7 @@ class LocalRepository(ServingEngine, Generic[Handle]):
         self.folder = folder
         self.backend = backend
         self._broken: dict[str, str] = {}
+        self._choose: Choose | None = None
         self._versions: ModelVersions[Handle] = ModelVersions(lambda _model, _handle: None)
         self._loading: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -70,12 +72,29 @@ class LocalRepository(ServingEngine, Generic[Handle]):
         """Models that lie in the folder and could not be loaded, with the reason."""
         return self._broken
 
+    def restrict(self, choose: Choose) -> None:
+        """See Repository."""
+        self._choose = choose
+
     async def start(self) -> None:
-        """Load every model in the folder, side by side. Raises EngineUnavailable where not one could be loaded."""
-        names = names_in(self.folder)
+        """Load every model in the folder, or the one that is needed, side by side.
+
+        Raises EngineUnavailable where not one could be loaded, and what `choose` raises.
+        """
+        names = names_in(self.folder) if self._choose is None else [self._choose(self._described())]
         await asyncio.gather(*map(self._try_load, names))
         if not self._versions.models():
             raise EngineUnavailable(f"no model could be loaded from {self.folder}; found {names}, broken: {self._broken}")
+
+    def _described(self) -> dict[str, Model]:
+        """What lies in the folder, from the configurations alone; those that cannot be used are noted as broken."""
+        models = {}
+        for name in names_in(self.folder):
+            try:
+                models[name] = find_newest(self.folder, name, self.backend).model
+            except EngineUnavailable as error:
+                self._broken[name] = error.detail
+        return models
 
     async def _try_load(self, name: str) -> None:
         with contextlib.suppress(EngineUnavailable):
@@ -105,7 +124,8 @@ class LocalRepository(ServingEngine, Generic[Handle]):
         async with self._loading[name]:
             try:
                 model, handle = await asyncio.to_thread(self._open, name)
-                await check_golden(self.engine_of(model, handle), model)
+                with part(f"{name}: golden answer", awaits=True):
+                    await check_golden(self.engine_of(model, handle), model)
             except (EngineUnavailable, BadAnswer) as error:
                 self._broken[name] = error.detail
                 log.error("model %s could not be loaded: %s", name, error.detail)

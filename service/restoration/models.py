@@ -1,12 +1,12 @@
 """Which model does what a request asks for, in how many steps."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rddm.spec import ModelSpec
-from service.engines.contract import Model, Repository
+from service.engines.contract import Choose, Model, Repository
 from service.errors import InvalidValue, NotFound
 from service.restoration.parameters import GenerateParameters, RestoreParameters
 from service.settings import Settings
@@ -23,24 +23,13 @@ class Resolved:
     steps: int
 
 
-class ModelChoice:
-    """Finds models by name or task. settings.default_model answers requests that name no task."""
+class ModelNames:
+    """Finds models by name or task. settings.default_model answers requests that name no task. models: those there are now."""
 
-    def __init__(self, settings: Settings, repository: Repository) -> None:
+    def __init__(self, settings: Settings, models: Callable[[], Mapping[str, Model]]) -> None:
         self._settings = settings
-        self._repository = repository
+        self._models = models
         self._had_default = False
-
-    def resolve(self, parameters: Parameters) -> Resolved:
-        """Raises NotFound with the models there are, InvalidValue for steps that the model does not take."""
-        model = self._repository.models()[self.name_for(parameters)]
-        return Resolved(model, steps_of(model.spec, parameters.steps))
-
-    @contextmanager
-    def lease(self, parameters: Parameters) -> Iterator[Resolved]:
-        """What `resolve` gives; the version stays loaded for the block."""
-        with self._repository.lease(self.name_for(parameters)) as model:
-            yield Resolved(model, steps_of(model.spec, parameters.steps))
 
     def name_for(self, parameters: Parameters) -> str:
         """The model's name. Raises NotFound with the models there are."""
@@ -74,7 +63,7 @@ class ModelChoice:
         raise NotFound(f"unknown task {wanted[:64]!r}; expected one of {known}")
 
     def _restorers(self) -> dict[str, Model]:
-        return {name: model for name, model in self._repository.models().items() if model.spec.start == "image"}
+        return {name: model for name, model in self._models().items() if model.spec.start == "image"}
 
     def _restorer(self, wanted: str) -> str | None:
         """The model of that name, else the first one of that task."""
@@ -83,10 +72,34 @@ class ModelChoice:
         return wanted if wanted in models else next(named, None)
 
     def _name_of_generator(self, name: str | None) -> str:
-        models = sorted(name for name, model in self._repository.models().items() if model.spec.start == "noise")
+        models = sorted(name for name, model in self._models().items() if model.spec.start == "noise")
         if name in models or (name is None and models):
             return name or models[0]
         raise NotFound(f"unknown model {(name or '')[:64]!r}; those that generate are {models}")
+
+
+class ModelChoice(ModelNames):
+    """The same of a repository that serves: the model itself, held while it is used."""
+
+    def __init__(self, settings: Settings, repository: Repository) -> None:
+        super().__init__(settings, repository.models)
+        self._repository = repository
+
+    def resolve(self, parameters: Parameters) -> Resolved:
+        """Raises NotFound with the models there are, InvalidValue for steps that the model does not take."""
+        model = self._models()[self.name_for(parameters)]
+        return Resolved(model, steps_of(model.spec, parameters.steps))
+
+    @contextmanager
+    def lease(self, parameters: Parameters) -> Iterator[Resolved]:
+        """What `resolve` gives; the version stays loaded for the block."""
+        with self._repository.lease(self.name_for(parameters)) as model:
+            yield Resolved(model, steps_of(model.spec, parameters.steps))
+
+
+def choice_for(settings: Settings, parameters: Parameters) -> Choose:
+    """What picks the model that such a request needs, before any is opened."""
+    return lambda models: ModelNames(settings, lambda: models).name_for(parameters)
 
 
 def steps_of(spec: ModelSpec, wanted: int | None) -> int:

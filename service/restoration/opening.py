@@ -9,6 +9,7 @@ from service.engines.contract import ServingEngine
 from service.engines.registry import open_engine
 from service.pictures.picture import Bounds
 from service.pictures.workers.pool import CodecPool
+from service.restoration.models import Parameters, choice_for
 from service.restoration.service import RestorationService
 from service.results.cache import ResultCache
 from service.sampling.pipeline import Pipeline
@@ -24,13 +25,18 @@ async def open_service(
     engine: ServingEngine | None = None,
     codecs: CodecPool | None = None,
     on_call: Callable[[Call], None] | None = None,
+    wanted: Parameters | None = None,
 ) -> AsyncIterator[RestorationService]:
     """Starts the codec processes, the engine and the scheduler; ends them in reverse order.
 
-    engine, codecs: instead of those that the settings name. on_call: told of each network call, in the event loop.
-    Raises EngineUnavailable where no model can be used, ModuleNotFoundError where the engine's packages are not installed.
+    engine, codecs: instead of those that the settings name. on_call: told of each network call, in the event loop. wanted: of the
+    requests that will come, where all are for one model: only that one need be opened.
+    Raises EngineUnavailable where no model can be used, ModuleNotFoundError where the engine's packages are not installed, NotFound
+    where there is no model for what is wanted.
     """
     engine, arrays = (engine, HOST) if engine is not None else open_engine(settings)
+    if wanted is not None:
+        engine.restrict(choice_for(settings, wanted))
     bounds = Bounds(settings.max_pixels, settings.max_side)
     codecs = codecs or CodecPool(bounds, settings.codec_workers, settings.codec_seconds, settings.codec_memory_bytes)
     spans, limits = StepSpans(), Limits(settings.queue_megapixel_steps)

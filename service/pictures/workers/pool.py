@@ -9,6 +9,7 @@ import asyncio
 import mmap
 import os
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,6 +23,7 @@ from service.pictures.picture import Bounds, Picture, SourceMetadata
 from service.pictures.workers.framing import LENGTH, NOT_SHARED, SHARED_BYTES, mapped, pack, share, unpack
 from service.pictures.workers.limits import apart, watched
 from service.scheduling.fair_pool import FairPool
+from service.timings import note
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -134,7 +136,9 @@ class CodecPool:
         """Start one worker, so that the first request waits for none; the others start when pictures come at the same time."""
         for _ in range(self.workers):
             self._idle.put(None)
-        await self._run({"task": "ready"}, 0, NOBODY, START_SECONDS)
+        begin = time.perf_counter()
+        answer = await self._run({"task": "ready"}, 0, NOBODY, START_SECONDS)
+        note("codec process", time.perf_counter() - begin, answer["cpu_seconds"])
 
     async def close(self) -> None:
         """End every worker; call it when no request is left."""

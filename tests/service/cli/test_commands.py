@@ -1,5 +1,6 @@
 """The verbs, with a fake engine in this process and against a gateway."""
 
+import socket
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -8,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from service.api.server import bind
 from service.cli import backends
+from service.cli import serve as serving
 from service.cli.generate import generate
 from service.cli.models import models
 from service.cli.restore import restore
@@ -16,6 +19,7 @@ from service.cli.serve import serve
 from service.restoration.opening import open_service
 from service.settings import Settings, unknown_variables
 from service.telemetry import logs
+from tests.models import release_tiny, tiny_spec
 from tests.service.conftest import file_of, pixels_of, settings_for
 from tests.service.live import Live, live
 from tests.service.serving import FakeServingEngine
@@ -33,7 +37,7 @@ def where(request: pytest.FixtureRequest, server: Live, monkeypatch: Any) -> lis
     """The verb's own process, or a gateway: the answers are the same."""
     if request.param == "there":
         return ["--server", f"http://127.0.0.1:{server.port}"]
-    monkeypatch.setattr(backends, "open_service", lambda settings: open_service(settings, FakeServingEngine()))
+    monkeypatch.setattr(backends, "open_service", lambda settings, **given: open_service(settings, FakeServingEngine(), **given))
     return []
 
 
@@ -266,6 +270,41 @@ def test_a_gateway_that_cannot_start_says_why(tmp_path: Path, capsys: Any, monke
     monkeypatch.setenv("RDDM_JOBS_FILE", str(tmp_path / "jobs.sqlite"))
     assert serve(["--model-repository", str(tmp_path), "--port", "0"]) == 1
     assert "no model could be loaded" in capsys.readouterr().err
+
+
+def test_an_address_that_is_taken_is_reported_before_anything_is_opened(capsys: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(logs, "configure", lambda _: None)
+    monkeypatch.setattr(serving, "create_app", lambda *_: pytest.fail("the application was made"))
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert serve(["--port", str(port)]) == 1
+    assert f"rddm: 127.0.0.1:{port} cannot be listened on: Address already in use" in capsys.readouterr().err
+
+
+def test_all_addresses_of_a_name_get_the_one_port_that_the_system_chose() -> None:
+    sockets = bind("localhost", 0)
+    ports = {one.getsockname()[1] for one in sockets}
+    for one in sockets:
+        one.close()
+    assert len(ports) == 1
+    assert ports != {0}
+
+
+def test_a_verb_opens_the_model_that_it_needs_and_no_other(tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "x.png").write_bytes(file_of(pixels_of(24, 40)))
+    for name in ("tiny", "other"):
+        release_tiny(tmp_path / "models", tiny_spec(name=name, task=f"{name}-task"))
+    (tmp_path / "models" / "other" / "1" / "model.onnx").write_bytes(b"none")
+    command = [str(tmp_path / "x.png"), "-o", str(tmp_path / "y.png"), "--model-repository", str(tmp_path / "models"), "--timings"]
+    assert restore([*command, "--task", "tiny-task"]) == 0
+    table = capsys.readouterr().err
+    assert "tiny: session" in table
+    assert "x.png: restored" in table
+    assert "other" not in table
+    assert restore([*command, "--task", "other"]) == 1
+    assert "other" in capsys.readouterr().err
+    assert restore([*command, "--task", "dehaze"]) == 1
+    assert "unknown task 'dehaze'; expected one of ['other', 'other-task', 'tiny', 'tiny-task']" in capsys.readouterr().err
 
 
 def test_a_picture_through_the_command_is_the_gateways(server: Live, tmp_path: Path) -> None:
