@@ -19,7 +19,8 @@ RECORD_SECONDS = 2.0  # records that end within it share an object: each write i
 RETRIES: Any = {"max_retries": 4, "retry_timeout": timedelta(seconds=60)}
 CLIENT: Any = {"timeout": "120s", "connect_timeout": "10s"}
 REFUSED = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError, exceptions.UnknownConfigurationKeyError)
-HOPELESS = ("NoSuchBucket", "InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "403 Forbidden", "401 Unauthorized")
+WRONG_KEYS = ("NoSuchBucket", "InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "403 Forbidden", "401 Unauthorized")
+NO_ROOM = ("507 Insufficient Storage", "StorageFull", "QuotaExceeded")  # MinIO, Ceph
 
 
 class ObjectStore:
@@ -107,7 +108,7 @@ class ObjectStore:
 
     def _translated(self, error: Exception, doing: str) -> StoreError:
         words = _words(error)
-        if isinstance(error, REFUSED) or any(sign in str(error) for sign in HOPELESS):
+        if isinstance(error, REFUSED) or any(sign in str(error) for sign in WRONG_KEYS + NO_ROOM):
             return StoreError(f"{self.name} could not be {doing}: {words}", fatal=True)
         if isinstance(error, FileNotFoundError):
             return StoreError(f"{self.name} has nothing to be {doing}: {words}")

@@ -18,7 +18,7 @@ T = TypeVar("T")
 HEAD_BYTES = 4096  # enough to tell a picture from what is none
 WHOLE_BYTES = 4 << 20  # objects of up to this size are read at once, larger ones only if their head is a picture's
 MOST_TRIES = 6
-LONGEST_PAUSE = 30.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0  # seconds
 DIED_PAUSE = 2.0  # a process of a node that goes down ends within it
 RECIPE_FACT, TAG_FACT, DIGEST_FACT = "rddm-recipe", "rddm-source", "rddm-digest"
 
@@ -186,5 +186,5 @@ async def patiently(call: Callable[[], Awaitable[T]]) -> T:
             passing = not isinstance(error, StoreError) or error.transient
             if not passing or attempt == MOST_TRIES - 1:
                 raise
-            await asyncio.sleep(min(LONGEST_PAUSE, 0.25 * 2**attempt) * random.uniform(0.5, 1.5))  # noqa: S311
+            await asyncio.sleep(min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt) * random.uniform(0.5, 1.5))  # noqa: S311
     raise AssertionError("unreachable")
