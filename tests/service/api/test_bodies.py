@@ -1,0 +1,97 @@
+"""Queries, JSON and base64 are read strictly, or as forgivingly as their standards say."""
+
+import base64
+from typing import Any
+
+import pytest
+from fastapi.exceptions import RequestValidationError
+from starlette.requests import Request
+
+from service.api.bodies import from_base64, from_query, json_body, media_type, validated
+from service.errors import InvalidValue, Malformed, UnsupportedMedia
+from service.restoration.parameters import RestoreBody, RestoreParameters
+
+DATA = bytes(range(250, 256)) + b"picture"
+TEXT = base64.b64encode(DATA).decode()
+
+
+def request(body: bytes = b"", query: str = "", kind: str = "application/json") -> Request:
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    headers = [(b"content-type", kind.encode())]
+    return Request({"type": "http", "method": "POST", "path": "/", "headers": headers, "query_string": query.encode()}, receive)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TEXT,
+        f"{TEXT[:4]}\n {TEXT[4:]}",
+        TEXT.rstrip("="),
+        base64.urlsafe_b64encode(DATA).decode(),
+        f"data:image/png;base64,{TEXT}",
+        f"data:;base64,{TEXT}",
+        f"DATA:application/octet-stream;x=y;base64,{TEXT.replace('+', '%2B').replace('=', '%3D')}",
+    ],
+)
+def test_base64_is_read_as_tools_write_it(text: str) -> None:
+    assert from_base64(text, "image") == DATA
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("data:text/html;base64,AAAA", "`image` is a data: URL of another kind"),
+        ("!!!!", "`image` is not base64"),
+        ("AAAAA", "`image` is not base64"),
+        ("data:image/png;base64,", "the picture has 0 bytes"),
+    ],
+)
+def test_what_is_no_base64_is_refused_in_words(text: str, words: str) -> None:
+    with pytest.raises(Malformed, match=words):
+        from_base64(text, "image")
+
+
+async def test_a_json_object_is_read() -> None:
+    assert await json_body(request(b'{"steps": 2}')) == {"steps": 2}
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"[1]", "JSON but no object"),
+        (b"{", "not JSON, or too deep"),
+        (b'{"a": ' + b"[" * 100_000, "not JSON, or too deep"),
+        (b'{"a": 1, "a": 2}', "a member is there twice"),
+        (b'{"a": NaN}', "NaN is no number in JSON"),
+        (b'{"a": "\xff"}', "not JSON, or too deep"),
+    ],
+)
+async def test_json_is_read_strictly(body: bytes, words: str) -> None:
+    with pytest.raises(Malformed, match=words):
+        await json_body(request(body))
+
+
+async def test_a_body_of_another_kind_is_refused_by_its_kind() -> None:
+    asked = request(b"a,b", kind="TEXT/csv; charset=utf-8")
+    assert media_type(asked) == "text/csv"
+    with pytest.raises(UnsupportedMedia, match="a body of 'text/csv' is not read here; expected application/json"):
+        await json_body(asked)
+
+
+def test_a_name_that_is_in_the_query_twice_is_refused() -> None:
+    assert from_query(RestoreParameters, request(query="steps=2")).steps == 2
+    with pytest.raises(InvalidValue, match="'steps' is in the query 2 times; expected it once"):
+        from_query(RestoreParameters, request(query="steps=2&steps=3"))
+    with pytest.raises(RequestValidationError) as wrong:
+        from_query(RestoreParameters, request(query="stepz=2"))
+    assert wrong.value.errors()[0]["loc"] == ("query", "stepz")
+
+
+def test_query_and_body_add_up_and_null_says_nothing() -> None:
+    query = RestoreParameters(seed=7)
+    body = validated(RestoreBody, {"image": "AAAA", "steps": 3, "format": None}, query)
+    assert (body.seed, body.steps, body.format) == (7, 3, None)
+    with pytest.raises(InvalidValue, match="seed is in the query and in the body"):
+        validated(RestoreBody, {"image": "AAAA", "seed": 1}, query)

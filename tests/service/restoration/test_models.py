@@ -1,0 +1,63 @@
+"""Which model answers a request, and in how many steps."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from service.errors import InvalidValue, NotFound
+from service.restoration.models import ModelChoice, steps_of
+from service.restoration.parameters import GenerateParameters, RestoreParameters
+from service.settings import Settings
+from tests.service.serving import RESTORER, FakeServingEngine
+
+
+def choice(tmp_path: Path, engine: FakeServingEngine | None = None, **changes: object) -> ModelChoice:
+    return ModelChoice(Settings(jobs_file=tmp_path / "jobs", **changes), engine or FakeServingEngine())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("task", "name"), [("keeper", "keeper"), ("nothing", "keeper"), ("shadow", "unshadow"), (None, "lowlight")]
+)
+def test_a_model_is_found_by_its_name_its_task_or_as_the_default(tmp_path: Path, task: str | None, name: str) -> None:
+    assert choice(tmp_path).name_for(RestoreParameters(task=task)) == name
+
+
+def test_an_unknown_task_is_refused_with_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match=r"unknown task 'emoji'; expected one of \['keeper', 'lowlight', 'nothing'"):
+        choice(tmp_path).name_for(RestoreParameters(task="emoji"))
+
+
+def test_only_a_model_that_generates_generates(tmp_path: Path) -> None:
+    assert choice(tmp_path).name_for(GenerateParameters()) == "emoji"
+    with pytest.raises(NotFound, match=r"unknown model 'lowlight'; those that generate are \['emoji'\]"):
+        choice(tmp_path).name_for(GenerateParameters(model="lowlight"))
+
+
+def test_a_default_that_nobody_set_and_never_was_there_is_the_first_that_restores(tmp_path: Path) -> None:
+    engine = FakeServingEngine()
+    del engine.loaded["lowlight"]
+    assert choice(tmp_path, engine).default_model() == "keeper"
+
+
+def test_a_default_that_was_there_is_missed(tmp_path: Path) -> None:
+    engine = FakeServingEngine()
+    models = choice(tmp_path, engine)
+    assert models.default_model() == "lowlight"
+    del engine.loaded["lowlight"]
+    with pytest.raises(NotFound, match="unknown task 'lowlight'"):
+        models.resolve(RestoreParameters())
+
+
+def test_a_default_that_was_set_and_is_not_there_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        choice(tmp_path, default_model="gone").warn_of_default()
+    assert "the default model 'gone' is not loaded" in caplog.text
+
+
+def test_steps_are_the_models_own_unless_they_are_asked_for(tmp_path: Path) -> None:
+    with choice(tmp_path).lease(RestoreParameters()) as resolved:
+        assert (resolved.model.spec.name, resolved.steps) == ("lowlight", 2)
+    assert steps_of(RESTORER, 10) == 10
+    with pytest.raises(InvalidValue, match=r"steps = 11; model lowlight takes 1..10"):
+        steps_of(RESTORER, 11)

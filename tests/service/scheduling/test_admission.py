@@ -1,0 +1,39 @@
+"""What a picture will cost, and an engine that lets everybody in."""
+
+import pytest
+
+from service.engines.contract import Ticket
+from service.scheduling.admission import AdmitAll, Load, load_of, megapixel_steps
+from tests.service.serving import RESTORER, model
+
+
+def test_the_measure_of_work_is_network_pixels_times_steps() -> None:
+    load = Load(500, 1000, tiles=4, steps=3)
+    assert (load.megapixels, load.megapixel_steps) == (2.0, 6.0)
+
+
+def test_a_small_picture_is_one_tile_of_its_padded_size() -> None:
+    assert load_of(RESTORER, 33, 40, 2) == Load(40, 40, 1, 2)
+    assert megapixel_steps(RESTORER, 33, 40, 2) == pytest.approx(40 * 40 * 2 / 1e6)
+
+
+def test_a_large_picture_is_many_tiles_and_overlaps_count() -> None:
+    load = load_of(RESTORER, 256, 256, 1)
+    assert (load.height, load.width) == (RESTORER.tile, RESTORER.tile)
+    assert load.megapixels > 256 * 256 / 1e6
+
+
+def test_two_passes_cost_twice() -> None:
+    twice = RESTORER.model_copy(update={"order": "residual_first", "objective": "pred_res_noise", "time_input": "abar_bbar"})
+    assert load_of(twice, 32, 32, 2).steps == 4
+
+
+def test_no_picture_has_no_load() -> None:
+    with pytest.raises(ValueError, match="0"):
+        load_of(RESTORER, 0, 5, 1)
+
+
+def test_everybody_is_let_in() -> None:
+    ticket = Ticket(model(RESTORER).weights, "request", "caller", None)
+    with AdmitAll().admit(ticket, Load(1, 1, 1, 1)) as held:
+        assert held is None
