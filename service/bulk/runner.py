@@ -157,6 +157,8 @@ class _Batch:
             earlier = self._index.find(entry.key)
             record = await self._pictures.record_of(entry, earlier.target if earlier else None)
             self._records.put_nowait(record)
+            if record.status == "restored":
+                self._index.add(record)  # a watched picture may come again, and its result is ours to replace
             if self._writer.done():  # it ends early only by an error
                 self._writer.result()
             self.summary.count(record)

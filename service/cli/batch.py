@@ -48,12 +48,7 @@ def _arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("target", metavar="TARGET", help="a folder or a prefix for results and records")
     parser.add_argument("--root", metavar="STORE", help="what a manifest's keys are relative to (the manifest's own folder)")
-    parser.add_argument("--task", help="a model's name or task, see `rddm models` (the default model)")
-    parser.add_argument("--steps", type=int, help="network calls (the model's own number)")
-    parser.add_argument("--seed", type=int, help="0 if absent")
-    parser.add_argument("--format", choices=list(FORMATS), help="of the results (each like its picture)")
-    add_writing(parser)
-    parser.add_argument("--metadata", choices=["keep", "all", "none"], help="keep leaves out places (keep)")
+    add_parameters(parser)
     parser.add_argument("--shard", type=_shard, default=(0, 1), metavar="I/N", help="part I of N, counted from 0: for N machines")
     parser.add_argument("--retry-failed", action="store_true", help="try pictures again that failed in an earlier run")
     parser.add_argument("--accept-failures", action="store_true", help="exit status 0 though pictures failed: the records tell")
@@ -66,6 +61,21 @@ def _arguments() -> argparse.ArgumentParser:
     return parser
 
 
+def add_parameters(parser: argparse.ArgumentParser) -> None:
+    """What is asked of every picture."""
+    parser.add_argument("--task", help="a model's name or task, see `rddm models` (the default model)")
+    parser.add_argument("--steps", type=int, help="network calls (the model's own number)")
+    parser.add_argument("--seed", type=int, help="0 if absent")
+    parser.add_argument("--format", choices=list(FORMATS), help="of the results (each like its picture)")
+    add_writing(parser)
+    parser.add_argument("--metadata", choices=["keep", "all", "none"], help="keep leaves out places (keep)")
+
+
+def parameters_in(given: argparse.Namespace) -> RestoreParameters:
+    """What `add_parameters` read. Raises Refused for values that are not allowed."""
+    return parameters_of(RestoreParameters, **{name: getattr(given, name) for name in OPTIONS})
+
+
 def _shard(text: str) -> tuple[int, int]:
     match = SHARD.fullmatch(text)
     if match is None or int(match[1]) >= int(match[2]):
@@ -75,8 +85,7 @@ def _shard(text: str) -> tuple[int, int]:
 
 def _batch(argv: Sequence[str]) -> int:
     given = _arguments().parse_args(argv)
-    parameters = parameters_of(RestoreParameters, **{name: getattr(given, name) for name in OPTIONS})
-    job = BatchJob(parameters, given.shard, given.retry_failed, given.dry_run)
+    job = BatchJob(parameters_in(given), given.shard, given.retry_failed, given.dry_run)
     try:
         source, manifest = _source(given.source, given.root)
         target = open_store(given.target, may_create=True)
@@ -108,10 +117,10 @@ def _source(location: str, root: str | None) -> tuple[Store, tuple[Store, str] |
 
 
 async def _run(job: BatchJob, source: Store, target: Store, entries: AsyncIterator[Entry]) -> Summary:
-    _end_on_sigterm()
+    end_on_sigterm()
     async with open_restorer(settings_of(), job.parameters) as restorer:
         with _progress() as show:
-            return await run_batch(job, source, target, restorer, _outside(entries, source, target), show)
+            return await run_batch(job, source, target, restorer, outside(entries, source, target), show)
 
 
 def _run_on_ray(job: BatchJob, source: Store, target: Store, entries: AsyncIterator[Entry], given: argparse.Namespace) -> Summary:
@@ -123,7 +132,7 @@ def _run_on_ray(job: BatchJob, source: Store, target: Store, entries: AsyncItera
 
     async def list_rows() -> tuple[list[dict[str, Any]], bool]:
         async with open_restorer(settings_of(), job.parameters) as restorer:
-            return await list_pending(job, target, recipe_of(restorer, job.parameters), _outside(entries, source, target), summary)
+            return await list_pending(job, target, recipe_of(restorer, job.parameters), outside(entries, source, target), summary)
 
     rows, resumed = asyncio.run(list_rows())
     summary.done_listing = True
@@ -170,14 +179,14 @@ def _progress() -> Iterator[Listener]:
         yield show
 
 
-def _end_on_sigterm() -> None:
+def end_on_sigterm() -> None:
     """A pod that is taken away finishes its records; what was in work is done by the next run."""
     running = asyncio.current_task()
     with contextlib.suppress(NotImplementedError):  # Windows
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: running and running.cancel())
 
 
-async def _outside(entries: AsyncIterator[Entry], source: Store, target: Store) -> AsyncIterator[Entry]:
+async def outside(entries: AsyncIterator[Entry], source: Store, target: Store) -> AsyncIterator[Entry]:
     """The entries, less those that lie in a target within the source: results are no pictures to restore."""
     inside = _inside(source, target)
     async for entry in entries:
