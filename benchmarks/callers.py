@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 import numpy as np
 from PIL import Image
 
@@ -56,7 +56,7 @@ class Measurement:
     refused: list[int]
 
 
-def request_of(workload: Workload, body: bytes, index: int) -> httpx.Request:
+def request_of(workload: Workload, body: bytes, index: int) -> httpx2.Request:
     """The index-th request, as the server's style wants it."""
     facts = {"steps": workload.steps[index % len(workload.steps)]}
     if workload.own_seeds or not body:
@@ -64,12 +64,12 @@ def request_of(workload: Workload, body: bytes, index: int) -> httpx.Request:
     else:
         body = renumbered(body, workload.first + index)
     if workload.style == "form":
-        return httpx.Request("POST", f"{workload.url}/restore", params=facts, files={"image": ("a.png", body, "image/png")})
+        return httpx2.Request("POST", f"{workload.url}/restore", params=facts, files={"image": ("a.png", body, "image/png")})
     if workload.style == "json":
-        return httpx.Request("POST", f"{workload.url}/predict", json=facts | {"image": base64.b64encode(body).decode()})
+        return httpx2.Request("POST", f"{workload.url}/predict", json=facts | {"image": base64.b64encode(body).decode()})
     if workload.style == "generate":
-        return httpx.Request("POST", f"{workload.url}/generate", params=facts)
-    return httpx.Request("POST", f"{workload.url}/restore", params=facts, content=body, headers={"Content-Type": "image/png"})
+        return httpx2.Request("POST", f"{workload.url}/generate", params=facts)
+    return httpx2.Request("POST", f"{workload.url}/restore", params=facts, content=body, headers={"Content-Type": "image/png"})
 
 
 def renumbered(picture: bytes, number: int) -> bytes:
@@ -81,7 +81,7 @@ def renumbered(picture: bytes, number: int) -> bytes:
     return file.getvalue()
 
 
-def on_wire(request: httpx.Request) -> bytes:
+def on_wire(request: httpx2.Request) -> bytes:
     """The request as it is sent."""
     request.read()
     head = [

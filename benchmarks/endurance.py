@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import numpy as np
 import psutil
 from rich.progress import Progress
@@ -155,12 +155,12 @@ def gateway(repository: Path, port: int, servers: Sequence[Server]) -> Iterator[
             process.wait()
 
 
-async def ready(client: httpx.AsyncClient, process: subprocess.Popen[bytes]) -> None:
+async def ready(client: httpx2.AsyncClient, process: subprocess.Popen[bytes]) -> None:
     """Wait until the gateway answers. Raises RuntimeError if it ends instead."""
     async for _ in _ticks(READY_SECONDS):
         if process.poll() is not None:
             raise RuntimeError("the gateway did not start")
-        with contextlib.suppress(httpx.TransportError):
+        with contextlib.suppress(httpx2.TransportError):
             if (await client.get("/readyz")).status_code == 200:
                 return
     raise RuntimeError(f"the gateway is not ready after {READY_SECONDS:g} s")
@@ -200,7 +200,7 @@ async def answer_to(mixture: Mixture, number: int) -> Outcome:
         return await asyncio.wait_for(mixture.send(number), HUNG_SECONDS)
     except TimeoutError:
         return Outcome("any", 0, "hung")
-    except httpx.TransportError:
+    except httpx2.TransportError:
         return Outcome("any", 0, "lost")
 
 
@@ -231,7 +231,7 @@ async def watch_pauses(tally: Tally) -> None:
             tally.pauses.append((before, now))
 
 
-async def settle(client: httpx.AsyncClient, process: subprocess.Popen[bytes], tally: Tally) -> None:
+async def settle(client: httpx2.AsyncClient, process: subprocess.Popen[bytes], tally: Tally) -> None:
     """In the end nothing may be in work, the gateway must be ready, and end when it is told to."""
     left: dict[str, str] = {}
     async for _ in _ticks(SETTLE_SECONDS):
@@ -253,9 +253,9 @@ async def endure(repository: Path, requests: int, servers: Sequence[Server], kil
     """All requests, CALLERS at once; with Triton servers one is killed and started again every kill_every of them."""
     [port], tally = free_ports(1), Tally()
     bar, fleet = progress.add_task("requests", total=requests), Fleet(servers, tally)
-    limits = httpx.Limits(max_connections=4 * CALLERS, max_keepalive_connections=CALLERS)
+    limits = httpx2.Limits(max_connections=4 * CALLERS, max_keepalive_connections=CALLERS)
     with gateway(repository, port, servers) as process:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=2 * HUNG_SECONDS, limits=limits) as client:
+        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=2 * HUNG_SECONDS, limits=limits) as client:
             await ready(client, process)
             mixture = Mixture(client)
 

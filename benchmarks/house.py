@@ -40,7 +40,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import httpx
+import httpx2
 import numpy as np
 from PIL import Image
 from rich.console import Console
@@ -56,7 +56,7 @@ WORK = {
     "onnxruntime_inference_collection.py": {"run", "run_with_iobinding", "run_with_ort_values"},
     "/framing.py": {"pack", "unpack"},
     "/png.py": {"_deflated", "deflated", "_deflate"},
-    "httpx/_transports/asgi.py": {"send"},
+    "httpx2/_transports/asgi.py": {"send"},
 }
 
 
@@ -329,8 +329,8 @@ async def send_requests(root: Path, recorder: Recorder) -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 99, (SIDE, SIDE, 3), dtype=np.uint8)).save(file, "PNG")
     with tempfile.TemporaryDirectory() as scratch:
         app = app_module.create_app(settings(model_repository=root / "model_repository", jobs_file=Path(scratch) / "jobs"))
-        transport = httpx.ASGITransport(app, client=("127.0.0.1", 50000))
-        client = httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=120)
+        transport = httpx2.ASGITransport(app, client=("127.0.0.1", 50000))
+        client = httpx2.AsyncClient(transport=transport, base_url="http://localhost", timeout=120)
         async with app.router.lifespan_context(app), client:
             for seed in (1, 2):
                 if seed == 2:

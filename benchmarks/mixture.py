@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
-import httpx
+import httpx2
 import numpy as np
 from PIL import Image
 
@@ -58,7 +58,7 @@ def pictures() -> list[Dark]:
     return [Dark(encode(pixels, kind), (pixels.shape[1], pixels.shape[0]), kind) for pixels in drawn for kind in FORMATS]
 
 
-def refusal_of(kind: str, answer: httpx.Response, *allowed: int) -> Outcome | None:
+def refusal_of(kind: str, answer: httpx2.Response, *allowed: int) -> Outcome | None:
     """What is to be said of an answer that is no success; None for a success. allowed: refusals that are as they should be."""
     if answer.status_code < 300 and not allowed:
         return None
@@ -108,11 +108,11 @@ class MixedRequest:
 class Mixture:
     """Sends requests, each drawn by its number."""
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
+    def __init__(self, client: httpx2.AsyncClient) -> None:
         self._client, self._pictures = client, pictures()
 
     async def send(self, number: int) -> Outcome:
-        """One request. Raises httpx.TransportError where it got no answer."""
+        """One request. Raises httpx2.TransportError where it got no answer."""
         draw = random.Random(number)
         [kind] = draw.choices(list(KINDS), [share for share, _ in KINDS.values()])
         return await KINDS[kind][1](self, draw)
@@ -209,7 +209,7 @@ class Mixture:
         request = self.request(draw)
         content = _slowly(request.dark.body) if draw.random() < 0.5 else request.dark.body
         query = request.query | {"seed": draw.randrange(10**6, 10**7)}
-        with contextlib.suppress(TimeoutError, httpx.TransportError):
+        with contextlib.suppress(TimeoutError, httpx2.TransportError):
             await asyncio.wait_for(self._client.post("/restore", params=query, content=content), draw.uniform(0, 0.3))
         return Outcome("hang_up", 0)
 

@@ -2,7 +2,7 @@
 
     python examples/restore.py dark.jpg light.jpg [--server http://127.0.0.1:8000] [--task lowlight] [--steps 3]
 
-The client needs httpx only. Errors carry the server's own words.
+The client needs httpx2 only. Errors carry the server's own words.
 """
 
 import argparse

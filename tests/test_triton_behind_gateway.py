@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import httpx
+import httpx2
 import numpy as np
 import pytest
 from google.protobuf.json_format import MessageToDict
@@ -84,7 +84,7 @@ class Gateway:
 
     def __init__(self, root: Path, state: Path, *command: str) -> None:
         [port] = free_ports(1)
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
+        self.client = httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
         self.log = state / "gateway.log"
         self.seed = 0
         told = [sys.executable, "-m", *command, "--port", str(port), "--default-model", "tiny"]
@@ -92,13 +92,13 @@ class Gateway:
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(told, cwd=root, env=variables, stdout=log, stderr=log)
 
-    def wait_until(self, status: int, seconds: float = 60) -> httpx.Response:
+    def wait_until(self, status: int, seconds: float = 60) -> httpx2.Response:
         """/readyz with this status. Fails with the gateway's log."""
         end = time.monotonic() + seconds
         while time.monotonic() < end and self.process.poll() is None:
             try:
                 answer = self.client.get("/readyz")
-            except httpx.TransportError:
+            except httpx2.TransportError:
                 time.sleep(0.2)
                 continue
             if answer.status_code == status:
@@ -106,7 +106,7 @@ class Gateway:
             time.sleep(0.2)
         pytest.fail(f"/readyz is not {status}: {self.log.read_text()[-3000:]}")
 
-    def restore(self) -> httpx.Response:
+    def restore(self) -> httpx2.Response:
         """A picture through POST /restore."""
         pixels = np.random.default_rng(0).integers(0, 255, (40, 56, 3), dtype=np.uint8)
         png = io.BytesIO()
@@ -208,5 +208,5 @@ def test_one_command_starts_both_and_ends_both(root: Path, tmp_path: Path, repos
         gateway.stop()
     said = gateway.log.read_text()
     url = said.split("answers gRPC on ")[1].split(";")[0]
-    with pytest.raises(httpx.ConnectError):
-        httpx.get(f"http://{url}")
+    with pytest.raises(httpx2.ConnectError):
+        httpx2.get(f"http://{url}")

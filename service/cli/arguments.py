@@ -25,7 +25,7 @@ def add_writing(parser: argparse.ArgumentParser, more: str = "") -> None:
 
 
 def _server(text: str) -> str:
-    from service.client.operations import to_address  # noqa: PLC0415 (imports httpx, which work in this process does not need)
+    from service.client.operations import to_address  # noqa: PLC0415 (imports httpx2, which work in this process does not need)
 
     try:
         return str(to_address(text))

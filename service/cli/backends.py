@@ -103,7 +103,7 @@ async def open_backend(
         async with open_service(settings(), wanted=wanted) as service:
             yield LocalBackend(service)
     else:
-        from service.client import AsyncClient  # noqa: PLC0415 (imports httpx, which work in this process does not need)
+        from service.client import AsyncClient  # noqa: PLC0415 (imports httpx2, which work in this process does not need)
 
         async with AsyncClient(server, api_key=key) as client:
             yield RemoteBackend(client)

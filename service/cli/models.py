@@ -33,7 +33,7 @@ def _models(argv: Sequence[str]) -> int:
         return _show_models(given.server, given.key, local_settings(given.server, given.model_repository))
     if given.name is None:
         raise Refused(f"{given.action} what? Expected rddm models {given.action} NAME")
-    from service.client import Client  # noqa: PLC0415 (imports httpx, which a list of this machine's models does not need)
+    from service.client import Client  # noqa: PLC0415 (imports httpx2, which a list of this machine's models does not need)
 
     with Client(given.server or f"http://127.0.0.1:{settings_of().port}", api_key=given.key) as client:
         done = client.unload(given.name) if given.action == "unload" else client.load(given.name)

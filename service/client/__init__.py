@@ -1,4 +1,4 @@
-"""A client of the gateway that needs httpx only: `Client` blocks, `AsyncClient` awaits, and both run the same operations.
+"""A client of the gateway that needs httpx2 only: `Client` blocks, `AsyncClient` awaits, and both run the same operations.
 
     with Client("http://127.0.0.1:8000") as client:
         restored = client.restore(Path("dark.jpg"), on_step=lambda step: print(step.step, "of", step.steps))
@@ -9,7 +9,7 @@ answers     what is sent and what comes back
 operations  generators that know neither network nor clock
 drivers     what runs them, blocking or awaiting
 
-Each name is imported when it is first used: the command line catches ClientError and most often asks no gateway, and httpx takes
+Each name is imported when it is first used: the command line catches ClientError and most often asks no gateway, and httpx2 takes
 a tenth of a second to import.
 """
 
@@ -17,9 +17,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from service.client.answers import Generated, Job, Loading, ModelInfo, Restored, Step
-    from service.client.clients import AsyncClient, Client
-    from service.client.errors import ClientError, Locked, Overloaded, Problem, Refused, Unexpected, Unreachable
+    from .answers import Generated, Job, Loading, ModelInfo, Restored, Step
+    from .clients import AsyncClient, Client
+    from .errors import ClientError, Locked, Overloaded, Problem, Refused, Unexpected, Unreachable
 
 __all__ = [
     "AsyncClient",

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
-import httpx
+import httpx2
 
 Kind = Literal["restore", "generate"]
 
@@ -176,7 +176,7 @@ def to_timings(header: str) -> dict[str, float]:
     return {name: float(duration) for name, _, duration in entries}
 
 
-def _headed(response: httpx.Response) -> dict[str, Any]:
+def _headed(response: httpx2.Response) -> dict[str, Any]:
     heads = response.headers
     return {
         "media_type": heads["content-type"],
@@ -190,12 +190,12 @@ def _headed(response: httpx.Response) -> dict[str, Any]:
     }
 
 
-def read_restored(response: httpx.Response) -> Restored:
+def read_restored(response: httpx2.Response) -> Restored:
     """From picture bytes and headers."""
     return Restored(**_headed(response), image=response.content)
 
 
-def read_generated(response: httpx.Response) -> Generated:
+def read_generated(response: httpx2.Response) -> Generated:
     """From picture bytes and headers, or from JSON."""
     if "json" in response.headers["content-type"]:
         return to_generated(response.json())

@@ -3,9 +3,9 @@
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
 
-import httpx
+import httpx2
 
-from service.client.answers import (
+from .answers import (
     Generated,
     GenerateOptions,
     Job,
@@ -17,8 +17,8 @@ from service.client.answers import (
     to_loading,
     to_model,
 )
-from service.client.drivers import AwaitingDriver, BlockingDriver, drive, drive_async
-from service.client.operations import (
+from .drivers import AwaitingDriver, BlockingDriver, drive, drive_async
+from .operations import (
     OnStep,
     OnStepAsync,
     Operation,
@@ -35,16 +35,16 @@ T = TypeVar("T")
 
 
 def _operations(base_url: str, api_key: str | None, timeout: float, retries: int, max_wait: float) -> Operations:
-    waits = httpx.Timeout(timeout, connect=min(timeout, 10))
+    waits = httpx2.Timeout(timeout, connect=min(timeout, 10))
     return Operations(to_address(base_url), to_headers(api_key), waits, retries, max_wait)
 
 
 class Client:
-    """Blocks. Safe to share between threads, as httpx.Client is.
+    """Blocks. Safe to share between threads, as httpx2.Client is.
 
     base_url: where the gateway is, with its prefix if it has one. timeout: seconds without any byte until a
     request counts as unreachable (an event stream sends signs of life). retries, max_wait: how often what is busy or unreachable
-    is asked again, and the longest Retry-After, in seconds, that is waited for. transport: httpx's, for tests and proxies.
+    is asked again, and the longest Retry-After, in seconds, that is waited for. transport: httpx2's, for tests and proxies.
 
     Every method raises ClientError's kinds; OSError where a picture's path cannot be read. An address or a key that cannot be one
     is a ValueError at once.
@@ -58,10 +58,10 @@ class Client:
         timeout: float = 300.0,
         retries: int = 4,
         max_wait: float = 60.0,
-        transport: httpx.BaseTransport | None = None,
+        transport: httpx2.BaseTransport | None = None,
     ) -> None:
         self._operations = _operations(base_url, api_key, timeout, retries, max_wait)
-        self._http = httpx.Client(transport=transport)
+        self._http = httpx2.Client(transport=transport)
 
     def __enter__(self) -> Self:
         return self
@@ -139,10 +139,10 @@ class AsyncClient:
         timeout: float = 300.0,
         retries: int = 4,
         max_wait: float = 60.0,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self._operations = _operations(base_url, api_key, timeout, retries, max_wait)
-        self._http = httpx.AsyncClient(transport=transport)
+        self._http = httpx2.AsyncClient(transport=transport)
 
     async def __aenter__(self) -> Self:
         return self

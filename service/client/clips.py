@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 
-from service.client.errors import ClientError, Problem, Unreachable, problem_of
-from service.client.operations import to_address, to_headers
+from .errors import ClientError, Problem, Unreachable, problem_of
+from .operations import to_address, to_headers
 
 POLL_SECONDS = 1.0
 PIECE = 1 << 20
-TIMEOUT = httpx.Timeout(60, read=300, write=300)
+TIMEOUT = httpx2.Timeout(60, read=300, write=300)
 
 
 class JobFailed(ClientError):
@@ -26,7 +26,7 @@ async def restore_clip(
 
     parameters: as of POST /restore/video. Cancelling the task cancels the job. Raises ClientError and OSError.
     """
-    async with httpx.AsyncClient(base_url=to_address(base_url), headers=to_headers(api_key), timeout=TIMEOUT) as http:
+    async with httpx2.AsyncClient(base_url=to_address(base_url), headers=to_headers(api_key), timeout=TIMEOUT) as http:
         job = await _sent(http, source, parameters)
         try:
             job = await _ended(http, job, on_frame)
@@ -36,7 +36,7 @@ async def restore_clip(
         return job
 
 
-async def _sent(http: httpx.AsyncClient, source: Path, parameters: dict[str, Any]) -> dict[str, Any]:
+async def _sent(http: httpx2.AsyncClient, source: Path, parameters: dict[str, Any]) -> dict[str, Any]:
     headers = {"content-type": "application/octet-stream", "content-length": str((await asyncio.to_thread(source.stat)).st_size)}
     response = await _ask(http, "POST", "/restore/video", params=parameters, content=_pieces(source), headers=headers)
     return dict(response.json())
@@ -48,7 +48,7 @@ async def _pieces(source: Path) -> AsyncIterator[bytes]:
             yield piece
 
 
-async def _ended(http: httpx.AsyncClient, job: dict[str, Any], on_frame: Callable[[int, int], None]) -> dict[str, Any]:
+async def _ended(http: httpx2.AsyncClient, job: dict[str, Any], on_frame: Callable[[int, int], None]) -> dict[str, Any]:
     while job["status"] in {"queued", "running"}:
         await asyncio.sleep(POLL_SECONDS)
         job = dict((await _ask(http, "GET", job["links"]["self"])).json())
@@ -59,7 +59,7 @@ async def _ended(http: httpx.AsyncClient, job: dict[str, Any], on_frame: Callabl
     return job
 
 
-async def _fetched(http: httpx.AsyncClient, job: dict[str, Any], target: Path) -> None:
+async def _fetched(http: httpx2.AsyncClient, job: dict[str, Any], target: Path) -> None:
     part = target.with_name(f".{target.name}.part")
     try:
         async with http.stream("GET", job["links"]["result"]) as response:
@@ -70,16 +70,16 @@ async def _fetched(http: httpx.AsyncClient, job: dict[str, Any], target: Path) -
                 async for piece in response.aiter_bytes(PIECE):
                     await asyncio.to_thread(file.write, piece)
         await asyncio.to_thread(part.replace, target)
-    except httpx.TransportError as broken:
+    except httpx2.TransportError as broken:
         raise Unreachable(f"the clip's transfer broke off: {broken}") from broken
     finally:
         await asyncio.to_thread(part.unlink, missing_ok=True)
 
 
-async def _ask(http: httpx.AsyncClient, method: str, path: str, **facts: Any) -> httpx.Response:
+async def _ask(http: httpx2.AsyncClient, method: str, path: str, **facts: Any) -> httpx2.Response:
     try:
         response = await http.request(method, path, **facts)
-    except httpx.TransportError as broken:
+    except httpx2.TransportError as broken:
         raise Unreachable(f"{http.base_url} does not answer: {broken}") from broken
     if response.status_code >= 400:
         problem: Problem = problem_of(response)

@@ -1,4 +1,4 @@
-"""What carries out the effects of an operation: four of them, blocking or awaiting. httpx's exceptions end here, as values."""
+"""What carries out the effects of an operation: four of them, blocking or awaiting. httpx2's exceptions end here, as values."""
 
 import asyncio
 import inspect
@@ -6,22 +6,22 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from typing import TypeVar
 
-import httpx
+import httpx2
 
-from service.client.errors import Unreachable
-from service.client.operations import Effect, Notify, Operation, ReadLine, Send, Sleep
+from .errors import Unreachable
+from .operations import Effect, Notify, Operation, ReadLine, Send, Sleep
 
 T = TypeVar("T")
 
 
-def is_stream(response: httpx.Response) -> bool:
+def is_stream(response: httpx2.Response) -> bool:
     return response.is_success and response.headers.get("content-type", "").startswith("text/event-stream")
 
 
 class BlockingDriver:
-    def __init__(self, http: httpx.Client) -> None:
+    def __init__(self, http: httpx2.Client) -> None:
         self.http = http
-        self.stream: httpx.Response | None = None
+        self.stream: httpx2.Response | None = None
         self.lines: Iterator[str] = iter(())
 
     def do(self, effect: Effect) -> object:
@@ -36,7 +36,7 @@ class BlockingDriver:
             case Notify(listener, step):
                 return listener(step)
 
-    def send(self, request: httpx.Request) -> httpx.Response | Unreachable:
+    def send(self, request: httpx2.Request) -> httpx2.Response | Unreachable:
         self.close_stream()
         try:
             response = self.http.send(request, stream=True)
@@ -45,14 +45,14 @@ class BlockingDriver:
             else:
                 response.read()
                 response.close()
-        except httpx.RequestError as error:
+        except httpx2.RequestError as error:
             return unreachable(request, error)
         return response
 
     def line(self) -> str | Unreachable | None:
         try:
             return next(self.lines, None)
-        except httpx.RequestError as error:
+        except httpx2.RequestError as error:
             return unreachable(None, error)
 
     def close_stream(self) -> None:
@@ -62,9 +62,9 @@ class BlockingDriver:
 
 
 class AwaitingDriver:
-    def __init__(self, http: httpx.AsyncClient) -> None:
+    def __init__(self, http: httpx2.AsyncClient) -> None:
         self.http = http
-        self.stream: httpx.Response | None = None
+        self.stream: httpx2.Response | None = None
         self.lines: AsyncIterator[str] | None = None
 
     async def do(self, effect: Effect) -> object:
@@ -80,7 +80,7 @@ class AwaitingDriver:
                 told = listener(step)
                 return await told if inspect.isawaitable(told) else told
 
-    async def send(self, request: httpx.Request) -> httpx.Response | Unreachable:
+    async def send(self, request: httpx2.Request) -> httpx2.Response | Unreachable:
         await self.close_stream()
         try:
             response = await self.http.send(request, stream=True)
@@ -89,7 +89,7 @@ class AwaitingDriver:
             else:
                 await response.aread()
                 await response.aclose()
-        except httpx.RequestError as error:
+        except httpx2.RequestError as error:
             return unreachable(request, error)
         return response
 
@@ -98,7 +98,7 @@ class AwaitingDriver:
             return None
         try:
             return await anext(self.lines, None)
-        except httpx.RequestError as error:
+        except httpx2.RequestError as error:
             return unreachable(None, error)
 
     async def close_stream(self) -> None:
@@ -107,10 +107,10 @@ class AwaitingDriver:
             self.stream, self.lines = None, None
 
 
-def unreachable(request: httpx.Request | None, error: httpx.RequestError) -> Unreachable:
+def unreachable(request: httpx2.Request | None, error: httpx2.RequestError) -> Unreachable:
     where = "the stream" if request is None else f"{request.url.scheme}://{request.url.netloc.decode()}"
     found = Unreachable(
-        f"{where}: {type(error).__name__}: {error}", patient=isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout)
+        f"{where}: {type(error).__name__}: {error}", patient=isinstance(error, httpx2.ReadTimeout | httpx2.WriteTimeout)
     )
     found.__cause__ = error
     return found

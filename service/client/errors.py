@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx2
 
 
 class ClientError(Exception):
@@ -69,7 +69,7 @@ def to_problem(body: Mapping[str, Any], retry_after: float | None = None) -> Pro
     return (Refused if status < 500 else Problem)(body, retry_after)
 
 
-def retry_after(response: "httpx.Response") -> float | None:
+def retry_after(response: "httpx2.Response") -> float | None:
     """Seconds from now, whether the header says seconds or a date; None without one."""
     value = response.headers.get("retry-after", "")
     try:
@@ -80,7 +80,7 @@ def retry_after(response: "httpx.Response") -> float | None:
         return None
 
 
-def problem_of(response: "httpx.Response") -> Problem:
+def problem_of(response: "httpx2.Response") -> Problem:
     """What an unsuccessful response says; a proxy's HTML says nothing but its status."""
     body: dict[str, Any] = {"title": response.reason_phrase or "Error", "request_id": response.headers.get("x-request-id")}
     if "json" in response.headers.get("content-type", ""):

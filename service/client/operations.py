@@ -1,7 +1,7 @@
 """What a client does with the gateway, each operation written once.
 
 An operation is a generator: it yields its effects (`Send`, `ReadLine`, `Sleep`, `Notify`) and is told what came of it. It touches
-neither network nor clock: `service.client.drivers` does, blocking or awaiting.
+neither network nor clock: `drivers` does, blocking or awaiting.
 """
 
 import json
@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-import httpx
+import httpx2
 
-from service.client.answers import (
+from .answers import (
     Generated,
     GenerateOptions,
     Job,
@@ -30,7 +30,7 @@ from service.client.answers import (
     to_restored,
     to_step,
 )
-from service.client.errors import Unexpected, Unreachable, problem_of, retry_after, to_problem
+from .errors import Unexpected, Unreachable, problem_of, retry_after, to_problem
 
 T = TypeVar("T")
 Picture = bytes | str | os.PathLike[str]
@@ -43,7 +43,7 @@ OnStepAsync = Callable[[Step], Awaitable[object] | object]
 class Send:
     """Told: the response, or Unreachable. An event stream is left open for `ReadLine`; anything else is read whole."""
 
-    request: httpx.Request
+    request: httpx2.Request
 
 
 @dataclass(frozen=True)
@@ -103,12 +103,12 @@ def contents(picture: Picture) -> bytes:
     return picture if isinstance(picture, bytes) else Path(picture).read_bytes()
 
 
-def to_address(base_url: str) -> httpx.URL:
+def to_address(base_url: str) -> httpx2.URL:
     """Raises ValueError for what is no address of http or https."""
     expected = f"{base_url!r} is no address of a gateway; expected http://HOST:PORT or https://HOST:PORT"
     try:
-        address = httpx.URL(base_url)
-    except httpx.InvalidURL as wrong:
+        address = httpx2.URL(base_url)
+    except httpx2.InvalidURL as wrong:
         raise ValueError(expected) from wrong
     if address.scheme not in {"http", "https"} or not address.host:
         raise ValueError(expected)
@@ -140,18 +140,18 @@ def to_query(options: Mapping[str, Any]) -> dict[str, str]:
 class Operations:
     """retries: how often a request is sent again; max_wait: the longest pause, in seconds, that is kept."""
 
-    base_url: httpx.URL
+    base_url: httpx2.URL
     headers: Mapping[str, str] = field(repr=False)  # they hold the key
-    timeout: httpx.Timeout
+    timeout: httpx2.Timeout
     retries: int
     max_wait: float
 
-    def request(self, method: str, path: str, headers: Mapping[str, str] | None = None, **rest: Any) -> httpx.Request:
+    def request(self, method: str, path: str, headers: Mapping[str, str] | None = None, **rest: Any) -> httpx2.Request:
         address = self.base_url.copy_with(raw_path=self.base_url.raw_path.rstrip(b"/") + path.encode())
         extensions = {"timeout": self.timeout.as_dict()}
-        return httpx.Request(method, address, headers={**self.headers, **(headers or {})}, extensions=extensions, **rest)
+        return httpx2.Request(method, address, headers={**self.headers, **(headers or {})}, extensions=extensions, **rest)
 
-    def ask(self, build: Callable[[], httpx.Request]) -> Operation[httpx.Response]:
+    def ask(self, build: Callable[[], httpx2.Request]) -> Operation[httpx2.Response]:
         """Send until it is answered: what is busy or unreachable is asked again, as late as it wishes. Raises ClientError."""
         for attempt in range(self.retries + 1):
             answer = yield Send(build())
@@ -165,7 +165,7 @@ class Operations:
             raise problem_of(answer)
         return answer  # type: ignore[no-any-return]
 
-    def pause(self, answer: httpx.Response | Unreachable, attempt: int) -> float | None:
+    def pause(self, answer: httpx2.Response | Unreachable, attempt: int) -> float | None:
         """Seconds until the next attempt; None when there is to be none."""
         if attempt == self.retries:
             return None
@@ -188,7 +188,7 @@ class Operations:
 
     def work(
         self, path: str, options: Mapping[str, Any], body: Mapping[str, Any], headers: Mapping[str, str]
-    ) -> Operation[httpx.Response]:
+    ) -> Operation[httpx2.Response]:
         query = to_query(options)
         return (yield from self.ask(lambda: self.request("POST", path, headers, params=query, **body)))
 
@@ -273,7 +273,7 @@ class _BrokenOff(Exception):
 
 
 def to_body(image: Picture, mask: Picture | None) -> dict[str, Any]:
-    """httpx's arguments for one picture, or for a picture and its mask."""
+    """httpx2's arguments for one picture, or for a picture and its mask."""
     if mask is None:
         return {"content": contents(image)}
     return {"files": {"image": ("image", contents(image)), "mask": ("mask", contents(mask))}}

@@ -16,7 +16,7 @@ from service.errors import InvalidValue, ServiceError
 from service.jobs.deliveries import Delivery, DeliveryStore
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx2
     from standardwebhooks import Webhook
 
 log = logging.getLogger("rddm.webhooks")
@@ -37,7 +37,7 @@ def message(job: str, address: str, event: Event, document: Mapping[str, Any]) -
 class Webhooks:
     """hosts: the only ones that are ever spoken to; secret: what messages are signed with, `whsec_` and base64."""
 
-    def __init__(self, hosts: tuple[str, ...], secret: str | None, transport: "httpx.AsyncBaseTransport | None" = None) -> None:
+    def __init__(self, hosts: tuple[str, ...], secret: str | None, transport: "httpx2.AsyncBaseTransport | None" = None) -> None:
         self._hosts = hosts
         self._signer = _signer(secret) if secret else None
         self._transport = transport
@@ -55,16 +55,16 @@ class Webhooks:
 
     async def send(self, delivery: Delivery) -> bool:
         """One attempt; whether there need not be another. It never raises."""
-        import httpx  # noqa: PLC0415 (most gateways send no webhooks)
+        import httpx2  # noqa: PLC0415 (most gateways send no webhooks)
 
         try:
             self.check(delivery.url)  # another gateway may have taken it in
-            async with httpx.AsyncClient(timeout=SECONDS, transport=self._transport) as client:
+            async with httpx2.AsyncClient(timeout=SECONDS, transport=self._transport) as client:
                 answer = await client.post(delivery.url, content=delivery.body.encode(), headers=self.headers(delivery))
         except InvalidValue:
             log.warning("webhook %s goes to a host that is not allowed here; it is dropped", delivery.id)
             return True
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             log.warning("webhook %s, attempt %d: %s", delivery.id, delivery.attempts, type(error).__name__)
             return False
         if not answer.is_success:

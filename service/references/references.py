@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from functools import cached_property
 from urllib.parse import urljoin, urlsplit
 
-import httpx
+import httpx2
 
 from service.bulk import Store, StoreError, open_store
 from service.errors import InvalidValue, ReferenceFailed, TooLarge
@@ -33,7 +33,7 @@ class References:
         stores: tuple[str, ...],
         most_bytes: int,
         seconds: float,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self._hosts, self._stores = hosts, tuple(location.rstrip("/") + "/" for location in stores)
         self._most_bytes, self._seconds = most_bytes, seconds
@@ -86,10 +86,10 @@ class References:
             raise InvalidValue(f"{name} is at {parts.scheme[:20]}://{str(host)[:80]}; expected {words}")
 
     @cached_property
-    def _client(self) -> httpx.AsyncClient:
+    def _client(self) -> httpx2.AsyncClient:
         """Without proxies of the environment, which would look names up themselves."""
         transport = self._transport or PublicTransport()
-        return httpx.AsyncClient(timeout=self._seconds, transport=transport, trust_env=False, follow_redirects=False)
+        return httpx2.AsyncClient(timeout=self._seconds, transport=transport, trust_env=False, follow_redirects=False)
 
     async def _get(self, address: str, name: str) -> bytes:
         for _ in range(MOST_REDIRECTS + 1):
@@ -100,8 +100,8 @@ class References:
             self._check_https(address, f"the redirect of {name}")
         raise ReferenceFailed(f"{name} redirects more than {MOST_REDIRECTS} times")
 
-    async def _body_of(self, answer: httpx.Response, name: str) -> bytes:
-        if answer.status_code != httpx.codes.OK:
+    async def _body_of(self, answer: httpx2.Response, name: str) -> bytes:
+        if answer.status_code != httpx2.codes.OK:
             raise ReferenceFailed(f"{name} answered {answer.status_code}; expected 200 and a picture")
         if (coding := answer.headers.get("content-encoding", "identity")) != "identity":
             raise ReferenceFailed(f"{name} came with content-encoding {coding[:40]!r}; expected none, as was asked for")
@@ -157,9 +157,9 @@ class References:
                 yield
         except NotPublicError as refused:
             raise InvalidValue(f"{name} means an address within a network; expected one on the internet") from refused
-        except (TimeoutError, httpx.TimeoutException) as late:
+        except (TimeoutError, httpx2.TimeoutException) as late:
             raise ReferenceFailed(f"{name} took longer than {time.monotonic() - started:.0f} s", passing=True) from late
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
             raise ReferenceFailed(f"{name} cannot be reached: {type(error).__name__}", passing=True) from error
         except StoreError as error:
             raise ReferenceFailed(f"{name}: the store refused it", passing=error.transient) from error

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable
 
-import httpx
+import httpx2
 import pytest
 
 from benchmarks.endurance import NOTICE_SECONDS, Tally, ask
@@ -60,11 +60,11 @@ def test_memory_that_grows_in_the_second_half_is_told(last: float, kept: bool) -
     assert (found.broken() == []) is kept
 
 
-Answer = Callable[[httpx.Request], httpx.Response]
+Answer = Callable[[httpx2.Request], httpx2.Response]
 
 
 async def outcome_of(kind: str, answer: Answer) -> Outcome:
-    async with httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="http://gateway") as client:
+    async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer), base_url="http://gateway") as client:
         return await KINDS[kind][1](Mixture(client), random.Random(0))
 
 
@@ -72,14 +72,14 @@ async def outcome_of(kind: str, answer: Answer) -> Outcome:
 @pytest.mark.parametrize(
     ("answer", "fault"),
     [
-        (httpx.Response(500, text="oops"), True),
-        (httpx.Response(503, json=PROBLEM), True),
-        (httpx.Response(503, json=PROBLEM | {"status": 500}, headers=MEDIA), True),
-        (httpx.Response(422, json=PROBLEM | {"status": 422}, headers=MEDIA), True),
-        (httpx.Response(503, json=PROBLEM, headers=MEDIA), False),
+        (httpx2.Response(500, text="oops"), True),
+        (httpx2.Response(503, json=PROBLEM), True),
+        (httpx2.Response(503, json=PROBLEM | {"status": 500}, headers=MEDIA), True),
+        (httpx2.Response(422, json=PROBLEM | {"status": 422}, headers=MEDIA), True),
+        (httpx2.Response(503, json=PROBLEM, headers=MEDIA), False),
     ],
 )
-async def test_a_refusal_must_be_a_problem_with_retry_after(kind: str, answer: httpx.Response, fault: bool) -> None:
+async def test_a_refusal_must_be_a_problem_with_retry_after(kind: str, answer: httpx2.Response, fault: bool) -> None:
     found = await outcome_of(kind, lambda _: answer)
     assert found.status == answer.status_code
     assert (found.fault is not None) is fault
@@ -87,7 +87,7 @@ async def test_a_refusal_must_be_a_problem_with_retry_after(kind: str, answer: h
 
 @pytest.mark.parametrize("body", [b"", b"not a picture", encode(pixels_of(8, 8)), encode(pixels_of(8, 8))[:-20]])
 async def test_a_success_must_be_the_picture_that_was_asked_for(body: bytes) -> None:
-    assert (await outcome_of("raw", lambda _: httpx.Response(200, content=body))).fault is not None
+    assert (await outcome_of("raw", lambda _: httpx2.Response(200, content=body))).fault is not None
 
 
 @pytest.mark.parametrize(
@@ -97,30 +97,30 @@ async def test_a_success_must_be_the_picture_that_was_asked_for(body: bytes) -> 
         ('event: step\ndata: {"step": 1}\n\n', True),
         ('event: result\ndata: {"steps": 2, "image": ""}\n\n', True),
         ('event: error\ndata: {"status": 503}\n\n', True),
-        (f"event: error\ndata: {httpx.Response(200, json=PROBLEM).text}\n\n", False),
+        (f"event: error\ndata: {httpx2.Response(200, json=PROBLEM).text}\n\n", False),
     ],
 )
 async def test_a_stream_must_come_to_its_end(text: str, fault: bool) -> None:
-    assert ((await outcome_of("events", lambda _: httpx.Response(200, text=text))).fault is not None) is fault
+    assert ((await outcome_of("events", lambda _: httpx2.Response(200, text=text))).fault is not None) is fault
 
 
 async def test_what_failed_while_the_run_stood_still_is_asked_again() -> None:
     found, answers = tally(), iter([500, 503])
 
-    def answer(_: httpx.Request) -> httpx.Response:
+    def answer(_: httpx2.Request) -> httpx2.Response:
         status = next(answers)
         if status == 500:
             found.pauses.append((0, float("inf")))
         else:
             found.pauses.clear()
-        return httpx.Response(status, text="oops")
+        return httpx2.Response(status, text="oops")
 
-    async with httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="http://gateway") as client:
+    async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer), base_url="http://gateway") as client:
         await ask(Mixture(client), 2, found)
     assert [status[-3:] for status in found.statuses] == ["503"]
 
 
 async def test_bad_input_must_be_refused_as_it_should_be() -> None:
     problem = PROBLEM | {"status": 413}
-    assert (await outcome_of("bad", lambda _: httpx.Response(413, json=problem, headers=MEDIA))).fault is not None
-    assert (await outcome_of("bad", lambda _: httpx.Response(200, content=b"x"))).fault is not None
+    assert (await outcome_of("bad", lambda _: httpx2.Response(413, json=problem, headers=MEDIA))).fault is not None
+    assert (await outcome_of("bad", lambda _: httpx2.Response(200, content=b"x"))).fault is not None

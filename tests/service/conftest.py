@@ -7,7 +7,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import numpy as np
 import pytest
 from PIL import Image
@@ -39,7 +39,7 @@ def settings_for(tmp_path: Path, **changes: Any) -> Settings:
 class RunningApp:
     """A running app, its gateway, its engine, and a client."""
 
-    def __init__(self, app: Any, engine: FakeServingEngine, client: httpx.AsyncClient) -> None:
+    def __init__(self, app: Any, engine: FakeServingEngine, client: httpx2.AsyncClient) -> None:
         self.app, self.engine, self.client = app, engine, client
 
     @property
@@ -65,10 +65,10 @@ async def running(
     engine = engine or FakeServingEngine()
     codecs = codecs or InProcessCodecs(Bounds(settings.max_pixels, settings.max_side), 1, 60.0, 1 << 31)
     app = create_app(settings, lambda settings, metrics: open_gateway(settings, engine, metrics, codecs))
-    transport = httpx.ASGITransport(app, client=("127.0.0.1", 50000))
+    transport = httpx2.ASGITransport(app, client=("127.0.0.1", 50000))
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=30) as client,
+        httpx2.AsyncClient(transport=transport, base_url="http://localhost", timeout=30) as client,
     ):
         yield RunningApp(app, engine, client)
 

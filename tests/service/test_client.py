@@ -13,7 +13,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import numpy as np
 import pytest
 from PIL import Image
@@ -56,28 +56,28 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return asked
 
 
-def answering(*answers: httpx.Response | Exception, **options: Any) -> tuple[Client, list[httpx.Request]]:
+def answering(*answers: httpx2.Response | Exception, **options: Any) -> tuple[Client, list[httpx2.Request]]:
     """A client whose server gives these answers in turn, the last one for ever."""
-    seen: list[httpx.Request] = []
+    seen: list[httpx2.Request] = []
 
-    def handler(request: httpx.Request) -> httpx.Response:
+    def handler(request: httpx2.Request) -> httpx2.Response:
         answer = answers[min(len(seen), len(answers) - 1)]
         seen.append(request)
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    return Client("http://gateway/rddm/", transport=httpx.MockTransport(handler), **options), seen
+    return Client("http://gateway/rddm/", transport=httpx2.MockTransport(handler), **options), seen
 
 
-def problem(status: int, slug: str = "queue-full", **headers: str) -> httpx.Response:
+def problem(status: int, slug: str = "queue-full", **headers: str) -> httpx2.Response:
     body = {"type": f"urn:rddm:problem:{slug}", "title": "T", "status": status, "detail": "D", "request_id": "r9"}
-    return httpx.Response(status, json=body, headers={"content-type": "application/problem+json", **headers})
+    return httpx2.Response(status, json=body, headers={"content-type": "application/problem+json", **headers})
 
 
-def events(*told: tuple[str, dict[str, Any]], first: int = 1) -> httpx.Response:
+def events(*told: tuple[str, dict[str, Any]], first: int = 1) -> httpx2.Response:
     text = "".join(f"id: {k}\nevent: {name}\ndata: {json.dumps(data)}\n\n" for k, (name, data) in enumerate(told, first))
-    return httpx.Response(200, text=": hello\n\n" + text, headers={"content-type": "text/event-stream"})
+    return httpx2.Response(200, text=": hello\n\n" + text, headers={"content-type": "text/event-stream"})
 
 
 def step(number: int, steps: int = 2) -> tuple[str, dict[str, Any]]:
@@ -203,11 +203,11 @@ def test_a_listeners_stop_iteration_is_no_result() -> None:
 def test_an_answer_that_cannot_be_unpacked_is_an_error_of_the_clients(pauses: list[float]) -> None:
     heads = {"content-encoding": "gzip", "content-type": "application/json"}
 
-    def garbled(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, stream=httpx.ByteStream(b"no gzip"), headers=heads)
+    def garbled(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, stream=httpx2.ByteStream(b"no gzip"), headers=heads)
 
     with (
-        Client("http://gateway", transport=httpx.MockTransport(garbled)) as client,
+        Client("http://gateway", transport=httpx2.MockTransport(garbled)) as client,
         pytest.raises(Unreachable, match="DecodingError"),
     ):
         client.models()
@@ -303,7 +303,7 @@ async def test_a_job_is_cancelled_and_then_unknown(tmp_path: Path, png: bytes) -
 @pytest.mark.parametrize("wait", ["3", "in three seconds"])
 def test_what_is_busy_is_asked_again_when_it_says(pauses: list[float], png: bytes, wait: str) -> None:
     later = wait if wait.isdigit() else format_datetime(datetime.now(UTC) + timedelta(seconds=3), usegmt=True)
-    client, seen = answering(problem(429, **{"retry-after": later}), httpx.Response(200, content=b"x", headers=HEADS))
+    client, seen = answering(problem(429, **{"retry-after": later}), httpx2.Response(200, content=b"x", headers=HEADS))
     restored = client.restore(png)
     assert restored.image == b"x"
     assert dict(restored.timings) == {"decode": 1.5, "sample": 20.0}
@@ -329,11 +329,11 @@ def test_a_wait_longer_than_allowed_is_not_waited(pauses: list[float], png: byte
 
 
 def test_a_server_that_cannot_be_reached_is_asked_again_but_a_slow_one_is_not(pauses: list[float], png: bytes) -> None:
-    refused, seen = answering(httpx.ConnectError("refused"))
+    refused, seen = answering(httpx2.ConnectError("refused"))
     with pytest.raises(Unreachable, match="http://gateway"):
         refused.restore(png)
     assert len(seen) == 5
-    slow, seen = answering(httpx.ReadTimeout("slow"))
+    slow, seen = answering(httpx2.ReadTimeout("slow"))
     with pytest.raises(Unreachable):
         slow.restore(png)
     assert len(seen) == 1
@@ -342,21 +342,21 @@ def test_a_server_that_cannot_be_reached_is_asked_again_but_a_slow_one_is_not(pa
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
-        (httpx.Response(200, text="<html>", headers={"content-type": "text/html"}), Unexpected),
-        (httpx.Response(404, text="<html>", headers={"content-type": "text/html"}), Refused),
-        (httpx.Response(500, text="{", headers={"content-type": "application/json"}), Problem),
-        (httpx.Response(403, text="no"), Locked),
-        (httpx.Response(301, headers={"location": "https://gateway/"}), Problem),
+        (httpx2.Response(200, text="<html>", headers={"content-type": "text/html"}), Unexpected),
+        (httpx2.Response(404, text="<html>", headers={"content-type": "text/html"}), Refused),
+        (httpx2.Response(500, text="{", headers={"content-type": "application/json"}), Problem),
+        (httpx2.Response(403, text="no"), Locked),
+        (httpx2.Response(301, headers={"location": "https://gateway/"}), Problem),
     ],
 )
-def test_a_stranger_in_between_is_an_error_of_its_own_kind(png: bytes, answer: httpx.Response, kind: type[Exception]) -> None:
+def test_a_stranger_in_between_is_an_error_of_its_own_kind(png: bytes, answer: httpx2.Response, kind: type[Exception]) -> None:
     client, _ = answering(answer)
     with pytest.raises(kind):
         client.restore(png)
 
 
 def test_the_address_keeps_its_prefix_and_flags_are_lower_case(png: bytes) -> None:
-    client, seen = answering(httpx.Response(200, content=b"x", headers=HEADS), api_key="k")
+    client, seen = answering(httpx2.Response(200, content=b"x", headers=HEADS), api_key="k")
     client.restore(png, returns="steps", seed=5)
     client.generate(grid=True, n=2)
     assert str(seen[0].url) == "http://gateway/rddm/restore?return=steps&seed=5"
@@ -375,7 +375,7 @@ def test_a_problem_in_the_stream_is_raised(png: bytes) -> None:
 @pytest.mark.parametrize(
     "stream", [events(step(1)), events(("result", {"image": "!"})), events(("step", {"step": 1})), events(("error", {}))]
 )
-def test_a_stream_that_breaks_the_contract_is_an_error(png: bytes, stream: httpx.Response) -> None:
+def test_a_stream_that_breaks_the_contract_is_an_error(png: bytes, stream: httpx2.Response) -> None:
     client, _ = answering(stream)
     with pytest.raises((Unreachable, Unexpected)):
         client.restore(png, on_step=lambda _: None)
@@ -384,10 +384,10 @@ def test_a_stream_that_breaks_the_contract_is_an_error(png: bytes, stream: httpx
 def test_a_job_is_followed_over_a_broken_stream_from_where_it_was(pauses: list[float], png: bytes) -> None:
     done = JOB | {"status": "succeeded", "step": 2}
     client, seen = answering(
-        httpx.Response(202, json=JOB),
+        httpx2.Response(202, json=JOB),
         events(step(1)),
         events(step(2), ("result", done), first=2),
-        httpx.Response(200, content=b"x", headers=HEADS),
+        httpx2.Response(200, content=b"x", headers=HEADS),
     )
     heard: list[int] = []
     job = client.submit_restore(png, idempotency_key="mine")
@@ -401,7 +401,7 @@ def test_a_job_is_followed_over_a_broken_stream_from_where_it_was(pauses: list[f
 
 
 def test_a_retried_submission_is_the_same_job(pauses: list[float]) -> None:
-    client, seen = answering(problem(503), httpx.Response(202, json=JOB))
+    client, seen = answering(problem(503), httpx2.Response(202, json=JOB))
     assert client.submit_generate(n=4).finished is False
     keys = [request.headers["idempotency-key"] for request in seen]
     assert keys[0] == keys[1]
@@ -410,16 +410,16 @@ def test_a_retried_submission_is_the_same_job(pauses: list[float]) -> None:
 
 def test_a_failed_job_raises_its_problem(png: bytes) -> None:
     client, _ = answering(events(("error", {"type": "urn:rddm:problem:x", "title": "T", "status": 500, "detail": "broke"})))
-    job = answering(httpx.Response(202, json=JOB))[0].submit_restore(png)
+    job = answering(httpx2.Response(202, json=JOB))[0].submit_restore(png)
     with pytest.raises(Problem, match="broke"):
         client.wait(job)
 
 
 def test_jobs_are_listed_read_and_cancelled(png: bytes) -> None:
     client, seen = answering(
-        httpx.Response(200, json={"jobs": [JOB, JOB]}),
-        httpx.Response(200, json=JOB | {"status": "running"}),
-        httpx.Response(200, json=JOB | {"status": "cancelled"}),
+        httpx2.Response(200, json={"jobs": [JOB, JOB]}),
+        httpx2.Response(200, json=JOB | {"status": "running"}),
+        httpx2.Response(200, json=JOB | {"status": "cancelled"}),
     )
     assert len(client.jobs()) == 2
     job = client.job("j/1")
@@ -429,22 +429,22 @@ def test_jobs_are_listed_read_and_cancelled(png: bytes) -> None:
 
 @pytest.mark.parametrize(("value", "seconds"), [("7", 7.0), ("", None), ("soon", None), ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0)])
 def test_retry_after_is_seconds_or_a_date(value: str, seconds: float | None) -> None:
-    assert retry_after(httpx.Response(503, headers={"retry-after": value})) == seconds
+    assert retry_after(httpx2.Response(503, headers={"retry-after": value})) == seconds
 
 
 def test_needs_httpx_only() -> None:
-    """Every import of the package is the standard library's, httpx, or its own."""
+    """Every import of the package is the standard library's, httpx2, or relative: it is published under another name."""
     folder = Path(service.client.__file__).parent
     names = {name for path in folder.glob("*.py") for name in imported(path)}
     strangers = {name for name in names if name.partition(".")[0] not in sys.stdlib_module_names}
-    assert {name for name in strangers if not name.startswith("service.client")} == {"httpx"}
+    assert strangers == {"httpx2"}
 
 
 def imported(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        if isinstance(node, ast.ImportFrom):
+        if isinstance(node, ast.ImportFrom) and node.level == 0:
             yield node.module or ""
 
 

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import numpy as np
 import pytest
 
@@ -76,7 +76,7 @@ async def test_over_the_queue_is_429_with_a_time_to_wait(tmp_path: Path) -> None
     async with running(settings_for(tmp_path, queue_megapixel_steps=0.2), engine) as gateway:
         engine.gate = asyncio.Event()
         burst = [asyncio.create_task(gateway.client.post(f"/restore?seed={seed}", content=picture)) for seed in range(10)]
-        done: set[asyncio.Task[httpx.Response]] = set()
+        done: set[asyncio.Task[httpx2.Response]] = set()
         waiting = more = set(burst)
         while not done or more:  # until a second passes in which nobody else is refused
             more, waiting = await asyncio.wait(waiting, timeout=1)
@@ -213,13 +213,13 @@ def process(tmp_path: Path, root: Path) -> Any:
     started = subprocess.Popen(
         [sys.executable, "-c", SERVING, str(tmp_path), str(port)], cwd=root, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
-    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
+    client = httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
     until = time.monotonic() + 120
     while True:
         try:
             client.get("/healthz")
             break
-        except httpx.ConnectError:
+        except httpx2.ConnectError:
             assert time.monotonic() < until
             time.sleep(0.1)
     yield started, client
@@ -231,8 +231,8 @@ def process(tmp_path: Path, root: Path) -> Any:
 def test_sigterm_finishes_what_runs_and_turns_new_work_away(process: Any) -> None:
     started, client = process
 
-    async def scene() -> tuple[httpx.Response, httpx.Response, httpx.Response]:
-        async with httpx.AsyncClient(base_url=client.base_url, timeout=30) as caller:
+    async def scene() -> tuple[httpx2.Response, httpx2.Response, httpx2.Response]:
+        async with httpx2.AsyncClient(base_url=client.base_url, timeout=30) as caller:
             runs = asyncio.create_task(caller.post("/restore?steps=8", content=PNG))
             for _ in range(100):
                 if "rddm_working_requests 1.0" in (await caller.get("/metrics")).text:

@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from service.cli.serve import serve
@@ -106,8 +106,8 @@ async def test_only_an_admin_key_administers(tmp_path: Path) -> None:
 
 async def test_without_keys_only_this_machine_administers(tmp_path: Path) -> None:
     async with running(settings_for(tmp_path)) as gateway:
-        far = httpx.ASGITransport(gateway.app, client=("203.0.113.5", 40000))
-        async with httpx.AsyncClient(transport=far, base_url="http://localhost") as stranger:
+        far = httpx2.ASGITransport(gateway.app, client=("203.0.113.5", 40000))
+        async with httpx2.AsyncClient(transport=far, base_url="http://localhost") as stranger:
             assert (await stranger.post("/admin/models/keeper/reload")).status_code == 403
             assert (await stranger.get("/models")).status_code == 200
         rebound = await gateway.client.post("/admin/models/keeper/reload", headers={"Host": "evil.example"})

@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import numpy as np
 import pytest
 from PIL import Image
@@ -604,7 +604,7 @@ def test_the_page_takes_nothing_from_another_host(page: Page, gateway: Live) -> 
     names = page.run("return performance.getEntriesByType('resource').map((entry) => entry.name)")
     assert names
     assert {name for name in names if not name.startswith((gateway.url, "data:", "blob:"))} == set()
-    policy = httpx.get(gateway.url).headers["content-security-policy"]
+    policy = httpx2.get(gateway.url).headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "script-src 'self'" in policy
     assert "unsafe" not in policy

@@ -4,7 +4,7 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from service.api.app import create_app
@@ -20,28 +20,28 @@ SHARES = (0.7, 0.6, 0.5, 0.4, 0.3, 0.8) * 4
 
 
 @pytest.fixture
-async def served(tmp_path: Path) -> AsyncIterator[tuple[Gateway, httpx.AsyncClient]]:
+async def served(tmp_path: Path) -> AsyncIterator[tuple[Gateway, httpx2.AsyncClient]]:
     folder = tmp_path / "repository"
     release_tiny(folder, tiny_spec(tile=256, overlap=32, whole_max=SIDE * SIDE))
     changes = {"max_pixels": SIDE * SIDE, "max_megapixel_steps": 100, "results_bytes": 0}
     settings = settings_for(tmp_path, model_repository=folder, default_model="tiny", **changes)
     app = create_app(settings)
-    transport = httpx.ASGITransport(app, client=("127.0.0.1", 50000))
+    transport = httpx2.ASGITransport(app, client=("127.0.0.1", 50000))
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=120) as client,
+        httpx2.AsyncClient(transport=transport, base_url="http://localhost", timeout=120) as client,
     ):
         yield app.state.gateway, client
 
 
-async def timed(client: httpx.AsyncClient, address: str, body: bytes) -> tuple[httpx.Response, float]:
+async def timed(client: httpx2.AsyncClient, address: str, body: bytes) -> tuple[httpx2.Response, float]:
     """The answer, and its seconds."""
     begun = time.perf_counter()
     return await client.post(address, content=body), time.perf_counter() - begun
 
 
 async def test_steps_are_chosen_to_meet_a_deadline_and_the_rest_is_refused_at_once(
-    served: tuple[Gateway, httpx.AsyncClient],
+    served: tuple[Gateway, httpx2.AsyncClient],
 ) -> None:
     gateway, client = served
     body = file_of(pixels_of(SIDE, SIDE))

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 
 from tests.calls import until
 from tests.service.conftest import file_of, pixels_of
@@ -38,9 +38,9 @@ def serve(folder: Path, port: int, url: str, webhook_port: int, seconds: float, 
     from tests.service.conftest import settings_for  # noqa: PLC0415
     from tests.service.serving import FakeServingEngine  # noqa: PLC0415
 
-    class Local(httpx.AsyncHTTPTransport):
-        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-            request.url = httpx.URL(f"http://127.0.0.1:{webhook_port}/jobs")
+    class Local(httpx2.AsyncHTTPTransport):
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+            request.url = httpx2.URL(f"http://127.0.0.1:{webhook_port}/jobs")
             return await super().handle_async_request(request)
 
     import service.api.app  # noqa: PLC0415
@@ -79,9 +79,9 @@ def gateway(
         until = time.monotonic() + 120
         while True:
             try:
-                httpx.get(f"http://127.0.0.1:{port}/healthz")
+                httpx2.get(f"http://127.0.0.1:{port}/healthz")
                 break
-            except httpx.TransportError:
+            except httpx2.TransportError:
                 assert time.monotonic() < until
                 time.sleep(0.1)
         yield process, f"http://127.0.0.1:{port}"
@@ -128,7 +128,7 @@ class Outcome:
 async def hand_in(address: str, seeds: range) -> list[str]:
     """Jobs of pictures that differ, so that none is another's result."""
     ids = []
-    async with httpx.AsyncClient(base_url=address, timeout=60) as client:
+    async with httpx2.AsyncClient(base_url=address, timeout=60) as client:
         for seed in seeds:
             body = file_of(pixels_of(16, 24, seed=seed))
             answer = await client.post(f"/restore?steps=2&webhook={ADDRESS}", content=body, headers={"Prefer": "respond-async"})
@@ -137,13 +137,13 @@ async def hand_in(address: str, seeds: range) -> list[str]:
     return ids
 
 
-async def succeeded(client: httpx.AsyncClient) -> set[str]:
+async def succeeded(client: httpx2.AsyncClient) -> set[str]:
     jobs = (await client.get("/jobs")).json()["jobs"]
     assert all(job["status"] != "failed" for job in jobs), [job for job in jobs if job["status"] == "failed"][:1]
     return {job["id"] for job in jobs if job["status"] == "succeeded"}
 
 
-async def until_done(client: httpx.AsyncClient, number: int) -> set[str]:
+async def until_done(client: httpx2.AsyncClient, number: int) -> set[str]:
     while len(done := await succeeded(client)) < number:  # noqa: ASYNC110 (it happens in other processes)
         await asyncio.sleep(0.1)
     return done
@@ -158,7 +158,7 @@ async def kill_one_of_two(folder: Path, url: str, jobs: int, seconds: float, lea
             gateway(folder, url, port, seconds, lease) as (_, second),
         ):
             halves = await asyncio.gather(hand_in(first, range(jobs // 2)), hand_in(second, range(jobs // 2, jobs)))
-            async with httpx.AsyncClient(base_url=second, timeout=60) as client, asyncio.timeout(patience):
+            async with httpx2.AsyncClient(base_url=second, timeout=60) as client, asyncio.timeout(patience):
                 done = await until_done(client, jobs // 5)
                 killed.kill()
                 killed.wait()

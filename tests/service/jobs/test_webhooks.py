@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from pydantic import ValidationError
 
@@ -24,11 +24,11 @@ class Receiver:
 
     def __init__(self, *statuses: int) -> None:
         self.statuses = list(statuses)
-        self.heard: asyncio.Queue[httpx.Request] = asyncio.Queue()
+        self.heard: asyncio.Queue[httpx2.Request] = asyncio.Queue()
 
-    def __call__(self, request: httpx.Request) -> httpx.Response:
+    def __call__(self, request: httpx2.Request) -> httpx2.Response:
         self.heard.put_nowait(request)
-        return httpx.Response(self.statuses.pop(0) if self.statuses else 204)
+        return httpx2.Response(self.statuses.pop(0) if self.statuses else 204)
 
     async def next(self) -> dict[str, Any]:
         """The next message, verified as any receiver does it."""
@@ -41,7 +41,7 @@ class Receiver:
 def receiving(tmp_path: Path, monkeypatch: Any, receiver: Receiver) -> Any:
     settings = settings_for(tmp_path, webhook_hosts=("hooks.example",), webhook_secret=SECRET)
     monkeypatch.setattr(
-        "service.api.app.webhooks_of", lambda _: Webhooks(("hooks.example",), SECRET, httpx.MockTransport(receiver))
+        "service.api.app.webhooks_of", lambda _: Webhooks(("hooks.example",), SECRET, httpx2.MockTransport(receiver))
     )
     return settings
 

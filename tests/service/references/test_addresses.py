@@ -1,6 +1,6 @@
 """Names that lead into a network are refused, and nothing is looked up twice."""
 
-import httpx
+import httpx2
 import pytest
 
 from service.references.addresses import NotPublicError, PublicTransport, is_public, resolve
@@ -32,20 +32,20 @@ class Names:
         return self.answers.pop(0)
 
 
-def transport(*answers: list[str]) -> tuple[PublicTransport, list[httpx.Request]]:
-    seen: list[httpx.Request] = []
+def transport(*answers: list[str]) -> tuple[PublicTransport, list[httpx2.Request]]:
+    seen: list[httpx2.Request] = []
 
-    def answer(request: httpx.Request) -> httpx.Response:
+    def answer(request: httpx2.Request) -> httpx2.Response:
         seen.append(request)
-        return httpx.Response(200)
+        return httpx2.Response(200)
 
-    return PublicTransport(httpx.MockTransport(answer), Names(*answers)), seen
+    return PublicTransport(httpx2.MockTransport(answer), Names(*answers)), seen
 
 
 async def test_the_connection_goes_to_the_address_that_was_looked_at() -> None:
     """A name that means a public address first and a private one then is asked for once."""
     public, seen = transport(["93.184.216.34"], ["127.0.0.1"])
-    async with httpx.AsyncClient(transport=public) as client:
+    async with httpx2.AsyncClient(transport=public) as client:
         await client.get("https://pictures.example/a.png?b=1")
     [request] = seen
     assert str(request.url) == "https://93.184.216.34/a.png?b=1"
@@ -56,7 +56,7 @@ async def test_the_connection_goes_to_the_address_that_was_looked_at() -> None:
 @pytest.mark.parametrize("addresses", [["127.0.0.1"], ["93.184.216.34", "10.0.0.1"], []])
 async def test_a_name_with_any_address_within_a_network_is_refused(addresses: list[str]) -> None:
     public, seen = transport(addresses)
-    async with httpx.AsyncClient(transport=public) as client:
+    async with httpx2.AsyncClient(transport=public) as client:
         with pytest.raises(NotPublicError, match=r"pictures\.example is not on the internet"):
             await client.get("https://pictures.example/")
     assert seen == []
@@ -66,8 +66,10 @@ async def test_a_name_without_an_address_is_a_connection_that_fails() -> None:
     async def unknown(host: str) -> list[str]:
         raise OSError(host)
 
-    async with httpx.AsyncClient(transport=PublicTransport(httpx.MockTransport(lambda _: httpx.Response(200)), unknown)) as client:
-        with pytest.raises(httpx.ConnectError, match=r"pictures\.example has no address"):
+    async with httpx2.AsyncClient(
+        transport=PublicTransport(httpx2.MockTransport(lambda _: httpx2.Response(200)), unknown)
+    ) as client:
+        with pytest.raises(httpx2.ConnectError, match=r"pictures\.example has no address"):
             await client.get("https://pictures.example/")
 
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from service.errors import InvalidValue, ReferenceFailed, TooLarge
@@ -12,14 +12,14 @@ from service.references import references
 from service.references.references import References
 
 HOST = "https://pictures.example"
-Handler = Callable[[httpx.Request], httpx.Response]
+Handler = Callable[[httpx2.Request], httpx2.Response]
 
 
 def opened(handler: Handler, stores: tuple[str, ...] = (), most_bytes: int = 1000, seconds: float = 5) -> References:
-    return References(("pictures.example", "other.example"), stores, most_bytes, seconds, httpx.MockTransport(handler))
+    return References(("pictures.example", "other.example"), stores, most_bytes, seconds, httpx2.MockTransport(handler))
 
 
-def never(request: httpx.Request) -> httpx.Response:
+def never(request: httpx2.Request) -> httpx2.Response:
     raise AssertionError(f"{request.url} was asked")
 
 
@@ -48,18 +48,18 @@ async def test_without_any_allowed_place_the_words_say_so() -> None:
 
 
 async def test_a_picture_is_read_as_it_lies_there() -> None:
-    def answer(request: httpx.Request) -> httpx.Response:
+    def answer(request: httpx2.Request) -> httpx2.Response:
         assert request.headers["accept-encoding"] == "identity"
-        return httpx.Response(200, content=b"picture")
+        return httpx2.Response(200, content=b"picture")
 
     assert await opened(answer).read(f"{HOST}/a?signature=1", "image_url") == b"picture"
 
 
 async def test_redirects_lead_to_allowed_hosts_only_and_not_for_ever() -> None:
-    def answer(request: httpx.Request) -> httpx.Response:
+    def answer(request: httpx2.Request) -> httpx2.Response:
         steps = {"/a": "https://other.example/b", "/b": "/c", "/evil": "https://evil.example/", "/round": "/round"}
         target = steps.get(request.url.path)
-        return httpx.Response(302, headers={"location": target}) if target else httpx.Response(200, content=b"end")
+        return httpx2.Response(302, headers={"location": target}) if target else httpx2.Response(200, content=b"end")
 
     assert await opened(answer).read(f"{HOST}/a", "image_url") == b"end"
     with pytest.raises(InvalidValue, match=r"the redirect of image_url is at https://evil\.example"):
@@ -69,17 +69,17 @@ async def test_redirects_lead_to_allowed_hosts_only_and_not_for_ever() -> None:
 
 
 async def test_a_picture_over_the_limit_is_given_up_by_its_header_and_by_its_bytes() -> None:
-    def told(_: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, headers={"content-length": "1001"}, stream=Chunks(0))
+    def told(_: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, headers={"content-length": "1001"}, stream=Chunks(0))
 
     chunks = Chunks(1000)
-    for handler in (told, lambda _: httpx.Response(200, stream=chunks)):
+    for handler in (told, lambda _: httpx2.Response(200, stream=chunks)):
         with pytest.raises(TooLarge, match="1000 bytes"):
             await opened(handler).read(f"{HOST}/a", "image_url")
     assert chunks.given <= 12
 
 
-class Chunks(httpx.AsyncByteStream):
+class Chunks(httpx2.AsyncByteStream):
     """Chunks of 100 bytes; `given` of them were taken."""
 
     def __init__(self, count: int, seconds: float = 0) -> None:
@@ -93,20 +93,20 @@ class Chunks(httpx.AsyncByteStream):
 
 
 async def test_a_coded_body_is_refused_instead_of_unpacked() -> None:
-    coded = httpx.Response(200, headers={"content-encoding": "gzip"}, stream=Chunks(1))
+    coded = httpx2.Response(200, headers={"content-encoding": "gzip"}, stream=Chunks(1))
     with pytest.raises(ReferenceFailed, match="content-encoding 'gzip'"):
         await opened(lambda _: coded).read(f"{HOST}/a", "image_url")
 
 
 async def test_a_place_that_is_slow_or_down_or_empty_is_named_without_its_query() -> None:
-    def down(request: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError("no", request=request)
+    def down(request: httpx2.Request) -> httpx2.Response:
+        raise httpx2.ConnectError("no", request=request)
 
-    slow = opened(lambda _: httpx.Response(200, stream=Chunks(9, 0.1)), seconds=0.2)
+    slow = opened(lambda _: httpx2.Response(200, stream=Chunks(9, 0.1)), seconds=0.2)
     for place, words in (
         (slow, "took longer"),
         (opened(down), "cannot be reached: ConnectError"),
-        (opened(lambda _: httpx.Response(404)), "answered 404"),
+        (opened(lambda _: httpx2.Response(404)), "answered 404"),
     ):
         with pytest.raises(ReferenceFailed, match=words) as failed:
             await place.read(f"{HOST}/a?secret", "image_url")
@@ -116,11 +116,11 @@ async def test_a_place_that_is_slow_or_down_or_empty_is_named_without_its_query(
 async def test_a_result_is_put_and_tried_again_where_that_may_help(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(references, "PAUSE", 0.01)
     statuses = [503, 500, 201, 403]
-    heard: list[httpx.Request] = []
+    heard: list[httpx2.Request] = []
 
-    def answer(request: httpx.Request) -> httpx.Response:
+    def answer(request: httpx2.Request) -> httpx2.Response:
         heard.append(request)
-        return httpx.Response(statuses.pop(0))
+        return httpx2.Response(statuses.pop(0))
 
     await opened(answer).write(f"{HOST}/out?signature=1", b"result", "image/webp")
     assert [(one.method, one.content, one.headers["content-type"]) for one in heard] == [("PUT", b"result", "image/webp")] * 3

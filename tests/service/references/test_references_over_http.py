@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from service.references import References
@@ -21,17 +21,17 @@ class Place:
         self.picture, self.put = file_of(pixels_of(24, 16)), b""
         self.status = 200
 
-    def __call__(self, request: httpx.Request) -> httpx.Response:
+    def __call__(self, request: httpx2.Request) -> httpx2.Response:
         if request.method == "PUT":
             self.put = request.content
-            return httpx.Response(self.status)
-        return httpx.Response(200, content=self.picture) if request.url.path == "/in.png" else httpx.Response(404)
+            return httpx2.Response(self.status)
+        return httpx2.Response(200, content=self.picture) if request.url.path == "/in.png" else httpx2.Response(404)
 
 
 @pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch) -> Place:
     there = Place()
-    made = References(("pictures.example",), (), 10_000, 5, httpx.MockTransport(there))
+    made = References(("pictures.example",), (), 10_000, 5, httpx2.MockTransport(there))
     monkeypatch.setattr("service.api.app.references_of", lambda _: made)
     return there
 

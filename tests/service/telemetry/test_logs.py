@@ -50,13 +50,13 @@ def test_an_error_is_told_by_its_type_and_places_and_not_by_its_words() -> None:
 
 def test_everything_goes_to_standard_error_and_webhooks_addresses_do_not(capsys: pytest.CaptureFixture[str]) -> None:
     root, handlers, level = logging.getLogger(), logging.getLogger().handlers[:], logging.getLogger().level
-    names = ("httpx", "uvicorn", "uvicorn.error", "uvicorn.access")
+    names = ("httpx2", "uvicorn", "uvicorn.error", "uvicorn.access")
     before = {name: (logging.getLogger(name).level, logging.getLogger(name).propagate) for name in names}
     root.handlers = []
     try:
         configure("info")
         logging.getLogger("rddm.y").info("hello")
-        logging.getLogger("httpx").info("https://secret")
+        logging.getLogger("httpx2").info("https://secret")
         assert [json.loads(line)["message"] for line in capsys.readouterr().err.splitlines()] == ["hello"]
         assert not logging.getLogger("uvicorn.access").propagate
     finally:

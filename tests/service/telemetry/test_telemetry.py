@@ -123,7 +123,7 @@ async def test_logs_are_json_with_ids_and_hold_no_pixels_keys_or_names(tmp_path:
     finally:
         root.removeHandler(handler)
         root.setLevel(logging.WARNING)
-    lines = [told for line in heard if (told := json.loads(line))["logger"] != "httpx"]  # the test's own client
+    lines = [told for line in heard if (told := json.loads(line))["logger"] != "httpx2"]  # the test's own client
     records = [line for line in lines if line["logger"] == "rddm.access"]
     assert [(line["route"], line["status"]) for line in records[-4:]] == [
         ("/restore", 200),

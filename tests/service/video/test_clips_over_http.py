@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from service.settings import Settings
@@ -34,7 +34,7 @@ def clip(tmp_path: Path) -> Path:
     return write_clip(tmp_path / "in.mp4", Recipe(times=range(0, 20 * 3750, 3750), audio=["aac"]))
 
 
-def sent(client: httpx.Client, clip: Path, **headers: str) -> dict[str, Any]:
+def sent(client: httpx2.Client, clip: Path, **headers: str) -> dict[str, Any]:
     """The job that is made of a clip."""
     told = {"content-type": "video/mp4", **headers}
     answer = client.post("/restore/video?task=keeper", content=clip.read_bytes(), headers=told)
@@ -42,7 +42,7 @@ def sent(client: httpx.Client, clip: Path, **headers: str) -> dict[str, Any]:
     return dict(answer.json())
 
 
-def ended(client: httpx.Client, job: dict[str, Any], seconds: float = 60) -> dict[str, Any]:
+def ended(client: httpx2.Client, job: dict[str, Any], seconds: float = 60) -> dict[str, Any]:
     """The job once it is no longer queued or running."""
     until = time.monotonic() + seconds
     while (told := client.get(job["links"]["self"]).json())["status"] in {"queued", "running"}:

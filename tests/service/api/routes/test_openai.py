@@ -3,7 +3,7 @@
 import base64
 from io import BytesIO
 
-import httpx
+import httpx2
 import numpy as np
 import openai
 import pytest
@@ -15,7 +15,7 @@ from tests.service.conftest import RunningApp, file_of, pixels_of
 
 @pytest.fixture
 def sdk(gateway: RunningApp) -> openai.AsyncOpenAI:
-    http = httpx.AsyncClient(transport=httpx.ASGITransport(gateway.app), base_url="http://gateway/v1")
+    http = httpx2.AsyncClient(transport=httpx2.ASGITransport(gateway.app), base_url="http://gateway/v1")
     return openai.AsyncOpenAI(api_key="unused", base_url="http://gateway/v1", http_client=http, max_retries=0)
 
 
