@@ -11,6 +11,7 @@ import torch
 from export.graph import IR_VERSION, OPSET, answered, compare, plain, rounded, to_onnx
 from rddm.spec import ModelSpec
 from tests.models import tiny_network, tiny_spec
+from training.networks import UNetConfig, make_network
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +71,27 @@ def test_layers_that_compute_their_weights_are_folded() -> None:
     x = torch.rand(1, 3, 2, 2)
     assert type(folded[0]) is torch.nn.Conv2d  # type: ignore[index]
     torch.testing.assert_close(folded(x), network(x))
+
+
+def test_the_authors_unet_is_traced_and_answers_as_torch_in_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("export.graph.captured", None)
+    spec = tiny_spec().model_copy(update={"condition": ("image", "mask"), "objective": "pred_res_noise"})
+    for share_encoder in (0, 1):
+        config = UNetConfig(condition=spec.condition, outputs=2, dim=8, dim_mults=(1, 2), share_encoder=share_encoder)
+        network = plain(make_network(config))
+        traced = to_onnx(network, spec, half_weights=False)
+        assert [value.name for value in traced.graph.input] == ["x_t", "condition", "time"]
+        assert [value.name for value in traced.graph.output] == ["out_0", "out_1"]
+        assert len(compare(traced, answered(network, spec), spec)) == 3
+
+
+def test_a_trace_that_holds_for_one_size_alone_is_refused() -> None:
+    class Branched(torch.nn.Module):
+        branchless = True
+
+        def forward(self, x: torch.Tensor, condition: torch.Tensor | None, time: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return ((x * x.shape[2] if x.shape[2] > 20 else x) + 0 * time.sum(),)
+
+    network, spec = Branched(), tiny_spec().model_copy(update={"condition": ()})
+    with pytest.raises(ValueError, match="differs from torch"):
+        compare(to_onnx(network, spec, half_weights=False), answered(network, spec), spec)

@@ -99,14 +99,14 @@ class ResnetBlock(nn.Module):
         self.res_conv = nn.Conv2d(channels_in, channels_out, 1) if channels_in != channels_out else nn.Identity()
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        scale, shift = self.mlp(time)[:, :, None, None].chunk(2, dim=1)
+        scale, shift = self.mlp(time)[:, :, None, None].split(self.block1.proj.out_channels, dim=1)
         hidden = self.block2(self.block1(x, scale, shift))
         return hidden + self.res_conv(x)
 
 
 def _split_heads(qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """b (3 heads c) h w -> three of b heads c (h w)."""
-    q, k, v = qkv.flatten(2).chunk(3, dim=1)
+    q, k, v = qkv.flatten(2).split(HEADS * HEAD_CHANNELS, dim=1)
     shape = (HEADS, HEAD_CHANNELS)
     return q.unflatten(1, shape), k.unflatten(1, shape), v.unflatten(1, shape)
 
@@ -302,6 +302,8 @@ class UnetRes(nn.Module):
     network are told. share_encoder as the authors number it: -1 one network, with six channels where two outputs are asked
     (SM-Res-N-1Net); 0 two networks; 1 one encoder and two decoders. Raises ValueError where that cannot give config.outputs.
     """
+
+    branchless = True  # the same operations for every size and value: an export may trace it
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
