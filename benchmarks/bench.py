@@ -18,6 +18,8 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from benchmarks import figures, growth, promises, seams
+from benchmarks.builds import Build, build_at, this_build
+from benchmarks.cold import cold_command, cold_start
 from benchmarks.contenders import KEPT_PICTURES, started
 from benchmarks.pictures import darkened, scene, to_png
 from benchmarks.scenarios import CORES, SCENARIOS, Bench, Report
@@ -26,7 +28,8 @@ from service.engines.repository import find_newest
 from service.settings import shipped_repository
 
 Tick = Callable[[str], None]
-ALONE = ("seams", "promises", "memory", "cost", "generation")  # that need no server
+COLD = {"cold-start": cold_start, "cold-command": cold_command}
+ALONE = ("seams", "promises", "memory", "cost", "generation", "cold-start", "cold-command")  # that start what they need
 
 
 def main(argv: list[str]) -> int:
@@ -36,8 +39,12 @@ def main(argv: list[str]) -> int:
     unknown = [name for name in wanted if name not in {*SCENARIOS, *ALONE}]
     if unknown:
         raise SystemExit(f"unknown scenario {unknown[0]!r}; expected some of {[*SCENARIOS, *ALONE]}")
+    try:
+        options.builds = builds_of(options)
+    except ValueError as wrong:
+        raise SystemExit(f"--against: {wrong}") from wrong
     options.output.mkdir(parents=True, exist_ok=True)
-    spec = find_newest(options.model_repository, options.model).model.spec
+    spec = find_newest(options.model_repository or shipped_repository(), options.model).model.spec
     console = Console()
     with working(console) as tick:
         for name, report, last in reports(options, spec, wanted, tick):
@@ -55,7 +62,9 @@ def arguments() -> argparse.ArgumentParser:
         prog="rddm bench", description="Compares the gateway with the bare loop and with its peers, in turns."
     )
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"some of {', '.join([*SCENARIOS, *ALONE])} (all)")
-    parser.add_argument("--model-repository", type=Path, default=shipped_repository(), metavar="FOLDER")
+    parser.add_argument("--model-repository", type=Path, metavar="FOLDER", help="for all builds (each build's own)")
+    parser.add_argument("--against", type=Path, metavar="FOLDER", help="another checkout, which joins every run that has a gateway")
+    parser.add_argument("--against-python", type=Path, metavar="FILE", help="its interpreter (FOLDER/.venv/bin/python)")
     parser.add_argument("--model", default="lowlight", help="the restorer to measure with (lowlight)")
     parser.add_argument("--generator", help="the generator to measure with (the first one in the repository)")
     parser.add_argument("--starts", type=at_least_one, default=3, help="how often all contenders are started anew (3)")
@@ -65,6 +74,15 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--pictures", type=Path, nargs="*", default=[], metavar="FILE", help="more pictures to look for seams in")
     parser.add_argument("-o", "--output", type=Path, default=Path("benchmarks/results"), metavar="FOLDER")
     return parser
+
+
+def builds_of(options: argparse.Namespace) -> list[Build]:
+    """This build, and the one that it is compared with. Raises ValueError where that one cannot be run."""
+    if options.against is None:
+        if options.against_python is not None:
+            raise ValueError("--against-python is the interpreter of --against FOLDER, which is not given")
+        return [this_build()]
+    return [this_build(), build_at(options.against, options.against_python)]
 
 
 def at_least_one(text: str) -> int:
@@ -93,7 +111,7 @@ def reports(options: argparse.Namespace, spec: ModelSpec, wanted: Sequence[str],
 
 def one_start(options: argparse.Namespace, bench: Bench, scenarios: Sequence[str]) -> Iterator[tuple[str, Any]]:
     """What each scenario yields with contenders that were started for it, and end with it."""
-    with started(options.model_repository, options.model, peers=not options.no_peers) as field:
+    with started(options.model_repository, options.model, options.builds, peers=not options.no_peers) as field:
         bench.tick("filling the gateway's caches")
         field.gateway.run(bench.load(KEPT_PICTURES, CORES))
         for name in scenarios:
@@ -110,7 +128,10 @@ def prepared(folder: Path, spec: ModelSpec, rounds: int, tick: Tick) -> Bench:
 
 def alone(name: str, options: argparse.Namespace, tick: Tick) -> Report:
     """A scenario without servers."""
-    folder, model, rounds = options.model_repository, options.model, options.starts * options.rounds
+    rounds = options.starts * options.rounds
+    if name in COLD:
+        return COLD[name](options.builds, options.model_repository, rounds, tick)
+    folder, model = options.model_repository or shipped_repository(), options.model
     if name == "seams":
         return {"seams": [asdict(seam) for seam in seams.run(folder, model, files=options.pictures)]}
     if name == "promises":

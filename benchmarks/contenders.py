@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +17,7 @@ import httpx2
 import psutil
 
 from benchmarks import callers, loop
+from benchmarks.builds import Build, address_of
 from benchmarks.loop import CORES
 
 READY_SECONDS = 300.0
@@ -205,19 +206,39 @@ def cpu_of(process: psutil.Process) -> float:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
+    """A port that nobody listens on now, for peers whose libraries cannot choose one and say which."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
 
 
 @contextmanager
-def server(command: list[str], port: int, ready: str, **changes: str) -> Iterator[psutil.Process]:
-    """A server process from its first answer on `ready` to its end, children included."""
-    process = subprocess.Popen([sys.executable, "-m", *command], env=environment() | changes, stdout=subprocess.DEVNULL)
-    try:
+def gateway(build: Build, folder: Path | None, model: str) -> Iterator[tuple[psutil.Process, str]]:
+    """A gateway's process and address, from its first /readyz of 200 to its end."""
+    kept = dict.fromkeys(("RDDM_RESULTS_BYTES", "RDDM_ANSWERS_BYTES"), str(KEPT_BYTES))
+    quiet = {"RDDM_JOBS_FILE": ":memory:", "RDDM_LOG_LEVEL": "warning"}
+    command = build.command("serve", "--port", "0", "--model-repository", str(build.models(folder)), "--default-model", model)
+    process = subprocess.Popen(command, cwd=build.folder, env=environment() | kept | quiet, stdout=subprocess.PIPE, text=True)
+    with ended(process):
+        url = address_of(process)
+        _wait(f"{url}/readyz", process)
+        yield psutil.Process(process.pid), url
+
+
+@contextmanager
+def server(command: list[str], port: int, ready: str) -> Iterator[psutil.Process]:
+    """A peer's process from its first answer on `ready` to its end, children included."""
+    process = subprocess.Popen([sys.executable, "-m", *command], env=environment(), stdout=subprocess.DEVNULL)
+    with ended(process):
         _wait(f"http://127.0.0.1:{port}{ready}", process)
         yield psutil.Process(process.pid)
+
+
+@contextmanager
+def ended(process: "subprocess.Popen[Any]") -> Iterator[None]:
+    """The process and its children end with the block, stopped or not."""
+    try:
+        yield
     finally:
         family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
         for member in family:
@@ -226,10 +247,10 @@ def server(command: list[str], port: int, ready: str, **changes: str) -> Iterato
         _, alive = psutil.wait_procs(family, timeout=10)
         for member in alive:
             member.kill()
-        process.wait()
+        process.communicate()
 
 
-def _wait(url: str, process: "subprocess.Popen[bytes]") -> None:
+def _wait(url: str, process: "subprocess.Popen[Any]") -> None:
     until = time.monotonic() + READY_SECONDS
     while time.monotonic() < until:
         if process.poll() is not None:
@@ -259,8 +280,11 @@ class Field:
 
 
 @contextmanager
-def started(folder: Path, model: str, *, peers: bool = True) -> Iterator[Field]:
-    """Everything is started, and idle until it is asked."""
+def started(folder: Path | None, model: str, builds: Sequence[Build], *, peers: bool = True) -> Iterator[Field]:
+    """Everything is started, and idle until it is asked. folder: of the models of all; None for each build's own.
+
+    builds: this one, whose models the bare loop and the peers have too, and others, whose gateways are asked among the peers.
+    """
     with ExitStack() as stack:
 
         def lines(*command: str) -> Lines:
@@ -268,26 +292,17 @@ def started(folder: Path, model: str, *, peers: bool = True) -> Iterator[Field]:
             stack.callback(opened.close)
             return opened
 
-        def served(name: str, style: callers.Style, command: list[str], ready: str, port: int, **changes: str) -> Served:
-            process = stack.enter_context(server(command, port, ready, **changes))
+        def gateway_of(build: Build) -> Served:
+            process, url = stack.enter_context(gateway(build, folder, model))
+            return Served(build.name, "gateway", url, Rest(process), calling)
+
+        def peer(name: str, style: callers.Style, module: str, ready: str, more: tuple[str, ...]) -> Served:
+            port = free_port()
+            process = stack.enter_context(server([f"benchmarks.peers.{module}", *arguments, str(port), *more], port, ready))
             return Served(name, style, f"http://127.0.0.1:{port}", Rest(process), calling)
 
         calling = lines("benchmarks.callers")
-        port = free_port()
-        command = ["rddm", "serve", "--port", str(port), "--model-repository", str(folder), "--default-model", model]
-        kept = dict.fromkeys(("RDDM_RESULTS_BYTES", "RDDM_ANSWERS_BYTES"), str(KEPT_BYTES))
-        quiet = {"RDDM_JOBS_FILE": ":memory:", "RDDM_LOG_LEVEL": "warning"}
-        gateway = served("gateway", "gateway", command, "/readyz", port, **kept, **quiet)
-        others = []
-        for name, style, module, ready, more in PEERS if peers else ():
-            of_peer = free_port()
-            command = [f"benchmarks.peers.{module}", *arguments_of(folder, model), str(of_peer), *more]
-            others.append(served(name, style, command, ready, of_peer))
-        yield Field(
-            Bare(lines("benchmarks.loop", *arguments_of(folder, model)), CORES), gateway, others, lines("benchmarks.callers")
-        )
-
-
-def arguments_of(folder: Path, model: str) -> list[str]:
-    """As the loop and the peers take them."""
-    return [str(folder), model]
+        arguments = [str(builds[0].models(folder)), model]  # as the loop and the peers take them
+        first, *others = map(gateway_of, builds)
+        others += [peer(*one) for one in PEERS] if peers else []
+        yield Field(Bare(lines("benchmarks.loop", *arguments), CORES), first, others, lines("benchmarks.callers"))

@@ -14,7 +14,6 @@ from service.cli.backends import COMMAND_LINE
 from service.cli.files import is_folder
 from service.cli.output import tell
 from service.cli.verb import Refused, local_settings, parameters_of
-from service.client import clips as client_clips
 from service.restoration.budgets import RequestContext
 from service.restoration.opening import open_service
 from service.restoration.parameters import RestoreParameters
@@ -132,6 +131,8 @@ async def _restore_here(source: Path, target: Path, parameters: ClipParameters, 
 
 
 async def _restore_there(source: Path, target: Path, parameters: ClipParameters, server: str, key: str | None) -> int:
+    from service.client import clips as client_clips  # noqa: PLC0415 (imports httpx2, which work in this process does not need)
+
     target.parent.mkdir(parents=True, exist_ok=True)
     with Progress(*COLUMNS, console=Console(stderr=True)) as progress:
         bar = progress.add_task("restoring", total=None)

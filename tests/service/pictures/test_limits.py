@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from service import errors
-from service.pictures.workers import limits
-from service.pictures.workers.limits import apart, watched
+from service.pictures.workers import watch
+from service.pictures.workers.watch import apart, watched
 
 TAKES = "import sys, time; held = bytearray({} << 20); print('took', flush=True); time.sleep({}); print('done', flush=True)"
 
@@ -29,7 +29,7 @@ async def lines_of(mebibytes: int, seconds: float, most_bytes: int) -> bytes:
 
 @pytest.fixture
 def unbounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "bounds_memory", lambda: False)
+    monkeypatch.setattr(watch, "bounds_memory", lambda: False)
 
 
 @pytest.mark.usefixtures("unbounded")

@@ -1,0 +1,146 @@
+"""`cold-start` and `cold-command`: what a new process costs until it serves, and until it has restored one picture.
+
+CPU seconds count for more than wall: they hardly change on a machine that has other things to do. Builds are asked in turns, and a
+ratio is of one round. `bare` opens the sessions that the first build serves with, one thread each, and makes one small call
+of each: what no start can do without.
+"""
+
+import resource
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import psutil
+
+from benchmarks.builds import Build, address_of
+from benchmarks.contenders import READY_SECONDS, cpu_of, environment
+from benchmarks.pictures import darkened, scene, to_png
+
+Report = dict[str, Any]
+BARE = "bare"
+PICTURE = (400, 600)
+OPEN_ALL = """
+from pathlib import Path
+import numpy, onnxruntime
+for file in sorted(Path(sys.argv[1]).glob("*/*/model.onnx")):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    shapes = {one.name: [1, *(32 if isinstance(size, str) else size for size in one.shape[1:])] for one in session.get_inputs()}
+    session.run(None, {name: numpy.zeros(shape, numpy.float32) for name, shape in shapes.items()})
+"""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of one new process with its children."""
+
+    cpu: float
+    wall: float
+
+
+Costs = dict[str, list[Cost]]  # by build, in the order of the rounds
+
+
+def cold_start(builds: Sequence[Build], folder: Path | None, rounds: int, tick: Callable[[str], None]) -> Report:
+    """Until /readyz is 200: with what an earlier process learnt, and without."""
+    with tempfile.TemporaryDirectory() as scratch:
+        kept = {build.name: Path(scratch, f"kept-{k}") for k, build in enumerate(builds)}
+        for build in builds:
+            start(build, folder, kept[build.name])
+            tick(f"first start of {build.name}")
+        reports = {}
+        for state in ("cache present", "cache absent"):
+            costs: Costs = {name: [] for name in (*kept, BARE)}
+            for turn in range(rounds):
+                for build in in_turn(builds, turn):
+                    cache = kept[build.name] if state == "cache present" else Path(tempfile.mkdtemp(dir=scratch))
+                    costs[build.name].append(start(build, folder, cache))
+                    tick(f"round {turn + 1}: {build.name}, {state}")
+                costs[BARE].append(run([str(builds[0].python), "-c", OPEN_ALL, str(builds[0].models(folder))], builds[0].folder))
+            reports[state] = summary(costs)
+    return reports
+
+
+def cold_command(builds: Sequence[Build], folder: Path | None, rounds: int, tick: Callable[[str], None]) -> Report:
+    """`rddm restore` of one picture of 600x400 by the default model."""
+    with tempfile.TemporaryDirectory() as scratch:
+        source = Path(scratch, "picture.png")
+        source.write_bytes(to_png(darkened(scene(*PICTURE, 1, 60), 4.0)))
+        costs: Costs = {build.name: [] for build in builds}
+        for turn in range(rounds):
+            for build in in_turn(builds, turn):
+                target = Path(scratch, f"{turn}-{builds.index(build)}.png")
+                command = build.command("restore", str(source), "-o", str(target), "--model-repository", str(build.models(folder)))
+                costs[build.name].append(run(command, build.folder, Path(tempfile.mkdtemp(dir=scratch))))
+                if not target.is_file():
+                    raise RuntimeError(f"{command} left no picture")
+                tick(f"round {turn + 1}: {build.name}")
+        return summary(costs)
+
+
+def in_turn(builds: Sequence[Build], turn: int) -> Iterator[Build]:
+    """Another one begins in each round."""
+    shift = turn % len(builds)
+    yield from (*builds[shift:], *builds[:shift])
+
+
+def summary(costs: Costs) -> Report:
+    """Medians, and each build's CPU seconds over the first one's of the same round."""
+    first = next(iter(costs.values()))
+    return {
+        name: {
+            "cpu_seconds": statistics.median(cost.cpu for cost in mine),
+            "wall_seconds": statistics.median(cost.wall for cost in mine),
+            "cpu_over_first": statistics.median(cost.cpu / one.cpu for cost, one in zip(mine, first, strict=True)),
+            "rounds": [asdict(cost) for cost in mine],
+        }
+        for name, mine in costs.items()
+    }
+
+
+def start(build: Build, folder: Path | None, cache: Path) -> Cost:
+    """A gateway until it is ready, with what it keeps in a folder of ours; it is ended then."""
+    begin = time.monotonic()
+    with serving(build, folder, cache) as (process, url):
+        while httpx2.get(f"{url}/readyz", timeout=READY_SECONDS).status_code != 200:
+            if time.monotonic() > begin + READY_SECONDS:
+                raise RuntimeError(f"{build.name} was not ready within {READY_SECONDS:g} s")
+            time.sleep(0.05)
+        return Cost(cpu_of(process), time.monotonic() - begin)
+
+
+@contextmanager
+def serving(build: Build, folder: Path | None, cache: Path) -> Iterator[tuple[psutil.Process, str]]:
+    """A gateway that listens, and its address."""
+    command = build.command("serve", "--port", "0", "--model-repository", str(build.models(folder)))
+    quiet = {"RDDM_JOBS_FILE": ":memory:", "RDDM_LOG_LEVEL": "error"}
+    process = subprocess.Popen(
+        command, cwd=build.folder, env=variables(cache) | quiet, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        yield psutil.Process(process.pid), address_of(process)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def run(command: Sequence[str], folder: Path, cache: Path | None = None) -> Cost:
+    """A process to its end. Raises CalledProcessError where it fails."""
+    before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    subprocess.run(command, cwd=folder, env=variables(cache), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return Cost(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, time.monotonic() - begin)
+
+
+def variables(cache: Path | None) -> dict[str, str]:
+    """Ours, without what would tell another build where to look."""
+    ours = {name: value for name, value in environment().items() if name not in {"PYTHONPATH", "VIRTUAL_ENV"}}
+    return ours if cache is None else ours | {"XDG_CACHE_HOME": str(cache), "XDG_STATE_HOME": str(cache)}
