@@ -3,6 +3,7 @@
 # make check  ruff, mypy --strict for Linux, macOS and Windows, import-linter, compose file and Dockerfiles
 # make chart  lints the Helm chart, renders every combination of values, checks every manifest against the Kubernetes API
 # make policy checkov's rules on the rendered chart; installs checkov into .venv-policy
+# make lock   constraints.txt anew: one version of each package for each Python; needs uv. UPGRADE=--upgrade takes newer versions
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 PYTHON ?= python3
@@ -11,7 +12,7 @@ RUN := .venv/bin
 TEST := .venv-test/bin
 PIP_FLAGS := --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: run run-triton test check chart policy system-packages clean
+.PHONY: run run-triton test check chart policy lock system-packages clean
 
 run: .venv/.installed
 	$(RUN)/rddm serve --port $(PORT)
@@ -44,6 +45,10 @@ policy: .venv-policy/.installed .venv-test/bin/helm
 	done
 	.venv-policy/bin/checkov --framework kubernetes --skip-download --quiet --compact --directory build/chart \
 	    --skip-check CKV_K8S_43,CKV_K8S_15,CKV_K8S_8,CKV_K8S_9,CKV_K8S_11,CKV2_K8S_6
+
+lock:
+	uv pip compile pyproject.toml client/pyproject.toml --all-extras --universal --python-version 3.11 --no-annotate --quiet \
+	    --default-index https://pypi.org/simple --custom-compile-command "make lock" --output-file constraints.txt $(UPGRADE)
 
 system-packages:
 	tests/system_packages.sh

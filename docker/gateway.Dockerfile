@@ -1,5 +1,5 @@
 # The gateway with the models that ship. EXTRA=cpu runs them in-process on ONNX Runtime; EXTRA=gpu adds torch and CUDA shared memory.
-FROM python:3.12-slim-bookworm AS build
+FROM python:3.13-slim-trixie AS build
 ARG EXTRA=cpu
 WORKDIR /build
 COPY constraints.txt pyproject.toml README.md LICENSE ./
@@ -11,7 +11,7 @@ COPY model_repository model_repository
 RUN python -m venv /opt/rddm \
  && /opt/rddm/bin/pip install --no-cache-dir --constraint constraints.txt ".[${EXTRA},postgres,triton]"
 
-FROM python:3.12-slim-bookworm
+FROM python:3.13-slim-trixie
 COPY --from=build /opt/rddm /opt/rddm
 COPY model_repository /models
 # A named volume takes the owner of what it is mounted over.

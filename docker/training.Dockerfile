@@ -1,5 +1,5 @@
 # Training on one GPU or several: `accelerate launch -m training.train RECIPE` on data and runs mounted at /data and /runs.
-FROM python:3.12-slim-bookworm
+FROM python:3.13-slim-trixie
 WORKDIR /opt/project
 COPY constraints.txt pyproject.toml README.md LICENSE ./
 COPY rddm rddm
