@@ -1,0 +1,94 @@
+"""One picture's state: bands and tiles change nothing, and what was asked for is kept."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rddm.sampler import philox_noise
+from service.engines.arrays import HOST, HostArrays
+from service.sampling.state import DEFAULT_SEED, PREVIEW_SIDE, SamplingState, default_noise, noise_of, thumbnail
+from tests.service.serving import RESTORER
+
+
+class Narrow(HostArrays):
+    """Bands of few rows."""
+
+    band_pixels = 64 * 8
+
+
+def picture(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).uniform(-1, 1, (1, 3, height, width)).astype(np.float32)
+
+
+def sampled(state: SamplingState) -> SamplingState:
+    """To the end, with a network whose answer is a tenth of x_t less the condition."""
+    state.prepare()
+    while state.question is not None:
+        if state.whole:
+            x_t, condition = state.cut(state.plan.tiles[0])
+            state.take((0.1 * (x_t - condition),))
+            continue
+        state.clear()
+        for tile, window in zip(state.plan.tiles, state.plan.windows, strict=True):
+            x_t, condition = state.cut(tile)
+            state.blend(tile, window, (0.1 * (x_t - condition),))
+        for band in state.bands:
+            state.advance(band)
+        state.keep_x_t()
+    return state
+
+
+def state(size: tuple[int, int], arrays: Any = HOST, **facts: Any) -> SamplingState:
+    return SamplingState(RESTORER, arrays, size, 3, 7, picture(*size), **facts)
+
+
+@pytest.mark.parametrize("size", [(50, 61), (200, 131)])
+def test_bands_change_not_one_bit(size: tuple[int, int]) -> None:
+    whole, banded = sampled(state(size)), sampled(state(size, Narrow()))
+    assert (len(whole.bands), len(banded.bands) > 3) == (1, True)
+    assert whole.x_0().shape == (1, 3, *size)
+    assert np.array_equal(whole.x_0(), banded.x_0())
+
+
+def test_tiles_give_what_the_whole_gives() -> None:
+    tiled = sampled(state((120, 120)))
+    spec = RESTORER.model_copy(update={"name": "tiled", "whole_max": 64 * 64})
+    cut = sampled(SamplingState(spec, HOST, (120, 120), 3, 7, picture(120, 120)))
+    assert (tiled.whole, cut.whole) == (True, False)
+    assert np.allclose(tiled.x_0(), cut.x_0(), atol=1e-5)
+
+
+@pytest.mark.parametrize("arrays", [HOST, Narrow()])
+def test_residual_trace_and_previews_are_kept_where_they_are_asked_for(arrays: Any) -> None:
+    kept = sampled(state((40, 24), arrays, keeps_residual=True, keeps_trace=True, shows_x_0=True))
+    residual = kept.residual()
+    assert residual is not None
+    assert residual.shape == (1, 3, 40, 24)
+    assert len(kept.trace) == 1 + 3
+    assert np.array_equal(kept.trace[-1], kept.x_0())
+    assert np.array_equal(kept.preview(), kept.x_0())
+    plain = sampled(state((40, 24), arrays))
+    assert (plain.residual(), plain.trace) == (None, [])
+
+
+def test_a_band_that_has_its_x_0_takes_no_further_answer() -> None:
+    done = sampled(state((16, 16)))
+    with pytest.raises(RuntimeError, match="found its x_0 already"):
+        done.advance(done.bands[0])
+
+
+def test_the_default_seeds_noise_is_kept_and_is_the_same_as_drawn() -> None:
+    assert np.array_equal(noise_of(DEFAULT_SEED, 8, 9)(1), philox_noise(DEFAULT_SEED, 3, 8, 9)(1))
+    assert default_noise(0, 8, 9) is default_noise(0, 8, 9)
+    assert not np.array_equal(noise_of(1, 8, 9)(0), noise_of(0, 8, 9)(0))
+
+
+@pytest.mark.parametrize(("size", "small"), [((100, 60), (100, 60)), ((1024, 512), (512, 256)), ((1, 2048), (1, 512))])
+def test_a_thumbnail_is_at_most_so_large_and_never_the_picture_itself(size: tuple[int, int], small: tuple[int, int]) -> None:
+    given = picture(*size)
+    shown = thumbnail(given)
+    assert shown.shape[2:] == small
+    assert max(small) <= PREVIEW_SIDE
+    assert not np.shares_memory(shown, given)
+    assert shown.mean() == pytest.approx(given.mean(), abs=1e-3)
