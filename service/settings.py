@@ -91,6 +91,13 @@ class Settings(BaseSettings):
     precision: Literal["f32", "bf16"] = Field(
         default="f32", description="of the arithmetic of --engine openvino; a model whose golden answer bf16 misses is not served"
     )
+    execution_provider: str | None = Field(
+        default=None,
+        min_length=1,
+        description="plug-in of ONNX Runtime that runs the networks of --engine embedded: NAME of an installed package "
+        "onnxruntime-ep-NAME, or the path of a library; a model whose golden answer it misses is not served",
+    )
+    execution_provider_options: dict[str, str] = Field(default={}, description="its options, as a JSON object of texts")
     default_model: str = "lowlight"
     prove_at_start: bool = Field(
         default=False, description="find out which batch sizes pay before the first answer, instead of in idle moments"
@@ -171,6 +178,10 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.execution_provider is not None and (self.engine != "embedded" or self.device != "cpu"):
+            raise ValueError(f"execution_provider is for --engine embedded --device cpu; they are {self.engine!r}, {self.device!r}")
+        if self.execution_provider_options and self.execution_provider is None:
+            raise ValueError("execution_provider_options are set without execution_provider")
         if self.precision != "f32" and self.engine != "openvino":
             raise ValueError(f"precision {self.precision} is for --engine openvino; the engine is {self.engine!r}")
         if self.device != "cpu" and self.engine == "openvino":

@@ -2,14 +2,17 @@
 
 import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from service.cores import usable_cores
 from service.engines.arrays import HOST, Arrays
 from service.engines.contract import ServingEngine
+
+if TYPE_CHECKING:
+    from service.engines.embedded.sessions import OnnxRuntime
 
 
 class EngineSettings(Protocol):
@@ -35,6 +38,12 @@ class EngineSettings(Protocol):
 
     @property
     def precision(self) -> str: ...
+
+    @property
+    def execution_provider(self) -> str | None: ...
+
+    @property
+    def execution_provider_options(self) -> Mapping[str, str]: ...
 
 
 Opened = tuple[ServingEngine, Arrays]
@@ -67,13 +76,22 @@ def _embedded(settings: EngineSettings) -> Opened:
     from service.engines.embedded.engine import EmbeddedEngine, Threads  # noqa: PLC0415
 
     if settings.device == "cpu":
-        return EmbeddedEngine(settings.model_repository, Threads(cpu_instances(settings), settings.threads)), HOST
+        threads = Threads(cpu_instances(settings), settings.threads)
+        return EmbeddedEngine(settings.model_repository, threads, _plugin_of(settings)), HOST
     from service.engines.embedded.cuda import BoundRuntime  # noqa: PLC0415
     from service.engines.torch_arrays import TorchArrays, find_device  # noqa: PLC0415
 
     device = find_device(settings.device)
     threads = Threads(settings.instances or 1, settings.threads)
     return EmbeddedEngine(settings.model_repository, threads, BoundRuntime(device)), TorchArrays(device)
+
+
+def _plugin_of(settings: EngineSettings) -> "OnnxRuntime | None":
+    if settings.execution_provider is None:
+        return None
+    from service.engines.embedded.plugin import PluginRuntime  # noqa: PLC0415
+
+    return PluginRuntime(settings.execution_provider, settings.execution_provider_options)
 
 
 def _openvino(settings: EngineSettings) -> Opened:

@@ -22,6 +22,7 @@ class BoundRuntime(OnnxRuntime):
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
+        self.label = f"torch memory on {device}"
 
     def open(self, data: bytes, model: Model, threads: int, *, exclusive: bool = False) -> Network:  # noqa: ARG002
         """A session on the device. Raises EngineUnavailable where ONNX Runtime would fall back to the CPU."""

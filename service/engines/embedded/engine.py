@@ -5,7 +5,7 @@ from pathlib import Path
 import onnxruntime
 
 from service.engines.embedded.sessions import OnnxRuntime
-from service.engines.local import LocalEngine, Runtime, Threads
+from service.engines.local import LocalEngine, Threads
 
 __all__ = ["EmbeddedEngine", "Threads"]
 
@@ -13,11 +13,13 @@ __all__ = ["EmbeddedEngine", "Threads"]
 class EmbeddedEngine(LocalEngine):
     """A LocalEngine by ONNX Runtime: on the CPU unless another runtime of it is given."""
 
-    def __init__(self, folder: Path, threads: Threads | None = None, runtime: Runtime | None = None) -> None:
-        super().__init__(folder, runtime or OnnxRuntime(), threads)
+    def __init__(self, folder: Path, threads: Threads | None = None, runtime: OnnxRuntime | None = None) -> None:
+        runtime = runtime or OnnxRuntime()
+        super().__init__(folder, runtime, threads)
+        self._label = runtime.label
 
     @property
     def identity(self) -> str:
         """See ServingEngine."""
-        kind, threads = type(self._runtime).__name__, self.threads
-        return f"onnxruntime {onnxruntime.__version__} ({kind}), {threads.instances} x {threads.each} threads"
+        threads = self.threads
+        return f"onnxruntime {onnxruntime.__version__} ({self._label}), {threads.instances} x {threads.each} threads"

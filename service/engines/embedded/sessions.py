@@ -30,6 +30,7 @@ class OnnxRuntime:
     """NumPy in, NumPy out, on the CPU."""
 
     scales = True
+    label = "CPU"  # what computes: what was learnt of another one does not count
 
     def open(self, data: bytes, model: Model, threads: int, *, exclusive: bool = False) -> Network:  # noqa: ARG002
         """A session on the CPU."""
