@@ -84,7 +84,7 @@ def mixture(objective: Objective, schedule: Schedule, t: int) -> tuple[float, fl
     """(a, b) of an output a res + b eps at index t, for the objectives that have one.
 
     pred_resnoise: eps + (1 - sqrt(a_t)) / (1 - a_t) sqrt(1 - A_t) res, a_t = A_t / A_{t-1} (Resfusion, equation 24).
-    pred_drift: (x_t - x_0) / sigma_t = (alpha_bar res + beta_bar eps) / sigma_t, sigma_t^2 = sigma_T^2 alpha_bar (I2SB, 3.3).
+    pred_drift: (x_t - x_0) / sigma_t = (alpha_bar res + beta_bar eps) / sigma_t, sigma_t^2 = sigma_T^2 alpha_bar (I2SB, 12).
     Raises ValueError for another objective.
     """
     (alpha_bar, beta_bar), (_, before) = schedule.at(t), schedule.at(t - 1)
@@ -158,7 +158,7 @@ def _from_noise(spec: ModelSpec, schedule: Schedule, eps: Array, x_t: Array, x_i
 def _from_mixture(spec: ModelSpec, schedule: Schedule, out: Array, x_t: Array, x_in: Array, t: int) -> Prediction:
     """Solves out = a res + b eps and x_t = x_in - (1 - alpha_bar) res + beta_bar eps for the residual.
 
-    I2SB's x_0 = x_t - sigma_t out (algorithm 2) is that solution with a / b = alpha_bar / beta_bar, also where beta_bar is 0.
+    I2SB's x_0 = x_t - sigma_t out is that solution with a / b = alpha_bar / beta_bar, also where beta_bar is 0.
     """
     alpha_bar, beta_bar = schedule.at(t)
     if spec.objective == "pred_drift":

@@ -13,7 +13,7 @@ from rddm.spec import Curve, ModelSpec, NamedSchedule
 
 @dataclass(frozen=True)
 class Relative:
-    """One method: where it is described, its step with the equation's number there, and what of a spec it decides."""
+    """One method: where it is described, its step (with an equation's number where that is known), what it decides."""
 
     paper: str
     formula: str
@@ -49,7 +49,7 @@ RELATIVES: dict[str, Relative] = {
     ),
     "sr3": Relative(
         "Saharia et al., Image Super-Resolution via Iterative Refinement, TPAMI 2022",
-        "x_{t-1} = (x_t - (1 - a_t) / sqrt(1 - A_t) f(x_in, x_t)) / sqrt(a_t) + sqrt(1 - a_t) z, equation 11",
+        "x_{t-1} = (x_t - (1 - a_t) / sqrt(1 - A_t) f(x_in, x_t)) / sqrt(a_t) + sqrt(1 - a_t) z, its inference step",
         {**_NOISE, "schedule": _DDIM_BESIDE_IMAGE, "start": "noise", "condition": ("image",), "eta": 1.0, "variance": "ddpm_large"},
     ),
     "weatherdiffusion": Relative(
@@ -80,17 +80,17 @@ RELATIVES: dict[str, Relative] = {
     ),
     "indi": Relative(
         "Delbracio and Milanfar, Inversion by Direct Iteration, TMLR 2023",
-        "x_{t-d} = d/t F(x_t, t) + (1 - d/t) x_t, algorithm 1, epsilon_t = 0.01 throughout",
+        "x_{t-d} = d/t F(x_t, t) + (1 - d/t) x_t, its inference step; epsilon_t = 0.01 throughout",
         {**_X_0, "schedule": _named("average", "quadratic", sum_scale=1e-4), "update": "interpolated"},
     ),
     "indi-brownian": Relative(
         "Delbracio and Milanfar, Inversion by Direct Iteration, TMLR 2023",
-        "the same + (t - d) sqrt(epsilon_{t-d}^2 - epsilon_t^2) n, algorithm 1, epsilon_t = 0.01 / sqrt(t)",
+        "the same + (t - d) sqrt(epsilon_{t-d}^2 - epsilon_t^2) n; epsilon_t = 0.01 / sqrt(t)",
         {**_X_0, "schedule": _named("average", "average", sum_scale=1e-4), "update": "interpolated", "eta": 1.0},
     ),
     "i2sb": Relative(
         "Liu et al., I2SB: Image-to-Image Schroedinger Bridge, ICML 2023",
-        "algorithm 2: the DDPM posterior of equation 4 on the bridge of Proposition 3.3",
+        "the DDPM posterior of equation 4 on the bridge of equation 11, for a network trained by equation 12",
         {
             "objective": "pred_drift",
             "schedule": _named("i2sb", "bridge", sum_scale=_I2SB_VARIANCE),
@@ -99,12 +99,12 @@ RELATIVES: dict[str, Relative] = {
     ),
     "i2sb-ode": Relative(
         "Liu et al., I2SB, ICML 2023",
-        "Proposition 3.4: the posterior's mean alone, for a network trained at beta_bar = 0",
+        "its OT-ODE: the mean of equation 4 alone, for a network trained at beta_bar = 0",
         {**_X_0, "schedule": _named("i2sb", "average", sum_scale=0), "update": "interpolated"},
     ),
     "resshift": Relative(
         "Yue et al., ResShift: Efficient Diffusion Model for Image Super-resolution by Residual Shifting, NeurIPS 2023",
-        "x_{t-1} = eta_{t-1} / eta_t x_t + a_t / eta_t x_0 + kappa sqrt(eta_{t-1} a_t / eta_t) z, section 3.1; kappa = 2, p = 0.3",
+        "x_{t-1} = eta_{t-1} / eta_t x_t + a_t / eta_t x_0 + kappa sqrt(eta_{t-1} a_t / eta_t) z; kappa = 2, p = 0.3",
         {**_X_0, "schedule": _RESSHIFT, "update": "interpolated", "eta": 1.0, "timesteps": 15},
     ),
     "diffuir": Relative(

@@ -161,8 +161,8 @@ def _interpolated(
 ) -> Array:
     """x_t' = k x_t + (1 - k) x_0 + sigma z, k = alpha_bar_t' / alpha_bar_t, sigma^2 = eta (beta_bar_t'^2 - k^2 beta_bar_t^2).
 
-    By its schedule it is InDI's algorithm 1 (alpha_bar = t, beta_bar = t epsilon_t), I2SB's posterior (equation 4 and Proposition
-    3.3: beta2 `bridge`, eta 1; without noise Proposition 3.4's ODE), and ResShift's (section 3.1: beta_bar^2 = kappa^2 alpha_bar).
+    By its schedule it is InDI's step (alpha_bar = t, beta_bar = t epsilon_t), I2SB's posterior (equations 4 and 11: beta2 `bridge`,
+    eta 1; without noise its OT-ODE), and ResShift's reverse step (beta_bar^2 = kappa^2 alpha_bar).
     """
     (alpha_bar, b2), (alpha_next, b2_next) = now, after
     if alpha_bar == 0:

@@ -44,7 +44,7 @@ def _diffuir(timesteps: int, _exponent: float) -> NDArray[Any]:
 
 
 def _i2sb(timesteps: int, _exponent: float) -> NDArray[Any]:
-    """I2SB's symmetric beta (section 4: small at both ends, linear in the root from 1e-4 to 3e-4 in the middle), as shares."""
+    """I2SB's symmetric beta (small at both ends, linear in the root from 1e-4 to 3e-4 in the middle), as shares."""
     half = np.linspace(1e-4**0.5, 3e-4**0.5, timesteps) ** 2
     rising = half[: -(-timesteps // 2)]
     return _normalised(np.concatenate([rising, rising[: timesteps // 2][::-1]]))
@@ -72,7 +72,10 @@ RAMPS: dict[str, Callable[[int, float], NDArray[Any]]] = {
 
 
 def _resshift(timesteps: int, exponent: float) -> Table:
-    """ResShift's eta_t (section 3.2): sqrt(eta_t) geometric from 0.04 / kappa (kappa 2) to sqrt(0.999), warped by p = exponent."""
+    """ResShift's eta_t: sqrt(eta_t) geometric from 0.04 / kappa (kappa 2) to sqrt(0.999), warped by p = exponent.
+
+    Its noise schedule; the authors' code ends at sqrt(eta_T) = 0.99.
+    """
     place = (np.arange(timesteps) / max(timesteps - 1, 1)) ** exponent
     return np.asarray((0.02 * (0.999**0.5 / 0.02) ** place) ** 2)
 
@@ -242,7 +245,7 @@ def make_schedule(spec: AnySchedule, timesteps: int) -> Schedule:
 
 
 def _bridge(alpha_bar: Table, variance: float) -> Table:
-    """I2SB, Proposition 3.3: beta_bar^2 = sigma^2 sigma_bar^2 / sigma_T^2 between fixed ends, alpha_bar = sigma^2 / sigma_T^2."""
+    """I2SB, equation 11: beta_bar^2 = sigma^2 sigma_bar^2 / sigma_T^2 between fixed ends, alpha_bar = sigma^2 / sigma_T^2."""
     return np.sqrt(variance * alpha_bar * (1 - alpha_bar))
 
 

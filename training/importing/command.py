@@ -202,17 +202,20 @@ def _in_words(error: ValidationError) -> str:
         "image_size": "--image-size",
     }
     said = f"{option.get(field, field)} {first['input']!r}: " if field else ""
+    if first["type"] == "string_pattern_mismatch":
+        return f"{said}expected at most 64 lower-case letters, digits, '-' and '_', a letter or digit first"
     return said + first["msg"].removeprefix("Value error, ")
 
 
 def describe(spec: ModelSpec, facts: Mapping[str, Any], size: int) -> Iterator[str]:
     """What was understood, one fact a line."""
     imported = facts.get("imported", {})
+    variant = str(imported.get("variant"))
     shown = {
         "name": spec.name,
         "task": spec.task,
         "licence": spec.licence,
-        "source": f"{imported.get('file')}, {imported.get('variant')}",
+        "source": ", ".join(filter(None, (imported.get("file"), variant, FOLDERS.get(variant)))),
         "parameters": f"{size:,}",
         **_sampling(spec),
         **{key: value for key, value in imported.items() if key not in {"file", "variant", "sha256"}},
@@ -223,13 +226,13 @@ def describe(spec: ModelSpec, facts: Mapping[str, Any], size: int) -> Iterator[s
 def _sampling(spec: ModelSpec) -> dict[str, str]:
     if spec.timesteps == 1:
         return {"tile": f"{spec.tile}, overlap {spec.overlap}; whole up to {spec.whole_max:,} pixels"}
-    tables = isinstance(spec.schedule, TableSchedule)
+    tables = "the file's" if isinstance(spec.schedule, TableSchedule) else "named"
     return {
         "objective": spec.objective,
         "condition": ", ".join(spec.condition) or "nothing",
         "start": f"{spec.start}, noise {spec.schedule.sum_scale:g} (sum_scale)" if spec.start == "image" else spec.start,
         "time": spec.time_input,
-        "indices": f"{spec.timesteps}, {'the file' if tables else 'named'} tables{' with delta' if spec.takes_image_away else ''}",
+        "indices": f"{spec.timesteps}, {tables} tables{' with delta' if spec.takes_image_away else ''}",
         "order": f"{spec.order}, grid {spec.grid}, update {spec.update}",
         "eta": f"{spec.eta:g}",
         "steps": f"{spec.default_steps} by default, {spec.min_steps} to {spec.max_steps}",

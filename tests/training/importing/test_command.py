@@ -56,7 +56,7 @@ def test_two_files_of_one_name_become_two_models(tmp_path: Path, monkeypatch: An
         (GENERATOR, ["--eta", "2"], "--eta 2.0: input should be less than or equal to 1"),
         (GENERATOR, ["--image-size", "30"], "image_size (30, 30) must be positive multiples of 8"),
         (RESTORER, ["--sum-scale", "-1"], "--sum-scale -1.0: input should be greater than or equal to 0"),
-        (RESTORER, ["--name", "My Model"], "--name 'My Model': string should match pattern"),
+        (RESTORER, ["--name", "My Model"], "--name 'My Model': expected at most 64 lower-case letters, digits, '-' and '_'"),
         (RESTORER, ["--range", "0..1"], "--range cannot be used with model-1.pt, a checkpoint of the authors"),
         (RESTORER, ["--constant", "a=1"], "--constant cannot be used with model-1.pt"),
     ],
@@ -90,6 +90,8 @@ def test_the_summary_is_a_line_for_each_fact(tmp_path: Path, capsys: pytest.Capt
     lines = capsys.readouterr().out.splitlines()
     facts = {line[2:20].strip(): line[21:] for line in lines[1:-1]}
     assert facts["task"] == "shadow"
+    assert facts["source"] == "model-1.pt, E2, restoration"
+    assert facts["indices"] == "1000, the file's tables"
     assert facts["start"] == "image, noise 0.01 (sum_scale)"
     assert facts["eta"] == "0"
     assert facts["steps"] == "5 by default, 1 to 100"
