@@ -2,7 +2,7 @@
 
 import base64
 
-import httpx
+import httpx2
 import pytest
 
 from service.client.answers import (
@@ -31,7 +31,7 @@ def test_timings_are_milliseconds_by_name(header: str, timings: dict[str, float]
 
 
 def test_bytes_and_headers_and_an_envelope_say_the_same() -> None:
-    headed = read_restored(httpx.Response(200, headers={**HEADS, "server-timing": "decode;dur=1.5"}, content=b"picture"))
+    headed = read_restored(httpx2.Response(200, headers={**HEADS, "server-timing": "decode;dur=1.5"}, content=b"picture"))
     assert headed == to_restored({**ENVELOPE, "image": TEXT, "more": 1})
     assert "picture" not in repr(headed)
 
@@ -45,8 +45,8 @@ def test_generated_pictures_have_a_seed_each(several: bool) -> None:
 
 
 def test_generated_pictures_come_as_bytes_or_as_json() -> None:
-    from_bytes = read_generated(httpx.Response(200, headers=HEADS, content=b"picture"))
-    from_json = read_generated(httpx.Response(200, json={**ENVELOPE, "image": TEXT}))
+    from_bytes = read_generated(httpx2.Response(200, headers=HEADS, content=b"picture"))
+    from_json = read_generated(httpx2.Response(200, json={**ENVELOPE, "image": TEXT}))
     assert isinstance(from_bytes, Generated)
     assert (from_bytes.images, from_bytes.seeds) == (from_json.images, from_json.seeds) == ((b"picture",), (7,))
 

@@ -5,7 +5,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from service.client.errors import Problem, Unexpected, Unreachable
@@ -25,9 +25,9 @@ from service.client.operations import (
     to_query,
 )
 
-OPERATIONS = Operations(to_address("http://gateway:8000/base/"), to_headers("secret"), httpx.Timeout(9), retries=2, max_wait=5.0)
-OK = httpx.Response(200, json={"a": 1})
-BUSY = httpx.Response(503, headers={"retry-after": "3"}, json={})
+OPERATIONS = Operations(to_address("http://gateway:8000/base/"), to_headers("secret"), httpx2.Timeout(9), retries=2, max_wait=5.0)
+OK = httpx2.Response(200, json={"a": 1})
+BUSY = httpx2.Response(503, headers={"retry-after": "3"}, json={})
 
 
 def driven(operation: Generator[Any, Any, Any], *answers: Any) -> tuple[list[Any], Any]:
@@ -58,8 +58,8 @@ def test_what_is_busy_is_asked_again_as_late_as_it_wishes() -> None:
     assert 0.5 <= effects[3].seconds <= 1.0
 
 
-@pytest.mark.parametrize("answer", [httpx.Response(404, json={}), httpx.Response(503, headers={"retry-after": "60"}, json={})])
-def test_what_will_not_pass_or_passes_too_late_is_an_error_at_once(answer: httpx.Response) -> None:
+@pytest.mark.parametrize("answer", [httpx2.Response(404, json={}), httpx2.Response(503, headers={"retry-after": "60"}, json={})])
+def test_what_will_not_pass_or_passes_too_late_is_an_error_at_once(answer: httpx2.Response) -> None:
     with pytest.raises(Problem):
         driven(OPERATIONS.read("/models", dict), answer)
 
