@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from rddm.model import golden_input
+from rddm.tiling import usual_size
 from service.engines.contract import Feeds, Outputs
 from service.engines.embedded.sessions import OnnxRuntime
 from service.engines.local import Cancellation, Runtime
@@ -57,7 +58,7 @@ def compare(folder: Path, name: str, rounds: int) -> dict[str, Any]:
     """Of one model at the size of its usual call: median milliseconds, their ratio to ONNX Runtime's, and the answers' PSNR."""
     file = find_newest(folder, name)
     spec = file.model.spec
-    feeds = golden_input(spec, spec.image_size[0] if spec.image_size else spec.tile)
+    feeds = golden_input(spec, usual_size(spec)[0])
     data = file.read()
     networks = {engine: runtime.open(data, file.model, 1) for engine, runtime in runtimes().items()}
     calls = {engine: lambda feeds, network=network: network.run(feeds, Cancellation()) for engine, network in networks.items()}

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rddm.model import golden_input
+from rddm.tiling import usual_size
 from service.engines.embedded.sessions import session_options
 from service.engines.repository import ModelFile, find_newest, names_in
 from service.settings import shipped_repository
@@ -31,9 +32,9 @@ def main() -> None:
 
 
 def node_times(file: ModelFile, runs: int) -> dict[tuple[str, str], float]:
-    """Milliseconds by (operator, node) of a call at the size of the model's tile, or of the picture that it generates."""
+    """Milliseconds by (operator, node) of a call at the model's usual size."""
     spec = file.model.spec
-    feeds = golden_input(spec, spec.image_size[0] if spec.image_size else spec.tile)
+    feeds = golden_input(spec, usual_size(spec)[0])
     with tempfile.TemporaryDirectory() as folder:
         options = session_options(1)
         options.enable_profiling = True

@@ -39,10 +39,10 @@ async def opened(folder: Path, name: str, largest: int) -> AsyncIterator[Setup]:
     calls: list[Call] = []
     await engine.start()
     found = engine.models()[name]
-    model = replace(found, spec=found.spec.model_copy(update={"tile": 64, "overlap": 16, "whole_max": 64 * 64}))
+    model = replace(found, spec=found.spec.model_copy(update={"sizes": ((64, 64),), "reach": 16}))
     scheduler = Scheduler(engine, engine.instances, Limits(queue_megapixel_steps=float("inf")), on_call=calls.append)
     pipeline = Pipeline(scheduler, scheduler)
-    sizes = BatchSizes(model.spec.tile**2, largest, is_settled=True)
+    sizes = BatchSizes(64 * 64, largest, is_settled=True)
     sizes.fills = not await has_same_bytes(Probe(engine, model, HOST), sizes)
     scheduler.introduce(model)
     scheduler.costs.set_sizes(model.weights, sizes)

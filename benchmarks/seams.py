@@ -11,21 +11,22 @@ from numpy.typing import NDArray
 
 from benchmarks.pictures import darkened, half_lit, scene, to_x_in
 from rddm.image import decode, to_image
-from rddm.spec import ModelSpec
 from rddm.tiling import Plan, plan
 from service.engines.embedded.engine import EmbeddedEngine
 from service.sampling.pipeline import Pipeline, Work
 
 Image = NDArray[np.float32]
 LINE = 2  # pixels beside a tile's border that count as the border
-LEAST_SIDE = 2400
+LEVELS = 255
+SIDE = 2400  # of the drawn pictures, whose tiles overlap by little more than they must
 
 
 @dataclass(frozen=True)
 class Seam:
     """border: mean gradient at tile borders over that elsewhere, tiled relative to whole (1: no seam).
 
-    overlap: likewise where tiles overlap. difference: the same ratio on tiled minus whole. psnr: tiled against whole, dB.
+    overlap: likewise where tiles overlap. difference: the same ratio on tiled minus whole. step: the mean gradient of tiled minus
+    whole at tile borders, in 8-bit levels. psnr: tiled against whole, dB.
     """
 
     picture: str
@@ -34,6 +35,7 @@ class Seam:
     border: float
     overlap: float
     difference: float
+    step: float
     psnr: float
 
 
@@ -56,9 +58,14 @@ def lines(starts: Iterable[int], tile: int, length: int) -> tuple[NDArray[np.boo
 def ratio(image: Image, down: NDArray[np.bool_], across: NDArray[np.bool_]) -> float:
     """Mean gradient on the marked gaps over the mean on the others."""
     rows, columns = gradients(image)
-    marked = np.concatenate([rows[down].ravel(), columns[:, across].ravel()])
     others = np.concatenate([rows[~down].ravel(), columns[:, ~across].ravel()])
-    return float(marked.mean() / max(others.mean(), 1e-12))
+    return marked_mean(image, down, across) / max(float(others.mean()), 1e-12)
+
+
+def marked_mean(image: Image, down: NDArray[np.bool_], across: NDArray[np.bool_]) -> float:
+    """Mean gradient on the marked gaps."""
+    rows, columns = gradients(image)
+    return float(np.concatenate([rows[down].ravel(), columns[:, across].ravel()]).mean())
 
 
 def compare(name: str, tiled: Image, whole: Image, found: Plan) -> Seam:
@@ -70,20 +77,22 @@ def compare(name: str, tiled: Image, whole: Image, found: Plan) -> Seam:
     borders, overlaps = (ratio(tiled, down[k], across[k]) / ratio(whole, down[k], across[k]) for k in (0, 1))
     error = float(np.mean((tiled - whole) ** 2))
     psnr = float("inf") if error == 0 else 10 * float(np.log10(4 / error))
-    return Seam(name, height, width, borders, overlaps, ratio(tiled - whole, down[0], across[0]), psnr)
+    difference = ratio(tiled - whole, down[0], across[0])
+    step = LEVELS / 2 * marked_mean(tiled - whole, down[0], across[0])
+    return Seam(name, height, width, borders, overlaps, difference, step, psnr)
 
 
 async def restore_both(engine: EmbeddedEngine, model_name: str, x_in: Image, steps: int | None) -> tuple[Image, Image, Plan]:
     """The picture in tiles and whole."""
     model = engine.models()[model_name]
-    whole = replace(model, spec=model.spec.model_copy(update={"whole_max": 10**9}))
+    whole = replace(model, spec=model.spec.model_copy(update={"most_pixels": 10**9}))
     pipeline = Pipeline(engine)
     results = []
-    for each in (replace(model, spec=model.spec.model_copy(update={"whole_max": 1})), whole):
+    for each in (model, whole):
         work = Work(each, steps or model.spec.default_steps, 0, "seams", "seams", x_in)
         results.append((await pipeline.run(work)).x_0)
     pipeline.close()
-    return results[0], results[1], plan(model.spec.model_copy(update={"whole_max": 1}), *x_in.shape[2:])
+    return results[0], results[1], plan(model.spec, *x_in.shape[2:])
 
 
 def pictures(side: int, files: Iterable[Path]) -> Iterable[tuple[str, Image]]:
@@ -95,22 +104,12 @@ def pictures(side: int, files: Iterable[Path]) -> Iterable[tuple[str, Image]]:
         yield file.stem, to_image(decode(file.read_bytes()))
 
 
-def side_of(spec: ModelSpec) -> int:
-    """Of a square of a few megapixels, whose tiles overlap by no more than they must; in other sizes they are spread.
-
-    A tile at the rim sees the rim as the whole picture does, and differs less. In a square of 3 x 3 tiles the rim is most of what
-    lies elsewhere, and the ratio of borders to elsewhere is mostly one of middle to rim.
-    """
-    stride = spec.tile - spec.overlap
-    return -(-(LEAST_SIDE - spec.overlap) // stride) * stride + spec.overlap
-
-
 async def measure(folder: Path, model: str, files: list[Path], steps: int | None = None) -> list[Seam]:
     """Every picture, with a model of the repository."""
     engine = EmbeddedEngine(folder)
     await engine.start()
-    found, side = [], side_of(engine.models()[model].spec)
-    for name, x_in in pictures(side, files):
+    found = []
+    for name, x_in in pictures(SIDE, files):
         tiled, whole, tiles = await restore_both(engine, model, x_in, steps)
         found.append(compare(name, tiled, whole, tiles))
     await engine.close()

@@ -15,6 +15,7 @@ from rddm.model import Model, to_parameters
 from rddm.objective import HEADS
 from rddm.repository import Configuration, versions_of
 from rddm.spec import ModelSpec
+from rddm.tiling import usual_size
 
 # While one computes, the other's tensors are copied; and with one alone, Triton's batcher can sleep for half a second over
 # work that arrives while it is busy.
@@ -96,6 +97,6 @@ def to_config(models: Iterable[Model], spec: ModelSpec, backend: Backend) -> pro
 
 def _warm_up(spec: ModelSpec, batch: int) -> proto.ModelWarmup:
     warm_up = proto.ModelWarmup(name=f"batch {batch}", batch_size=batch)
-    for name, (_, *dims) in input_shapes(spec, batch, spec.tile, spec.tile).items():
+    for name, (_, *dims) in input_shapes(spec, batch, *usual_size(spec)).items():
         warm_up.inputs[name].CopyFrom(proto.ModelWarmup.Input(data_type=proto.TYPE_FP32, dims=dims, zero_data=True))
     return warm_up

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from rddm.condition import padded
 from rddm.graph import CONDITION, SPEC_KEY, TIME, X_T, input_shapes, output_names
 from rddm.spec import ModelSpec
 
@@ -241,14 +242,14 @@ def example_shape(spec: ModelSpec) -> tuple[int, int, int]:
 
 
 def three_shapes(spec: ModelSpec) -> list[tuple[int, int, int]]:
-    """Much of a tile, a batch of the smallest pictures, and a picture that is not square.
+    """A square, a batch of the smallest pictures, and a picture that is not square; of a file of fixed shapes, two batches.
 
     Not all of a tile: a large network takes 16 times as long for it, and shows no other deviation.
     """
     m = spec.size_multiple
-    if spec.tile == m:  # a network of one size
-        return [(1, m, m), (4, m, m)]
-    side = min(spec.tile, -(-CHECKED_SIDE // m) * m)
+    if spec.sizes:
+        return [(batch, *spec.sizes[0]) for batch in (1, 4)]
+    side = padded(CHECKED_SIDE, m)
     return [(1, side, side), (4, m, m), (2, 3 * m, 5 * m)]
 
 

@@ -1,8 +1,8 @@
 """A model repository of ONNX graphs -> a second one of TensorRT plans, for one GPU and one version of TensorRT.
 
 It runs where the plans will run, inside the Triton container, and needs no torch. Names and golden answers stay; so does the spec,
-but that pictures are always worked on in tiles of one size, because a plan is built for shapes and not for any shape. A folder
-named after GPU and TensorRT holds the repository once all of it is built.
+but for the sizes of tiles, because a plan is built for shapes and not for any shape: `ladder` chooses them. A folder named after
+GPU and TensorRT holds the repository once all of it is built.
 """
 
 import hashlib
@@ -24,13 +24,15 @@ from export.card import to_card
 from export.configuration import Backend
 from export.precision import Precision, embedded_weights, lowered
 from export.repository import CARD, described, write
-from rddm.condition import restore_whole
+from rddm.condition import padded, restore_whole
 from rddm.graph import BATCH_SIZES, FILE, X_T, Feeds, GraphCall, input_shapes, output_names
 from rddm.model import Golden, Model, golden_input
 from rddm.repository import CONFIG
 from rddm.spec import ModelSpec
+from rddm.tiling import most_pixels
 
-PLAN = Backend("tensorrt", "model.plan", BATCH_SIZES, tuple(map(str, range(len(BATCH_SIZES)))))
+PLAN = Backend("tensorrt", "model.plan", BATCH_SIZES, tuple(map(str, range(len(BATCH_SIZES) + 1))))
+LADDER = (256, 768)  # sides of the tiles of a plan; a smaller picture grows to the first, or to twice the overlap
 CANDIDATES: tuple[Precision, ...] = ("fp32", "bf16", "fp16")
 # A plan's restored picture must agree with float32's to so many dB (peak 2): what a restoration of 35 dB then loses is 0.04 dB.
 AGREEMENT_DB = 55.0
@@ -84,7 +86,7 @@ class Trtexec:
         return ".".join(str(int(part)) for part in match.groups())
 
     def build(self, graph: Path, plan: Path, spec: ModelSpec) -> None:
-        """A plan with one profile for each batch size. Raises BuildFailed."""
+        """A plan with the profiles of `to_profiles`. Raises BuildFailed."""
         self.call(f"--onnx={graph}", f"--saveEngine={plan}", "--stronglyTyped", "--skipInference", *to_profiles(spec))
 
     def infer(self, plan: Path, feeds: Feeds, spec: ModelSpec, folder: Path) -> tuple[tuple[Image, ...], float]:
@@ -112,17 +114,28 @@ def to_milliseconds(said: str) -> float:
 
 
 def fixed(spec: ModelSpec) -> ModelSpec:
-    """The spec of a plan: every picture in tiles of one size; a generated picture has one size already."""
-    return spec if spec.image_size else spec.model_copy(update={"whole_max": 1})
+    """The spec of a plan: every picture in tiles of the ladder; a generated picture has one size already."""
+    return spec if spec.image_size else ModelSpec.model_validate({**spec.model_dump(), "sizes": ladder(spec), "most_pixels": None})
+
+
+def ladder(spec: ModelSpec) -> list[tuple[int, int]]:
+    """Heights and widths that a plan is asked with, the smallest first: the file's own, or squares."""
+    if spec.image_size or spec.sizes:
+        return sorted(spec.sizes) or [spec.image_size or (0, 0)]
+    least, largest = (padded(max(side, 2 * spec.overlap), spec.size_multiple) for side in LADDER)
+    return [(side, side) for side in dict.fromkeys((least, largest)) if side == least or side**2 <= most_pixels(spec)]
 
 
 def sides(spec: ModelSpec) -> tuple[int, int]:
-    """Height and width of what a plan is asked."""
-    return spec.image_size or (spec.tile, spec.tile)
+    """Height and width of what a plan is asked most: the ladder's first."""
+    return ladder(spec)[0]
 
 
 def to_profiles(spec: ModelSpec) -> list[str]:
-    """trtexec's arguments: profile k takes batches over the one before it up to BATCH_SIZES[k]; the first also the golden input."""
+    """trtexec's arguments: profile k takes batches over the one before it up to BATCH_SIZES[k]; the first also the golden input.
+
+    The last takes any batch of the ladder's largest tiles: several of these gain little from being one call.
+    """
     arguments = []
     for index, batch in enumerate(BATCH_SIZES):
         smallest = golden_input(spec)[X_T].shape[2:] if index == 0 else sides(spec)
@@ -135,7 +148,14 @@ def to_profiles(spec: ModelSpec) -> list[str]:
             f"--optShapes={to_shapes(spec, batch, sides(spec))}",
             f"--maxShapes={to_shapes(spec, batch, most)}",
         ]
-    return arguments
+    largest = ladder(spec)[-1]
+    return [
+        *arguments,
+        f"--profile={len(BATCH_SIZES)}",
+        f"--minShapes={to_shapes(spec, 1, largest)}",
+        f"--optShapes={to_shapes(spec, 1, largest)}",
+        f"--maxShapes={to_shapes(spec, BATCH_SIZES[-1], largest)}",
+    ]
 
 
 def to_shapes(spec: ModelSpec, batch: int, size: tuple[int, int]) -> str:

@@ -60,7 +60,7 @@ RELATIVES: dict[str, Relative] = {
             "schedule": _DDIM_BESIDE_IMAGE,
             "start": "noise",
             "condition": ("image",),
-            **{"tile": 64, "overlap": 32, "whole_max": 64 * 64, "size_multiple": 16},
+            **{"sizes": ((64, 64),), "reach": 32, "size_multiple": 16},
         },
     ),
     "sdedit": Relative(

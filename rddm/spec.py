@@ -1,6 +1,6 @@
 """ModelSpec: the facts that weights, exported graph, model repository and gateway share."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -26,6 +26,7 @@ Preprocessing = Literal["equalize_histogram", "repeat_2", "repeat_3", "repeat_4"
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 
 MOST_NOISE = 16  # beta_bar_T^2: ResShift's kappa is 2
+EARLIER_SIZES = {"tile": 256, "overlap": 32, "whole_max": 512 * 512}
 CHANNELS: dict[ConditionPart, int] = {"image": 3, "mask": 3, "context": 3, "exposed": 3, "code": 1}
 
 
@@ -107,10 +108,15 @@ class ModelSpec(Frozen):
     update, variance, grid: see rddm.sampler.
     sm_n_inversion: how SM-N finds x_0 where 1 - alpha_bar_t is 0 (see rddm.objective): `damped`, or `authors`.
     size_multiple: height and width that the network takes are multiples of it.
-    tile, overlap: pixels; above whole_max pixels (height x width) a picture is worked on in overlapping tiles.
+    reach: pixels around a pixel that the network's answer there depends on; what lies beyond changes it by about a tenth of an
+        8-bit level at most (root mean square). Tiles overlap by as much. How large they are, the service chooses (rddm.tiling).
+    most_pixels: of one call, height times width, for a network whose memory grows faster than its picture; None where it does not.
+    sizes: heights and widths that the file takes, for one built for fixed shapes; empty where it takes any multiple.
     image_size: (height, width) of a generated picture; None for restoration.
     scale: an answer is so many times as high and wide as the picture that was sent; x_in is then its bicubic enlargement
-        (rddm.image.enlarged), and all else, tiles and whole_max too, is counted in pixels of that.
+        (rddm.image.enlarged), and all else, reach and sizes too, is counted in pixels of that.
+
+    Specs of before December 2026 have tile, overlap and whole_max instead, and still load: see `_sizes_of_earlier_specs`.
     """
 
     format_version: Literal[1] = 1
@@ -138,13 +144,27 @@ class ModelSpec(Frozen):
     min_steps: int = Field(default=1, ge=1)
     max_steps: int = Field(default=10, ge=1)
     size_multiple: int = Field(default=8, ge=1, le=256)
-    tile: int = Field(default=256, ge=8)
-    overlap: int = Field(default=32, ge=0)
-    whole_max: int = Field(default=512 * 512, ge=1)
+    reach: int = Field(default=32, ge=0)
+    most_pixels: int | None = Field(default=None, ge=1)
+    sizes: tuple[tuple[int, int], ...] = ()
     image_size: tuple[int, int] | None = None
     scale: int = Field(default=1, ge=1, le=4)
     preprocessing: tuple[Preprocessing, ...] = ()
     exposure: str | None = Field(default=None, repr=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sizes_of_earlier_specs(cls, facts: Any) -> Any:
+        """The overlap becomes the reach. Where pictures were cut that would fit into one tile, the tile's size is the only one;
+
+        else no call is larger than the largest picture that was whole.
+        """
+        if not isinstance(facts, dict) or not facts.keys() & EARLIER_SIZES.keys():
+            return facts
+        given = {**EARLIER_SIZES, **facts}
+        tile, overlap, whole_max = (given.pop(name) for name in EARLIER_SIZES)
+        sizes = {"sizes": [(tile, tile)]} if whole_max < tile**2 else {"most_pixels": whole_max}
+        return {"reach": overlap, **sizes, **given}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -157,11 +177,7 @@ class ModelSpec(Frozen):
             raise ValueError(f"order {self.order} removes parts in turn, which update {self.update!r} cannot; expected 'noise'")
         if len(set(self.condition)) != len(self.condition):
             raise ValueError(f"condition {self.condition} lists something twice")
-        if self.tile % self.size_multiple or self.overlap % self.size_multiple or self.overlap * 2 > self.tile:
-            raise ValueError(
-                f"tile {self.tile} and overlap {self.overlap} must be multiples of {self.size_multiple}, "
-                "and the overlap at most half a tile"
-            )
+        self._consistent_sizes()
         self._consistent_start()
         if self.image_size is not None and any(side % self.size_multiple or side < 1 for side in self.image_size):
             raise ValueError(f"image_size {self.image_size} must be positive multiples of {self.size_multiple}")
@@ -171,6 +187,17 @@ class ModelSpec(Frozen):
         if isinstance(self.schedule, TableSchedule) and len(self.schedule.alpha_bar) != self.timesteps:
             raise ValueError(f"the schedule has {len(self.schedule.alpha_bar)} values, T is {self.timesteps}")
         return self
+
+    def _consistent_sizes(self) -> None:
+        if any(side < 1 or side % self.size_multiple for size in self.sizes for side in size):
+            raise ValueError(f"sizes {self.sizes} must be positive multiples of {self.size_multiple}")
+        least = max(2 * self.overlap, self.size_multiple)
+        if any(side < least for size in self.sizes for side in size):
+            raise ValueError(f"sizes {self.sizes} have a side under {least}: tiles overlap by {self.overlap}, at most by half")
+        if self.most_pixels is not None and self.most_pixels < least**2:
+            raise ValueError(
+                f"most_pixels {self.most_pixels} is under {least} x {least}: tiles overlap by {self.overlap}, at most by half"
+            )
 
     def _consistent_exposure(self) -> None:
         listed = {"exposed", "code"} & set(self.condition)
@@ -190,6 +217,11 @@ class ModelSpec(Frozen):
         bridged = isinstance(self.schedule, NamedSchedule) and self.schedule.beta2.name == "bridge"
         if self.objective == "pred_drift" and not bridged:
             raise ValueError("objective pred_drift is I2SB's; it needs beta2 'bridge'")
+
+    @property
+    def overlap(self) -> int:
+        """Pixels by which tiles overlap at least: the reach, in multiples that tiles can start at."""
+        return -(-self.reach // self.size_multiple) * self.size_multiple
 
     @property
     def generates(self) -> bool:

@@ -4,6 +4,9 @@ Arrays are b c h w, NumPy or torch. Tiles start at multiples of the network's si
 sampling grid as the whole picture would.
 """
 
+import itertools
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -15,6 +18,11 @@ from rddm.condition import padded
 from rddm.spec import ModelSpec
 
 Array = Any
+
+TILE_PIXELS = (
+    1024 * 1024
+)  # of one call: 10 tiles of 4K compute 1.2 times its pixels; memory, 90 to 160 bytes a pixel, sets the bound
+USUAL_SIDE = 256
 
 
 @dataclass(frozen=True)
@@ -51,32 +59,88 @@ class Plan:
 
 @lru_cache(maxsize=64)
 def plan(spec: ModelSpec, height: int, width: int) -> Plan:
-    """How a picture of height x width pixels is worked on: as one tile up to whole_max pixels, else as tiles of one size.
+    """How a picture of height x width pixels is worked on: in one call of up to `most_pixels`, else in tiles of one size.
 
-    Size alone decides, so the answer never depends on load, and is kept. Raises ValueError for sides under 1.
+    The size costs least: its tiles, and one more, since a step ends with the last of them. The picture's size alone decides, so
+    the answer never depends on load, and is kept. Raises ValueError for sides under 1.
     """
     if height < 1 or width < 1:
         raise ValueError(f"a picture of {height} x {width} pixels has no content")
     rows, columns = padded(height, spec.size_multiple), padded(width, spec.size_multiple)
-    if rows * columns <= spec.whole_max:
-        everywhere = Window(np.ones((rows, 1), np.float32), np.ones((1, columns), np.float32))
-        return Plan(rows, columns, (Tile(0, 0, rows, columns),), (everywhere,))
-    rows, columns = max(rows, spec.tile), max(columns, spec.tile)
-    down, down_weights = _places(rows, spec)
-    across, across_weights = _places(columns, spec)
-    tiles = tuple(Tile(top, left, spec.tile, spec.tile) for top in down for left in across)
+    grids = _fixed_grids(spec, rows, columns) if spec.sizes else _free_grids(spec, rows, columns)
+    vertical, horizontal = min(grids, key=_cost)
+    rows, columns = max(rows, vertical.tile), max(columns, horizontal.tile)
+    down, down_weights = _places(rows, vertical, spec.size_multiple)
+    across, across_weights = _places(columns, horizontal, spec.size_multiple)
+    tiles = tuple(Tile(top, left, vertical.tile, horizontal.tile) for top in down for left in across)
     windows = tuple(Window(v[:, None], h[None, :]) for v in down_weights for h in across_weights)
     return Plan(rows, columns, tiles, windows)
 
 
-def _places(length: int, spec: ModelSpec) -> tuple[list[int], list[NDArray[np.float32]]]:
+def most_pixels(spec: ModelSpec) -> int:
+    """Of the largest call that a picture is made of."""
+    return max((height * width for height, width in spec.sizes), default=spec.most_pixels or TILE_PIXELS)
+
+
+def usual_size(spec: ModelSpec) -> tuple[int, int]:
+    """Height and width of a call as most are: the generated picture's, a small picture's, or the smallest that the file takes."""
+    side = max(min(USUAL_SIDE, math.isqrt(most_pixels(spec))) // spec.size_multiple, 1) * spec.size_multiple
+    return spec.image_size or min(spec.sizes, default=(side, side))
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """So many tiles of so many pixels along one side."""
+
+    count: int
+    tile: int
+
+
+def _cost(grid: tuple[_Axis, _Axis]) -> int:
+    vertical, horizontal = grid
+    return vertical.tile * horizontal.tile * (vertical.count * horizontal.count + 1)
+
+
+def _free_grids(spec: ModelSpec, rows: int, columns: int) -> Iterator[tuple[_Axis, _Axis]]:
+    """One call, if it is small enough; else, for each number of tiles down, the fewest across that keep it so."""
+    if rows * columns <= most_pixels(spec):
+        yield _Axis(1, rows), _Axis(1, columns)
+        return
+    horizontal = list(_divisions(columns, spec))
+    for vertical in _divisions(rows, spec):
+        fits = (axis for axis in horizontal if axis.tile * vertical.tile <= most_pixels(spec))
+        if (axis := next(fits, None)) is not None:
+            yield vertical, axis
+
+
+def _divisions(length: int, spec: ModelSpec) -> Iterator[_Axis]:
+    """A side as one tile, two, and so on, each as long as it must be; down to tiles that overlap by half."""
+    for count in itertools.count(1):
+        tile = padded(-(-(length + (count - 1) * spec.overlap) // count), spec.size_multiple)
+        if count > 1 and tile < max(2 * spec.overlap, spec.size_multiple):
+            return
+        yield _Axis(count, tile)
+        if tile <= max(2 * spec.overlap, spec.size_multiple):
+            return
+
+
+def _fixed_grids(spec: ModelSpec, rows: int, columns: int) -> Iterator[tuple[_Axis, _Axis]]:
+    """One for each size that the file takes."""
+    for height, width in spec.sizes:
+        yield _covering(rows, height, spec.overlap), _covering(columns, width, spec.overlap)
+
+
+def _covering(length: int, tile: int, overlap: int) -> _Axis:
+    return _Axis(1 if length <= tile else -(-(length - overlap) // (tile - overlap)), tile)
+
+
+def _places(length: int, axis: _Axis, multiple: int) -> tuple[list[int], list[NDArray[np.float32]]]:
     """Evenly spread starts at multiples of the size multiple, and each tile's share of the pixels it covers."""
-    count = max(1, -(-(length - spec.overlap) // (spec.tile - spec.overlap)))
-    last = length - spec.tile
-    starts = [last * i // (count - 1) // spec.size_multiple * spec.size_multiple for i in range(count)] if count > 1 else [0]
-    bells = [_bell(start, length, spec.tile) for start in starts]
+    last = length - axis.tile
+    starts = [last * i // (axis.count - 1) // multiple * multiple for i in range(axis.count)] if axis.count > 1 else [0]
+    bells = [_bell(start, length, axis.tile) for start in starts]
     total = np.sum(bells, axis=0)
-    shares = [(bell / total)[start : start + spec.tile] for start, bell in zip(starts, bells, strict=True)]
+    shares = [(bell / total)[start : start + axis.tile] for start, bell in zip(starts, bells, strict=True)]
     return starts, [share.astype(np.float32) for share in shares]
 
 

@@ -14,15 +14,14 @@ from training.networks import SmallConfig, make_network
 
 
 def tiny_spec(name: str = "tiny", **changes: object) -> ModelSpec:
-    """A restoration model for tiles of 32."""
+    """A restoration model for calls of up to 64x64."""
     facts = {
         "name": name,
         "task": "denoise",
         "licence": "Apache-2.0",
         "size_multiple": 4,
-        "tile": 32,
-        "overlap": 8,
-        "whole_max": 64 * 64,
+        "reach": 8,
+        "most_pixels": 64 * 64,
         "default_steps": 2,
         "max_steps": 5,
     }

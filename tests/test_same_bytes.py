@@ -36,8 +36,7 @@ SPEC = ModelSpec(
     objective="pred_res_noise",
     eta=1.0,
     size_multiple=MULTIPLE,
-    tile=64,
-    overlap=16,
+    reach=16,
 )
 MASKED = SPEC.model_copy(update={"name": "masked", "task": "fill", "condition": ("image", "context", "mask")})
 

@@ -10,6 +10,7 @@ from rddm.objective import HEADS
 from rddm.spec import ConditionPart, ModelSpec, NamedSchedule, Objective, TableSchedule
 from training.importing.official import LICENCE, SCHEDULES
 from training.networks import UNetConfig
+from training.networks.config import ATTENDED_PIXELS
 from training.recipe import FolderData, Optimiser, Recipe
 
 ADAM = Optimiser(name="adam", rate=8e-5, betas=(0.9, 0.99))
@@ -161,6 +162,7 @@ def spec_of(preset: Preset) -> ModelSpec:
             "schedule": schedule,
             "default_steps": preset.sampling,
             "max_steps": 100,
+            "most_pixels": None if preset.generates else ATTENDED_PIXELS,
             "image_size": (preset.side, preset.side) if preset.generates else None,
             "preprocessing": ("equalize_histogram",) if preset.equalize else (),
         }

@@ -10,6 +10,7 @@ from rddm.graph import Feeds, to_feeds
 from rddm.model import Golden, Model, Weights
 
 __all__ = [
+    "LARGE_PIXELS",
     "WIDE_PIXELS",
     "Array",
     "Choose",
@@ -32,6 +33,7 @@ Outputs = tuple[Array, ...]
 Choose = Callable[[Mapping[str, Model]], str]  # the models there are, by name -> the one that is needed; may raise NotFound
 
 WIDE_PIXELS = 36_000  # smaller calls gain little from more threads: waking them takes much of what they save
+LARGE_PIXELS = 640 * 640  # calls with rows of more have places of their own, so that no smaller one waits for them
 
 
 @dataclass(frozen=True)

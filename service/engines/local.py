@@ -2,9 +2,10 @@
 
 A call that is cancelled, or whose deadline passes, never starts or is told to stop.
 
-Calls side by side have a thread each: nothing yields more pictures a second. A picture that has the engine to itself and is one
-call would leave all cores but one idle, so for it a model is opened a second time, with all threads, when the first such picture
-comes. Where both do not answer with the same bytes the second one is not used.
+Calls side by side have a thread each: nothing yields more pictures a second. Large calls have threads of their own, which give way
+to those of small ones: the operating system shares the cores, and no small picture waits for a large call. A picture that has the
+engine to itself and is one call would leave all cores but one idle, so for it a model is opened a second time, with all threads,
+when the first such picture comes. Where both do not answer with the same bytes the second one is not used.
 """
 
 import asyncio
@@ -25,9 +26,11 @@ import numpy as np
 
 from rddm.graph import X_T
 from rddm.model import golden_input
-from service.cores import usable_cores
+from rddm.tiling import most_pixels
+from service.cores import give_way, usable_cores
 from service.engines.checks import check_feeds, check_finite, check_outputs
 from service.engines.contract import (
+    LARGE_PIXELS,
     WIDE_PIXELS,
     Array,
     Engine,
@@ -138,16 +141,18 @@ class LocalEngine(LocalRepository[Networks]):
         super().__init__(folder)
         self.threads = threads or Threads(usable_cores())
         self._runtime = runtime
-        self._pool = ThreadPoolExecutor(self.threads.instances, thread_name_prefix="network")
+        self._small = ThreadPoolExecutor(self.threads.instances, "network")
+        self._large = ThreadPoolExecutor(self.threads.instances, "network-large", initializer=give_way)
 
     @property
     def instances(self) -> int:
-        """Calls that really run side by side."""
+        """Calls that really run side by side, of large ones and of small ones."""
         return self.threads.instances
 
     async def close(self) -> None:
         """Drop queued calls, let running ones end, and free the models."""
-        await asyncio.to_thread(self._pool.shutdown, wait=True, cancel_futures=True)
+        for pool in (self._small, self._large):
+            await asyncio.to_thread(pool.shutdown, wait=True, cancel_futures=True)
         await super().close()
 
     async def predict(self, x_t: Array, condition: Array | None, time: Array, ticket: Ticket) -> Outputs:
@@ -161,7 +166,8 @@ class LocalEngine(LocalRepository[Networks]):
         seconds = None if ticket.deadline is None else ticket.deadline - time.monotonic()
         if seconds is not None and seconds <= 0:
             raise DeadlineExceeded("the deadline passed before the network was called")
-        call = self._pool.submit(self._start, networks, feeds, cancellation, model, ticket)
+        pool = self._large if math.prod(feeds[X_T].shape[2:]) > LARGE_PIXELS else self._small
+        call = pool.submit(self._start, networks, feeds, cancellation, model, ticket)
         try:
             async with asyncio.timeout(seconds):
                 return await asyncio.wrap_future(call)
@@ -177,7 +183,7 @@ class LocalEngine(LocalRepository[Networks]):
             data = file.read()
         with part(f"{model.spec.name}: session"), self._runtime.translated(model.spec.name):
             beside = self._runtime.open(data, model, self.threads.each)
-        large = model.spec.image_size is None and model.spec.whole_max >= WIDE_PIXELS
+        large = model.spec.image_size is None and most_pixels(model.spec) >= WIDE_PIXELS
         widens = large and self._runtime.scales and self.threads.all > self.threads.each
         return Networks(beside, partial(self._open_exclusive, file, beside) if widens else None)
 

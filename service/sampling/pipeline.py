@@ -20,6 +20,7 @@ import numpy as np
 from rddm.image import Depth, Pixels, to_pixels
 from rddm.objective import check_method
 from rddm.spec import Method
+from service.cores import give_way
 from service.engines.arrays import HOST, Arrays, offload
 from service.engines.contract import Engine, Model, Ticket
 from service.errors import DeadlineExceeded, InvalidValue
@@ -30,7 +31,7 @@ Array = Any
 Kept = Literal["residual", "trace"]
 T = TypeVar("T")
 
-TILES_AHEAD = 32  # of one picture at once: two full batches, whatever the picture's size
+PIXELS_AHEAD = 32 * 256 * 256  # of one picture's tiles at once: two full batches of small ones; one in waiting of large ones
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +140,7 @@ class Pipeline:
         self._engine = engine
         self._admission = admission or AdmitAll()
         self._arrays = arrays
-        self._tiled = ThreadPoolExecutor(1, "array-work")
+        self._tiled = ThreadPoolExecutor(1, "array-work", initializer=give_way)
         self._whole = ThreadPoolExecutor(1, "array-work-whole")  # so that no picture of one call waits behind a huge one
 
     def close(self) -> None:
@@ -211,13 +212,11 @@ class Pipeline:
             return await self._engine.predict(x_t, condition, placed, ticket)
 
         async def use(index: int, outputs: tuple[Array, ...]) -> None:
-            await self._work(state, state.blend, state.plan.tiles[index], state.plan.windows[index], outputs)
+            await self._work(state, state.blend, index, outputs)
 
-        await self._work(state, state.clear)
-        await in_order(answer, use, len(state.plan.tiles), TILES_AHEAD)
-        for band in state.bands:
-            await self._work(state, state.advance, band)
-        await self._work(state, state.keep_x_t)
+        tiles = state.plan.tiles
+        ahead = max(self._admission.instances + 1, PIXELS_AHEAD // (tiles[0].height * tiles[0].width))
+        await in_order(answer, use, len(tiles), ahead)
 
 
 async def in_order(answer: Callable[[int], Awaitable[T]], use: Callable[[int, T], Awaitable[None]], count: int, ahead: int) -> None:

@@ -1,7 +1,8 @@
 """The state of one picture while it is sampled: x_in, x_t and the blended outputs, worked on in bands of rows.
 
 The update is elementwise, so each band holds a sampling conversation of its own, and all are asked the same question at
-the same time: a large picture needs no whole-size temporaries. Only tiles reach across bands.
+the same time: a large picture needs no whole-size temporaries. Only tiles reach across bands: a band takes its next step once all
+tiles that reach into it are blended, and its outputs are let go.
 """
 
 from collections.abc import Callable
@@ -55,19 +56,23 @@ def _of_rows(noise: Callable[[int], Array], rows: slice) -> Callable[[int], Arra
 
 @dataclass(eq=False)
 class Band:
-    """Some rows of the picture, and their conversation: `question` is what it asks now, None when x_0 is found."""
+    """Some rows of the picture, and their conversation: `question` is what it asks now, None when x_0 is found.
+
+    outputs: of its rows, as far as tiles are blended.
+    """
 
     rows: slice
     sampling: Sampling
     question: Question | None = None
+    outputs: tuple[Array, ...] = ()
 
 
 @dataclass(eq=False)
 class SamplingState:
     """One picture's sampling. x_in, mask: (1, 3, h, w) float32 on the host; size: of the result. context: in place of x_in's own.
 
-    Call prepare once; then, until question is None: cut the picture and take the answer; or cut and blend every tile, and advance
-    every band.
+    Call prepare once; then, until question is None: cut the picture and take the answer; or cut every tile, and blend the answers
+    in the plan's order. A tile may be cut while those before it are blended.
     """
 
     spec: ModelSpec
@@ -87,7 +92,6 @@ class SamplingState:
         self.plan = plan(self.spec, *self.size)
         self.bands: list[Band] = []
         self.trace: list[Image] = []
-        self.outputs: tuple[Array, ...] = ()
         self._x_0: Array | None = None
         self._residual: Array | None = None
         self._whole_condition: Array | None = None
@@ -152,30 +156,50 @@ class SamplingState:
 
     def take(self, outputs: tuple[Array, ...]) -> None:
         """The answer for the whole picture: every band's next x_t, or its x_0."""
-        self.outputs = outputs
         for band in self.bands:
-            self.advance(band)
+            band.outputs = tuple(output[..., band.rows, :] for output in outputs)
+            self._advance(band)
         self.keep_x_t()
 
-    def clear(self) -> None:
-        """Empties the accumulators before a step's tiles are blended."""
-        if not self.outputs:
-            shape = (1, 3, self.plan.height, self.plan.width)
-            self.outputs = tuple(self.arrays.zeros(shape) for _ in HEADS[self.spec.objective])
-        for output in self.outputs:
-            output[...] = 0
+    def blend(self, index: int, outputs: tuple[Array, ...]) -> None:
+        """Adds a tile's answer, and takes the next step of the bands for which it was the last one.
 
-    def blend(self, tile: Tile, window: Window, outputs: tuple[Array, ...]) -> None:
-        """Adds a tile's answer. The order of tiles decides the last bit: always the plan's."""
+        The order of tiles decides the last bit: always the plan's.
+        """
+        tile, window = self.plan.tiles[index], self.plan.windows[index]
         placed = Window(self.arrays.place(window.down), self.arrays.place(window.across))
-        for total, output in zip(self.outputs, outputs, strict=True):
-            blend(total, tile, output, placed)
+        for band in self.bands:
+            if band.rows.start < tile.top + tile.height and tile.top < band.rows.stop:
+                self._add(band, tile, outputs, placed)
+        if self._ends_row(index):
+            below = self.plan.tiles[index + 1].top if index + 1 < len(self.plan.tiles) else self.plan.height
+            for band in self.bands:
+                if band.outputs and band.rows.stop <= below:
+                    self._advance(band)
+        if index + 1 == len(self.plan.tiles):
+            self.keep_x_t()
 
-    def advance(self, band: Band) -> None:
+    def _ends_row(self, index: int) -> bool:
+        """Whether no tile at this height follows."""
+        tiles = self.plan.tiles
+        return index + 1 == len(tiles) or tiles[index + 1].top != tiles[index].top
+
+    def _add(self, band: Band, tile: Tile, outputs: tuple[Array, ...], window: Window) -> None:
+        """What a tile answers for the band's rows."""
+        if not band.outputs:
+            shape = (1, 3, band.rows.stop - band.rows.start, self.plan.width)
+            band.outputs = tuple(self.arrays.zeros(shape) for _ in HEADS[self.spec.objective])
+        top, bottom = max(tile.top, band.rows.start), min(tile.top + tile.height, band.rows.stop)
+        part = Tile(top - band.rows.start, tile.left, bottom - top, tile.width)
+        rows = slice(top - tile.top, bottom - tile.top)
+        for total, output in zip(band.outputs, outputs, strict=True):
+            blend(total, part, output[..., rows, :], Window(window.down[rows], window.across))
+
+    def _advance(self, band: Band) -> None:
         """One band's outputs become its prediction, and that its next x_t, or x_0."""
         if (question := band.question) is None:
             raise RuntimeError("this band has found its x_0 already")
-        outputs = [output[..., band.rows, :] for output in self.outputs]
+        outputs, band.outputs = band.outputs, ()
         x_in = self._x_in[..., band.rows, :]
         told = predict(self.spec, schedule_of(self.spec), outputs, question.x_t, x_in, question.t, self.method)
         if self.keeps_residual and question.step == question.steps:

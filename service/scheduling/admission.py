@@ -33,6 +33,11 @@ class Load:
 class Admission(Protocol):
     """Admission control in front of an engine."""
 
+    @property
+    def instances(self) -> int:
+        """Calls that the engine runs side by side."""
+        ...
+
     def admit(self, ticket: Ticket, load: Load, /) -> AbstractContextManager[None]:
         """Holds a place while the picture is sampled. Raises QueueFull, with the seconds after which to try again."""
         ...
@@ -40,6 +45,8 @@ class Admission(Protocol):
 
 class AdmitAll:
     """Lets everybody in: for an engine that is used without a scheduler."""
+
+    instances = 1
 
     def admit(self, _ticket: Ticket, _load: Load, /) -> AbstractContextManager[None]:
         return nullcontext()

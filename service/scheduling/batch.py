@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Any
 
 from service.engines.arrays import Arrays
-from service.engines.contract import Inputs, Outputs, Ticket
+from service.engines.contract import LARGE_PIXELS, Inputs, Outputs, Ticket
 from service.scheduling.costs import Shape, pixels
 
 Array = Any
@@ -59,6 +59,11 @@ class QueuedRows:
 def shape_of(x_t: Array, ticket: Ticket) -> Shape:
     """Weights, height and width."""
     return ticket.weights, int(x_t.shape[2]), int(x_t.shape[3])
+
+
+def is_large(shape: Shape) -> bool:
+    """Whether a call of rows of this shape needs a place of the large ones."""
+    return pixels(shape) > LARGE_PIXELS
 
 
 @dataclass(eq=False)

@@ -61,10 +61,9 @@ class FairQueue(Generic[T]):
         self.push(caller, request, item, 0.0)
         self._callers[caller].requests[request].items.rotate(1)
 
-    def head(self) -> T | None:
-        """The item that is next in fair order, which stays in the queue."""
-        tagged = (((caller.tag, tag), request) for caller in self._callers.values() for tag, request in caller.heads())
-        first = min(tagged, key=lambda entry: entry[0], default=None)
+    def head(self, accept: Callable[[T], bool] = lambda _: True) -> T | None:
+        """The next acceptable item at the head of its request, in fair order; it stays in the queue."""
+        first = self._first(accept)
         return None if first is None else first[1].items[0][0]
 
     def items(self) -> Iterator[T]:
@@ -75,13 +74,10 @@ class FairQueue(Generic[T]):
 
     def take(self, accept: Callable[[T], bool]) -> T | None:
         """The next item that is at the head of its request and acceptable; its caller and request are charged."""
-        best: tuple[float, float] | None = None
-        for caller in self._callers.values():
-            for tag, request in caller.heads():
-                if (best is None or (caller.tag, tag) < best) and accept(request.items[0][0]):
-                    best, chosen_caller, chosen = (caller.tag, tag), caller, request
-        if best is None:
+        first = self._first(accept)
+        if first is None:
             return None
+        chosen_caller, chosen = first
         item, cost = chosen.items.popleft()
         self._length -= 1
         self._virtual = max(self._virtual, chosen_caller.tag)
@@ -89,6 +85,15 @@ class FairQueue(Generic[T]):
         chosen_caller.tag += cost
         chosen.tag += cost
         return item
+
+    def _first(self, accept: Callable[[T], bool]) -> "tuple[_Caller[T], _Request[T]] | None":
+        best: tuple[float, float] | None = None
+        first: tuple[_Caller[T], _Request[T]] | None = None
+        for caller in self._callers.values():
+            for tag, request in caller.heads():
+                if (best is None or (caller.tag, tag) < best) and accept(request.items[0][0]):
+                    best, first = (caller.tag, tag), (caller, request)
+        return first
 
     def discard(self, caller: str, request: str, item: T) -> bool:
         """Takes an item out of turn; no request is charged. Whether it still waited."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from rddm.graph import BATCH_SIZES
+from rddm.tiling import usual_size
 from service.engines.arrays import Arrays
 from service.engines.contract import Engine, Model, Outputs, Ticket
 from service.errors import OutOfMemory
@@ -22,7 +23,7 @@ MAX_FILLED_COST = 2.0  # times a single row's seconds: the price of equal bytes 
 
 @dataclass(frozen=True)
 class Probe:
-    """An engine with a model, and rows of the model's usual shape: its tile, or the picture that it generates."""
+    """An engine with a model, and rows of the model's usual shape: a small picture, or the one that it generates."""
 
     engine: Engine
     model: Model
@@ -31,8 +32,7 @@ class Probe:
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width."""
-        spec = self.model.spec
-        return spec.image_size or (spec.tile, spec.tile)
+        return usual_size(self.model.spec)
 
     def rows(self, count: int) -> tuple[Array, Array | None, Array]:
         """x_t, condition and time of `count` rows, the same ones at each call."""

@@ -1,6 +1,7 @@
 """The scheduler: an engine in front of an engine, which makes one batch of rows of many pictures, callers and steps.
 
-When the engine has a place, take the fairest head, fill its batch with what waits and fits, up to the size that pays.
+When the engine has a place, take the fairest head, fill its batch with what waits and fits, up to the size that pays. Large calls
+have places of their own, in which small pictures never wait for them.
 
 The network is pure in (x_t, x_in, t) with t per row, so a batch may mix anything that has one shape and the same weights. Who is
 next: `fair_queue`. Which sizes pay: `batch_sizes`, proven by `learning`. What calls cost: `costs`. Who is let in, and how long work
@@ -20,7 +21,7 @@ from service.engines.arrays import HOST, Arrays, offload
 from service.engines.contract import WIDE_PIXELS, Engine, Model, Outputs, Ticket, Weights
 from service.errors import BadAnswer, DeadlineExceeded, OutOfMemory, QueueFull
 from service.scheduling.admission import Load
-from service.scheduling.batch import Batch, QueuedRows, RequestState, shape_of
+from service.scheduling.batch import Batch, QueuedRows, RequestState, is_large, shape_of
 from service.scheduling.capacity import Capacity
 from service.scheduling.costs import Costs, Shape, pixels
 from service.scheduling.fair_queue import FairQueue
@@ -196,7 +197,7 @@ class Scheduler:
         if load.tiles == 1 and not self._requests:
             return self.costs.call_seconds(shape, exclusive=True) * load.steps
         call = self.costs.call_seconds(shape)
-        behind = 1 if len(self._running) >= self.instances else 0
+        behind = 1 if self._beside(shape) >= self.instances else 0
         alone = call * load.steps * (math.ceil(load.tiles / self.instances) + behind)
         work: dict[str, float] = {caller: load.megapixel_steps}
         for request in self._requests.values():
@@ -270,21 +271,25 @@ class Scheduler:
             asyncio.get_running_loop().call_soon(self._dispatch)
 
     def _dispatch(self) -> None:
-        """While the engine has a place: takes the fairest head, and fills its batch with what waits and fits."""
+        """While the engine has a place: takes the fairest head of those for which it has, and fills its batch with what fits."""
         self._scheduled = False
-        while not self._paused and (head := self._queue.head()) is not None and len(self._running) < self._in_flight_limit(head):
+        while not self._paused and (head := self._queue.head(self._has_place)) is not None:
             if (batch := self._start(self._gather(head.shape, monotonic()))) is not None:
                 batch.task = asyncio.create_task(self._run(batch))
                 batch.task.add_done_callback(partial(self._finish, batch))
 
-    def _in_flight_limit(self, head: QueuedRows) -> int:
-        """Batches in flight up to which one that begins with this item may follow.
+    def _has_place(self, head: QueuedRows) -> bool:
+        """Whether a batch that begins with this item may go out now: large calls have places of their own, as many as small ones.
 
         Of pictures of one tile a second one per instance is ready when the first ends: it covers the step between two calls. Tiles
         of a large picture would stand in a small one's way there, and where batches pay it would split one.
         """
-        is_quick = head.request.tiles == 1 and self._best(head.shape) == 1
-        return self.instances * (WHOLE_DEPTH if is_quick else 1)
+        is_quick = head.request.tiles == 1 and not is_large(head.shape) and self._best(head.shape) == 1
+        return self._beside(head.shape) < self.instances * (WHOLE_DEPTH if is_quick else 1)
+
+    def _beside(self, shape: Shape) -> int:
+        """Batches with the engine that have places of the kind that this shape needs."""
+        return sum(is_large(batch.shape) == is_large(shape) for batch in self._running)
 
     def _pause(self, seconds: float) -> None:
         """Starts nothing for a while: the engine is full."""
@@ -328,7 +333,7 @@ class Scheduler:
         """The items as a batch that counts as running; None of none."""
         if not items:
             return None
-        batch = Batch(items, exclusive=self._is_exclusive(items), is_behind=len(self._running) >= self.instances)
+        batch = Batch(items, exclusive=self._is_exclusive(items), is_behind=self._beside(items[0].shape) >= self.instances)
         for item in items:
             item.batch, item.tries = batch, item.tries + 1
             item.request.running += 1

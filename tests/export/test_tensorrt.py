@@ -25,6 +25,7 @@ from export.tensorrt import (
     to_milliseconds,
     to_profiles,
 )
+from rddm.tiling import plan
 from tests.models import tiny_spec
 
 
@@ -37,7 +38,7 @@ def trtexec(tmp_path: Path) -> Trtexec:
 
 
 def test_every_batch_of_the_ladder_has_a_profile_and_the_first_takes_the_golden_input() -> None:
-    spec = tiny_spec(tile=64, overlap=8)
+    spec = tiny_spec(sizes=((64, 64), (128, 96)), reach=8)
     assert to_profiles(spec)[:8] == [
         "--profile=0",
         "--minShapes=x_t:1x3x32x32,condition:1x3x32x32,time:1x2",
@@ -48,14 +49,27 @@ def test_every_batch_of_the_ladder_has_a_profile_and_the_first_takes_the_golden_
         "--optShapes=x_t:2x3x64x64,condition:2x3x64x64,time:2x2",
         "--maxShapes=x_t:2x3x64x64,condition:2x3x64x64,time:2x2",
     ]
-    assert to_profiles(spec)[-3] == "--minShapes=x_t:9x3x64x64,condition:9x3x64x64,time:9x2"
+    assert to_profiles(spec)[-7] == "--minShapes=x_t:9x3x64x64,condition:9x3x64x64,time:9x2"
+    assert to_profiles(spec)[-4:] == [
+        "--profile=5",
+        "--minShapes=x_t:1x3x128x96,condition:1x3x128x96,time:1x2",
+        "--optShapes=x_t:1x3x128x96,condition:1x3x128x96,time:1x2",
+        "--maxShapes=x_t:16x3x128x96,condition:16x3x128x96,time:16x2",
+    ]
 
 
 def test_a_generator_is_planned_for_the_size_that_it_generates() -> None:
     spec = tiny_spec(condition=(), start="noise", image_size=(64, 48))
     assert "--optShapes=x_t:4x3x64x48,time:4x2" in to_profiles(spec)
     assert fixed(spec) == spec
-    assert fixed(tiny_spec()).whole_max == 1
+
+
+def test_the_ladder_is_chosen_by_what_the_network_reaches_and_bears() -> None:
+    spec = tiny_spec(reach=144, size_multiple=16, most_pixels=None)
+    assert fixed(spec).sizes == ((288, 288), (768, 768))
+    assert plan(fixed(spec), 200, 100).tiles[0].height == 288
+    assert plan(fixed(spec), 2160, 3840).tiles[0].height == 768
+    assert fixed(spec.model_copy(update={"reach": 32, "most_pixels": 512 * 512})).sizes == ((256, 256),)
 
 
 def test_the_repository_is_complete_and_keyed_by_gpu_and_version(source: Path, tmp_path: Path, trtexec: Trtexec) -> None:
@@ -64,7 +78,7 @@ def test_the_repository_is_complete_and_keyed_by_gpu_and_version(source: Path, t
     text = (folder / "tiny" / "config.pbtxt").read_text("utf-8")
     config = text_format.Parse(text, model_config_pb2.ModelConfig())
     assert (config.name, config.backend, config.default_model_filename) == ("tiny", "tensorrt", "model.plan")
-    assert list(config.instance_group[0].profile) == [str(k) for k in range(len(BATCH_SIZES))]
+    assert list(config.instance_group[0].profile) == [str(k) for k in range(len(BATCH_SIZES) + 1)]
     assert [warm_up.batch_size for warm_up in config.model_warmup] == list(BATCH_SIZES)
     [planned], [model] = described(folder / "tiny").values(), described(source / "tiny").values()
     assert planned.spec == fixed(model.spec)

@@ -238,7 +238,7 @@ def test_drdd_removes_the_residual_under_fixed_noise_and_then_the_noise(stages: 
 def test_weatherdiffusion_averages_the_noise_of_overlapping_patches_in_every_step() -> None:
     """Algorithm 2 with a network that sees 16 pixels at a time, against the tiles and windows that the service samples with."""
     size, side, steps = (1, 3, 40, 28), 16, 4
-    spec = exact("weatherdiffusion", tile=side, overlap=8, whole_max=side * side, size_multiple=4, image_clip=1.0)
+    spec = exact("weatherdiffusion", sizes=((side, side),), reach=8, size_multiple=4, image_clip=1.0)
     draw = np.random.default_rng(8)
     x_in, noise = draw.uniform(-1, 1, size), draw.standard_normal(size)
     layout, schedule = plan(spec, *size[2:]), make_schedule(spec.schedule, spec.timesteps)

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rddm.spec import ModelSpec
-from rddm.tiling import Plan, blend, plan
+from rddm.tiling import Plan, blend, most_pixels, plan, usual_size
 
-SPEC = ModelSpec(name="m", task="m", licence="Apache-2.0", tile=64, overlap=16, whole_max=96 * 96, size_multiple=8)
+SPEC = ModelSpec(name="m", task="m", licence="Apache-2.0", reach=14, most_pixels=96 * 96, size_multiple=8)
 sides = st.integers(1, 700)
 
 
@@ -27,17 +27,24 @@ def test_windows_sum_to_one_over_every_pixel(height: int, width: int) -> None:
     assert np.abs(total_weight(plan(SPEC, height, width)) - 1).max() < 1e-6
 
 
-@given(sides, sides, st.sampled_from([0, 8, 24, 32]))
-@settings(max_examples=60, deadline=None)
-def test_tiles_are_one_size_lie_on_the_grid_inside_the_picture_and_overlap_enough(height: int, width: int, overlap: int) -> None:
-    found = plan(SPEC.model_copy(update={"overlap": overlap}), height, width)
+@given(sides, sides, st.sampled_from([0, 8, 20, 32]), st.sampled_from([(), ((64, 64),), ((64, 96), (128, 64))]))
+@settings(max_examples=100, deadline=None)
+def test_tiles_are_one_size_lie_on_the_grid_inside_the_picture_and_overlap_enough(
+    height: int, width: int, reach: int, sizes: tuple[tuple[int, int], ...]
+) -> None:
+    spec = SPEC.model_copy(update={"reach": reach, "sizes": sizes})
+    found = plan(spec, height, width)
     tops, lefts = sorted({tile.top for tile in found.tiles}), sorted({tile.left for tile in found.tiles})
     assert len({(tile.height, tile.width) for tile in found.tiles}) == 1
     for starts, length, tile in ((tops, found.height, found.tiles[0].height), (lefts, found.width, found.tiles[0].width)):
         assert starts[0] == 0
         assert starts[-1] + tile == length
         assert all(start % SPEC.size_multiple == 0 for start in starts)
-        assert all(after <= before + tile - overlap for before, after in pairwise(starts))
+        assert all(after <= before + tile - spec.overlap >= before + tile - reach - 8 for before, after in pairwise(starts))
+        assert length in {tile, -(-length // 8) * 8}
+    shape = (found.tiles[0].height, found.tiles[0].width)
+    assert shape in sizes if sizes else shape[0] * shape[1] <= 96 * 96
+    assert all(tile.left + tile.width <= found.width for tile in found.tiles)
 
 
 @given(sides, sides)
@@ -45,14 +52,30 @@ def test_tiles_are_one_size_lie_on_the_grid_inside_the_picture_and_overlap_enoug
 def test_size_alone_decides_and_small_pictures_are_one_call(height: int, width: int) -> None:
     found = plan(SPEC, height, width)
     rows, columns = -(-height // 8) * 8, -(-width // 8) * 8
-    if rows * columns <= SPEC.whole_max:
+    if rows * columns <= 96 * 96:
         assert [(t.top, t.left, t.height, t.width) for t in found.tiles] == [(0, 0, rows, columns)]
     else:
-        assert {(t.height, t.width) for t in found.tiles} == {(64, 64)}
+        assert len(found.tiles) > 1
+
+
+@pytest.mark.parametrize("reach", [112, 128, 144])
+def test_what_is_computed_of_eight_megapixels_is_at_most_a_quarter_more(reach: int) -> None:
+    spec = ModelSpec(name="shipped", task="m", licence="Apache-2.0", reach=reach, size_multiple=16)
+    for height, width in ((2160, 3840), (3840, 2160)):
+        tiles = plan(spec, height, width).tiles
+        assert sum(tile.height * tile.width for tile in tiles) <= 1.25 * height * width
+        assert max(tile.height * tile.width for tile in tiles) <= most_pixels(spec)
+
+
+def test_of_the_sizes_that_a_file_takes_the_cheapest_is_chosen() -> None:
+    spec = SPEC.model_copy(update={"sizes": ((64, 64), (160, 160))})
+    assert [plan(spec, *size).tiles[0].height for size in ((40, 64), (65, 64), (300, 300))] == [64, 64, 160]
+    assert (plan(spec, 10, 10).height, plan(spec, 10, 10).width) == (64, 64)
+    assert (usual_size(spec), most_pixels(spec)) == ((64, 64), 160 * 160)
 
 
 def test_windows_fall_smoothly_to_nothing_at_inner_borders() -> None:
-    found = plan(SPEC, 64, 400)
+    found = plan(SPEC.model_copy(update={"most_pixels": 64 * 64}), 64, 400)
     inner = found.windows[1].across[0]
     assert inner[0] < 0.02
     assert inner[-1] < 0.02
@@ -76,6 +99,6 @@ def test_a_picture_without_pixels_is_refused(height: int, width: int) -> None:
 
 def test_specs_of_one_name_have_plans_of_their_own() -> None:
     """They are looked up by name first."""
-    coarse, fine = (SPEC.model_copy(update={"tile": tile, "whole_max": 1}) for tile in (64, 128))
+    coarse, fine = (SPEC.model_copy(update={"sizes": ((tile, tile),)}) for tile in (64, 128))
     assert hash(coarse) == hash(fine)
     assert [plan(spec, 200, 200).tiles[0].width for spec in (coarse, fine)] == [64, 128]

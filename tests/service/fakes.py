@@ -13,15 +13,14 @@ from service.errors import OutOfMemory
 
 
 def model_of(**facts: Any) -> Model:
-    """A small restorer with 64-pixel tiles; facts are fields of its spec."""
+    """A small restorer for calls of up to 64x64; facts are fields of its spec."""
     usual = {
         "name": "fake",
         "task": "fake",
         "licence": "Apache-2.0",
         "condition": ("image", "context"),
-        "tile": 64,
-        "overlap": 16,
-        "whole_max": 64 * 64,
+        "reach": 16,
+        "most_pixels": 64 * 64,
         "default_steps": 3,
     }
     return Model(ModelSpec(**(usual | facts)), 1, "0" * 64, Golden(np.zeros((1, 3, 32, 32), np.float32), 1e-5))

@@ -14,7 +14,7 @@ from service.engines.contract import ServingEngine, Ticket
 from service.errors import EngineUnavailable, UnknownModel
 
 RESTORER = ModelSpec(
-    name="lowlight", task="lowlight", licence="Apache-2.0", default_steps=2, max_steps=10, whole_max=128 * 128, tile=64, overlap=16
+    name="lowlight", task="lowlight", licence="Apache-2.0", default_steps=2, max_steps=10, most_pixels=128 * 128, reach=16
 )
 KEEPER = RESTORER.model_copy(update={"name": "keeper", "task": "nothing"})
 MASKED = RESTORER.model_copy(update={"name": "unshadow", "task": "shadow", "condition": ("image", "mask")})

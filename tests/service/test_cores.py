@@ -2,12 +2,15 @@
 
 import math
 import os
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from service import cores
-from service.cores import cpu_limit, usable_cores
+from service.cores import LOWER_BY, cpu_limit, give_way, usable_cores
 
 V2 = "0::{path}\n"
 V1 = "9:name=systemd:/\n4:memory:{path}\n3:cpu,cpuacct:{path}\n0::/\n"
@@ -72,3 +75,14 @@ def test_a_pod_of_few_cpus_on_a_large_machine_gets_few(monkeypatch: pytest.Monke
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
     monkeypatch.setattr(cores, "cpu_limit", lambda: limit)
     assert usable_cores() == expected
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have a niceness of their own on Linux alone")
+def test_a_thread_that_gives_way_is_nicer_and_no_other_is() -> None:
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    before = niceness()
+    with ThreadPoolExecutor(1, initializer=give_way) as pool:
+        assert pool.submit(niceness).result() == min(19, before + LOWER_BY)
+    assert niceness() == before

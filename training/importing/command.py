@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from rddm.objective import HEADS
 from rddm.spec import ModelSpec, TableSchedule
+from rddm.tiling import most_pixels
 from training.checkpoint import FACTS, GRAPH, SPEC, save_checkpoint, write_text
 from training.importing import one_pass
 from training.importing.ddim import convert_ddim
@@ -225,7 +226,8 @@ def describe(spec: ModelSpec, facts: Mapping[str, Any], size: int) -> Iterator[s
 
 def _sampling(spec: ModelSpec) -> dict[str, str]:
     if spec.timesteps == 1:
-        return {"tile": f"{spec.tile}, overlap {spec.overlap}; whole up to {spec.whole_max:,} pixels"}
+        sizes = ", ".join(f"{height} x {width}" for height, width in spec.sizes)
+        return {"tiles": f"{sizes or f'up to {most_pixels(spec):,} pixels'}, overlap {spec.overlap}"}
     tables = "the file's" if isinstance(spec.schedule, TableSchedule) else "named"
     return {
         "objective": spec.objective,

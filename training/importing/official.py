@@ -24,6 +24,7 @@ from rddm.spec import ConditionPart, Curve, ModelSpec, NamedSchedule, Objective,
 from training.checkpoint import Checkpoint, build
 from training.importing.names import to_name
 from training.networks import UNetConfig
+from training.networks.config import ATTENDED_PIXELS
 
 Variant = Literal["E0", "E2", "E3", "E4", "E5", "E6", "DiffUIR"]
 CONDITIONS: dict[int, tuple[ConditionPart, ...]] = {3: (), 6: ("image",), 9: ("image", "mask")}
@@ -305,6 +306,7 @@ def spec_of(official: Official, network: UNetConfig, variant: Variant, choices: 
         max_steps=min(100, len(official.buffers["alphas"])),
         # DiffUIR's U-Net pads to one more halving than it has.
         size_multiple=max(8, network.size_multiple * (2 if variant == "DiffUIR" else 1)),
+        most_pixels=None if generates else ATTENDED_PIXELS,
         image_size=(side, side) if generates else None,
         preprocessing=("equalize_histogram",) if equalize else (),
     )

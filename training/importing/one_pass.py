@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
+from rddm.condition import padded
 from rddm.graph import OUTPUTS, TIME, X_T
 from rddm.spec import Curve, ModelSpec, NamedSchedule
 
@@ -35,7 +36,7 @@ REFUSALS = (state.Fail, state.InvalidArgument, state.RuntimeException, state.Not
 NOISE = 0.1  # of the probe, whose values are in [-1, 1]
 NEAR, CLEARLY = 0.35, 1.5  # a probed reading's error, relative to the picture's contrast, and how much worse the next must be
 IR_VERSION = 10
-TILE, OVERLAP = 256, 32
+REACH, MOST_PIXELS = 32, 512 * 512  # of a network that is not known
 
 
 @dataclass(frozen=True)
@@ -264,8 +265,7 @@ def clean_picture(side: int) -> Array:
 def spec_of(facts: OnePass, name: str, task: str, licence: str) -> ModelSpec:
     """One index, one step, no noise: x_T is the picture, x_0 the network's answer."""
     multiple = facts.multiple * facts.scale
-    side = facts.side * facts.scale if facts.side else max(TILE // multiple, 2) * multiple
-    overlap = min(-(-OVERLAP // multiple), side // multiple // 2) * multiple if facts.side is None else 0
+    side = facts.side and facts.side * facts.scale
     return ModelSpec(
         name=name,
         task=task,
@@ -278,9 +278,9 @@ def spec_of(facts: OnePass, name: str, task: str, licence: str) -> ModelSpec:
         image_clip=None,
         **{"default_steps": 1, "min_steps": 1, "max_steps": 1},
         size_multiple=multiple,
-        tile=side,
-        overlap=overlap,
-        whole_max=512 * 512 if facts.side is None else 1,
+        reach=0 if side else REACH,
+        most_pixels=None if side else max(MOST_PIXELS, (2 * padded(REACH, multiple)) ** 2),
+        sizes=((side, side),) if side else (),
         preprocessing=() if facts.scale == 1 else (f"repeat_{facts.scale}",),
     )
 

@@ -42,6 +42,9 @@ class SmallConfig(Frozen):
         return int(2 ** len(self.widths))
 
 
+ATTENDED_PIXELS = 512 * 512  # of one call of a network with attention, whose memory grows with the square of the picture
+
+
 class UNetConfig(Frozen):
     """The authors' U-Net (section 3 of the paper's code): dim and dim_mults set its size."""
 

@@ -22,7 +22,7 @@ SHARES = (0.7, 0.6, 0.5, 0.4, 0.3, 0.8) * 4
 @pytest.fixture
 async def served(tmp_path: Path) -> AsyncIterator[tuple[Gateway, httpx2.AsyncClient]]:
     folder = tmp_path / "repository"
-    release_tiny(folder, tiny_spec(tile=256, overlap=32, whole_max=SIDE * SIDE))
+    release_tiny(folder, tiny_spec(reach=32, most_pixels=SIDE * SIDE))
     changes = {"max_pixels": SIDE * SIDE, "max_megapixel_steps": 100, "results_bytes": 0}
     settings = settings_for(tmp_path, model_repository=folder, default_model="tiny", **changes)
     app = create_app(settings)

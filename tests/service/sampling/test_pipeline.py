@@ -20,7 +20,7 @@ from rddm.schedule import make_schedule
 from rddm.tiling import plan
 from service.engines.arrays import HOST, HostArrays
 from service.errors import DeadlineExceeded, EngineUnavailable, InvalidValue
-from service.sampling.pipeline import TILES_AHEAD, Pipeline, Result, Step, Work
+from service.sampling.pipeline import PIXELS_AHEAD, Pipeline, Result, Step, Work
 from service.sampling.state import default_noise
 from service.scheduling.admission import load_of, megapixel_steps
 from service.scheduling.scheduler import Scheduler
@@ -62,7 +62,7 @@ def untiled(work: Work) -> np.ndarray:
 async def test_every_relative_is_served_as_its_sampler_says(name: str, size: tuple[int, int]) -> None:
     """Whole and in tiles; a network that sees the image is told the context too, since the fake one asks for it."""
     seen = RELATIVES[name].decides.get("condition", ("image",))
-    tiles = {"tile": 64, "overlap": 16, "whole_max": 64 * 64, "size_multiple": 8, "image_size": (152, 136) if not seen else None}
+    tiles = {"reach": 16, "most_pixels": 64 * 64, "size_multiple": 8, "image_size": (152, 136) if not seen else None}
     facts = {"name": "fake", "task": "fake", "licence": "test", "condition": ("image", "context") if seen else ()}
     spec = relative_spec(name, **facts, **tiles)
     work = work_of(*size, model=replace(model_of(), spec=spec), steps=min(3, spec.max_steps))
@@ -129,9 +129,9 @@ async def test_nothing_is_kept_unasked() -> None:
 async def test_load_is_what_the_engine_is_asked() -> None:
     engine, work = FakeEngine(), work_of(200, 133)
     await Pipeline(engine).run(work)
-    load = load_of(work.model.spec, 200, 133, 3)
+    load, tile = load_of(work.model.spec, 200, 133, 3), plan(work.model.spec, 200, 133).tiles[0]
     assert len(engine.calls) == load.tiles * load.steps
-    assert megapixel_steps(work.model.spec, 200, 133, 3) == pytest.approx(len(engine.calls) * 64 * 64 / 1e6)
+    assert megapixel_steps(work.model.spec, 200, 133, 3) == pytest.approx(len(engine.calls) * tile.height * tile.width / 1e6)
 
 
 async def test_two_pass_orders_count_twice() -> None:
@@ -209,8 +209,8 @@ async def test_a_large_picture_costs_few_whole_size_arrays() -> None:
     finally:
         tracemalloc.stop()
         gc.enable()
-    tiles_ahead, band = TILES_AHEAD * 9 * 64 * 64 * 4, 3 * HOST.band_pixels * 4
-    assert peak < 3.1 * work.x_in.nbytes + tiles_ahead + 8 * band  # x_t, the blended outputs, x_0
+    tiles_ahead, band = PIXELS_AHEAD * 9 * 4, 3 * HOST.band_pixels * 4
+    assert peak < 2.1 * work.x_in.nbytes + tiles_ahead + 8 * band  # x_t and x_0; outputs are blended in bands
 
 
 async def test_the_noise_of_the_default_seed_is_drawn_once_and_never_changed() -> None:

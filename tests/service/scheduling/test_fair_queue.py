@@ -55,6 +55,14 @@ def test_only_acceptable_heads_are_taken() -> None:
     assert len(queue) == 3
 
 
+def test_the_head_is_the_fairest_of_those_that_are_acceptable() -> None:
+    queue: FairQueue[str] = FairQueue()
+    queue.push("a", "r", "first", 1.0)
+    queue.push("b", "r", "second", 1.0)
+    assert (queue.head(), queue.head(lambda item: item == "second"), queue.head(lambda _: False)) == ("first", "second", None)
+    assert len(queue) == 2
+
+
 def test_discarded_and_forgotten_items_leave_nothing() -> None:
     queue: FairQueue[int] = FairQueue()
     queue.push("c", "r", 1, 1.0)

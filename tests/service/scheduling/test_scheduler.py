@@ -20,6 +20,7 @@ from tests.service.fakes import FakeEngine, model_of, picture
 
 SIZES = [(50, 40), (64, 64), (200, 133), (33, 70), (130, 64)]
 ROOMY = Limits(queue_megapixel_steps=math.inf)
+HUGE = model_of(most_pixels=1024 * 1024)
 OTHER_WEIGHTS = [replace(model_of(), version=2), replace(model_of(), digest="1" * 64)]
 
 
@@ -127,6 +128,31 @@ async def test_a_small_picture_does_not_wait_behind_a_large_one() -> None:
     assert not large.done()
     assert beside < 2.5 * alone
     large.cancel()
+
+
+async def test_large_calls_have_places_of_their_own_and_no_more_than_their_number() -> None:
+    engine = FakeEngine(0.0, 0.02, instances=4)
+    scheduler = Scheduler(engine, 1, ROOMY)
+    pipeline = Pipeline(scheduler, scheduler)
+    large = [asyncio.create_task(pipeline.run(Work(HUGE, 3, k, f"l{k}", f"a{k}", picture(700, 700)))) for k in range(3)]
+    while not engine.calls:  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+    for k in range(3):
+        await pipeline.run(Work(HUGE, 1, 0, f"s{k}", "b", picture(64, 64)))
+        assert sum(batch.shape[1] == 704 for batch in scheduler.batches) <= 1
+    assert not any(task.done() for task in large)
+    await asyncio.gather(*large)
+    assert_empty(scheduler)
+
+
+async def test_a_large_call_is_not_starved_by_a_flood_of_small_ones() -> None:
+    engine = FakeEngine(0.0, 0.005, instances=4)
+    scheduler = Scheduler(engine, 1, ROOMY)
+    pipeline = Pipeline(scheduler, scheduler)
+    flood = [asyncio.create_task(pipeline.run(Work(HUGE, 5, k, f"f{k}", "flood", picture(64, 64)))) for k in range(60)]
+    await pipeline.run(Work(HUGE, 3, 0, "large", "a", picture(700, 700)))
+    assert sum(task.done() for task in flood) < 50
+    await asyncio.gather(*flood)
 
 
 async def test_a_flood_of_one_caller_does_not_starve_another() -> None:
@@ -328,7 +354,7 @@ async def test_a_dead_engine_is_told_to_everyone_who_waits() -> None:
     assert_empty(scheduler)
 
 
-LARGE = model_of(whole_max=320 * 320)
+LARGE = model_of(most_pixels=320 * 320)
 
 
 async def exclusive_calls(*works: Work) -> list[bool]:

@@ -61,7 +61,7 @@ def test_an_enlarging_network_is_understood(tmp_path: Path) -> None:
 def test_a_network_of_one_size_is_served_in_tiles_of_it(tmp_path: Path) -> None:
     facts = understand(read_network(scaled(tmp_path / "net.onnx", size=48)), Told(range="0..1", answer="image"))
     spec = spec_of(facts, "a", "restore", "none")
-    assert (facts.side, spec.tile, spec.overlap, spec.whole_max) == (48, 48, 0, 1)
+    assert (facts.side, spec.sizes, spec.reach) == (48, ((48, 48),), 0)
 
 
 def test_probing_that_tells_nothing_asks(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_the_shuffle_that_is_exported_moves_every_value_to_the_same_place() -> N
 
 def test_as_served_what_depends_on_the_picture_alone_is_part_of_the_condition() -> None:
     dark = randomised(make_network(DARK))
-    spec = ModelSpec(name="dark", task="dark", licence="Apache-2.0", condition=DARK.condition, size_multiple=8, whole_max=96 * 96)
+    spec = ModelSpec(name="dark", task="dark", licence="Apache-2.0", condition=DARK.condition, size_multiple=8, most_pixels=96 * 96)
     network, served = dark.served(spec)
     assert (served.condition, network.exposure) == (("image", "exposed", "code"), None)
     assert network.config.condition == served.condition

@@ -52,7 +52,7 @@ async def test_on_a_gpu_the_answers_are_the_same(repository: Path, host: Embedde
 
 async def test_a_picture_restored_in_torch_is_the_one_restored_in_numpy(repository: Path, host: EmbeddedEngine) -> None:
     engine = await bound_engine(repository, CPU)
-    x_in = picture(side=100)  # over whole_max: tiles, windows and the blend are in torch, too
+    x_in = picture(side=100)  # over most_pixels: tiles, windows and the blend are in torch, too
     pictures = []
     for one, arrays in ((host, HOST), (engine, TorchArrays(CPU))):
         pipeline = Pipeline(one, arrays=arrays)

@@ -285,7 +285,7 @@ class Counting(OnnxRuntime):
 @pytest.fixture
 def large(tmp_path: Path) -> Path:
     """A repository with a model that takes large pictures in one call."""
-    release_tiny(tmp_path, tiny_spec(whole_max=WIDE_PIXELS))
+    release_tiny(tmp_path, tiny_spec(most_pixels=WIDE_PIXELS))
     return tmp_path
 
 
