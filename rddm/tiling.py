@@ -8,7 +8,7 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,8 @@ from rddm.spec import ModelSpec
 
 Array = Any
 
-TILE_PIXELS = (
-    1024 * 1024
-)  # of one call: 10 tiles of 4K compute 1.2 times its pixels; memory, 90 to 160 bytes a pixel, sets the bound
+TILE_PIXELS = 1024 * 1024  # of one call; its memory, 80 to 120 bytes a pixel, sets the bound
+MOST_COMPUTED = 1.25  # times a picture's pixels, if tiles of TILE_PIXELS allow it
 USUAL_SIDE = 256
 
 
@@ -61,14 +60,15 @@ class Plan:
 def plan(spec: ModelSpec, height: int, width: int) -> Plan:
     """How a picture of height x width pixels is worked on: in one call of up to `most_pixels`, else in tiles of one size.
 
-    The size costs least: its tiles, and one more, since a step ends with the last of them. The picture's size alone decides, so
-    the answer never depends on load, and is kept. Raises ValueError for sides under 1.
+    Tiles are the smallest that compute at most `MOST_COMPUTED` times the picture: they need less memory, and more of them keep more
+    cores busy. Where none are, those that compute least. The picture's size alone decides, so the answer never depends on load,
+    and is kept. Raises ValueError for sides under 1.
     """
     if height < 1 or width < 1:
         raise ValueError(f"a picture of {height} x {width} pixels has no content")
     rows, columns = padded(height, spec.size_multiple), padded(width, spec.size_multiple)
     grids = _fixed_grids(spec, rows, columns) if spec.sizes else _free_grids(spec, rows, columns)
-    vertical, horizontal = min(grids, key=_cost)
+    vertical, horizontal = min(grids, key=partial(_cost, rows * columns))
     rows, columns = max(rows, vertical.tile), max(columns, horizontal.tile)
     down, down_weights = _places(rows, vertical, spec.size_multiple)
     across, across_weights = _places(columns, horizontal, spec.size_multiple)
@@ -96,21 +96,20 @@ class _Axis:
     tile: int
 
 
-def _cost(grid: tuple[_Axis, _Axis]) -> int:
-    vertical, horizontal = grid
-    return vertical.tile * horizontal.tile * (vertical.count * horizontal.count + 1)
+def _cost(pixels: int, grid: tuple[_Axis, _Axis]) -> tuple[float, int]:
+    """Grids within the bound are equally good, and of them that of the smallest tiles."""
+    tile = grid[0].tile * grid[1].tile
+    return max(MOST_COMPUTED, grid[0].count * grid[1].count * tile / pixels), tile
 
 
 def _free_grids(spec: ModelSpec, rows: int, columns: int) -> Iterator[tuple[_Axis, _Axis]]:
-    """One call, if it is small enough; else, for each number of tiles down, the fewest across that keep it so."""
+    """One call, if it is small enough; else every number of tiles down and across that keeps it so."""
     if rows * columns <= most_pixels(spec):
         yield _Axis(1, rows), _Axis(1, columns)
         return
     horizontal = list(_divisions(columns, spec))
     for vertical in _divisions(rows, spec):
-        fits = (axis for axis in horizontal if axis.tile * vertical.tile <= most_pixels(spec))
-        if (axis := next(fits, None)) is not None:
-            yield vertical, axis
+        yield from ((vertical, axis) for axis in horizontal if axis.tile * vertical.tile <= most_pixels(spec))
 
 
 def _divisions(length: int, spec: ModelSpec) -> Iterator[_Axis]:

@@ -20,7 +20,6 @@ import numpy as np
 from rddm.image import Depth, Pixels, to_pixels
 from rddm.objective import check_method
 from rddm.spec import Method
-from service.cores import give_way
 from service.engines.arrays import HOST, Arrays, offload
 from service.engines.contract import Engine, Model, Ticket
 from service.errors import DeadlineExceeded, InvalidValue
@@ -31,7 +30,7 @@ Array = Any
 Kept = Literal["residual", "trace"]
 T = TypeVar("T")
 
-PIXELS_AHEAD = 32 * 256 * 256  # of one picture's tiles at once: two full batches of small ones; one in waiting of large ones
+PIXELS_AHEAD = 32 * 256 * 256  # of one picture's tiles at once: two full batches of small ones
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +139,7 @@ class Pipeline:
         self._engine = engine
         self._admission = admission or AdmitAll()
         self._arrays = arrays
-        self._tiled = ThreadPoolExecutor(1, "array-work", initializer=give_way)
+        self._tiled = ThreadPoolExecutor(1, "array-work")
         self._whole = ThreadPoolExecutor(1, "array-work-whole")  # so that no picture of one call waits behind a huge one
 
     def close(self) -> None:
@@ -207,16 +206,19 @@ class Pipeline:
         """Every tile to the engine, some ahead of others; answers are blended in the plan's order, so no sum depends on load."""
         placed = self._time(state)
 
+        tiles = state.plan.tiles
+        ahead = max(self._admission.instances, PIXELS_AHEAD // (tiles[0].height * tiles[0].width))
+        cut = asyncio.Semaphore(ahead)  # one tile more is on its way: not cut yet, or its answer waits to be blended
+
         async def answer(index: int) -> tuple[Array, ...]:
-            x_t, condition = await self._work(state, state.cut, state.plan.tiles[index])
-            return await self._engine.predict(x_t, condition, placed, ticket)
+            async with cut:
+                x_t, condition = await self._work(state, state.cut, tiles[index])
+                return await self._engine.predict(x_t, condition, placed, ticket)
 
         async def use(index: int, outputs: tuple[Array, ...]) -> None:
             await self._work(state, state.blend, index, outputs)
 
-        tiles = state.plan.tiles
-        ahead = max(self._admission.instances + 1, PIXELS_AHEAD // (tiles[0].height * tiles[0].width))
-        await in_order(answer, use, len(tiles), ahead)
+        await in_order(answer, use, len(tiles), ahead + 1)
 
 
 async def in_order(answer: Callable[[int], Awaitable[T]], use: Callable[[int, T], Awaitable[None]], count: int, ahead: int) -> None:

@@ -97,8 +97,6 @@ def session_options(threads: int, *, exclusive: bool = False) -> onnxruntime.Ses
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # A plan of a size's memory would be one block more, beside the pieces that the size's first call took from the arena.
-    options.enable_mem_pattern = False
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(exclusive)))
     options.add_session_config_entry("session.force_spinning_stop", "1")  # as soon as the call has ended
     return options
