@@ -21,6 +21,7 @@ from benchmarks import figures, growth, promises, seams
 from benchmarks.builds import Build, build_at, this_build
 from benchmarks.cold import cold_command, cold_start
 from benchmarks.contenders import KEPT_PICTURES, started
+from benchmarks.large_picture import large_picture
 from benchmarks.pictures import darkened, scene, to_png
 from benchmarks.scenarios import CORES, SCENARIOS, Bench, Report
 from rddm.spec import ModelSpec
@@ -29,7 +30,16 @@ from service.settings import shipped_repository
 
 Tick = Callable[[str], None]
 COLD = {"cold-start": cold_start, "cold-command": cold_command}
-ALONE = ("seams", "promises", "memory", "cost", "generation", "cold-start", "cold-command")  # that start what they need
+ALONE = (
+    "seams",
+    "promises",
+    "memory",
+    "cost",
+    "generation",
+    "large-picture",
+    "cold-start",
+    "cold-command",
+)  # that start what they need
 
 
 def main(argv: list[str]) -> int:
@@ -132,6 +142,9 @@ def alone(name: str, options: argparse.Namespace, tick: Tick) -> Report:
     if name in COLD:
         return COLD[name](options.builds, options.model_repository, rounds, tick)
     folder, model = options.model_repository or shipped_repository(), options.model
+    if name == "large-picture":
+        steps = find_newest(folder, model).model.spec.default_steps
+        return large_picture(options.builds, options.model_repository, model, steps, rounds, tick)
     if name == "seams":
         return {"seams": [asdict(seam) for seam in seams.run(folder, model, files=options.pictures)]}
     if name == "promises":
