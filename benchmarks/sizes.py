@@ -92,7 +92,7 @@ def compare(name: str, against: Path, rounds: int) -> dict[str, Any]:
 
 
 def fastest(ways: Mapping[str, Candidate], plans: Mapping[str, Plan], rounds: int) -> dict[str, float]:
-    """CPU seconds of each way's call at the size of its own tiles, and of the product, in turns; each one's first does not count."""
+    """CPU seconds of each way's call at the size of its tiles, and of the product, in turns; the first of each does not count."""
     calls = {PRODUCT: matrix_product()} | {way: _prepared(candidate, plans[way]) for way, candidate in ways.items()}
     seconds: dict[str, list[float]] = {way: [] for way in calls}
     for _ in range(rounds + 1):
