@@ -158,7 +158,7 @@ class SamplingState:
         """The answer for the whole picture: every band's next x_t, or its x_0."""
         for band in self.bands:
             band.outputs = tuple(output[..., band.rows, :] for output in outputs)
-            self._advance(band)
+            self.advance(band)
         self.keep_x_t()
 
     def blend(self, index: int, outputs: tuple[Array, ...]) -> None:
@@ -175,7 +175,7 @@ class SamplingState:
             below = self.plan.tiles[index + 1].top if index + 1 < len(self.plan.tiles) else self.plan.height
             for band in self.bands:
                 if band.outputs and band.rows.stop <= below:
-                    self._advance(band)
+                    self.advance(band)
         if index + 1 == len(self.plan.tiles):
             self.keep_x_t()
 
@@ -195,7 +195,7 @@ class SamplingState:
         for total, output in zip(band.outputs, outputs, strict=True):
             blend(total, part, output[..., rows, :], Window(window.down[rows], window.across))
 
-    def _advance(self, band: Band) -> None:
+    def advance(self, band: Band) -> None:
         """One band's outputs become its prediction, and that its next x_t, or x_0."""
         if (question := band.question) is None:
             raise RuntimeError("this band has found its x_0 already")
