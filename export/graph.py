@@ -123,7 +123,7 @@ def traced(network: nn.Module, spec: ModelSpec) -> onnx.ModelProto:
     torch.onnx.export(
         Graph(network),
         tuple(in_order.values()),
-        written,
+        written,  # type: ignore[arg-type]  # a stream is taken, too
         dynamo=False,
         input_names=list(in_order),
         output_names=output_names(spec),
@@ -131,10 +131,11 @@ def traced(network: nn.Module, spec: ModelSpec) -> onnx.ModelProto:
         opset_version=OPSET,
     )
     model = onnx.load_from_string(written.getvalue())
-    inputs = {value.name: value for value in model.graph.input}
-    ordered = [onnx.ValueInfoProto.FromString(inputs[name].SerializeToString()) for name in example]
+    # A trace leaves out inputs that nothing reads, and keeps the order of the arguments.
     del model.graph.input[:]
-    model.graph.input.extend(ordered)
+    for name, values in example.items():
+        sizes = [free[name].get(axis, size) for axis, size in enumerate(values.shape)]
+        model.graph.input.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, sizes))
     return model
 
 

@@ -76,9 +76,9 @@ def run_table1(size: Size, args: argparse.Namespace, console: Console) -> None:
     files = dict(entry.split("=", 1) for entry in args.files)
     tasks = args.tasks or (get_args(Task) if args.data else ("generation",))
     bench = table1.Bench(size, (*WAYS, ONE_NETWORK) if args.one_network else WAYS, args.out, console)
-    results = table1.run(args.data, files, tasks, bench, args.seeds)
-    text = f"{tables.table1_text(results)}\n\n{tables.gains_text(results)}".strip() + "\n"
-    write(args.out, "table1", {"results": [asdict(result) for result in results]}, text, console)
+    for results in table1.run(args.data, files, tasks, bench, args.seeds):
+        text = f"{tables.table1_text(results)}\n\n{tables.gains_text(results)}".strip() + "\n"
+        write(args.out, "table1", {"results": [asdict(result) for result in results]}, text, console)
 
 
 def write(out: Path, name: str, found: dict[str, object], text: str, console: Console) -> None:

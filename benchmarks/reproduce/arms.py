@@ -76,7 +76,8 @@ class Size:
     """What an experiment costs.
 
     widths: of the small network; empty for the authors' U-Net, their squashed pictures, clip and equalised histogram. side: pixels
-    that restoration is trained on; glyphs: of generated ones; samples: how many are generated.
+    that restoration is trained on; glyphs: of generated ones; samples: how many are generated. feature_steps: of training
+    autoencoder-32, None for its own.
     """
 
     side: int
@@ -84,6 +85,7 @@ class Size:
     widths: tuple[int, ...]
     samples: int
     courses: Mapping[Task, Course] = field(default_factory=lambda: {task: of_preset(task) for task in PRESET})
+    feature_steps: int | None = None
 
     @property
     def authors(self) -> bool:
@@ -103,6 +105,14 @@ class Size:
 
 
 SIZES = {
+    "quick": Size(
+        side=32,
+        glyphs=24,
+        widths=(24,),
+        samples=256,
+        courses={"lowlight": Course(250, 8), "rain": Course(250, 8), "generation": Course(250, 32)},
+        feature_steps=300,
+    ),
     "small": Size(
         side=48,
         glyphs=24,

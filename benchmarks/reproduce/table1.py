@@ -1,6 +1,6 @@
 """Table 1: the ways of sampling on low light (2 steps), rain (5 steps) and generation (10 steps)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,7 +104,8 @@ def generation(source: Source, bench: Bench, seed: int) -> list[Result]:
     """Frechet distance to pictures held out; and of training pictures to them, the floor of the measure."""
     size, dice = bench.size, Dice(torch.Generator().manual_seed(NOISE_SEED))
     reference, again = (pairs.draw(size.samples, dice).target for pairs in (source.held_out, source.training))
-    space = trained_autoencoder(source.training, source.side, bench.out / "runs" / f"autoencoder-32-{source.side}.safetensors")
+    features = bench.out / "runs" / f"autoencoder-32-{source.side}.safetensors"
+    space = trained_autoencoder(source.training, source.side, features, size.feature_steps)
     results = [Result("generation", f"training {source.kind}", 0, seed, "", {"frechet": distance(space, again, reference)})]
     networks = bench.networks("generation", source, seed)
     for way in bench.ways:
@@ -131,15 +132,15 @@ def _sheet(rows: Sequence[Sequence[Picture]], path: Path) -> None:
     Image.fromarray(sheet(rows)).save(path)
 
 
-def run(data: Path | None, files: Mapping[str, str], tasks: Sequence[Task], bench: Bench, seeds: int) -> list[Result]:
-    """All of Table 1, seed by seed, so that an interrupted run has whole seeds to show."""
-    results = []
+def run(data: Path | None, files: Mapping[str, str], tasks: Sequence[Task], bench: Bench, seeds: int) -> Iterator[list[Result]]:
+    """Table 1 seed by seed: all results so far, each time a seed is whole."""
+    results: list[Result] = []
     for seed in range(FIRST_SEED, FIRST_SEED + seeds):
         for task in tasks:
             source = source_of(data, task, bench.size, files.get(task, ""))
             restores = task in RESTORATIONS
-            found = restoration(task, source, bench, seed) if restores else generation(source, bench, seed)
-            for line in {result.way: result for result in found}.values():
+            of_task = restoration(task, source, bench, seed) if restores else generation(source, bench, seed)
+            for line in {result.way: result for result in of_task}.values():
                 bench.console.print(line, markup=False)
-            results += found
-    return results
+            results += of_task
+        yield results

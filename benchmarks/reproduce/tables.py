@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from scipy.stats import t as student
 
 from benchmarks.reproduce.figure4 import Difference, Point
 from benchmarks.reproduce.table1 import Result
@@ -25,19 +26,26 @@ def by_seed(results: Sequence[Result], task: str, way: str, figure: str) -> list
     return [float(np.mean([r.figures[figure] for r in of_way if r.seed == seed])) for seed in sorted({r.seed for r in of_way})]
 
 
-def spread(values: Sequence[float], places: int) -> str:
-    """The mean over seeds, and in brackets the smallest and largest where there are several."""
+def half_width(values: Sequence[float]) -> float:
+    """Half the width of the 95 % interval of the mean of independent values (Student's t); 0 for a single one."""
+    if len(values) < 2:
+        return 0.0
+    return float(student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5)
+
+
+def interval(values: Sequence[float], places: int) -> str:
+    """The mean over seeds, and half the width of its interval where there are several; nothing for none."""
     if not values:
         return ""
-    around = f" ({min(values):.{places}f}..{max(values):.{places}f})" if len(values) > 1 else ""
+    around = f" ± {half_width(values):.{places}f}" if len(values) > 1 else ""
     return f"{np.mean(values):.{places}f}{around}"
 
 
 def table1_text(results: Sequence[Result]) -> str:
-    """Every way on every task: means over pictures and seeds, and the range over seeds."""
+    """Every way on every task: means over pictures and seeds, and the 95 % interval over seeds."""
     known = list(dict.fromkeys((r.task, r.way, r.steps) for r in results))
     rows = [
-        [task, way, str(steps or ""), *(spread(by_seed(results, task, way, figure), places) for figure, places in COLUMNS)]
+        [task, way, str(steps or ""), *(interval(by_seed(results, task, way, figure), places) for figure, places in COLUMNS)]
         for task, way, steps in known
     ]
     return markdown(["task", "method", "steps", "PSNR dB", "SSIM", "PSNR dB, mean matched", "Frechet, autoencoder-32"], rows)
@@ -49,15 +57,23 @@ def gains(results: Sequence[Result], task: str, way: str, figure: str) -> list[f
     return [r.figures[figure] - base[r.seed, r.picture] for r in results if (r.task, r.way) == (task, way)]
 
 
+def seed_gains(results: Sequence[Result], task: str, way: str, figure: str) -> list[float]:
+    """The way's mean less SM-Res's, one number for each seed."""
+    return [a - b for a, b in zip(by_seed(results, task, way, figure), by_seed(results, task, BASE, figure), strict=True)]
+
+
 def gains_text(results: Sequence[Result]) -> str:
-    """Gains in PSNR over SM-Res: mean, range over pictures and seeds, and how often above 0."""
+    """Each way less SM-Res: in restoration of PSNR (higher is better), in generation of the Frechet distance (lower is)."""
     rows = []
-    for task in dict.fromkeys(r.task for r in results if "psnr" in r.figures):
-        for way in dict.fromkeys(r.way for r in results if r.task == task and r.way not in ("input", BASE)):
-            found = gains(results, task, way, "psnr")
-            better = f"{sum(gain > 0 for gain in found)} of {len(found)}"
-            rows.append([task, way, f"{np.mean(found):+.2f}", f"{min(found):+.2f}..{max(found):+.2f}", better])
-    return markdown(["task", "method", "PSNR over SM-Res, dB", "range", "better"], rows) if rows else ""
+    for task in dict.fromkeys(r.task for r in results):
+        figure, title, sign = ("psnr", "PSNR, dB", 1) if task != "generation" else ("frechet", "Frechet distance", -1)
+        ways = dict.fromkeys(r.way for r in results if r.task == task)
+        for way in [way for way in ways if way != BASE and not way.startswith(("input", "training"))]:
+            found = gains(results, task, way, figure)
+            over = interval(seed_gains(results, task, way, figure), 2)
+            better = f"{sum(sign * gain > 0 for gain in found)} of {len(found)}"
+            rows.append([task, way, title, over, f"{min(found):+.2f}..{max(found):+.2f}", better])
+    return markdown(["task", "method", "figure", "less SM-Res", "range", "better"], rows) if rows else ""
 
 
 def points_text(points: Sequence[Point]) -> str:

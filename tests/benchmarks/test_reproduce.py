@@ -15,7 +15,7 @@ from benchmarks.reproduce import arms, features
 from benchmarks.reproduce.arms import PARTS, SIZES, WAYS, Course, Together, recipe_of, spec_of, trained
 from benchmarks.reproduce.sources import LAYOUTS, source_of
 from benchmarks.reproduce.table1 import Result, asked
-from benchmarks.reproduce.tables import gains, table1_text
+from benchmarks.reproduce.tables import gains, gains_text, table1_text
 from rddm.objective import HEADS
 from training.checkpoint import FACTS, RESUME
 from training.networks import make_network
@@ -123,7 +123,8 @@ def test_gains_are_taken_picture_by_picture() -> None:
         for way, extra in (("SM-Res", 0.0), ("SM-Res-N", seed - 10.0))
     ]
     assert gains(found, "rain", "SM-Res-N", "psnr") == [0.0, 0.0, 1.0, 1.0]
-    assert "25.50 (25.00..26.00)" in table1_text(found)
+    assert "25.50 ± 6.35" in table1_text(found)
+    assert "| rain | SM-Res-N | PSNR, dB | 0.50 ± 6.35 | +0.00..+1.00 | 2 of 4 |" in gains_text(found)
 
 
 @pytest.mark.slow
