@@ -44,6 +44,17 @@ FACTS = {
     "seed": WHOLE,
     "timings": TIMINGS,
 }
+STAGES = {
+    "type": "array",
+    "items": _schema(model=TEXT, digest=TEXT, steps=WHOLE),
+    "description": "each model in turn, of several tasks; `model` and `digest` then list them, and `steps` is their sum",
+}
+
+
+def _with(schema: dict[str, Any], **optional: Any) -> dict[str, Any]:
+    return {**schema, "properties": {**schema["properties"], **optional}}
+
+
 SCHEMAS: dict[str, Any] = {
     "Problem": {
         **_schema(type=TEXT, title=TEXT, status=WHOLE, detail=TEXT, request_id=TEXT),
@@ -56,7 +67,7 @@ SCHEMAS: dict[str, Any] = {
             "request_id": "a3f1c2d4e5b64f7f8a9b0c1d2e3f4a5b",
         },
     },
-    "Envelope": _schema(image={**TEXT, "contentEncoding": "base64"}, **FACTS, location=TEXT),
+    "Envelope": _with(_schema(image={**TEXT, "contentEncoding": "base64"}, **FACTS, location=TEXT), stages=STAGES),
     "Pictures": _schema(
         images={"type": "array", "items": _schema(image={**TEXT, "contentEncoding": "base64"}, seed=WHOLE, location=TEXT)}, **FACTS
     ),
@@ -130,10 +141,12 @@ def generate_body() -> dict[str, Any]:
 
 def openai_edit_body() -> dict[str, Any]:
     """The multipart form of /v1/images/edits."""
+    members = RestoreParameters.model_json_schema(ref_template=REFERENCE)["properties"]
     properties = {
+        **{name: members[name] for name in ("strength", "brightness", "brightness_mean")},
         "image": BINARY,
         "mask": BINARY,
-        "model": {**TEXT, "minLength": 1, "maxLength": 64},
+        "model": members["task"],
         "prompt": TEXT,
         "output_format": {"enum": ["png", "jpeg", "webp"]},
         "output_compression": {**WHOLE, "minimum": 0, "maximum": 100},
@@ -174,7 +187,7 @@ def asked_by(**models: type[BaseModel]) -> dict[str, Any]:
 def picture_answers(*envelopes: str) -> dict[int | str, dict[str, Any]]:
     """What /restore and /generate answer when all is well."""
     told = {name: {"schema": TEXT} for name in ("X-Model", "X-Model-Digest", "Server-Timing", "Content-Location", "ETag")}
-    told |= {name: {"schema": WHOLE} for name in ("X-Steps", "X-Seed")}
+    told |= {"X-Steps": {"schema": TEXT}, "X-Seed": {"schema": WHOLE}}  # of several tasks a list, as X-Model and its digest
     parts = f"parts of the input's file that the answer has not: {', '.join(LEFT_OUT)}"
     dropped: dict[str, Any] = {"X-Dropped": {"schema": TEXT, "description": parts}}
     content: dict[str, Any] = {kind.media_type: {"schema": BINARY} for kind in FORMATS.values()}

@@ -33,10 +33,10 @@ class Restored:
 
 
 class Restorer(Protocol):
-    """What restores. digest and steps belong to the recipe; at_once: pictures that keep it busy."""
+    """What restores. digest and steps, of all its models, belong to the recipe; at_once: pictures that keep it busy."""
 
     digest: str
-    steps: int
+    steps: str
     at_once: int
 
     def suffixes(self, picture: bytes, parameters: RestoreParameters) -> tuple[str, ...]:
@@ -71,8 +71,8 @@ class BatchJob:
 
 def recipe_of(restorer: Restorer, parameters: RestoreParameters) -> str:
     """What the result is a function of beside the picture: model digest, steps, and every parameter, hashed to 16 digits."""
-    said = parameters.model_copy(update={"steps": restorer.steps}).model_dump_json(exclude={"max_latency_ms", "webhook"})
-    return hashlib.sha256(f"{restorer.digest} {said}".encode()).hexdigest()[:16]
+    said = parameters.model_dump_json(exclude={"max_latency_ms", "webhook", "steps"})
+    return hashlib.sha256(f"{restorer.digest} {restorer.steps} {said}".encode()).hexdigest()[:16]
 
 
 def target_key(key: str, suffixes: tuple[str, ...]) -> str:

@@ -11,6 +11,7 @@ from service.pictures.formats import FORMATS, PictureFormat, answer_format, snif
 from service.restoration import RestorationService, RestoreParameters
 from service.restoration.budgets import RequestContext
 from service.restoration.opening import open_service
+from service.restoration.service import check_stages
 from service.restoration.uploads import Uploads
 from service.settings import Settings
 
@@ -19,14 +20,16 @@ PICTURES_PER_CALL = 2  # one is read or written while another is at the engine
 
 
 class ServiceRestorer:
-    """Restores with one model of a restoration service, whose digest and steps are settled at the start."""
+    """Restores with one model of a restoration service, or several in turn; their digests and steps are settled at the start."""
 
     def __init__(self, service: RestorationService, parameters: RestoreParameters) -> None:
         """Raises NotFound for an unknown task and InvalidValue for steps that the model does not take."""
         self._service = service
         self._numbers = itertools.count()
-        resolved = service.models.resolve(parameters)
-        self.digest, self.steps = resolved.model.digest, resolved.steps
+        stages = service.models.resolve(parameters)
+        check_stages(parameters, stages)
+        self.digest = " ".join(stage.model.digest for stage in stages)
+        self.steps = ",".join(str(stage.steps) for stage in stages)
         self.at_once = PICTURES_PER_CALL * service.scheduler.instances
 
     def suffixes(self, picture: bytes, parameters: RestoreParameters) -> tuple[str, ...]:

@@ -16,6 +16,13 @@ def add_server(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key", type=_key, default=given, help=f"its API key (the environment's {KEY_VARIABLE})")
 
 
+def add_adjusting(parser: argparse.ArgumentParser) -> None:
+    """What is turned after the network."""
+    parser.add_argument("--strength", type=float, metavar="SHARE", help="of the result, 0 to 1; the rest is IN (1)")
+    parser.add_argument("--brightness", metavar="STOPS", help="of low light: auto, or -3 to 3 stops less or more (auto)")
+    parser.add_argument("--brightness-mean", type=float, metavar="MEAN", help="in its place: the mean to reach, 0.15 to 0.65")
+
+
 def add_writing(parser: argparse.ArgumentParser, more: str = "") -> None:
     """How files are written, where their format gives a choice. more: what --quality says of other files."""
     parser.add_argument("--quality", type=int, metavar="N", help=f"1 to 100, of JPEG, WebP, AVIF and JPEG XL (high){more}")

@@ -68,7 +68,7 @@ class LocalBackend:
 
 
 def _output_files(result: RequestResult) -> list[OutputFile]:
-    return [OutputFile(image.body, result.model.spec.name, result.steps, image.seed) for image in result.images]
+    return [OutputFile(image.body, result.models, result.steps, image.seed) for image in result.images]
 
 
 class RemoteBackend:

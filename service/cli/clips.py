@@ -32,6 +32,9 @@ PICTURE_OPTIONS = {
     "returned": "--return",
     "metadata": "--metadata",
     "lossless": "--lossless",
+    "strength": "--strength",
+    "brightness": "--brightness",
+    "brightness_mean": "--brightness-mean",
 }
 NO_LIMIT = 10**9  # frames and seconds: who works on a machine of his own decides himself
 COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

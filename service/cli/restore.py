@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from service import timings
 from service.cli import clips
-from service.cli.arguments import add_server, add_writing
+from service.cli.arguments import add_adjusting, add_server, add_writing
 from service.cli.backends import Backend, OutputFile, open_backend
 from service.cli.files import format_in, format_of, is_folder, sort_folder, write_whole
 from service.cli.output import summary_of, tell
@@ -28,7 +28,7 @@ from service.video.facts import is_clip
 
 AT_ONCE = 2
 MOST_NAMED = 5
-OPTIONS = ("task", "steps", "seed", "returned", "metadata", "quality", "lossless")
+OPTIONS = ("task", "steps", "seed", "returned", "metadata", "quality", "lossless", "strength", "brightness", "brightness_mean")
 
 
 def restore(argv: Sequence[str]) -> int:
@@ -45,7 +45,7 @@ def _restore_arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("source", type=Path, metavar="IN", help=f"a picture ({', '.join(TITLES)}), a clip, or a folder of pictures")
     parser.add_argument("-o", "--output", metavar="OUT", help="file or folder (beside IN, with `-restored` in its name)")
-    parser.add_argument("--task", help="a model's name or task, see `rddm models` (the default model)")
+    parser.add_argument("--task", help="a model's name or task, see `rddm models`; several between commas (the default model)")
     parser.add_argument("--steps", type=int, help="network calls (the model's own number)")
     parser.add_argument("--seed", type=int, help="0 if absent")
     parser.add_argument("--mask", type=Path, metavar="FILE", help="for models that take one: white is restored")
@@ -53,6 +53,7 @@ def _restore_arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--return", dest="returned", choices=["image", "residual", "steps"], help="the picture, what was removed, or the steps"
     )
+    add_adjusting(parser)
     add_writing(parser, "; of clips CRF, 0 is best (18 for h264, 20 for h265, 25 for av1)")
     parser.add_argument("--metadata", choices=["keep", "all", "none"], help="keep leaves out places (keep)")
     clips.add_clip_options(parser)

@@ -19,6 +19,9 @@ class RestoreOptions(TypedDict, total=False):
     format: Literal["png", "jpeg", "webp", "avif", "tiff", "jxl"]
     returns: Literal["image", "residual", "steps"]
     metadata: Literal["keep", "all", "none"]
+    strength: float
+    brightness: float | Literal["auto"]
+    brightness_mean: float
     quality: int
     lossless: bool
     max_latency_ms: int
@@ -54,7 +57,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Answer:
-    """What every result tells of itself; timings in milliseconds. location: where the same bytes can be fetched again."""
+    """What every result tells of itself; timings in milliseconds. location: where the same bytes can be fetched again.
+
+    Of several tasks, model and digest list them between commas, and steps is their sum.
+    """
 
     media_type: str
     model: str
@@ -103,6 +109,7 @@ class ModelInfo:
     steps: StepRange
     size: Mapping[str, Any]
     takes_mask: bool
+    takes_brightness: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,7 +152,8 @@ def to_loading(body: Mapping[str, Any]) -> Loading:
 
 def to_model(body: Mapping[str, Any]) -> ModelInfo:
     names = ("name", "task", "kind", "version", "digest", "licence", "size", "takes_mask")
-    return ModelInfo(**{name: body[name] for name in names}, steps=StepRange(**body["steps"]))
+    facts = {name: body[name] for name in names}
+    return ModelInfo(**facts, steps=StepRange(**body["steps"]), takes_brightness=bool(body.get("takes_brightness")))
 
 
 def to_job(body: Mapping[str, Any]) -> Job:
@@ -182,7 +190,7 @@ def _headed(response: httpx2.Response) -> dict[str, Any]:
         "media_type": heads["content-type"],
         "model": heads["x-model"],
         "digest": heads["x-model-digest"],
-        "steps": int(heads["x-steps"]),
+        "steps": sum(int(steps) for steps in heads["x-steps"].split(",")),
         "seed": int(heads["x-seed"]),
         "timings": to_timings(heads.get("server-timing", "")),
         "location": heads.get("content-location"),

@@ -30,7 +30,7 @@ __all__ = [
 Array = Any  # NumPy, or torch where the sampler state lives on a GPU: the same kind goes in and comes out
 Inputs = tuple[Array, Array | None, Array]  # x_t, condition, time
 Outputs = tuple[Array, ...]
-Choose = Callable[[Mapping[str, Model]], str]  # the models there are, by name -> the one that is needed; may raise NotFound
+Choose = Callable[[Mapping[str, Model]], Sequence[str]]  # the models there are, by name -> those needed; may raise NotFound
 
 WIDE_PIXELS = 36_000  # smaller calls gain little from more threads: waking them takes much of what they save
 LARGE_PIXELS = 640 * 640  # calls with rows of more have places of their own, so that no smaller one waits for them

@@ -81,7 +81,7 @@ class LocalRepository(ServingEngine, Generic[Handle]):
 
         Raises EngineUnavailable where not one could be loaded, and what `choose` raises.
         """
-        names = names_in(self.folder) if self._choose is None else [self._choose(self._described())]
+        names = names_in(self.folder) if self._choose is None else list(dict.fromkeys(self._choose(self._described())))
         await asyncio.gather(*map(self._try_load, names))
         if not self._versions.models():
             raise EngineUnavailable(f"no model could be loaded from {self.folder}; found {names}, broken: {self._broken}")

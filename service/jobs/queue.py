@@ -275,7 +275,11 @@ class JobQueue:
                 raise EngineUnavailable(f"{claim.losses} gateways ended while they worked on this job; it is given up")
             finished = await self._attempt(local)
             facts = finished.headers
-            made = {"model": facts["X-Model"], "steps": int(facts["X-Steps"]), "seed": int(facts["X-Seed"])}
+            made = {
+                "model": facts["X-Model"],
+                "steps": sum(int(steps) for steps in facts["X-Steps"].split(",")),
+                "seed": int(facts["X-Seed"]),
+            }
             if "X-Frames" in facts:
                 made |= {"step": int(facts["X-Frames"]), "steps": int(facts["X-Frames"])}
             await self._end(local, finished, status="succeeded", **made)

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -11,9 +11,10 @@ from service.engines.contract import Weights
 from service.errors import DeadlineExceeded, QueueFull, TooLarge
 from service.keys import Caller
 from service.pictures.formats import PictureFormat
+from service.restoration.models import Resolved
 from service.restoration.parameters import CommonParameters
 from service.sampling.pipeline import Work
-from service.scheduling.admission import Load
+from service.scheduling.admission import Load, load_of
 from service.settings import Settings
 
 MIN_MEASURED_PIXELS = 128 * 128  # smaller files say little about the cost of large ones
@@ -79,17 +80,24 @@ class Budgets:
         return context.arrived + (longest if parameters.max_latency_ms is None else min(longest, parameters.max_latency_ms / 1000))
 
     def fit(
-        self, work: Work, parameters: CommonParameters, context: RequestContext, kind: PictureFormat, pictures: int = 1
+        self,
+        work: Work,
+        parameters: CommonParameters,
+        context: RequestContext,
+        kind: PictureFormat,
+        pictures: int = 1,
+        stages_left: int = 1,
     ) -> Work:
         """The work with as many of its steps as fit into max_latency_ms beside the work in the queue, encoding included.
 
-        pictures: how many such works the request consists of. Before the first measured call nothing is known, and all steps stay.
-        Raises DeadlineExceeded at once if not even the model's fewest steps fit, TooLarge for more work than is allowed.
+        pictures: how many such works the request consists of; stages_left: how many models, this one among them, share the time.
+        Before the first measured call nothing is known, and all steps stay. Raises DeadlineExceeded at once if not even the model's
+        fewest steps fit, TooLarge for more work than is allowed.
         """
         if parameters.max_latency_ms is not None:
             pixels = pictures * work.size[0] * work.size[1]
             until = context.arrived + parameters.max_latency_ms / 1000 - self.encoding.seconds(kind, pixels)
-            work = replace(work, steps=self._steps_within(work, until - time.monotonic(), pictures))
+            work = replace(work, steps=self._steps_within(work, (until - time.monotonic()) / stages_left, pictures))
         cost, most = pictures * work.load.megapixel_steps, self._settings.max_megapixel_steps
         if cost > most:
             raise TooLarge(
@@ -97,6 +105,16 @@ class Budgets:
                 f"at most {most:g} are allowed"
             )
         return work
+
+    def check_cost(self, stages: Sequence[Resolved], size: tuple[int, int]) -> None:
+        """Raises TooLarge where several models together cost more than is allowed. size: height and width of the picture sent."""
+        cost, (height, width) = 0.0, size
+        for stage in stages:
+            height, width = height * stage.model.spec.scale, width * stage.model.spec.scale
+            cost += load_of(stage.model.spec, height, width, stage.steps).megapixel_steps
+        most = self._settings.max_megapixel_steps
+        if len(stages) > 1 and cost > most:
+            raise TooLarge(f"{len(stages)} tasks cost {cost:.1f} megapixel-steps together; at most {most:g} are allowed")
 
     def _steps_within(self, work: Work, seconds: float, pictures: int) -> int:
         """The most steps, up to the work's, that fit into so many seconds. Raises DeadlineExceeded if even the fewest do not."""

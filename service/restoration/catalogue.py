@@ -3,6 +3,8 @@
 from typing import Any
 
 from service.engines.contract import Model
+from service.pictures.formats import PictureFormat
+from service.restoration.adjusting import takes_brightness
 from service.settings import Settings
 
 
@@ -26,4 +28,16 @@ def facts_of(settings: Settings, model: Model) -> dict[str, Any]:
         "condition": spec.condition,
         "objective": spec.objective,
         "takes_mask": "mask" in spec.condition,
+        "takes_brightness": takes_brightness(spec),
+    }
+
+
+def format_facts(record: PictureFormat) -> dict[str, Any]:
+    """A picture format: name in requests, title in sentences, types, suffixes, whether it is written too."""
+    return {
+        "name": record.name,
+        "title": record.title,
+        "media_types": record.media_types,
+        "suffixes": record.suffixes,
+        "written": record.answered_as is None,
     }

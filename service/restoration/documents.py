@@ -22,9 +22,9 @@ def headers_of(result: RequestResult) -> dict[str, str]:
     dropped = {"X-Dropped": ", ".join(result.dropped)} if result.dropped else {}
     return {
         **dropped,
-        "X-Model": result.model.spec.name,
-        "X-Model-Digest": result.model.digest,
-        "X-Steps": str(result.steps),
+        "X-Model": result.models,
+        "X-Model-Digest": result.digests,
+        "X-Steps": ", ".join(str(stage.steps) for stage in result.stages),
         "X-Seed": str(result.seed),
         "Server-Timing": ", ".join(f"{part};dur={milliseconds:.1f}" for part, milliseconds in result.timings.items()),
         "Vary": "Accept",
@@ -51,13 +51,19 @@ def facts_of(result: RequestResult) -> dict[str, Any]:
         "media_type": result.kind.media_type,
         "width": result.size[1],
         "height": result.size[0],
-        "model": result.model.spec.name,
-        "digest": result.model.digest,
+        "model": result.models,
+        "digest": result.digests,
         "steps": result.steps,
         "seed": result.seed,
         "timings": {part: round(milliseconds, 1) for part, milliseconds in result.timings.items()},
         **({"dropped": list(result.dropped)} if result.dropped else {}),
+        **({"stages": stages_of(result)} if len(result.stages) > 1 else {}),
     }
+
+
+def stages_of(result: RequestResult) -> list[dict[str, Any]]:
+    """Each model of several, in order."""
+    return [{"model": stage.model.spec.name, "digest": stage.model.digest, "steps": stage.steps} for stage in result.stages]
 
 
 def envelope(result: RequestResult, locations: list[str], several: bool) -> dict[str, Any]:

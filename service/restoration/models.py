@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from rddm.spec import ModelSpec
@@ -31,11 +31,16 @@ class ModelNames:
         self._models = models
         self._had_default = False
 
-    def name_for(self, parameters: Parameters) -> str:
-        """The model's name. Raises NotFound with the models there are."""
+    def check_single(self, parameters: Parameters) -> None:
+        """Raises InvalidValue for several tasks, where one is done."""
+        if isinstance(parameters, RestoreParameters) and len(parameters.tasks) > 1:
+            raise InvalidValue(f"task = {parameters.task!r}; expected one task here")
+
+    def names_for(self, parameters: Parameters) -> tuple[str, ...]:
+        """The models' names, one for each task. Raises NotFound with the models there are."""
         if isinstance(parameters, RestoreParameters):
-            return self._name_for_task(parameters.task)
-        return self._name_of_generator(parameters.model)
+            return tuple(self._name_for_task(task) for task in parameters.tasks)
+        return (self._name_of_generator(parameters.model),)
 
     def default_model(self) -> str:
         """The setting. Where nobody set it and this repository never had such a model or task, the first model that restores.
@@ -85,21 +90,25 @@ class ModelChoice(ModelNames):
         super().__init__(settings, repository.models)
         self._repository = repository
 
-    def resolve(self, parameters: Parameters) -> Resolved:
-        """Raises NotFound with the models there are, InvalidValue for steps that the model does not take."""
-        model = self._models()[self.name_for(parameters)]
-        return Resolved(model, steps_of(model.spec, parameters.steps))
+    def resolve(self, parameters: Parameters) -> tuple[Resolved, ...]:
+        """One for each task, in order.
+
+        Raises NotFound with the models there are, InvalidValue for steps that a model does not take.
+        """
+        models = self._models()
+        return tuple(Resolved(models[name], steps_of(models[name].spec, parameters.steps)) for name in self.names_for(parameters))
 
     @contextmanager
-    def lease(self, parameters: Parameters) -> Iterator[Resolved]:
-        """What `resolve` gives; the version stays loaded for the block."""
-        with self._repository.lease(self.name_for(parameters)) as model:
-            yield Resolved(model, steps_of(model.spec, parameters.steps))
+    def lease(self, parameters: Parameters) -> Iterator[tuple[Resolved, ...]]:
+        """What `resolve` gives; the versions stay loaded for the block."""
+        with ExitStack() as leases:
+            models = [leases.enter_context(self._repository.lease(name)) for name in self.names_for(parameters)]
+            yield tuple(Resolved(model, steps_of(model.spec, parameters.steps)) for model in models)
 
 
 def choice_for(settings: Settings, parameters: Parameters) -> Choose:
-    """What picks the model that such a request needs, before any is opened."""
-    return lambda models: ModelNames(settings, lambda: models).name_for(parameters)
+    """What picks the models that such a request needs, before any is opened."""
+    return lambda models: ModelNames(settings, lambda: models).names_for(parameters)
 
 
 def steps_of(spec: ModelSpec, wanted: int | None) -> int:

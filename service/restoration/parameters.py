@@ -1,5 +1,6 @@
 """What callers may set: the members of a query or a JSON body, each with its range. Unknown ones are errors."""
 
+import math
 import re
 from typing import Annotated, Any, Literal, Self
 
@@ -8,10 +9,13 @@ from pydantic.json_schema import WithJsonSchema
 
 from service.pictures.formats import FORMATS
 from service.pictures.picture import Policy
+from service.restoration.adjusting import MEANS, STOPS, Adjustment
 
 LARGEST_SEED = 2**63 - 1
 WHOLE = re.compile(r"-?[0-9]{1,30}")
+NUMBER = re.compile(r"[ +-]?([0-9]{1,6}(\.[0-9]{0,9})?|\.[0-9]{1,9})")
 FORMAT_NAMES = list(FORMATS)
+MOST_TASKS, LONGEST_NAME = 5, 64
 Returned = Literal["image", "residual", "steps"]
 
 
@@ -38,6 +42,34 @@ def _format_name(value: object) -> object:
     raise ValueError(f"expected one of {FORMAT_NAMES}")
 
 
+def number(value: object) -> object:
+    """A number, also with the sign + or the space that a query makes of it; no NaN, infinity or true."""
+    if isinstance(value, str) and NUMBER.fullmatch(value):
+        return float(value)
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    raise ValueError("expected a number")
+
+
+def _stops(value: object) -> object:
+    try:
+        return value if value == "auto" else number(value)
+    except ValueError as wrong:
+        raise ValueError(f"expected auto, or a number from {STOPS[0]:g} to {STOPS[1]:g}") from wrong
+
+
+def _tasks(value: object) -> object:
+    """Names between commas."""
+    names = [name.strip() for name in value.split(",")] if isinstance(value, str) else []
+    if len(names) > MOST_TASKS or not all(0 < len(name) <= LONGEST_NAME for name in names):
+        raise ValueError(f"expected 1 to {MOST_TASKS} names of at most {LONGEST_NAME} letters between commas")
+    return ",".join(names) if names else value
+
+
+def _number_schema(least: float, most: float) -> dict[str, Any]:
+    return {"type": "number", "minimum": least, "maximum": most}
+
+
 def _whole_number(least: int, most: int) -> Any:
     return WithJsonSchema({"type": "integer", "minimum": least, "maximum": most})
 
@@ -51,6 +83,17 @@ Compression = Annotated[int, BeforeValidator(whole), Field(ge=0, le=100), _whole
 PartialImages = Annotated[int, BeforeValidator(whole), Field(ge=0, le=3), _whole_number(0, 3)]
 Format = Annotated[str, BeforeValidator(_format_name), WithJsonSchema({"type": "string", "enum": FORMAT_NAMES})]
 Flag = Annotated[bool, BeforeValidator(_yes_or_no), WithJsonSchema({"type": "boolean"})]
+Strength = Annotated[float, BeforeValidator(number), Field(ge=0, le=1), WithJsonSchema(_number_schema(0, 1))]
+Stops = Annotated[float, Field(ge=STOPS[0], le=STOPS[1])]
+Brightness = Annotated[
+    Literal["auto"] | Stops,
+    BeforeValidator(_stops),
+    WithJsonSchema({"anyOf": [{"type": "string", "enum": ["auto"]}, _number_schema(*STOPS)]}),
+]
+BrightnessMean = Annotated[float, BeforeValidator(number), Field(ge=MEANS[0], le=MEANS[1]), WithJsonSchema(_number_schema(*MEANS))]
+Tasks = Annotated[
+    str, BeforeValidator(_tasks), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MOST_TASKS * (LONGEST_NAME + 1)})
+]
 Name = Annotated[str, Field(min_length=1, max_length=64)]
 Webhook = Annotated[str, Field(max_length=2000)]
 Address = Annotated[str, Field(min_length=1, max_length=4000)]
@@ -74,12 +117,47 @@ class CommonParameters(BaseModel):
 class RestoreParameters(CommonParameters):
     """What is done to a picture."""
 
-    task: Name | None = Field(default=None, description="a model's name or task; the service's default model if absent")
+    task: Tasks | None = Field(
+        default=None,
+        description="a model's name or task, or several between commas, done in that order; the service's default model if absent",
+    )
     seed: Seed = Field(default=0, description="the same request with the same seed gives the same bytes")
     returned: Returned = Field(
         default="image", alias="return", description="the restored picture, what was taken away from it, or a strip of the steps"
     )
     metadata: Policy = Field(default="keep", description="keep: all but places (GPS)")
+    strength: Strength = Field(default=1, description="the result's share, the rest is the picture as it was sent; in linear light")
+    brightness: Brightness = Field(
+        default="auto", description="of models that brighten: stops more or less light than their own exposure"
+    )
+    brightness_mean: BrightnessMean | None = Field(
+        default=None, description="in place of brightness: the mean that the result's values shall have, of 1"
+    )
+
+    @property
+    def tasks(self) -> tuple[str | None, ...]:
+        """Those asked for, in order; None for the default model."""
+        return (None,) if self.task is None else tuple(self.task.split(","))
+
+    @property
+    def adjustment(self) -> Adjustment:
+        """What is turned after the network."""
+        return Adjustment(self.strength, 0.0 if self.brightness == "auto" else self.brightness, self.brightness_mean)
+
+    @property
+    def sets_brightness(self) -> bool:
+        """Whether another than the network's own is asked for."""
+        return self.brightness != "auto" or self.brightness_mean is not None
+
+    @model_validator(mode="after")
+    def _go_together(self) -> Self:
+        if self.brightness != "auto" and self.brightness_mean is not None:
+            raise ValueError("expected brightness or brightness_mean, not both")
+        turned = [name for name, is_set in (("strength", self.strength != 1), ("brightness", self.sets_brightness)) if is_set]
+        if self.returned != "image" and (turned or len(self.tasks) > 1):
+            told = turned[0] if turned else "several tasks"
+            raise ValueError(f"{told} goes with return = image; the {self.returned} are one network's own")
+        return self
 
 
 class GenerateParameters(CommonParameters):

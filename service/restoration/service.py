@@ -3,7 +3,7 @@
 import secrets
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -17,6 +17,7 @@ from service.pictures.encode import Writing, left_out
 from service.pictures.formats import ALL_FORMATS, FORMATS, PictureFormat, answer_format, sniff
 from service.pictures.picture import PLAIN, Picture, Policy, SourceMetadata
 from service.pictures.workers.pool import CodecPool, Whose
+from service.restoration.adjusting import takes_brightness
 from service.restoration.budgets import Budgets, RequestContext
 from service.restoration.models import ModelChoice, Resolved
 from service.restoration.parameters import LARGEST_SEED, GenerateParameters, RestoreParameters
@@ -51,17 +52,37 @@ class OutputImage:
 class RequestResult:
     """The result of a request. size: height and width of the pictures; timings: milliseconds of decode, sample and encode.
 
-    dropped: names of parts of the source's file that the result's has not (service.pictures.picture.LEFT_OUT).
+    stages: the models that made it, in order, with their steps. dropped: names of parts of the source's file that the result's has
+    not (service.pictures.picture.LEFT_OUT).
     """
 
     images: tuple[OutputImage, ...]
     kind: PictureFormat
     size: tuple[int, int]
-    model: Model
-    steps: int
+    stages: tuple[Resolved, ...]
     seed: int
     timings: Mapping[str, float]
     dropped: tuple[str, ...] = ()
+
+    @property
+    def model(self) -> Model:
+        """The one that made it, the last of several."""
+        return self.stages[-1].model
+
+    @property
+    def models(self) -> str:
+        """Their names, between commas."""
+        return ", ".join(stage.model.spec.name for stage in self.stages)
+
+    @property
+    def digests(self) -> str:
+        """Their digests, between commas."""
+        return ", ".join(stage.model.digest for stage in self.stages)
+
+    @property
+    def steps(self) -> int:
+        """Network calls of all of them."""
+        return sum(stage.steps for stage in self.stages)
 
 
 @dataclass
@@ -108,18 +129,17 @@ class RestorationService:
         Raises the errors of service.errors.
         """
         stopwatch, deadline = Stopwatch(), self.budgets.deadline(parameters, context)
-        with self.models.lease(parameters) as resolved, ExitStack() as held:
-            self.scheduler.introduce(resolved.model)
+        with self.models.lease(parameters) as stages, ExitStack() as held:
+            check_stages(parameters, stages)
+            for stage in stages:
+                self.scheduler.introduce(stage.model)
             async with until(deadline, "waited to be read"):
                 with stopwatch.measure("decode"):
-                    source = await self._decode(uploads, resolved.model.spec, context, held)
-                    work = await self._to_work(source, parameters, resolved, context, deadline)
+                    source = await self._decode(uploads, stages, context, held)
             kind = kind or usual_format(parameters, ALL_FORMATS[source.picture.metadata.format])
-            if not self.results.keeps(work):  # a kept result takes no time
-                work = self.budgets.fit(work, parameters, context, kind)
-            async with self.budgets.charge(context.caller, work.load.megapixel_steps):
-                with stopwatch.measure("sample"):
-                    result = await self.results.run(work, on_step)
+            restoring = Restoring(parameters, stages, context, kind, deadline)
+            with stopwatch.measure("sample"):
+                result, taken = await self._run_stages(restoring, source, on_step)
             with stopwatch.measure("encode"):
                 pixels, metadata = await offload(result.pixels.size, output_of, parameters, result, source)
                 writing = Writing(parameters.metadata, parameters.quality, parameters.lossless)
@@ -128,7 +148,30 @@ class RestorationService:
             self.budgets.encoding.record(kind, source.size[0] * source.size[1], stopwatch.milliseconds["encode"] / 1000)
             size = stored_size(pixels, metadata, kind, parameters.metadata)
             image = OutputImage(body, parameters.seed)
-            return RequestResult((image,), kind, size, work.model, work.steps, parameters.seed, stopwatch.milliseconds, dropped)
+            return RequestResult((image,), kind, size, taken, parameters.seed, stopwatch.milliseconds, dropped)
+
+    async def _run_stages(
+        self, restoring: "Restoring", source: Source, on_step: Listener | None
+    ) -> tuple[FinishedResult, tuple[Resolved, ...]]:
+        """Each model on what the one before it made, in 16 bits between them; the last result, and the steps that were taken."""
+        parameters, context = restoring.parameters, restoring.context
+        self.budgets.check_cost(restoring.stages, source.size)
+        taken: list[Resolved] = []
+        async with AsyncExitStack() as charges:
+            for index, stage in enumerate(restoring.stages):
+                left = len(restoring.stages) - index
+                async with until(restoring.deadline, "was prepared"):
+                    work = await self._to_work(source, parameters, stage, context, restoring.deadline)
+                work = work if left == 1 else replace(work, depth=16)
+                if not self.results.keeps(work):  # a kept result takes no time
+                    work = self.budgets.fit(work, parameters, context, restoring.kind, stages_left=left)
+                await charges.enter_async_context(self.budgets.charge(context.caller, work.load.megapixel_steps))
+                done = sum(stage.steps for stage in taken)
+                ahead = sum(stage.steps for stage in restoring.stages[index + 1 :])
+                result = await self.results.run(work, _moved(on_step, done, ahead))
+                taken.append(Resolved(work.model, work.steps))
+                source = source.continued(result.pixels)
+        return result, tuple(taken)
 
     async def generate(
         self, parameters: GenerateParameters, kind: PictureFormat | None, context: RequestContext, on_step: Listener | None = None
@@ -138,7 +181,7 @@ class RestorationService:
         deadline = self.budgets.deadline(parameters, context)
         seed, n = random_seed() if parameters.seed is None else parameters.seed, parameters.n
         self._check_count(n, seed)
-        with self.models.lease(parameters) as resolved:
+        with self.models.lease(parameters) as (resolved,):
             self.scheduler.introduce(resolved.model)
             first = Work(resolved.model, resolved.steps, seed, context.request, context.caller.name, deadline=deadline)
             first = self.budgets.fit(first, parameters, context, kind, n)
@@ -153,7 +196,7 @@ class RestorationService:
                 bodies = [await self.codecs.encode(frame, PLAIN, kind, writing, whose(context)) for frame in frames]
             images = tuple(OutputImage(body, seed + k) for k, body in enumerate(bodies))
             size = (frames[0].shape[0], frames[0].shape[1])
-            return RequestResult(images, kind, size, first.model, first.steps, seed, stopwatch.milliseconds)
+            return RequestResult(images, kind, size, (Resolved(first.model, first.steps),), seed, stopwatch.milliseconds)
 
     async def restore_pixels(
         self, pixels: Pixels, parameters: RestoreParameters, context: RequestContext, mask: Pixels | None = None
@@ -165,23 +208,26 @@ class RestorationService:
         depth: Depth = 16 if pixels.dtype == np.uint16 else 8
         source = Source(Picture(pixels, replace(PLAIN, depth=depth)), mask)
         deadline = self.budgets.deadline(parameters, context)
-        with self.models.lease(parameters) as resolved, self.budgets.hold(source.size[0] * source.size[1]):
-            source.check_mask(resolved.model.spec)
-            self.scheduler.introduce(resolved.model)
-            work = await self._to_work(source, parameters, resolved, context, deadline)
-            work = self.budgets.fit(work, parameters, context, FORMATS["png"])
-            result = await self.results.run(work)
+        with self.models.lease(parameters) as stages, self.budgets.hold(source.size[0] * source.size[1]):
+            check_stages(parameters, stages)
+            check_mask(source, stages)
+            for stage in stages:
+                self.scheduler.introduce(stage.model)
+            restoring = Restoring(parameters, stages, context, FORMATS["png"], deadline)
+            result, _ = await self._run_stages(restoring, source, None)
             return (await offload(result.pixels.size, output_of, parameters, result, source))[0]
 
-    def check_restore(self, parameters: RestoreParameters, uploads: Uploads) -> Resolved:
-        """The model and steps of a request; refuses what can be refused before a job or a stream begins."""
+    def check_restore(self, parameters: RestoreParameters, uploads: Uploads) -> tuple[Resolved, ...]:
+        """The models and steps of a request; refuses what can be refused before a job or a stream begins."""
         sniff(uploads.image)
-        return self.models.resolve(parameters)
+        stages = self.models.resolve(parameters)
+        check_stages(parameters, stages)
+        return stages
 
     def check_generate(self, parameters: GenerateParameters) -> Resolved:
         """The model and steps of a request; refuses what can be refused before a job or a stream begins."""
         self._check_count(parameters.n, parameters.seed or 0)
-        return self.models.resolve(parameters)
+        return self.models.resolve(parameters)[0]
 
     def _check_count(self, n: int, seed: int) -> None:
         if n > self.settings.max_pictures:
@@ -189,22 +235,23 @@ class RestorationService:
         if seed + n - 1 > LARGEST_SEED:
             raise InvalidValue(f"seed {seed} + n {n} goes beyond the largest seed, 2^63-1")
 
-    async def _decode(self, uploads: Uploads, spec: ModelSpec, context: RequestContext, held: ExitStack) -> Source:
+    async def _decode(self, uploads: Uploads, stages: tuple[Resolved, ...], context: RequestContext, held: ExitStack) -> Source:
         """Picture and mask; the picture counts as held until the stack is closed."""
         picture = await self.codecs.decode(uploads.image, whose(context))
         held.enter_context(self.budgets.hold(picture.pixels.shape[0] * picture.pixels.shape[1]))
         if uploads.mask is None:
             return Source(picture)
-        check_takes_mask(spec)
+        check_takes_mask(mask_taker(stages))
         source = Source(picture, (await self.codecs.decode(uploads.mask, whose(context))).pixels)
-        source.check_mask(spec)
+        check_mask(source, stages)
         return source
 
     async def _to_work(
         self, source: Source, parameters: RestoreParameters, resolved: Resolved, context: RequestContext, deadline: float
     ) -> Work:
         pixels, spec = source.picture.pixels, resolved.model.spec
-        model_input = await offload(pixels.size, to_model_input, pixels, source.mask, spec)
+        mask = source.mask if "mask" in spec.condition else None
+        model_input = await offload(pixels.size, to_model_input, pixels, mask, spec)
         return Work(
             resolved.model,
             resolved.steps,
@@ -218,6 +265,43 @@ class RestorationService:
             depth=source.depth,
             deadline=deadline,
         )
+
+
+@dataclass(frozen=True)
+class Restoring:
+    """One restoration on its way: what is asked for, of which models, for whom, in which format, until when."""
+
+    parameters: RestoreParameters
+    stages: tuple[Resolved, ...]
+    context: RequestContext
+    kind: PictureFormat
+    deadline: float
+
+
+def check_stages(parameters: RestoreParameters, stages: tuple[Resolved, ...]) -> None:
+    """Raises InvalidValue for a brightness where no model decides of it."""
+    if parameters.sets_brightness and not any(takes_brightness(stage.model.spec) for stage in stages):
+        names = ", ".join(stage.model.spec.name for stage in stages)
+        raise InvalidValue(f"brightness is for models that brighten, such as lowlight; {names} does not")
+
+
+def mask_taker(stages: tuple[Resolved, ...]) -> ModelSpec:
+    """The first model that takes a mask; where none does, the first."""
+    specs = [stage.model.spec for stage in stages]
+    return next((spec for spec in specs if "mask" in spec.condition), specs[0])
+
+
+def check_mask(source: Source, stages: tuple[Resolved, ...]) -> None:
+    """Raises InvalidValue for a mask that no model takes, or of another size than the picture."""
+    source.check_mask(mask_taker(stages))
+
+
+def _moved(on_step: Listener | None, done: int, ahead: int) -> Listener | None:
+    """Tells of a model's steps as of some among those of all models."""
+    if on_step is None or not (done or ahead):
+        return on_step
+    listener = on_step
+    return lambda step: listener(replace(step, step=step.step + done, steps=step.steps + done + ahead))
 
 
 def whose(context: RequestContext) -> Whose:
@@ -234,9 +318,10 @@ def output_of(parameters: RestoreParameters, result: FinishedResult, source: Sou
     """The pixels to answer with, and the metadata of the source that belongs to them."""
     metadata = source.picture.metadata
     if parameters.returned == "image":
-        if metadata.gain_map is not None and not keeps_brightness(source.picture.pixels, result.pixels):
+        pixels = parameters.adjustment.of(source.picture.pixels, result.pixels)
+        if metadata.gain_map is not None and not keeps_brightness(source.picture.pixels, pixels):
             metadata = metadata.without_gain_map()
-        return result.pixels, metadata.enlarged_to(result.pixels.shape[0], result.pixels.shape[1])
+        return pixels, metadata.enlarged_to(pixels.shape[0], pixels.shape[1])
     if parameters.returned == "residual":
         assert result.residual is not None
         return to_pixels(result.residual * np.float32(0.5)), metadata.for_derived_picture()

@@ -1,7 +1,7 @@
 """What a request is about: a decoded picture and its mask, and both as a model is given them."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,11 @@ class Source:
     def depth(self) -> Depth:
         """Bits in which the result is wanted: a colour profile is applied to 16."""
         return 16 if self.picture.metadata.depth == 16 or self.picture.metadata.profile is not None else 8
+
+    def continued(self, pixels: Pixels) -> "Source":
+        """The same with the pixels that a model made of it, for the next one; its mask grows with them."""
+        mask = None if self.mask is None else repeated(self.mask, pixels.shape[0] // self.size[0])
+        return Source(replace(self.picture, pixels=pixels), mask)
 
     def check_mask(self, spec: ModelSpec) -> None:
         """Raises InvalidValue for a mask that the model does not take, or of another size than the picture."""

@@ -41,7 +41,8 @@ class ClipService:
         """The model's name; refuses what can be refused at once, before a job is made. Raises what service.errors knows."""
         check_installed()
         parameters.options()
-        model = self._restoration.models.resolve(_of_frames(parameters)).model
+        self._restoration.models.check_single(_of_frames(parameters))
+        model = self._restoration.models.resolve(_of_frames(parameters))[0].model
         if "mask" in model.spec.condition:
             raise InvalidValue(f"model {model.spec.name} needs a mask, and clips have none; expected another task")
         return model.spec.name
@@ -68,7 +69,8 @@ class ClipService:
         from service.video.restoration import ClipWork  # noqa: PLC0415 - needs the extra `video`
 
         restoration = self._restoration
-        with restoration.models.lease(_of_frames(parameters)) as resolved:
+        restoration.models.check_single(_of_frames(parameters))
+        with restoration.models.lease(_of_frames(parameters)) as (resolved,):
             restoration.scheduler.introduce(resolved.model)
             work = ClipWork(
                 source,

@@ -11,7 +11,7 @@ from email.utils import format_datetime
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import httpx2
 import numpy as np
@@ -20,9 +20,12 @@ from PIL import Image
 
 import service.client
 from service.client import AsyncClient, Client, Locked, Overloaded, Problem, Refused, Restored, Step, Unexpected, Unreachable
+from service.client.answers import GenerateOptions, RestoreOptions
 from service.client.drivers import BlockingDriver
 from service.client.errors import retry_after
 from service.client.operations import Sleep
+from service.pictures.formats import FORMATS
+from service.restoration.parameters import GenerateParameters, RestoreParameters
 from tests.service.conftest import file_of, pixels_of, settings_for
 from tests.service.on_port import Live, live
 
@@ -453,3 +456,27 @@ def test_both_clients_have_the_same_methods() -> None:
         return {name for name in vars(kind) if not name.startswith("_")}
 
     assert public(Client) == public(AsyncClient)
+
+
+def test_the_clients_formats_are_those_that_are_written() -> None:
+    """The client imports nothing of the service, and so has a list of its own."""
+    for options in (RestoreOptions, GenerateOptions):
+        assert list(get_args(get_type_hints(options)["format"])) == list(FORMATS)
+
+
+def test_every_parameter_of_the_server_is_an_option_of_the_client() -> None:
+    renamed = {"returned": "returns"}
+    assert {renamed.get(name, name) for name in RestoreParameters.model_fields} == set(get_type_hints(RestoreOptions))
+    assert set(GenerateParameters.model_fields) == set(get_type_hints(GenerateOptions))
+
+
+def test_strength_brightness_and_several_tasks_go_through(gateway: Live, png: bytes) -> None:
+    with Client(gateway.url) as client:
+        result = client.restore(png, task="keeper,lowlight", strength=0.5, brightness=-1.0)
+        assert (result.model, result.steps) == ("keeper, lowlight", 4)
+        steps: list[int] = []
+        same = client.restore(
+            png, task="keeper,lowlight", strength=0.5, brightness=-1.0, on_step=lambda step: steps.append(step.step)
+        )
+        assert (same.model, same.steps, same.image) == (result.model, result.steps, result.image)
+        assert [model.takes_brightness for model in client.models() if model.name in {"keeper", "lowlight"}] == [False, True]

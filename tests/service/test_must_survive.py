@@ -255,6 +255,20 @@ VALUES = [
         picture(query, PNG, 422, query)
         for query in ("?stepz=2", "?steps=2&x[]=1", "?format=gif", "?return=all", "?metadata=some", "?max_latency_ms=0")
     ),
+    *(
+        picture(query, PNG, 422, query)
+        for query in (
+            "?strength=1.5",
+            "?strength=NaN",
+            "?brightness=9",
+            "?brightness=1&brightness_mean=0.3",
+            "?task=keeper&brightness=1",
+            "?task=keeper,,keeper",
+            "?task=keeper,lowlight&return=steps",
+        )
+    ),
+    picture("two tasks, a strength and a brightness", PNG, 200, "?task=keeper,lowlight&strength=0.5&brightness=-1"),
+    picture("ten thousand tasks", PNG, 422, "?task=" + "keeper," * 10_000 + "keeper"),
     picture("a value twice in the query", PNG, 422, "?steps=2&steps=3"),
     picture("a deadline that cannot be met", file_of(pixels_of(400, 400)), 504, "?steps=2&max_latency_ms=1"),  # 81 tiles a step
     *(picture(query, PNG, 404, query) for query in ("?task=../../etc", "?task=%00", "?task=emoji", "?task=lowlight%0d%0aX:1")),

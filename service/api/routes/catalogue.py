@@ -7,16 +7,18 @@ from fastapi.responses import Response
 
 from service.api.dependencies import CallerDependency, GatewayDependency, find, problems
 from service.errors import EngineUnavailable
-from service.restoration.catalogue import facts_of
+from service.pictures.formats import ALL_FORMATS
+from service.restoration.catalogue import facts_of, format_facts
 
 router = APIRouter()
 
 
 @router.get("/models", tags=["models"], responses=problems(401))
 async def models(gateway: GatewayDependency, _: CallerDependency) -> dict[str, Any]:
-    """Every model: task, steps, size rules, licence, digest."""
+    """Every model: task, steps, size rules, licence, digest; and the picture formats that are read and written."""
     listed = [facts_of(gateway.settings, model) for _, model in sorted(gateway.repository.models().items())]
-    return {"default": gateway.restoration.models.default_model(), "models": listed}
+    formats = [format_facts(record) for record in ALL_FORMATS.values()]
+    return {"default": gateway.restoration.models.default_model(), "models": listed, "formats": formats}
 
 
 @router.get("/models/{name}", tags=["models"], responses=problems(401, 404))

@@ -21,15 +21,18 @@ from service.pictures.formats import FORMATS
 from service.restoration.budgets import RequestContext
 from service.restoration.documents import base64_of, headers_of, to_json
 from service.restoration.parameters import (
+    Brightness,
+    BrightnessMean,
     Compression,
     Count,
     Flag,
     GenerateParameters,
-    Name,
     PartialImages,
     RestoreParameters,
     Seed,
     Steps,
+    Strength,
+    Tasks,
     null_is_unset,
 )
 from service.restoration.service import RequestResult
@@ -39,6 +42,7 @@ from service.sampling.pipeline import Listener, Step
 router = APIRouter(prefix="/v1", tags=["openai"], responses=problems(401, 404))
 WORK_PROBLEMS = problems(400, 401, 404, 408, 413, 415, 422, 429, 500, 503, 504)
 FILES = ("image", "image[]", "mask")
+ADJUSTMENTS = ("strength", "brightness", "brightness_mean")
 COMPRESSED = ("jpeg", "webp")
 USAGE = {"total_tokens": 0, "input_tokens": 0, "output_tokens": 0, "input_tokens_details": {"text_tokens": 0, "image_tokens": 0}}
 Ignored = Annotated[Any, BeforeValidator(lambda _: None)]
@@ -49,7 +53,7 @@ class OpenAIParameters(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=null_is_unset)
 
-    model: Name | None = None
+    model: Tasks | None = None
     n: Count = 1
     size: Annotated[str, Field(max_length=20)] = "auto"
     response_format: Literal["b64_json"] = "b64_json"
@@ -59,6 +63,9 @@ class OpenAIParameters(BaseModel):
     partial_images: PartialImages = Field(default=0, description="previews in the stream, where there are so many steps")
     steps: Steps | None = None
     seed: Seed | None = None
+    strength: Strength = 1
+    brightness: Brightness = "auto"
+    brightness_mean: BrightnessMean | None = None
     prompt: Ignored = None
     user: Ignored = None
     safety_identifier: Ignored = None
@@ -113,8 +120,11 @@ async def edits(request: Request, gateway: GatewayDependency, context: ContextDe
 
 def to_restoration(parameters: OpenAIParameters) -> RestoreParameters:
     """What an edit asks for, in the service's own words."""
+    turned = {name: getattr(parameters, name) for name in ADJUSTMENTS}
+    if parameters.brightness_mean is not None and parameters.brightness != "auto":
+        raise InvalidValue("expected brightness or brightness_mean, not both")
     return RestoreParameters(
-        task=parameters.model, steps=parameters.steps, seed=parameters.seed or 0, quality=parameters.file_quality
+        task=parameters.model, steps=parameters.steps, seed=parameters.seed or 0, quality=parameters.file_quality, **turned
     )
 
 
@@ -132,6 +142,9 @@ async def generations(request: Request, gateway: GatewayDependency, context: Con
     with gateway.drain.track():
         parameters = validated(OpenAIParameters, await json_body(request))
         parameters.check()
+        unused = [name for name in ADJUSTMENTS if name in parameters.model_fields_set]
+        if unused:
+            raise InvalidValue(f"{unused[0]} is for edits; a generated picture has nothing to be adjusted to")
         generation = GenerateParameters(
             model=parameters.model,
             steps=parameters.steps,
@@ -175,7 +188,7 @@ async def answer(request: Request, gateway: Gateway, context: RequestContext, pa
         "output_format": result.kind.name,
         "size": f"{result.size[1]}x{result.size[0]}",
     }
-    gateway.metrics.observe_timings(result.model.spec.name, result.timings)
+    gateway.metrics.observe_timings(result.models if len(result.stages) == 1 else "several", result.timings)
     return Response(to_json(body), headers=headers_of(result) | context.caller.headers(), media_type="application/json")
 
 
@@ -202,7 +215,7 @@ class OpenAIWording:
         return self._event("partial_image", body, f"{width}x{height}", self._parsed.parameters.output_format, facts)
 
     async def _result(self, result: RequestResult) -> tuple[str, str]:
-        self._gateway.metrics.observe_timings(result.model.spec.name, result.timings)
+        self._gateway.metrics.observe_timings(result.models if len(result.stages) == 1 else "several", result.timings)
         size = f"{result.size[1]}x{result.size[0]}"
         name, data = self._event("completed", result.images[0].body, size, result.kind.name, {"usage": USAGE})
         return name, to_json(data)

@@ -86,7 +86,7 @@ async def restore(request: Request) -> Response:
     query, preferences = from_query(RestoreParameters, request), from_headers(Preferences, request)
     with gateway.drain.track():
         parameters, sources = await read_restore(request, query, request.app.state.references)
-        model = gateway.restoration.check_restore(parameters, sources).model.spec.name
+        model = ", ".join(stage.model.spec.name for stage in gateway.restoration.check_restore(parameters, sources))
         accepted = negotiate(accept_of(request), parameters.format, media_type(request) == JSON)
         if parameters.output_url is not None and accepted.shape == "picture":
             raise NotAcceptable(f"with output_url the answer is {JSON}, as the picture goes elsewhere")

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from service.cli import backends
@@ -123,3 +124,16 @@ def test_quality_and_lossless_reach_the_file(tmp_path: Path) -> None:
         assert restore([str(source), "-o", str(tmp_path / "b.webp"), option]) == 0
         assert chunk in (tmp_path / "b.webp").read_bytes()[:64]
     assert restore([str(source), "-o", str(tmp_path / "c.jpg"), "--quality", "0"]) == 2
+
+
+def test_strength_brightness_and_several_tasks_reach_the_picture(tmp_path: Path, capsys: Any) -> None:
+    source = tmp_path / "a.png"
+    source.write_bytes(file_of(pixels_of(24, 40)))
+    assert restore([str(source), "-o", str(tmp_path / "b.png"), "--strength", "0"]) == 0
+    assert np.array_equal(np.asarray(opened((tmp_path / "b.png").read_bytes())), pixels_of(24, 40))
+    options = ["--task", "keeper,lowlight", "--brightness-mean", "0.5"]
+    assert restore([str(source), "-o", str(tmp_path / "c.png"), *options]) == 0
+    assert "keeper, lowlight, 4 steps" in capsys.readouterr().err
+    assert np.asarray(opened((tmp_path / "c.png").read_bytes())).mean() / 255 == pytest.approx(0.5, abs=0.01)
+    assert restore([str(source), "--brightness", "4"]) == 2
+    assert restore([str(source), "--task", "keeper", "--brightness", "1"]) == 1

@@ -144,3 +144,14 @@ async def test_a_stream_that_fails_raises_in_the_package(gateway: RunningApp, sd
 async def test_what_is_not_supported_is_named(sdk: openai.AsyncOpenAI, said: dict[str, object], named: str) -> None:
     with pytest.raises(openai.UnprocessableEntityError, match=named):
         await sdk.images.edit(image=("a.png", file_of(pixels_of(8, 8))), prompt="-", **said)
+
+
+async def test_strength_brightness_and_several_tasks_are_of_the_extra_body(gateway: RunningApp, sdk: openai.AsyncOpenAI) -> None:
+    sent, turned = file_of(pixels_of(24, 40)), {"strength": 0.5, "brightness": -1}
+    answer = await sdk.images.edit(image=("a.png", sent), prompt="-", model="keeper,lowlight", extra_body=turned)
+    ours = await gateway.client.post("/restore?task=keeper,lowlight&strength=0.5&brightness=-1&format=png", content=sent)
+    assert base64.b64decode(answer.data[0].b64_json) == ours.content
+    with pytest.raises(openai.UnprocessableEntityError, match="not both"):
+        await sdk.images.edit(image=("a.png", sent), prompt="-", extra_body={"brightness": 1, "brightness_mean": 0.3})
+    with pytest.raises(openai.UnprocessableEntityError, match="strength is for edits"):
+        await sdk.images.generate(prompt="-", extra_body={"strength": 0.5})
