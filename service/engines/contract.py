@@ -1,7 +1,7 @@
 """What every engine is: one asynchronous method, rows in = rows out; and what the gateway knows of a model."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol

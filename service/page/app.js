@@ -5,6 +5,7 @@ import * as generateRoom from "./generate.js";
 import { showProblem } from "./problems.js";
 import * as restoreRoom from "./restore.js";
 import { announce } from "./waiting.js";
+import { knowFormats } from "./words.js";
 
 const tabs = [...document.querySelectorAll("[role=tab]")];
 const stage = document.querySelector("#stage");
@@ -104,7 +105,8 @@ async function offer() {
   for (const alert of missed) alert.hidden = true;
   missed = [];
   try {
-    const { default: preferred, models: list } = await models();
+    const { default: preferred, models: list, formats } = await models();
+    knowFormats(formats);
     restoreRoom.offer(list.filter((model) => model.kind === "restore"), preferred);
     generateRoom.offer(list.filter((model) => model.kind === "generate"));
   } catch (problem) {

@@ -1,11 +1,14 @@
 // The restore panel: a picture comes in, steps arrive, before and after are compared, the residual and the strip are looked at.
 
+import { mixed, pixelsOf } from "./adjust.js";
 import { address, picture, request, run, toBlob } from "./api.js";
 import { command, showCurl } from "./curl.js";
 import { Problem, showProblem } from "./problems.js";
 import { Viewer } from "./viewer.js";
 import { Waiting, announce } from "./waiting.js";
-import { bytes, ending, facts, isSeed, megapixels, milliseconds, sides, stem, taskHint, taskName } from "./words.js";
+import {
+  bytes, ending, facts, isSeed, megapixels, milliseconds, readSuffixes, readTitles, sides, stem, taskHint, taskName, writtenFormats,
+} from "./words.js";
 
 const panel = document.querySelector("#restore");
 const find = (selector) => panel.querySelector(selector);
@@ -13,6 +16,8 @@ const [stage, drop, frame, toolbar, film, caption, alert, outcome] =
   [".stage", ".drop", ".viewer", ".toolbar", ".film", ".caption", ".alert", ".outcome"].map(find);
 const [file, task, steps, seed, format, metadata, mask, go, cancel, download] =
   ["#file", "#task", "#steps", "#seed", "#format", "#metadata", "#mask", "#go", "#cancel", "#download"].map(find);
+const [thens, strength, brightness] = ["#thens", "#strength", "#brightness"].map(find);
+const MOST_TASKS = 3;
 const segments = [...panel.querySelectorAll("[data-view]")];
 
 const waiting = new Waiting(stage);
@@ -34,10 +39,12 @@ const SAMPLES = {
 
 let models = [];
 let chosen = null; // {file, url, size or null: this browser cannot show it}
-let done = null; // {url, shown, size, query, files, previews, residual?, steps?} of the last result
+let done = null; // {url, shown, size, query, files, previews, pixels?, residual?, steps?} of the last result, as the models made it
 let running = null; // AbortController
 
 const model = () => models.find((candidate) => candidate.name === task.value);
+const laterTasks = () => [...thens.children].map(({ value }) => value).filter(Boolean);
+const chain = () => [task.value, ...laterTasks()].map((name) => models.find((candidate) => candidate.name === name)).filter(Boolean);
 
 function urlOf(blob) {
   return { url: URL.createObjectURL(blob), blob };
@@ -61,19 +68,44 @@ export function offer(list, preferred) {
   task.replaceChildren(...models.map((entry) => new Option(taskName(entry, models), entry.name)));
   task.value = models.some((entry) => entry.name === preferred) ? preferred : models[0]?.name ?? "";
   task.disabled = steps.disabled = models.length === 0;
+  offerFormats();
+  offerThens();
   if (models.length) settle();
   else task.replaceChildren(new Option("No model is loaded"));
   ready();
 }
 
 function settle() {
-  const { steps: range, size, takes_mask: takesMask } = model();
-  [steps.min, steps.max, steps.value] = [range.min, range.max, range.default];
-  find("#steps-value").textContent = range.default;
-  find("#task-hint").textContent = taskHint(model());
+  const { steps: range, size } = model();
+  const ranges = chain().map((entry) => entry.steps);
+  [steps.min, steps.max] = [Math.max(...ranges.map(({ min }) => min)), Math.min(...ranges.map(({ max }) => max))];
+  steps.value = range.default;
+  find("#steps-value").textContent = steps.value;
+  find("#task-hint").textContent = chain().map(taskHint).join(" ");
   find("#limits").textContent = size?.max_pixels ? `Up to ${megapixels(size.max_pixels)}.` : "";
-  find("#mask-field").hidden = !takesMask;
+  find("#mask-field").hidden = !chain().some((entry) => entry.takes_mask);
+  find("#brightness-field").hidden = !chain().some((entry) => entry.takes_brightness);
   showSample();
+}
+
+// What is done after the first task: one more choice than are made, so that another can be added.
+function offerThens() {
+  const made = laterTasks();
+  const offered = models.length > 1 ? [...made, ""].slice(0, MOST_TASKS - 1) : [];
+  thens.replaceChildren(...offered.map((name, index) => {
+    const select = document.createElement("select");
+    select.setAttribute("aria-label", `Task ${index + 2}`);
+    select.append(new Option("And nothing more", ""), ...models.map((entry) => new Option(`Then: ${taskName(entry, models)}`, entry.name)));
+    select.value = name;
+    select.addEventListener("change", () => { offerThens(); settle(); thens.children[index]?.focus(); });
+    return select;
+  }));
+}
+
+function offerFormats() {
+  format.replaceChildren(format.options[0], ...writtenFormats().map(({ name, title }) => new Option(title, name)));
+  find("#formats").textContent = `: ${readTitles()}`;
+  file.accept = ["image/*", ...readSuffixes()].join(",");
 }
 
 function showSample() {
@@ -91,12 +123,12 @@ function sampleFor(wanted) {
 }
 
 function settings() {
-  return { task: task.value, steps: steps.value, seed: seed.value.trim(), format: format.value, metadata: metadata.value };
+  return { task: chain().map(({ name }) => name).join(","), steps: steps.value, seed: seed.value.trim(), format: format.value, metadata: metadata.value };
 }
 
 // {part: file}: the picture, and the mask where the model takes one.
 function parts() {
-  const masked = model().takes_mask && mask.files.length;
+  const masked = chain().some((entry) => entry.takes_mask) && mask.files.length;
   return masked ? { image: chosen.file, mask: mask.files[0] } : { image: chosen.file };
 }
 
@@ -145,7 +177,9 @@ function unseen(blank) {
 }
 
 function clear() {
-  for (const entry of [done?.url, done?.residual?.url, done?.steps?.url]) if (entry) URL.revokeObjectURL(entry);
+  fetching?.abort();
+  download.textContent = "Download";
+  for (const entry of [done?.url, done?.adjusted, done?.residual?.url, done?.steps?.url]) if (entry) URL.revokeObjectURL(entry);
   done = null;
   alert.hidden = film.hidden = caption.hidden = outcome.hidden = true;
   toolbar.hidden = false;
@@ -159,7 +193,8 @@ function state(name) {
   const unseen = chosen?.size ? [] : ["compare", "before"];
   for (const segment of segments) {
     const { view } = segment.dataset;
-    segment.disabled = name === "done" ? unseen.includes(view) : view !== "before";
+    const several = done?.query.task.includes(",") && FURTHER.includes(view); // they are one model's own
+    segment.disabled = name === "done" ? unseen.includes(view) || several : view !== "before";
   }
 }
 
@@ -221,6 +256,7 @@ export async function restore() {
     signal.throwIfAborted();
     await settled(envelope, { query, files, previews }, signal);
   }, restore);
+  if (done && isAdjusted()) await adjust().then(fetchAdjusted);
   if (!done && chosen.size) viewer.show({ before: chosen.url, after: null, size: chosen.size, mode: "before" });
   if (!done) {
     film.hidden = true;
@@ -274,6 +310,56 @@ async function settled(envelope, asked, signal) {
   announce(`Done in ${milliseconds(total(envelope.timings))}.`);
 }
 
+// Strength and brightness: shown at once from the kept result, and the file made anew from it by the server, without the models
+
+const turned = () => ({ strength: strength.value / 100, stops: find("#brightness-field").hidden ? 0 : Number(brightness.value) });
+const isAdjusted = () => turned().strength !== 1 || turned().stops !== 0;
+
+function adjustment() {
+  const { strength: share, stops } = turned();
+  return { strength: share === 1 ? "" : share, brightness: stops === 0 ? "" : stops };
+}
+
+function tellAdjustment() {
+  const { stops } = turned();
+  find("#strength-value").textContent = `${strength.value} %`;
+  find("#brightness-value").textContent = stops === 0 ? "Automatic" : `${stops > 0 ? "+" : "\u2212"}${Math.abs(stops).toFixed(1)}`;
+}
+
+async function adjust() {
+  tellAdjustment();
+  const mine = done;
+  if (!mine?.shown || !chosen.size) return;
+  mine.pixels ??= pixelsOf([chosen.url, mine.shown], mine.size);
+  const [before, after] = await mine.pixels;
+  if (done !== mine || FURTHER.includes(panel.querySelector("[aria-checked=true][data-view]").dataset.view)) return;
+  viewer.label("Restored");
+  press(mine.previews.length);
+  viewer.paint(mixed(before, after, turned()));
+}
+
+let fetching = null; // AbortController
+
+async function fetchAdjusted() {
+  fetching?.abort();
+  const mine = done;
+  if (!mine) return;
+  const { signal } = (fetching = new AbortController());
+  download.removeAttribute("href");
+  download.textContent = "Writing the file";
+  try {
+    const options = { method: "POST", body: form(mine.files), signal, headers: { Accept: "image/*" } };
+    const { url } = urlOf(await (await request(address("restore", { ...mine.query, ...adjustment() }), options)).blob());
+    if (mine.adjusted) URL.revokeObjectURL(mine.adjusted);
+    mine.adjusted = download.href = url;
+    announce("The file is as shown.");
+  } catch (problem) {
+    if (problem.name !== "AbortError") failed(problem, fetchAdjusted);
+  } finally {
+    if (!signal.aborted) download.textContent = "Download";
+  }
+}
+
 const total = (timings) => Object.values(timings).reduce((sum, time) => sum + time, 0);
 
 function report(envelope, blob, size, seen) {
@@ -310,6 +396,7 @@ async function look(view) {
   caption.textContent = CAPTIONS[view];
   if (FURTHER.includes(view)) await lookFurther(view);
   else lookAt(done ? done.shown : null, view, "Restored", done?.previews.length ?? -1);
+  if (done && !FURTHER.includes(view) && isAdjusted()) await adjust();
 }
 
 function lookAt(after, mode, label, pressed) {
@@ -373,6 +460,10 @@ function picked() {
 function listen() {
   file.addEventListener("change", picked);
   task.addEventListener("change", settle);
+  for (const slider of [strength, brightness]) {
+    slider.addEventListener("input", adjust);
+    slider.addEventListener("change", fetchAdjusted);
+  }
   steps.addEventListener("input", () => { find("#steps-value").textContent = steps.value; });
   seed.addEventListener("input", () => seed.removeAttribute("aria-invalid"));
   find("form").addEventListener("submit", (event) => { event.preventDefault(); restore(); });
@@ -387,7 +478,7 @@ function listen() {
 
 function curl() {
   const names = Object.fromEntries(Object.entries(done.files).map(([part, { name }]) => [part, name]));
-  showCurl(command(address("restore", done.query).href, names, download.download));
+  showCurl(command(address("restore", { ...done.query, ...adjustment() }).href, names, download.download));
 }
 
 // The arrow keys move within the views, as in any group of radio buttons.

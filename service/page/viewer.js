@@ -10,6 +10,7 @@ export class Viewer {
     this.onZoom = onZoom;
     this.before = root.querySelector(".before img");
     this.after = root.querySelector(".after img");
+    this.painted = root.querySelector(".after canvas"); // pixels in place of the file of the after layer
     this.handle = root.querySelector(".handle");
     this.split = 50;
     this.mode = "compare";
@@ -29,14 +30,26 @@ export class Viewer {
       image.style.width = `${size.width}px`;
       image.style.height = `${size.height}px`;
     }
+    this.painted.hidden = true;
     this.setMode(mode);
     if (resized || this.fitted) this.fit();
     else this.#draw();
   }
 
+  // Pixels in place of the file that is shown after.
+  paint(pixels) {
+    const { painted, size } = this;
+    if (painted.width !== pixels.width || painted.height !== pixels.height) [painted.width, painted.height] = [pixels.width, pixels.height];
+    painted.getContext("2d", { willReadFrequently: true }).putImageData(pixels, 0, 0);
+    [painted.style.width, painted.style.height] = [`${size.width}px`, `${size.height}px`];
+    painted.style.transform = this.after.style.transform;
+    painted.hidden = false;
+    this.after.hidden = true;
+  }
+
   // Nothing to show: a file that the browser cannot read.
   blank() {
-    this.before.hidden = this.after.hidden = this.handle.hidden = true;
+    this.before.hidden = this.after.hidden = this.painted.hidden = this.handle.hidden = true;
     for (const tag of this.root.querySelectorAll(".tag")) tag.hidden = true;
   }
 
@@ -102,6 +115,7 @@ export class Viewer {
     const move = `translate(${this.x}px, ${this.y}px) scale(${this.scale})`;
     this.before.style.transform = move;
     this.after.style.transform = move;
+    this.painted.style.transform = move;
     this.root.toggleAttribute("data-crisp", this.scale >= CRISP);
     this.#split();
     this.onZoom(this.scale);

@@ -32,8 +32,15 @@ export const milliseconds = (count) => (count < 1000 ? `${Math.round(count)} ms`
 export const sides = ({ width, height }) => `${width} × ${height}`;
 export const megapixels = (pixels) => `${pixels < 1e7 ? (pixels / 1e6).toFixed(1) : Math.floor(pixels / 1e6)} megapixels`;
 
-const ENDINGS = { "image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/avif": "avif", "image/tiff": "tif", "image/jxl": "jxl" };
-export const ending = (type) => ENDINGS[type] ?? "bin";
+// The formats as the server lists them.
+let formats = [];
+export function knowFormats(list) {
+  formats = list;
+}
+export const writtenFormats = () => formats.filter(({ written }) => written);
+export const readSuffixes = () => formats.flatMap(({ suffixes }) => suffixes);
+export const readTitles = () => formats.map(({ title }) => title).join(", ").replace(/, ([^,]*)$/, " or $1");
+export const ending = (type) => formats.find(({ media_types: types }) => types.includes(type))?.suffixes[0].slice(1) ?? "bin";
 export const stem = (name) => name.replace(/\.[^.]*$/, "") || "picture";
 
 const SEED_LIMIT = 2n ** 63n;

@@ -25,6 +25,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 from service.api.app import PAGE
 from service.client import Client
 from service.errors import EngineUnavailable
+from service.pictures.formats import FORMATS
+from service.restoration.adjusting import Adjustment, blended
 from tests.service.conftest import file_of, pixels_of, settings_for
 from tests.service.on_port import Live, live
 
@@ -683,3 +685,73 @@ def test_the_sample_is_small_and_its_files_have_no_inline_code() -> None:
     assert re.search(r"<script(?![^>]*\bsrc=)", text) is None
     assert re.search(r"\son[a-z]+=|\sstyle=|<style|javascript:", text) is None
     assert all("//" not in re.sub(r"https?://www\.w3\.org/\S+", "", path.read_text("utf-8")) for path in PAGE.glob("*.css"))
+
+
+def turn(page: Page, selector: str, value: float) -> None:
+    """A slider moved and let go."""
+    script = "arguments[0].value = arguments[1]; for (const n of ['input', 'change']) arguments[0].dispatchEvent(new Event(n))"
+    page.run(script, page.find(selector), str(value))
+
+
+PAINTED = """
+const canvas = document.querySelector(".after canvas");
+return canvas.hidden ? null : [...canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data];
+"""
+
+
+def painted(page: Page) -> np.ndarray:
+    """The pixels that stand in place of the result."""
+    return np.array(page.until(lambda: page.run(PAINTED))).reshape(60, 90, 4)[..., :3]
+
+
+def downloaded(page: Page) -> np.ndarray:
+    page.until(lambda: page.text("#download") == "Download" and page.find("#download").get_attribute("href"))
+    return np.asarray(Image.open(io.BytesIO(page.fetched("#download", "href"))))
+
+
+def test_strength_and_brightness_answer_at_once_and_the_file_is_what_is_shown(page: Page, gateway: Live, dark: Path) -> None:
+    restored(page, dark)
+    whole, calls = downloaded(page), gateway.engine.calls
+    turn(page, "#strength", 40)
+    expected = blended(np.asarray(Image.open(dark)), whole, 0.4)
+    assert np.abs(painted(page).astype(int) - expected).max() <= 1
+    assert np.array_equal(downloaded(page), expected)
+    assert page.text("#strength-value") == "40 %"
+    turn(page, "#strength", 100)
+    turn(page, "#brightness", -1.5)
+    expected = Adjustment(stops=-1.5).of(whole, whole)
+    page.until(lambda: np.abs(painted(page).astype(int) - expected).max() <= 1)
+    assert np.array_equal(downloaded(page), expected)
+    assert page.text("#brightness-value") == "\u22121.5"
+    page.click("#curl")
+    assert "brightness=-1.5" in page.text("#curl-dialog code")
+    page.click("#curl-dialog [data-do=close]")
+    assert gateway.engine.calls == calls
+
+
+def test_settings_that_are_turned_before_the_work_hold_for_its_result(page: Page, dark: Path) -> None:
+    page.pick(dark)
+    turn(page, "#strength", 0)
+    page.click("#go")
+    page.state("done")
+    assert np.abs(painted(page).astype(int) - np.asarray(Image.open(dark))).max() <= 1
+    assert np.array_equal(downloaded(page), np.asarray(Image.open(dark)))
+
+
+def test_several_tasks_are_chosen_one_after_another(page: Page, dark: Path) -> None:
+    page.run("arguments[0].value = 'keeper'; arguments[0].dispatchEvent(new Event('change'))", page.find("#task"))
+    assert not page.find("#brightness-field").is_displayed()
+    page.run("arguments[0].value = 'lowlight'; arguments[0].dispatchEvent(new Event('change'))", page.find("#thens select"))
+    assert len(page.all("#thens select")) == 2
+    assert page.find("#brightness-field").is_displayed()
+    restored(page, dark)
+    assert facts(page)["Model"].startswith("keeper, lowlight")
+    assert facts(page)["Steps"] == "4"
+    assert not page.find("[data-view=residual]").is_enabled()
+
+
+def test_the_formats_of_the_page_are_the_servers(page: Page) -> None:
+    offered = page.run("return [...document.querySelector('#format').options].map(({ value }) => value)")
+    assert offered == ["", *FORMATS]
+    assert "JPEG XL or HEIC" in page.text(".drop-inner p")
+    assert ".hif" in page.find("#file").get_attribute("accept")

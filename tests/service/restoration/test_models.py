@@ -20,18 +20,18 @@ def choice(tmp_path: Path, engine: FakeServingEngine | None = None, **changes: o
     ("task", "name"), [("keeper", "keeper"), ("nothing", "keeper"), ("shadow", "unshadow"), (None, "lowlight")]
 )
 def test_a_model_is_found_by_its_name_its_task_or_as_the_default(tmp_path: Path, task: str | None, name: str) -> None:
-    assert choice(tmp_path).name_for(RestoreParameters(task=task)) == name
+    assert choice(tmp_path).names_for(RestoreParameters(task=task)) == (name,)
 
 
 def test_an_unknown_task_is_refused_with_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match=r"unknown task 'emoji'; expected one of \['keeper', 'lowlight', 'nothing'"):
-        choice(tmp_path).name_for(RestoreParameters(task="emoji"))
+        choice(tmp_path).names_for(RestoreParameters(task="emoji"))
 
 
 def test_only_a_model_that_generates_generates(tmp_path: Path) -> None:
-    assert choice(tmp_path).name_for(GenerateParameters()) == "emoji"
+    assert choice(tmp_path).names_for(GenerateParameters()) == ("emoji",)
     with pytest.raises(NotFound, match=r"unknown model 'lowlight'; those that generate are \['emoji'\]"):
-        choice(tmp_path).name_for(GenerateParameters(model="lowlight"))
+        choice(tmp_path).names_for(GenerateParameters(model="lowlight"))
 
 
 def test_a_default_that_nobody_set_and_never_was_there_is_the_first_that_restores(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_a_default_that_was_set_and_is_not_there_is_logged(tmp_path: Path, caplo
 
 
 def test_steps_are_the_models_own_unless_they_are_asked_for(tmp_path: Path) -> None:
-    with choice(tmp_path).lease(RestoreParameters()) as resolved:
+    with choice(tmp_path).lease(RestoreParameters()) as (resolved,):
         assert (resolved.model.spec.name, resolved.steps) == ("lowlight", 2)
     assert steps_of(RESTORER, 10) == 10
     with pytest.raises(InvalidValue, match=r"steps = 11; model lowlight takes 1..10"):
