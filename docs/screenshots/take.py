@@ -79,6 +79,22 @@ def reference(page: Page) -> None:
     page.until(lambda: page.all("#operations section"))
 
 
+def slide(page: Page, selector: str, value: float) -> None:
+    """A slider, moved and let go."""
+    script = "arguments[0].value = arguments[1]; for (const n of ['input', 'change']) arguments[0].dispatchEvent(new Event(n))"
+    page.run(script, page.find(selector), value)
+
+
+def adjusted(page: Page) -> None:
+    """Half the strength, a stop darker, and a second task."""
+    page.run("arguments[0].value = 'dehaze'; arguments[0].dispatchEvent(new Event('change'))", page.find("#thens select"))
+    done(page)
+    slide(page, "#strength", 80)
+    slide(page, "#brightness", -0.7)
+    page.until(lambda: page.text("#download") == "Download" and page.find("#download").get_attribute("href"))
+    page.run("window.scrollTo(0, document.querySelector('#strength').getBoundingClientRect().top - 420)")
+
+
 Scene = tuple[Callable[[Page], None], int, int, str]
 DESK, PHONE = (1280, 860), (360, 780)
 SCENES: dict[str, Scene] = {
@@ -91,6 +107,8 @@ SCENES: dict[str, Scene] = {
     "generate": (generate, *DESK, "light"),
     "reference": (reference, *DESK, "light"),
     "dark": (done, *DESK, "dark"),
+    "adjusted": (adjusted, *DESK, "light"),
+    "phone-adjusted": (adjusted, *PHONE, "light"),
     "phone-start": (start, *PHONE, "light"),
     "phone-done": (done, *PHONE, "light"),
     "phone-problem": (problem, *PHONE, "light"),

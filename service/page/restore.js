@@ -77,10 +77,9 @@ export function offer(list, preferred) {
 
 function settle() {
   const { steps: range, size } = model();
-  const ranges = chain().map((entry) => entry.steps);
-  [steps.min, steps.max] = [Math.max(...ranges.map(({ min }) => min)), Math.min(...ranges.map(({ max }) => max))];
-  steps.value = range.default;
-  find("#steps-value").textContent = steps.value;
+  [steps.min, steps.max, steps.value] = [range.min, range.max, range.default];
+  steps.disabled = chain().length > 1; // each takes its own number
+  find("#steps-value").textContent = steps.disabled ? "Each its own" : range.default;
   find("#task-hint").textContent = chain().map(taskHint).join(" ");
   find("#limits").textContent = size?.max_pixels ? `Up to ${megapixels(size.max_pixels)}.` : "";
   find("#mask-field").hidden = !chain().some((entry) => entry.takes_mask);
@@ -123,7 +122,7 @@ function sampleFor(wanted) {
 }
 
 function settings() {
-  return { task: chain().map(({ name }) => name).join(","), steps: steps.value, seed: seed.value.trim(), format: format.value, metadata: metadata.value };
+  return { task: chain().map(({ name }) => name).join(","), steps: steps.disabled ? "" : steps.value, seed: seed.value.trim(), format: format.value, metadata: metadata.value };
 }
 
 // {part: file}: the picture, and the mask where the model takes one.

@@ -18,6 +18,9 @@ from service.pictures.picture import Bounds, Outgoing, Samples, Source
 HIGH_BITDEPTH, TWELVE_BIT = 0x40, 0x20  # of an AV1 configuration
 GAIN_MAP_ITEM = b"tmap"
 
+BEST = 100  # of quality
+RED_GREEN_BLUE, BT601 = 0, 6  # matrix coefficients of ITU-T H.273
+
 
 def read(data: bytes, bounds: Bounds) -> Source:
     """What turns it is said by its container, which Pillow gives as an orientation in EXIF."""
@@ -58,8 +61,8 @@ def sixteen(array: NDArray[Any], bits: int) -> Samples:
 
 
 def write(outgoing: Outgoing) -> bytes:
-    """8 bits, or 12 where there are more."""
-    return _eight(outgoing) if outgoing.samples.dtype == np.uint8 else _twelve(outgoing)
+    """8 bits, or 12 where there are more; at quality 100 without loss."""
+    return _eight(outgoing) if outgoing.samples.dtype == np.uint8 and outgoing.quality != BEST else _coded(outgoing)
 
 
 def _eight(outgoing: Outgoing) -> bytes:
@@ -72,18 +75,21 @@ def _eight(outgoing: Outgoing) -> bytes:
     return saved(outgoing, "AVIF", **options)
 
 
-def _twelve(outgoing: Outgoing) -> bytes:
+def _coded(outgoing: Outgoing) -> bytes:
+    """By libavif itself; at quality 100 as red, green and blue, since 8 bits of brightness and colour lose a level."""
     quality = outgoing.quality or outgoing.record.options["quality"]
+    bits = 8 if outgoing.samples.dtype == np.uint8 else 12
+    deep = np.rint(outgoing.samples * np.float32(4095 / 65535)).astype(np.uint16) if bits == 12 else outgoing.samples
     plain = bytes(
         imagecodecs.avif_encode(
-            np.rint(outgoing.samples * np.float32(4095 / 65535)).astype(np.uint16),
+            deep,
             level=quality,
             speed=outgoing.record.options["speed"],
-            bitspersample=12,
+            bitspersample=bits,
             pixelformat="400" if outgoing.is_grey else "444",
             primaries=1,
             transfer=13,
-            matrix=6,
+            matrix=RED_GREEN_BLUE if quality == BEST and not outgoing.is_grey else BT601,
             numthreads=1,
         )
     )

@@ -35,7 +35,7 @@ def test_values_are_read_from_text_and_json(name: str, value: Any, meant: Any) -
         ("seed", LARGEST_SEED + 1, f"less than or equal to {LARGEST_SEED}"),
         ("format", "heic", "expected one of ['png', 'jpeg', 'webp', 'avif', 'tiff', 'jxl']"),
         ("lossless", "yes", "expected true or false"),
-        ("task", "", "at least 1 character"),
+        ("task", "", "expected 1 to 5 names"),
         ("nothing", 1, "Extra inputs are not permitted"),
     ],
 )
