@@ -21,7 +21,7 @@ BROKEN_HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 64
 
 @pytest.fixture(autouse=True)
 def _here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends, "open_service", lambda settings: open_service(settings, FakeServingEngine()))
+    monkeypatch.setattr(backends, "open_service", lambda settings, **_: open_service(settings, FakeServingEngine()))
 
 
 def names(folder: Path) -> list[str]:

@@ -19,6 +19,7 @@ from service.restoration.documents import (
     stored_responses,
     to_json,
 )
+from service.restoration.models import Resolved
 from service.restoration.service import OutputImage, RequestResult
 from service.sampling.pipeline import Step
 from tests.service.serving import RESTORER, model
@@ -30,8 +31,7 @@ def result(count: int = 1, **changes: Any) -> RequestResult:
         "images": images,
         "kind": FORMATS["webp"],
         "size": (24, 40),
-        "model": model(RESTORER),
-        "steps": 2,
+        "stages": (Resolved(model(RESTORER), 2),),
         "seed": 7,
     }
     return RequestResult(**{**facts, "timings": {"decode": 1.26, "sample": 20.0}, **changes})
