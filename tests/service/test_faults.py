@@ -15,6 +15,7 @@ import httpx2
 import numpy as np
 import pytest
 
+from benchmarks.builds import address_of
 from service import errors
 from service.jobs.queue import new_job
 from service.jobs.store import JobLimits, JobStore
@@ -193,38 +194,22 @@ from tests.service.conftest import settings_for
 from service.pictures.workers.pool import CodecPool
 from tests.service.serving import FakeServingEngine
 
-settings = settings_for(Path(sys.argv[1]), port=int(sys.argv[2]), codec_workers=1)
+settings = settings_for(Path(sys.argv[1]), port=0, codec_workers=1)
 engine = FakeServingEngine(seconds=0.4)
 app = create_app(settings, lambda settings, metrics: open_gateway(settings, engine, metrics))
 Server(app, settings).run()
 """
 
 
-def free_port() -> int:
-    import socket  # noqa: PLC0415
-
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
-
-
 @pytest.fixture
 def process(tmp_path: Path, root: Path) -> Any:
-    port = free_port()
-    started = subprocess.Popen(
-        [sys.executable, "-c", SERVING, str(tmp_path), str(port)], cwd=root, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
-    client = httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
-    until = time.monotonic() + 120
-    while True:
-        try:
-            client.get("/healthz")
-            break
-        except httpx2.ConnectError:
-            assert time.monotonic() < until
-            time.sleep(0.1)
+    command = [sys.executable, "-c", SERVING, str(tmp_path)]
+    variables = {**os.environ, "OMP_NUM_THREADS": "1"}
+    started = subprocess.Popen(command, cwd=root, env=variables, stdout=subprocess.PIPE, text=True)
+    client = httpx2.Client(base_url=address_of(started), timeout=30)
     yield started, client
     started.kill()
-    started.wait()
+    started.communicate()
     client.close()
 
 

@@ -1,6 +1,6 @@
 """Gateways as processes that share a database, and jobs handed to them; used by a test and by a benchmark.
 
-python -m tests.service.jobs.replicas FOLDER PORT DATABASE_URL WEBHOOK_PORT SECONDS LEASE starts one; its engine only waits.
+python -m tests.service.jobs.replicas FOLDER DATABASE_URL WEBHOOK_PORT SECONDS LEASE starts one; its engine only waits.
 """
 
 import asyncio
@@ -8,7 +8,6 @@ import base64
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from typing import Any
 
 import httpx2
 
+from benchmarks.builds import address_of
 from tests.calls import until
 from tests.service.conftest import file_of, pixels_of
 
@@ -28,10 +28,10 @@ ADDRESS = "https://hooks.example/jobs"
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def serve(folder: Path, port: int, url: str, webhook_port: int, seconds: float, lease: float) -> None:
+def serve(folder: Path, url: str, webhook_port: int, seconds: float, lease: float) -> None:
     """One gateway. What goes to hooks.example by https goes to a port of this machine by http."""
     from service.api.app import create_app  # noqa: PLC0415
-    from service.api.server import Server  # noqa: PLC0415
+    from service.api.server import Server, bind  # noqa: PLC0415
     from service.gateway import open_gateway  # noqa: PLC0415
     from service.jobs import queue  # noqa: PLC0415
     from service.jobs.webhooks import Webhooks  # noqa: PLC0415
@@ -47,9 +47,10 @@ def serve(folder: Path, port: int, url: str, webhook_port: int, seconds: float, 
 
     queue.LEASE_SECONDS = lease
     service.api.app.webhooks_of = lambda _: Webhooks(("hooks.example",), SECRET, Local())
+    sockets = bind("127.0.0.1", 0)
     settings = settings_for(
         folder,
-        port=port,
+        port=sockets[0].getsockname()[1],
         jobs_file=None,
         database_url=url,
         webhook_hosts=("hooks.example",),
@@ -58,36 +59,22 @@ def serve(folder: Path, port: int, url: str, webhook_port: int, seconds: float, 
         max_jobs_per_caller=2000,
     )
     engine = FakeServingEngine(seconds=seconds)
-    Server(create_app(settings, lambda settings, metrics: open_gateway(settings, engine, metrics)), settings).run()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+    Server(create_app(settings, lambda settings, metrics: open_gateway(settings, engine, metrics)), settings).run(sockets)
 
 
 @contextlib.contextmanager
 def gateway(
     folder: Path, url: str, webhook_port: int, seconds: float, lease: float
-) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
+) -> Iterator[tuple["subprocess.Popen[str]", str]]:
     """A process and its address, once it answers."""
-    port = free_port()
-    command = [sys.executable, "-m", "tests.service.jobs.replicas", str(folder), str(port), url, str(webhook_port)]
-    process = subprocess.Popen([*command, str(seconds), str(lease)], cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    command = [sys.executable, "-m", "tests.service.jobs.replicas", str(folder), url, str(webhook_port), str(seconds), str(lease)]
+    variables = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, text=True)
     try:
-        until = time.monotonic() + 120
-        while True:
-            try:
-                httpx2.get(f"http://127.0.0.1:{port}/healthz")
-                break
-            except httpx2.TransportError:
-                assert time.monotonic() < until
-                time.sleep(0.1)
-        yield process, f"http://127.0.0.1:{port}"
+        yield process, address_of(process)
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 @dataclass
@@ -171,4 +158,4 @@ async def kill_one_of_two(folder: Path, url: str, jobs: int, seconds: float, lea
 
 
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], *map(int, sys.argv[4:5]), *map(float, sys.argv[5:7]))
+    serve(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), *map(float, sys.argv[4:6]))
