@@ -20,7 +20,7 @@ from service.video.colour import Converter, PixelLayout, Sampling, layout_of
 from service.video.facts import MUXERS, ClipFacts, ClipOptions, EncoderKind
 from service.video.reader import as_stored, open_clip
 
-ENCODER_THREADS = 2  # a fixed number: x264's bytes depend on it
+ENCODER_THREADS = 1  # with two, x264 gave other bytes in another process, by how long its paths were
 PLACES = ("location", "gps", "xyz", "geo")
 OURS = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration")  # of the old file's layout
 PLAIN = {
