@@ -18,7 +18,7 @@ def job_document(job: Job, public_url: str = "") -> dict[str, Any]:
         "step": job.step,
         "steps": job.steps,
         "progress": _progress(job),
-        "eta": _iso(job.eta) if job.eta is not None and job.status == "running" else None,
+        "eta": _iso(job.eta) if job.eta is not None and job.status == "running" and not _has_stages(job) else None,
         "created_at": _iso(job.created),
         "expires_at": _iso(job.expires),
         "model": job.model,
@@ -30,10 +30,14 @@ def job_document(job: Job, public_url: str = "") -> dict[str, Any]:
 
 
 def _progress(job: Job) -> float | None:
-    """A clip's steps are its frames."""
+    """A clip's steps are its frames. Of several models the tiles are those of one, and the steps those of all."""
     if job.status == "succeeded":
         return 1.0
-    return round(job.step / job.steps, 4) if job.kind == "video" and job.steps else job.progress
+    return round(job.step / job.steps, 4) if (job.kind == "video" or _has_stages(job)) and job.steps else job.progress
+
+
+def _has_stages(job: Job) -> bool:
+    return ", " in (job.model or "")
 
 
 def _iso(seconds: float) -> str:

@@ -56,3 +56,8 @@ def test_two_requests_are_the_same_one_only_if_everything_is() -> None:
     assert len({fingerprint(*request) for request in requests}) == len(requests)
     assert fingerprint("{}", "a", Uploads(b"i")) == fingerprint("{}", "a", Uploads(b"i"))
     assert fingerprint("{}", "a", Uploads(b"i", b"")) == fingerprint("{}", "a", Uploads(b"i"))
+
+
+def test_of_several_models_the_steps_of_all_tell_how_far_it_is() -> None:
+    document = job_document(job(status="running", model="derain, lowlight", step=1, steps=4, progress=0.9, eta=1e9))
+    assert (document["progress"], document["eta"]) == (0.25, None)
