@@ -48,7 +48,7 @@ policy: .venv-policy/.installed .venv-test/bin/helm
 
 lock:
 	uv pip compile pyproject.toml client/pyproject.toml --all-extras --universal --python-version 3.11 --no-annotate --quiet \
-	    --default-index https://pypi.org/simple --custom-compile-command "make lock" --output-file constraints.txt $(UPGRADE)
+	    --custom-compile-command "make lock" --output-file constraints.txt $(UPGRADE)
 
 system-packages:
 	tests/system_packages.sh
