@@ -18,7 +18,8 @@ class Counting(FakeServingEngine):
 
     async def check(self, name: str) -> None:
         self.checks += 1
-        await asyncio.sleep(self.seconds)
+        if self.gate is not None:
+            await self.gate.wait()
         await super().check(name)
 
 
@@ -62,11 +63,13 @@ async def test_a_model_that_is_gone_does_not_answer_any_more() -> None:
 
 async def test_a_scrape_does_not_wait_for_slow_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "SCRAPE_SECONDS", 0.01)
-    engine, metrics = Counting(seconds=0.1), Metrics()
+    engine, metrics = Counting(gate=asyncio.Event()), Metrics()
     readiness = Readiness(engine, metrics)
     await readiness.refresh()
     await readiness.refresh()
     assert exposed(metrics) == {}
+    assert engine.gate is not None
+    engine.gate.set()
     await readiness.states()
     assert engine.checks == len(engine.loaded)
 
