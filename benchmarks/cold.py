@@ -27,6 +27,7 @@ Report = dict[str, Any]
 BARE = "bare"
 PICTURE = (400, 600)
 OPEN_ALL = """
+import sys
 from pathlib import Path
 import numpy, onnxruntime
 for file in sorted(Path(sys.argv[1]).glob("*/*/model.onnx")):

@@ -8,11 +8,11 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from benchmarks import cold
 from benchmarks.bench import arguments, builds_of, main
 from benchmarks.builds import Build, build_at, this_build
 from benchmarks.cold import Cost, cold_command, cold_start, in_turn, summary
 from benchmarks.contenders import gateway
+from tests.models import release_tiny
 
 FAKE = """
 import sys, time
@@ -81,11 +81,9 @@ def test_what_is_no_checkout_or_has_no_environment_is_refused(tmp_path: Path, ro
     assert builds_of(arguments().parse_args([])) == [this_build()]
 
 
-def test_a_start_counts_until_it_is_ready_and_ratios_are_of_one_round(
-    fake: Callable[..., Build], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cold, "OPEN_ALL", "")
+def test_a_start_counts_until_it_is_ready_and_ratios_are_of_one_round(fake: Callable[..., Build]) -> None:
     quick, slow = fake("quick", 0), fake("slow", 0.5)
+    release_tiny(quick.models(None))
     said: list[str] = []
     reports = cold_start([quick, slow], None, 2, said.append)
     assert set(reports) == {"cache present", "cache absent"}
