@@ -299,7 +299,7 @@ def text_of(rows: Sequence[Row], setup: Setup) -> str:
         f"## {damage}: {title}\n\n{table(rows, damage, figure, places)}" for damage in damages for figure, title, places in FIGURES
     ]
     claims = "\n".join(filter(None, (sentence(claim, rows, damages) for claim in CLAIMS)))
-    return "\n\n".join([head, *parts, "## Claims\n", claims]) + "\n"
+    return "\n\n".join([head, *parts, f"## Claims\n\n{claims}"]) + "\n"
 
 
 def write(out: Path, rows: Sequence[Row], setup: Setup) -> None:
@@ -313,13 +313,13 @@ def write(out: Path, rows: Sequence[Row], setup: Setup) -> None:
 def plot(rows: Sequence[Row], path: Path) -> None:
     """PSNR and code distance over calls for each damage, with bars of the 95 % interval where there are several seeds."""
     damages, shown = list(dict.fromkeys(row.damage for row in rows)), FIGURES[:1] + FIGURES[2:3]
-    sheet = Figure(figsize=(5.5 * len(damages), 7), layout="constrained")
+    sheet = Figure(figsize=(5.5 * len(damages), 8), layout="constrained")
     panels = sheet.subplots(len(shown), len(damages), squeeze=False)
     for axes_row, (figure, title, _) in zip(panels, shown, strict=True):
         for axes, damage in zip(axes_row, damages, strict=True):
             _curves(axes, rows, damage, figure)
             axes.set(xscale="log", xlabel="network calls", ylabel=title, title=damage)
-    panels[0][-1].legend(fontsize="x-small", ncols=2)
+    sheet.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", fontsize="small", ncols=7)
     sheet.savefig(path, dpi=80)
 
 
