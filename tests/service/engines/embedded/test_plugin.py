@@ -1,6 +1,6 @@
 """Plug-in execution providers: what is none is refused in words; one that offers a device serves if its golden answers are right.
 
-A real plug-in runs where its package is installed and offers a device here.
+A real plug-in runs with -m slow, where its package is installed and offers a device.
 """
 
 import sys
@@ -87,6 +87,7 @@ async def test_onnx_runtimes_own_device_serves_as_a_plugins_would(
         await one.close()
 
 
+@pytest.mark.slow
 async def test_a_real_plugin_serves_what_its_golden_answers_allow(repository: Path) -> None:
     pytest.importorskip("onnxruntime_ep_openvino", reason="the package onnxruntime-ep-openvino is not installed")
     try:
