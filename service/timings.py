@@ -1,6 +1,7 @@
 """Where the time of a start goes: parts are noted for a verb that was asked for `--timings`, and by nobody else."""
 
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,10 +45,12 @@ def part(name: str, *, awaits: bool = False) -> Iterator[None]:
 
 def process_age() -> float | None:
     """Seconds since this process began, to a hundredth; None where the system does not tell."""
+    if sys.platform != "linux":
+        return None
     try:
         ticks = int(Path("/proc/self/stat").read_text("ascii").rpartition(")")[2].split()[19])
         return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
-    except (OSError, AttributeError, ValueError, IndexError):
+    except (OSError, ValueError, IndexError):
         return None
 
 
