@@ -54,8 +54,8 @@ async def test_a_key_opens_and_its_quota_is_told(tmp_path: Path, png: bytes, hea
 async def test_a_spent_quota_is_429_with_the_time_to_wait_and_others_go_on(tmp_path: Path) -> None:
     picture = file_of(pixels_of(400, 400))
     async with running(with_keys(tmp_path)) as gateway:
-        first = await gateway.client.post("/restore?task=keeper&steps=2", content=picture, headers={"X-API-Key": "a"})
-        second = await gateway.client.post("/restore?task=keeper&steps=2&seed=1", content=picture, headers={"X-API-Key": "a"})
+        first = await gateway.client.post("/restore?task=keeper&steps=4", content=picture, headers={"X-API-Key": "a"})
+        second = await gateway.client.post("/restore?task=keeper&steps=4&seed=1", content=picture, headers={"X-API-Key": "a"})
         assert (first.status_code, second.status_code) == (200, 429)
         assert second.json()["type"] == "urn:rddm:problem:quota-spent"
         assert 1 <= int(second.headers["retry-after"]) <= 60
