@@ -173,5 +173,5 @@ def test_diffuirs_options_are_its_own(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "those of DiffUIR" in capsys.readouterr().err
     assert main([str(path), "--variant", "DiffUIR", "--sum-scale", "0.04", "-o", str(tmp_path / "out")]) == 0
     shown = capsys.readouterr().out
-    assert "1000, the file tables with delta" in shown
+    assert "1000, the file's tables with delta" in shown
     assert load_checkpoint(tmp_path / "out").spec.schedule.sum_scale == 0.04
