@@ -10,6 +10,8 @@ PYTHON ?= python3
 PORT ?= 8000
 RUN := .venv/bin
 TEST := .venv-test/bin
+# real servers, which wait for one another and time their calls: alone
+TRITON_TESTS := tests/service/engines/triton tests/test_triton_behind_gateway.py
 PIP_FLAGS := --disable-pip-version-check --quiet --constraint constraints.txt
 
 .PHONY: run run-triton test check chart policy lock system-packages clean
@@ -21,7 +23,8 @@ run-triton: .venv/.installed-triton
 	$(RUN)/python -m docker.triton.run --port $(PORT)
 
 test: .venv-test/.installed .venv-test/bin/helm system-packages
-	$(TEST)/python -m pytest -n 2 --dist loadfile
+	$(TEST)/python -m pytest -n 2 --dist loadfile $(addprefix --ignore=,$(TRITON_TESTS))
+	$(TEST)/python -m pytest $(TRITON_TESTS)
 
 check: .venv-test/.installed system-packages
 	$(TEST)/ruff check .

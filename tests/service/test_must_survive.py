@@ -43,6 +43,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         body_timeout_seconds=4,
         idle_timeout_seconds=1.5,
         codec_seconds=8,
+        max_megapixel_steps=2.0,
     )
     with live(settings) as server:
         yield server
