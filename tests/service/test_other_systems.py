@@ -18,6 +18,8 @@ RUN = {
     "tests/service/cli/test_batch.py": "a_folder_and_again",
     "tests/service/cli/test_commands.py": "a_file_is_restored_beside_itself",
 }
+# cloudcoil's plugin warns where there is no fcntl.
+WITHOUT = ["-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:cloudcoil"]
 CHOSEN = " or ".join(f"{Path(file).stem} and ({names})" for file, names in RUN.items())
 
 
