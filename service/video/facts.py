@@ -91,8 +91,9 @@ class EncoderKind:
     options: dict[str, str] = field(default_factory=dict)
 
 
+# x264 without its assembly: with it, equal frames gave other bytes in another process now and then, seen on AVX-512.
 ENCODERS: dict[Codec, EncoderKind] = {
-    "h264": EncoderKind("libx264", "H.264", ("mp4", "mov", "mkv"), 18, 0, 51, {"preset": "veryfast"}),
+    "h264": EncoderKind("libx264", "H.264", ("mp4", "mov", "mkv"), 18, 0, 51, {"preset": "veryfast", "x264-params": "no-asm=1"}),
     "h265": EncoderKind(
         "libx265",
         "H.265",

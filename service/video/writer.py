@@ -20,7 +20,7 @@ from service.video.colour import Converter, PixelLayout, Sampling, layout_of
 from service.video.facts import MUXERS, ClipFacts, ClipOptions, EncoderKind
 from service.video.reader import as_stored, open_clip
 
-ENCODER_THREADS = 1  # with two, x264 gave other bytes in another process, by how long its paths were
+ENCODER_THREADS = 1  # a fixed number: x264's bytes depend on it
 PLACES = ("location", "gps", "xyz", "geo")
 OURS = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration")  # of the old file's layout
 PLAIN = {
@@ -144,7 +144,7 @@ def _settings(options: ClipOptions, target: PixelLayout) -> dict[str, str]:
     if options.codec == "h264":
         settings |= {"bf": "0"}
         if quality == 0 and target.bits == 8:
-            settings = {"preset": settings["preset"], "bf": "0", "qp": "0"}
+            settings = kind.options | {"bf": "0", "qp": "0"}
     if options.codec == "h265" and quality == 0:
         settings["x265-params"] += ":lossless=1"
     return settings
