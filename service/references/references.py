@@ -42,21 +42,19 @@ class References:
 
     def check(self, address: str, name: str) -> None:
         """name: of the member that holds the address. Raises InvalidValue for a place that is not allowed."""
-        if self._store_of(address) is None:
-            self._check_https(address, name)
+        self._place(address, name)
 
     async def read(self, address: str, name: str) -> bytes:
         """The picture's bytes. Raises InvalidValue, TooLarge, and ReferenceFailed where the place does not give it."""
-        self.check(address, name)
+        place = self._place(address, name)
         async with self._in_time(name):
-            if (place := self._store_of(address)) is None:
+            if place is None:
                 return await self._get(address, name)
             return await self._read_key(*place, name)
 
     async def write(self, address: str, body: bytes, media_type: str, name: str = "output_url") -> None:
         """Puts a result there, whole, in place of what was there. Raises InvalidValue and ReferenceFailed."""
-        self.check(address, name)
-        place = self._store_of(address)
+        place = self._place(address, name)
         for attempt in range(TRIES):
             try:
                 async with self._in_time(name):
@@ -71,6 +69,13 @@ class References:
         """Close the connections."""
         if "_client" in self.__dict__:
             await self._client.aclose()
+
+    def _place(self, address: str, name: str) -> tuple[str, str] | None:
+        """The location of a store and a key in it, None for an allowed https address. Raises InvalidValue."""
+        place = self._store_of(address)
+        if place is None:
+            self._check_https(address, name)
+        return place
 
     # https
 
