@@ -34,7 +34,7 @@ class Gateway:
     repository: ServingEngine
     scheduler: Scheduler
     results: ResultCache
-    answers: ResponseCache
+    responses: ResponseCache
     database: Database
     codecs: CodecPool
     restoration: RestorationService
@@ -56,7 +56,7 @@ class Gateway:
                 ("rddm_working_requests", "Requests in work", lambda: self.drain.working),
                 ("rddm_loaded_models", "Models that take requests", lambda: len(repository.models())),
                 ("rddm_cache_bytes", "Kept results", lambda: results.entries.bytes),
-                ("rddm_answers_bytes", "Kept answers", lambda: self.answers.entries.bytes),
+                ("rddm_answers_bytes", "Kept answers", lambda: self.responses.entries.bytes),
             ],
             counters=[
                 ("rddm_cache_hits", "Results that were there already", lambda: results.hits),
@@ -89,7 +89,7 @@ class Gateway:
             return documents.delivery_of(result, delivered_to)
         size = sum(len(image.body) for image in result.images)
         answers = await offload(size, documents.stored_responses, result)
-        locations = [f"{prefix}/results/{await self.answers.put(caller, answer)}" for answer in answers]
+        locations = [f"{prefix}/results/{await self.responses.put(caller, answer)}" for answer in answers]
         return await offload(size, documents.content_of, result, answers, locations, as_json=as_json, several=several)
 
     def _count(self, event: str) -> float:
@@ -125,15 +125,15 @@ async def open_gateway(
         open_service(settings, engine, codecs, partial(_note, metrics)) as restoration,
     ):
         keyring = keyring_of(settings, database)
-        answers = ResponseCache(settings.answers_bytes, database, settings.job_seconds)
+        responses = ResponseCache(settings.answers_bytes, database, settings.job_seconds)
         await keyring.open()
-        await answers.open()
+        await responses.open()
         yield Gateway(
             settings=settings,
             repository=restoration.repository,
             scheduler=restoration.scheduler,
             results=restoration.results,
-            answers=answers,
+            responses=responses,
             database=database,
             codecs=restoration.codecs,
             restoration=restoration,

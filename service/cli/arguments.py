@@ -16,6 +16,21 @@ def add_server(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key", type=_key, default=given, help=f"its API key (the environment's {KEY_VARIABLE})")
 
 
+def add_task(parser: argparse.ArgumentParser) -> None:
+    """Which models restore, in how many steps, from which noise."""
+    parser.add_argument("--task", help="a model's name or task, see `rddm models`; several between commas (the default model)")
+    add_steps(parser)
+    parser.add_argument("--seed", type=int, help="0 if absent")
+
+
+def add_steps(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--steps", type=int, help="network calls (the model's own number)")
+
+
+def add_metadata(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--metadata", choices=["keep", "all", "none"], help="keep leaves out places (keep)")
+
+
 def add_adjusting(parser: argparse.ArgumentParser) -> None:
     """What is turned after the network."""
     parser.add_argument("--strength", type=float, metavar="SHARE", help="of the result, 0 to 1; the rest is IN (1)")

@@ -21,7 +21,7 @@ from service.bulk.picture import recipe_of
 from service.bulk.restorer import open_restorer
 from service.bulk.runner import Listener
 from service.bulk.stores import STATE, Entry
-from service.cli.arguments import add_adjusting, add_writing
+from service.cli.arguments import add_adjusting, add_metadata, add_task, add_writing
 from service.cli.verb import Refused, parameters_of, run_verb, settings_of
 from service.pictures.formats import FORMATS
 from service.restoration.parameters import RestoreParameters
@@ -63,13 +63,11 @@ def _arguments() -> argparse.ArgumentParser:
 
 def add_parameters(parser: argparse.ArgumentParser) -> None:
     """What is asked of every picture."""
-    parser.add_argument("--task", help="a model's name or task, see `rddm models`; several between commas (the default model)")
-    parser.add_argument("--steps", type=int, help="network calls (the model's own number)")
-    parser.add_argument("--seed", type=int, help="0 if absent")
+    add_task(parser)
     parser.add_argument("--format", choices=list(FORMATS), help="of the results (each like its picture)")
     add_adjusting(parser)
     add_writing(parser)
-    parser.add_argument("--metadata", choices=["keep", "all", "none"], help="keep leaves out places (keep)")
+    add_metadata(parser)
 
 
 def parameters_in(given: argparse.Namespace) -> RestoreParameters:

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from rddm.equivalence import NETWORKS, convert
 from rddm.relatives import RELATIVES, relative_spec
 from rddm.spec import ModelSpec
-from service.cli.files import write_whole
 from service.cli.verb import Refused, run_verb
+from service.cli.work.files import write_whole
 from service.engines.configuration import FILE, read_config, to_models
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from service.cli.arguments import add_server, add_writing
-from service.cli.backends import open_backend
-from service.cli.files import SUFFIX_OF, format_of, is_folder, write_whole
-from service.cli.output import summary_of, tell
+from service.cli.arguments import add_server, add_steps, add_writing
 from service.cli.verb import local_settings, parameters_of, run_verb
+from service.cli.work.backends import open_backend
+from service.cli.work.files import SUFFIX_OF, format_of, is_folder, write_whole
+from service.cli.work.output import summary_of, tell
 from service.pictures.formats import FORMATS
 from service.restoration.parameters import GenerateParameters
 from service.settings import Settings
@@ -34,7 +34,7 @@ def _generate(argv: Sequence[str]) -> int:
         help="file, or folder for generated.png; with -n a number is put into its name",
     )
     parser.add_argument("--model", help="see `rddm models` (the first that generates)")
-    parser.add_argument("--steps", type=int, help="network calls (the model's own number)")
+    add_steps(parser)
     parser.add_argument("--seed", type=int, help="chosen and told if absent")
     parser.add_argument("-n", type=int, help="how many (1)")
     parser.add_argument("--grid", action="store_true", help="one picture with all of them")

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from service.cli.arguments import add_server
-from service.cli.backends import open_backend
 from service.cli.verb import Refused, local_settings, run_verb, settings_of
+from service.cli.work.backends import open_backend
 from service.settings import Settings
 
 LINE = 1000  # a table's line is as long as its words: a terminal breaks it, a pipe takes it whole

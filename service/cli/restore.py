@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from service import timings
-from service.cli import clips
-from service.cli.arguments import add_adjusting, add_server, add_writing
-from service.cli.backends import Backend, OutputFile, open_backend
-from service.cli.files import format_in, format_of, is_folder, sort_folder, write_whole
-from service.cli.output import summary_of, tell
+from service.cli.arguments import add_adjusting, add_metadata, add_server, add_task, add_writing
 from service.cli.verb import Refused, local_settings, parameters_of, run_verb
+from service.cli.work import clips
+from service.cli.work.backends import Backend, OutputFile, open_backend
+from service.cli.work.files import format_in, format_of, is_folder, sort_folder, write_whole
+from service.cli.work.output import summary_of, tell
 from service.client.errors import ClientError
 from service.errors import ServiceError
 from service.pictures.formats import BY_SUFFIX, FORMATS, TITLES
@@ -45,9 +45,7 @@ def _restore_arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("source", type=Path, metavar="IN", help=f"a picture ({', '.join(TITLES)}), a clip, or a folder of pictures")
     parser.add_argument("-o", "--output", metavar="OUT", help="file or folder (beside IN, with `-restored` in its name)")
-    parser.add_argument("--task", help="a model's name or task, see `rddm models`; several between commas (the default model)")
-    parser.add_argument("--steps", type=int, help="network calls (the model's own number)")
-    parser.add_argument("--seed", type=int, help="0 if absent")
+    add_task(parser)
     parser.add_argument("--mask", type=Path, metavar="FILE", help="for models that take one: white is restored")
     parser.add_argument("--format", choices=list(FORMATS), help="of the result (by OUT's name, else like IN)")
     parser.add_argument(
@@ -55,7 +53,7 @@ def _restore_arguments() -> argparse.ArgumentParser:
     )
     add_adjusting(parser)
     add_writing(parser, "; of clips CRF, 0 is best (18 for h264, 20 for h265, 25 for av1)")
-    parser.add_argument("--metadata", choices=["keep", "all", "none"], help="keep leaves out places (keep)")
+    add_metadata(parser)
     clips.add_clip_options(parser)
     parser.add_argument("--timings", action="store_true", help="say what the parts of the work took")
     add_server(parser)

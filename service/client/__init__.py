@@ -5,7 +5,7 @@
         Path("light.jpg").write_bytes(restored.image)
 
 errors      what goes wrong
-answers     what is sent and what comes back
+models      what is sent and what comes back
 operations  generators that know neither network nor clock
 drivers     what runs them, blocking or awaiting
 
@@ -17,9 +17,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .answers import Generated, Job, Loading, ModelInfo, Restored, Step
     from .clients import AsyncClient, Client
     from .errors import ClientError, Locked, Overloaded, Problem, Refused, Unexpected, Unreachable
+    from .models import Generated, Job, Loading, ModelInfo, Restored, Step
 
 __all__ = [
     "AsyncClient",
@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 HOMES = {
-    "answers": ("Generated", "Job", "Loading", "ModelInfo", "Restored", "Step"),
+    "models": ("Generated", "Job", "Loading", "ModelInfo", "Restored", "Step"),
     "clients": ("AsyncClient", "Client"),
     "errors": ("ClientError", "Locked", "Overloaded", "Problem", "Refused", "Unexpected", "Unreachable"),
 }

@@ -5,7 +5,8 @@ from typing import Self, TypeVar, Unpack
 
 import httpx2
 
-from .answers import (
+from .drivers import AwaitingDriver, BlockingDriver, drive, drive_async
+from .models import (
     Generated,
     GenerateOptions,
     Job,
@@ -17,7 +18,6 @@ from .answers import (
     to_loading,
     to_model,
 )
-from .drivers import AwaitingDriver, BlockingDriver, drive, drive_async
 from .operations import (
     OnStep,
     OnStepAsync,

@@ -16,7 +16,8 @@ from urllib.parse import quote
 
 import httpx2
 
-from .answers import (
+from .errors import Unexpected, Unreachable, problem_of, retry_after, to_problem
+from .models import (
     Generated,
     GenerateOptions,
     Job,
@@ -30,7 +31,6 @@ from .answers import (
     to_restored,
     to_step,
 )
-from .errors import Unexpected, Unreachable, problem_of, retry_after, to_problem
 
 T = TypeVar("T")
 Picture = bytes | str | os.PathLike[str]

@@ -139,7 +139,7 @@ async def open_job_queue(gateway: Gateway, webhooks: Webhooks, references: Refer
         estimate=runner.estimate,
         closing=lambda: gateway.drain.closing,
         deliver=courier.wake,
-        sweep=gateway.answers.sweep,
+        sweep=gateway.responses.sweep,
         has_source=lambda job: clips.folder(job.id).source.exists(),
         forget=clips.forget,
         public_url=gateway.settings.public_url,

@@ -20,9 +20,9 @@ from PIL import Image
 
 import service.client
 from service.client import AsyncClient, Client, Locked, Overloaded, Problem, Refused, Restored, Step, Unexpected, Unreachable
-from service.client.answers import GenerateOptions, RestoreOptions
 from service.client.drivers import BlockingDriver
 from service.client.errors import retry_after
+from service.client.models import GenerateOptions, RestoreOptions
 from service.client.operations import Sleep
 from service.pictures.formats import FORMATS
 from service.restoration.parameters import GenerateParameters, RestoreParameters

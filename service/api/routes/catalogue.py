@@ -70,7 +70,7 @@ async def result(
     result: str, gateway: GatewayDependency, caller: CallerDependency, if_none_match: Annotated[str | None, Header()] = None
 ) -> Response:
     """A finished picture again, for the key that it was made with, while it is kept."""
-    answer = await gateway.answers.get(caller.name, result)
+    answer = await gateway.responses.get(caller.name, result)
     headers = {**answer.headers, "ETag": answer.etag, "Cache-Control": "private, no-cache"}
     if if_none_match is not None and (
         if_none_match.strip() == "*" or answer.etag in {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}

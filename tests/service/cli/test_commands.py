@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from service.api.server import bind
-from service.cli import backends
 from service.cli import serve as serving
 from service.cli.generate import generate
 from service.cli.models import models
 from service.cli.restore import restore
 from service.cli.serve import serve
+from service.cli.work import backends
 from service.restoration.opening import open_service
 from service.settings import Settings, unknown_variables
 from service.telemetry import logs

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.cli import backends
-from service.cli.files import sort_folder
 from service.cli.restore import restore
+from service.cli.work import backends
+from service.cli.work.files import sort_folder
 from service.restoration.opening import open_service
 from tests.service.conftest import file_of, pixels_of
 from tests.service.hostile import apng

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, get_args
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from service.cli.backends import COMMAND_LINE
-from service.cli.files import is_folder
-from service.cli.output import tell
 from service.cli.verb import Refused, local_settings, parameters_of
+from service.cli.work.backends import COMMAND_LINE
+from service.cli.work.files import is_folder
+from service.cli.work.output import tell
 from service.restoration.budgets import RequestContext
 from service.restoration.opening import open_service
 from service.restoration.parameters import RestoreParameters

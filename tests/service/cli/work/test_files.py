@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from service.cli.files import SUFFIX_OF, SUFFIXES, format_in, format_of, is_folder, sort_folder, write_whole
 from service.cli.verb import Refused
+from service.cli.work.files import SUFFIX_OF, SUFFIXES, format_in, format_of, is_folder, sort_folder, write_whole
 from service.errors import UnsupportedMedia
 from tests.service.conftest import file_of, pixels_of
 

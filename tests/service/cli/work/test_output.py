@@ -5,8 +5,8 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from service.cli.backends import OutputFile
-from service.cli.output import summary_of, tell
+from service.cli.work.backends import OutputFile
+from service.cli.work.output import summary_of, tell
 
 
 @pytest.mark.parametrize("line", ["[bold]x[/bold].png", ":smile: [/]", "a" * 300, "1.5 s, 'x'"])

@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from service.cli.backends import OutputFile
+from service.cli.work.backends import OutputFile
 
 
 def tell(console: Console, line: str) -> None:

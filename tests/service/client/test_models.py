@@ -5,7 +5,7 @@ import base64
 import httpx2
 import pytest
 
-from service.client.answers import (
+from service.client.models import (
     Generated,
     read_generated,
     read_restored,
