@@ -42,11 +42,11 @@ def _models(argv: Sequence[str]) -> int:
 
 
 def _show_models(server: str | None, key: str | None, settings: Callable[..., Settings]) -> int:
-    table = Table("name", "task", "kind", "version", "steps", "size", "licence", "digest", box=None, pad_edge=False)
+    table = Table("name", "task", "aliases", "kind", "version", "steps", "size", "licence", "digest", box=None, pad_edge=False)
     for facts in asyncio.run(_list_models(server, key, settings)):
         steps, size = facts["steps"], facts["size"]["image_size"]
         table.add_row(
-            *(facts["name"], facts["task"], facts["kind"], str(facts["version"])),
+            *(facts["name"], facts["task"], " ".join(facts["aliases"]) or "-", facts["kind"], str(facts["version"])),
             f"{steps['default']} ({steps['min']}..{steps['max']})",
             f"{size[1]}x{size[0]}" if size else "any",
             *(facts["licence"], facts["digest"][:8]),

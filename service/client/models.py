@@ -110,6 +110,7 @@ class ModelInfo:
     size: Mapping[str, Any]
     takes_mask: bool
     takes_brightness: bool = False
+    aliases: tuple[str, ...] = ()  # further names of its task
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,8 @@ def to_loading(body: Mapping[str, Any]) -> Loading:
 def to_model(body: Mapping[str, Any]) -> ModelInfo:
     names = ("name", "task", "kind", "version", "digest", "licence", "size", "takes_mask")
     facts = {name: body[name] for name in names}
-    return ModelInfo(**facts, steps=StepRange(**body["steps"]), takes_brightness=bool(body.get("takes_brightness")))
+    later = {"takes_brightness": bool(body.get("takes_brightness")), "aliases": tuple(body.get("aliases", ()))}
+    return ModelInfo(**facts, steps=StepRange(**body["steps"]), **later)
 
 
 def to_job(body: Mapping[str, Any]) -> Job:

@@ -21,7 +21,11 @@ export function taskName(model, all) {
   return all.filter((other) => other.task === model.task).length > 1 ? `${title}: ${model.name}` : title;
 }
 
-export const taskHint = (model) => [TASKS[model.task]?.[1], `Model ${model.name}, ${model.licence}.`].filter(Boolean).join(" ");
+export function taskHint(model) {
+  const names = [model.name, ...(model.aliases ?? [])];
+  const known = names.length > 1 ? `Model ${model.name}, asked for as ${names.join(", ").replace(/, ([^,]*)$/, " or $1")}` : `Model ${model.name}`;
+  return [TASKS[model.task]?.[1], `${known}, ${model.licence}.`].filter(Boolean).join(" ");
+}
 
 export function bytes(count) {
   if (count < 1000) return `${count} B`;

@@ -5,6 +5,7 @@ from typing import Any
 from service.engines.contract import Model
 from service.pictures.formats import PictureFormat
 from service.restoration.adjusting import takes_brightness
+from service.restoration.models import aliases_of
 from service.settings import Settings
 
 
@@ -14,6 +15,7 @@ def facts_of(settings: Settings, model: Model) -> dict[str, Any]:
     return {
         "name": spec.name,
         "task": spec.task,
+        "aliases": aliases_of(spec.task),
         "kind": "generate" if spec.generates else "restore",
         "version": model.version,
         "digest": model.digest,

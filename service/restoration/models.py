@@ -13,6 +13,8 @@ from service.settings import Settings
 
 log = logging.getLogger("rddm.restoration")
 Parameters = RestoreParameters | GenerateParameters
+# Further names of tasks: requests may say either. Where a model of the alias's own name or task is there, it is that model's.
+ALIASES: Mapping[str, str] = {"denoise": "clean", "dejpeg": "clean"}
 
 
 @dataclass(frozen=True)
@@ -64,17 +66,20 @@ class ModelNames:
         if (name := self._restorer(wanted)) is not None:
             return name
         models = self._restorers()
-        known = sorted({*models, *(model.spec.task for model in models.values())})
+        tasks = {model.spec.task for model in models.values()}
+        known = sorted({*models, *tasks, *(alias for task in tasks for alias in aliases_of(task))})
         raise NotFound(f"unknown task {wanted[:64]!r}; expected one of {known}")
 
     def _restorers(self) -> dict[str, Model]:
         return {name: model for name, model in self._models().items() if model.spec.start == "image"}
 
     def _restorer(self, wanted: str) -> str | None:
-        """The model of that name, else the first one of that task."""
+        """The model of that name, else the first one of that task, else of the task that it is an alias of."""
         models = self._restorers()
-        named = (name for name, model in sorted(models.items()) if model.spec.task == wanted)
-        return wanted if wanted in models else next(named, None)
+        if wanted in models:
+            return wanted
+        tasks = (wanted, ALIASES.get(wanted))
+        return next((name for task in tasks for name, model in sorted(models.items()) if model.spec.task == task), None)
 
     def _name_of_generator(self, name: str | None) -> str:
         models = sorted(name for name, model in self._models().items() if model.spec.start == "noise")
@@ -104,6 +109,11 @@ class ModelChoice(ModelNames):
         with ExitStack() as leases:
             models = [leases.enter_context(self._repository.lease(name)) for name in self.names_for(parameters)]
             yield tuple(Resolved(model, steps_of(model.spec, parameters.steps)) for model in models)
+
+
+def aliases_of(task: str) -> list[str]:
+    """Further names of a task."""
+    return sorted(alias for alias, own in ALIASES.items() if own == task)
 
 
 def choice_for(settings: Settings, parameters: Parameters) -> Choose:

@@ -119,7 +119,7 @@ class RestoreParameters(CommonParameters):
 
     task: Tasks | None = Field(
         default=None,
-        description="a model's name or task, or several between commas, done in that order; the service's default model if absent",
+        description="a model's name, task or alias, or several between commas, done in order; the service's default model if absent",
     )
     seed: Seed = Field(default=0, description="the same request with the same seed gives the same bytes")
     returned: Returned = Field(

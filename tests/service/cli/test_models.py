@@ -10,6 +10,7 @@ from service.cli.models import models
 FACTS = {
     "name": "lowlight",
     "task": "lowlight",
+    "aliases": ["dark"],
     "kind": "restore",
     "version": 3,
     "steps": {"default": 2, "min": 1, "max": 10},
@@ -30,9 +31,9 @@ def _served(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_line_tells_task_steps_size_licence_and_digest(capsys: pytest.CaptureFixture[str]) -> None:
     assert models([]) == 0
     head, first, second = (line.split() for line in capsys.readouterr().out.splitlines())
-    assert head == ["name", "task", "kind", "version", "steps", "size", "licence", "digest"]
-    assert first == ["lowlight", "lowlight", "restore", "3", "2", "(1..10)", "any", "Apache-2.0", "01234567"]
-    assert second[6] == "64x32"
+    assert head == ["name", "task", "aliases", "kind", "version", "steps", "size", "licence", "digest"]
+    assert first == ["lowlight", "lowlight", "dark", "restore", "3", "2", "(1..10)", "any", "Apache-2.0", "01234567"]
+    assert second[7] == "64x32"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from service.errors import InvalidValue, NotFound
 from service.restoration.models import ModelChoice, steps_of
 from service.restoration.parameters import GenerateParameters, RestoreParameters
 from service.settings import Settings
-from tests.service.serving import RESTORER, FakeServingEngine
+from tests.service.serving import RESTORER, FakeServingEngine, model
 
 
 def choice(tmp_path: Path, engine: FakeServingEngine | None = None, **changes: object) -> ModelChoice:
@@ -21,6 +21,21 @@ def choice(tmp_path: Path, engine: FakeServingEngine | None = None, **changes: o
 )
 def test_a_model_is_found_by_its_name_its_task_or_as_the_default(tmp_path: Path, task: str | None, name: str) -> None:
     assert choice(tmp_path).names_for(RestoreParameters(task=task)) == (name,)
+
+
+def test_clean_answers_to_denoise_and_dejpeg_too(tmp_path: Path) -> None:
+    engine = FakeServingEngine()
+    engine.loaded["photo-cleaner"] = model(RESTORER.model_copy(update={"name": "photo-cleaner", "task": "clean"}))
+    assert choice(tmp_path, engine).names_for(RestoreParameters(task="denoise,dejpeg")) == ("photo-cleaner", "photo-cleaner")
+    engine.loaded["denoise"] = model(RESTORER.model_copy(update={"name": "denoise", "task": "grain"}))
+    assert choice(tmp_path, engine).names_for(RestoreParameters(task="denoise,dejpeg")) == ("denoise", "photo-cleaner")
+    with pytest.raises(NotFound, match="'clean', 'dejpeg', 'denoise', 'grain', 'keeper'"):
+        choice(tmp_path, engine).names_for(RestoreParameters(task="none"))
+
+
+def test_an_alias_of_a_task_that_no_model_has_is_unknown(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="unknown task 'denoise'"):
+        choice(tmp_path).names_for(RestoreParameters(task="denoise"))
 
 
 def test_an_unknown_task_is_refused_with_those_there_are(tmp_path: Path) -> None:
