@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rddm.exposure import exposure_of
+from rddm.exposure import brightness_of, exposure_of
 from rddm.graph import GraphCall, to_feeds
 from rddm.objective import Prediction, predict
 from rddm.sampler import Noise, Question, philox_noise, run, sample
@@ -21,7 +21,9 @@ from rddm.spec import ConditionPart, Method, ModelSpec
 Array = Any
 Image = NDArray[np.float32]
 
-WHOLE: frozenset[ConditionPart] = frozenset({"context", "code"})  # parts that every tile of a picture is given as they are
+WHOLE: frozenset[ConditionPart] = frozenset(
+    {"context", "brightness", "code"}
+)  # parts that every tile of a picture is given as they are
 
 
 def padded(length: int, multiple: int) -> int:
@@ -94,9 +96,11 @@ def parts_of(
         "image": lambda: pad(x_in, *size),
         "mask": lambda: pad(x_in if mask is None else mask, *size),
         "context": lambda: context(x_in, *seen) if around is None else around,
+        "brightness": lambda: np.zeros((len(x_in), 1, *seen), np.float32),
     }
     if spec.exposure is not None:
-        curve = exposure_of(spec.exposure).of(makers["context"]())
+        brightness = None if spec.brightness is None else brightness_of(spec.brightness)
+        curve = exposure_of(spec.exposure).of(makers["context"](), brightness)
         makers |= {"exposed": lambda: pad(curve.expose(x_in), *size), "code": lambda: curve.plane(*seen)}
     return {part: makers[part]() for part in spec.condition}
 

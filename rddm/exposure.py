@@ -4,14 +4,15 @@ Training learns it (`training.networks.exposure`, in torch); export moves it out
 the service computes it once a picture rather than in every network call, and gives the network the brightened picture
 (`exposed`) and what was seen of the whole (`code`) as parts of its condition.
 
-Per channel c: v -> srgb(gain_c * linear(v)) ^ gamma_c. The gain begins as the one that brings the context's mean to TARGET; a
-small network of the context's statistics learns the rest.
+Per channel c: v -> srgb(gain_c * linear(v)) ^ gamma_c. The gain begins as the one that brings the context's mean to the wanted
+one; a small network of the context's statistics learns the rest. The wanted mean is TARGET, or what `Brightness` makes of the
+context: how bright the scene probably was, which contrast, noise and highlights tell about.
 """
 
 import base64
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from itertools import pairwise
 from typing import Any, Self
 
@@ -26,6 +27,8 @@ STOPS = 18
 LEVELS = (0.04, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.93)
 POOL = 4  # the context is averaged over squares of this side, in linear light
 HIDDEN, STATISTICS = 64, 2 + 2 * 3 * (len(LEVELS) + 2)
+GUESSING = 32  # values between the two layers of Brightness
+DARKEST, BRIGHTEST = np.float32(0.02), np.float32(0.75)  # means that Brightness can give
 FILE_LEVELS = 65535  # of a 16-bit file; the 255 of an 8-bit one are among them
 
 
@@ -54,27 +57,88 @@ class Exposure:
 
     def to_text(self) -> str:
         """The same as text."""
-        parts = [part for layer in (self.first, self.second, self.curve) for part in layer]
-        return base64.b64encode(np.concatenate([part.ravel() for part in parts]).astype("<f4").tobytes()).decode("ascii")
+        return as_text(*self.first, *self.second, *self.curve)
 
     @property
     def width(self) -> int:
         """Values of the code."""
         return len(self.second[1])
 
-    def of(self, context: Image) -> "Curve":
-        """The curve of each picture from its context (b 3 h w in [-1, 1])."""
-        light = pooled(over_levels(linear, context))
-        root = to_root(light)
-        stops = stops_of(light, root)
-        gain: Image = np.exp2(stops)[:, :, None, None]
-        exposed = encoded(light * gain, root * _power(gain, ROOT))
-        statistics = np.concatenate(
-            [stops / 8, exposed.mean((1, 2, 3))[:, None], described(exposed), described(encoded(light, root))], 1
-        )
+    def of(self, context: Image, brightness: "Brightness | None" = None) -> "Curve":
+        """The curve of each picture from its context (b 3 h w in [-1, 1]); the wanted mean is brightness's, or TARGET."""
+        scene = Scene.of(context)
+        stops, statistics = scene.brought_to(TARGET)
+        if brightness is not None:
+            stops, statistics = scene.brought_to(brightness.of(statistics))
         code = silu(_dense(self.second, silu(_dense(self.first, statistics))))
         shift, gamma = np.split(_dense(self.curve, code), 2, axis=1)
         return Curve(code, np.exp2(stops + shift), np.exp(gamma))
+
+
+@dataclass(frozen=True, eq=False)
+class Brightness:
+    """The learned estimate of how bright the scene was: two layers from the statistics at TARGET to a mean, DARKEST..BRIGHTEST."""
+
+    first: tuple[Image, Image]  # weight (GUESSING, STATISTICS), bias
+    second: tuple[Image, Image]  # weight (1, GUESSING), bias
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """Of base64 of little-endian float32: first, second, each weight then bias. Raises ValueError for other text."""
+        values = np.frombuffer(base64.b64decode(text, validate=True), "<f4").astype(np.float32)
+        shapes = ((GUESSING, STATISTICS), (GUESSING,), (1, GUESSING), (1,))
+        ends = np.cumsum([0, *(int(np.prod(shape)) for shape in shapes)])
+        if len(values) != ends[-1] or not np.isfinite(values).all():
+            raise ValueError(f"a brightness has {ends[-1]} finite values, not {len(values)}")
+        parts = [values[start:end].reshape(shape) for (start, end), shape in zip(pairwise(ends), shapes, strict=True)]
+        return cls((parts[0], parts[1]), (parts[2], parts[3]))
+
+    def to_text(self) -> str:
+        """The same as text."""
+        return as_text(*self.first, *self.second)
+
+    def of(self, statistics: Image) -> Image:
+        """The mean of the sRGB values of each scene, (b 1), from its statistics at TARGET (b STATISTICS)."""
+        guess = _sigmoid(_dense(self.second, silu(_dense(self.first, statistics))))
+        return np.asarray(DARKEST + (BRIGHTEST - DARKEST) * guess, np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """What a curve is chosen by: the context's pooled linear light (b 3 h w), its root, and its statistics as it is."""
+
+    light: Image
+    root: Image
+    given: Image
+
+    @classmethod
+    def of(cls, context: Image) -> Self:
+        """Of b 3 h w in [-1, 1]."""
+        light = pooled(over_levels(linear, context))
+        root = to_root(light)
+        return cls(light, root, described(encoded(light, root)))
+
+    @cached_property
+    def means(self) -> Image:
+        """The brightness under each gain of the grid, (b STOPS + 1)."""
+        gains = np.exp2(STEP * np.arange(STOPS + 1, dtype=np.float32))
+        return np.stack([_brightness(self.light * gain, self.root * _power(gain, ROOT)) for gain in gains], 1)
+
+    def stops_to(self, wanted: Image | np.float32) -> Image:
+        """log2 of the gain that brings the mean of the encoded light to the wanted one, (b 1), by interpolation on a grid of gains.
+
+        What would clip counts twice, so that a night scene's lights hold the gain down. It is never below 1.
+        """
+        reached = (wanted - self.means[:, :-1]) / (self.means[:, 1:] - self.means[:, :-1]).clip(1e-5)
+        stops: Image = STEP * reached.clip(0, 1).sum(1, keepdims=True)
+        return stops
+
+    def brought_to(self, wanted: Image | np.float32) -> tuple[Image, Image]:
+        """(stops to the wanted mean, b 1; the statistics there, b STATISTICS)."""
+        stops = self.stops_to(wanted)
+        gain: Image = np.exp2(stops)[:, :, None, None]
+        exposed = encoded(self.light * gain, self.root * _power(gain, ROOT))
+        return stops, np.concatenate([stops / 8, exposed.mean((1, 2, 3))[:, None], described(exposed), self.given], 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +170,17 @@ def exposure_of(text: str) -> Exposure:
     return Exposure.from_text(text)
 
 
+@lru_cache(maxsize=8)
+def brightness_of(text: str) -> Brightness:
+    """`Brightness.from_text`, kept."""
+    return Brightness.from_text(text)
+
+
+def as_text(*parts: Image) -> str:
+    """Arrays, one after another, as base64 of little-endian float32."""
+    return base64.b64encode(np.concatenate([part.ravel() for part in parts]).astype("<f4").tobytes()).decode("ascii")
+
+
 def over_levels(curve: Callable[[Image], Image], image: Image) -> Image:
     """curve(image), pointwise, at the cost of the distinct values where the picture's are those of a file: 256 or 65,536 levels."""
     level = np.rint((image + 1) * np.float32(FILE_LEVELS / 2)).clip(0, FILE_LEVELS).astype(np.uint16)
@@ -133,18 +208,6 @@ def to_root(light: Image) -> Image:
 def encoded(light: Image, root: Image) -> Image:
     """Linear light and its root as sRGB in 0..1, clipped."""
     return np.where(light <= 0.0031308, np.float32(12.92) * light, np.float32(1.055) * root - np.float32(0.055)).clip(0, 1)
-
-
-def stops_of(light: Image, root: Image) -> Image:
-    """log2 of the gain that brings the mean of the encoded light to TARGET, (b 1), by interpolation on a grid of gains.
-
-    What would clip counts twice, so that a night scene's lights hold the gain down.
-    """
-    gains = np.exp2(STEP * np.arange(STOPS + 1, dtype=np.float32))
-    means = np.stack([_brightness(light * gain, root * _power(gain, ROOT)) for gain in gains], 1)
-    reached = (TARGET - means[:, :-1]) / (means[:, 1:] - means[:, :-1]).clip(1e-5)
-    stops: Image = STEP * reached.clip(0, 1).sum(1, keepdims=True)
-    return stops
 
 
 def described(picture: Image) -> Image:

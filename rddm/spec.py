@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from rddm.exposure import exposure_of
+from rddm.exposure import brightness_of, exposure_of
 
 FORMAT_VERSION = 1
 
@@ -21,13 +21,13 @@ Objective = Literal[
 ]
 Method = Literal["SM-Res", "SM-N", "SM-Res-N"]
 Order = Literal["simultaneous", "residual_first", "noise_first", "decoupled", "residual_only"]
-ConditionPart = Literal["image", "mask", "context", "exposed", "code"]
+ConditionPart = Literal["image", "mask", "context", "brightness", "exposed", "code"]
 Preprocessing = Literal["equalize_histogram", "repeat_2", "repeat_3", "repeat_4", "repeat_8"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 
 MOST_NOISE = 16  # beta_bar_T^2: ResShift's kappa is 2
 EARLIER_SIZES = {"tile": 256, "overlap": 32, "whole_max": 512 * 512}
-CHANNELS: dict[ConditionPart, int] = {"image": 3, "mask": 3, "context": 3, "exposed": 3, "code": 1}
+CHANNELS: dict[ConditionPart, int] = {"image": 3, "mask": 3, "context": 3, "brightness": 1, "exposed": 3, "code": 1}
 
 
 class Frozen(BaseModel):
@@ -96,8 +96,10 @@ class ModelSpec(Frozen):
     preprocessing: what is done to the given pixels before all else (rddm.image.PREPROCESSING). `repeat_2` repeats each pixel 2 x 2:
         what a network that enlarges by itself is given, which takes every second pixel again.
     condition: what is concatenated for the network beside x_t, in this order; may be empty. A mask lies in [0, 1]. `context` is the
-        whole picture shrunk to what the network sees, `exposed` the picture after its tone curve, `code` what chose that curve.
+        whole picture shrunk to what the network sees, `exposed` the picture after its tone curve, `code` what chose that curve;
+        `brightness`, in training alone, the mean that the whole answer shall have, 0 where the network shall estimate it.
     exposure: the learned part of the tone curve, as text (rddm.exposure), where the condition lists `exposed` and `code`.
+    brightness: likewise the estimate of how bright the scene was, which chooses the curve; None for the same mean of every scene.
     residual_clip: predicted residuals are clipped to +-this: 1 for the authors' checkpoints, 2 (all that two images can
         differ by) for new models.
     image_clip: likewise for the predicted x_0; None leaves it unclipped (diffusers' clip_sample=False).
@@ -151,6 +153,7 @@ class ModelSpec(Frozen):
     scale: int = Field(default=1, ge=1, le=4)
     preprocessing: tuple[Preprocessing, ...] = ()
     exposure: str | None = Field(default=None, repr=False)
+    brightness: str | None = Field(default=None, repr=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -203,6 +206,10 @@ class ModelSpec(Frozen):
         listed = {"exposed", "code"} & set(self.condition)
         if self.exposure is None and listed:
             raise ValueError(f"condition {self.condition} lists {sorted(listed)}, which need an exposure")
+        if self.brightness is not None:
+            brightness_of(self.brightness)
+            if self.exposure is None:
+                raise ValueError("a brightness chooses an exposure, and there is none")
         if self.exposure is not None:
             if len(listed) < 2 or "image" not in self.condition:
                 raise ValueError(f"condition {self.condition} must list 'image', 'exposed' and 'code', as there is an exposure")

@@ -121,7 +121,7 @@ class Objective:
     def loss(self, network: nn.Module, pairs: Pairs, t: Tensor, eps: Tensor, rollout: bool = False) -> Tensor:
         """The sum over heads of the mean error of the raw outputs; pairs and eps b 3 h w, t (b,)."""
         x_0, x_in, level = pairs.target, pairs.given, self.level(t)
-        condition = condition_of(self.spec, x_in, pairs.context, pairs.mask)
+        condition = condition_of(self.spec, x_in, pairs.context, pairs.mask, pairs.brightness)
         origin = self.first_answer(network, x_in, condition, eps) if rollout else x_0
         x_t = origin + level.alpha_bar * (x_in - origin) + level.beta_bar * eps
         if level.delta_bar is not None:

@@ -15,9 +15,15 @@ from rddm.spec import Method, ModelSpec
 Network = Callable[[Tensor, Tensor | None, Tensor], Sequence[Tensor]]
 
 
-def condition_of(spec: ModelSpec, given: Tensor, context: Tensor | None, mask: Tensor | None = None) -> Tensor | None:
-    """The parts that the spec lists, concatenated: b c h w, or None where it lists nothing. A missing part raises ValueError."""
-    return concatenated(spec, {"image": given, "context": context, "mask": mask}, torch.cat)
+def condition_of(
+    spec: ModelSpec, given: Tensor, context: Tensor | None, mask: Tensor | None = None, brightness: Tensor | None = None
+) -> Tensor | None:
+    """The parts that the spec lists, concatenated: b c h w, or None where it lists nothing. A missing part raises ValueError.
+
+    brightness: b 1, of the whole target.
+    """
+    plane = None if brightness is None else brightness[:, :, None, None].expand(-1, -1, *given.shape[2:])
+    return concatenated(spec, {"image": given, "context": context, "mask": mask, "brightness": plane}, torch.cat)
 
 
 def as_graph(network: Network) -> GraphCall:

@@ -49,7 +49,7 @@ class Mixture(nn.Module):
         level = self.objective.level(batch.t)
         res = pairs.given - pairs.target
         x_t = pairs.target + level.alpha_bar * res + level.beta_bar * eps
-        condition = condition_of(self.recipe.spec, pairs.given, pairs.context, pairs.mask)
+        condition = condition_of(self.recipe.spec, pairs.given, pairs.context, pairs.mask, pairs.brightness)
         out = self.network(x_t, condition, level.time)[0]
         rest = torch.where(batch.t == self.recipe.spec.timesteps - 1, SMALLEST_DIVISOR, 1 - level.alpha_bar.flatten())
         rest = rest.clamp(min=SMALLEST_DIVISOR).view(-1, 1, 1, 1)

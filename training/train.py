@@ -203,8 +203,11 @@ def run(recipe: Recipe, args: argparse.Namespace, console: Console) -> int:
     if args.start_from:
         trainer.start_from(args.start_from)
     trainer.freeze(args.freeze)
+    fit: dict[str, float] = {}
     if args.resume:
         trainer.resume(args.output, dice)
+    else:
+        fit = trainer.fit_estimate(training_pairs)
     if team:
         trainer.distribute(team)
     rendering = 0.0 if args.resume else time.monotonic() - started
@@ -220,7 +223,7 @@ def run(recipe: Recipe, args: argparse.Namespace, console: Console) -> int:
     validation = Validation.of(recipe, held_out, device, full_size)
     with progress_bar(console) as bar:
         run_log = RunLog(trainer, args.output, dice, validation, bar, budget)
-        run_log.sample_every, run_log.facts = args.sample_every, {"selection": selection} if selection else {}
+        run_log.sample_every, run_log.facts = args.sample_every, fit | ({"selection": selection} if selection else {})
         run_log.events = SummaryWriter(str(args.output / "tensorboard")) if args.tensorboard else None
         status = train_and_save(run_log, batches, console)
     return diverged(team) if status == DIVERGED else status

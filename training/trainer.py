@@ -11,15 +11,20 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from training.brightness import fit_brightness
 from training.checkpoint import RESUME, Checkpoint, load_checkpoint, load_tensors, save_checkpoint, save_tensors
 from training.ema import Ema
 from training.networks import make_network
+from training.networks.exposure import Exposure
 from training.networks.small import Block
 from training.objective import Objective
 from training.recipe import Optimiser, Recipe
 from training.synthesis.draws import Dice, Pairs, PairSource
 
 OPTIMISERS = {"adam": torch.optim.Adam, "radam": torch.optim.RAdam}
+
+
+ESTIMATE = "exposure.guess."
 
 
 def make_optimiser(config: Optimiser, network: nn.Module) -> torch.optim.Optimizer:
@@ -65,6 +70,8 @@ class Trainer:
         self.ema = Ema(self.network, recipe.ema)
         self.optimiser = make_optimiser(recipe.optimiser, self.network)
         self.objective = Objective(recipe, device)
+        if self.estimate is not None:
+            self.freeze([ESTIMATE])
         self.forward: nn.Module = torch.compile(self.network) if recipe.compile else self.network  # type: ignore[assignment]
 
     def freeze(self, prefixes: Sequence[str]) -> None:
@@ -77,6 +84,20 @@ class Trainer:
                 )
             for weight in frozen:
                 weight.requires_grad_(False)
+
+    @property
+    def estimate(self) -> Exposure | None:
+        """What estimates how bright a scene was; None in a network that does not."""
+        exposure = getattr(self.network, "exposure", None)
+        return exposure if isinstance(exposure, Exposure) and exposure.guess is not None else None
+
+    def fit_estimate(self, source: PairSource) -> dict[str, float]:
+        """Fit it before the first step, alike in every process of a team; what the card shall say of it. Steps leave it alone."""
+        if self.estimate is None:
+            return {}
+        error = fit_brightness(self.estimate, source, Dice(torch.Generator(self.device).manual_seed(self.recipe.seed)))
+        self.ema.average.load_state_dict(self.network.state_dict())
+        return {"brightness_error": round(error, 4)}
 
     def distribute(self, accelerator: Accelerator) -> None:
         """Share each step with the accelerator's other processes: everybody's own micro-batches, the mean of their gradients."""
@@ -121,12 +142,13 @@ class Trainer:
     def start_from(self, folder: Path) -> None:
         """Begin with the weights of a finished checkpoint instead of random ones; step 0 of a new run.
 
-        The network may be deeper than the checkpoint's: blocks that are new begin as the identity. Raises ValueError, naming the
-        tensors, for any other difference.
+        The network may be deeper than the checkpoint's: blocks that are new begin as the identity; and may estimate the brightness
+        where the checkpoint's does not. Raises ValueError, naming the tensors, for any other difference.
         """
         weights = dict(load_checkpoint(folder).weights)
         missing, unknown = self.network.load_state_dict(weights, strict=False)
-        missing = [name for name in missing if not any(name.startswith(block) for block in _block_names(self.network))]
+        new = (*_block_names(self.network), ESTIMATE)
+        missing = [name for name in missing if not name.startswith(new)]
         if missing or unknown:
             raise ValueError(f"{folder} does not fit this network: it lacks {missing[:3]} and has {unknown[:3]} too much")
         self.ema.average.load_state_dict(self.network.state_dict())

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from rddm.exposure import Exposure, exposure_of, over_levels
+from rddm.exposure import TARGET, Brightness, Exposure, Scene, brightness_of, exposure_of, over_levels
 from rddm.spec import ModelSpec
 from training.networks import exposure as trained
 
 
-def learned(width: int = 64, seed: int = 0) -> trained.Exposure:
-    network = trained.Exposure(width)
+def learned(width: int = 64, seed: int = 0, brightness: bool = False) -> trained.Exposure:
+    network = trained.Exposure(width, brightness)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weight in network.parameters():
@@ -31,6 +31,32 @@ def test_it_exposes_as_the_network_that_was_trained(image: np.ndarray) -> None:
     curve = network.exported().of(image)
     np.testing.assert_allclose(curve.expose(image), bright.numpy() * 2 - 1, atol=3e-6)
     np.testing.assert_allclose(curve.code, code.numpy(), atol=3e-6)
+
+
+@pytest.mark.parametrize("image", [pixels(60, 2, 64, 48), pixels(30, 1, 96, 96), pixels(3, 1, 48, 48)])
+def test_it_estimates_the_brightness_as_the_network_that_was_trained(image: np.ndarray) -> None:
+    network = learned(brightness=True)
+    with torch.no_grad():
+        bright, code = network(torch.from_numpy(image), torch.from_numpy(image), torch.zeros(len(image), 1))
+        estimated = network.estimate(*network.seen(torch.from_numpy(image)))
+    brightness = network.exported_brightness()
+    assert brightness is not None
+    scene = Scene.of(image)
+    np.testing.assert_allclose(brightness.of(scene.brought_to(TARGET)[1]), estimated.numpy(), atol=3e-6)
+    curve = network.exported().of(image, brightness)
+    np.testing.assert_allclose(curve.expose(image), bright.numpy() * 2 - 1, atol=3e-6)
+    np.testing.assert_allclose(curve.code, code.numpy(), atol=3e-6)
+    assert not np.allclose(curve.gain, network.exported().of(image).gain)
+
+
+def test_a_brightness_as_text_is_the_same_and_other_text_is_refused() -> None:
+    brightness = learned(brightness=True).exported_brightness()
+    assert brightness is not None
+    text = brightness.to_text()
+    assert brightness_of(text).to_text() == text
+    for wrong in ("", "AAAA", text[:-8]):
+        with pytest.raises(ValueError, match=r"brightness has \d+ finite values, not \d+|base64|padding|buffer"):
+            Brightness.from_text(wrong)
 
 
 def test_each_picture_of_a_batch_has_its_own_curve() -> None:
@@ -78,10 +104,13 @@ def test_the_code_lies_in_the_first_values_of_its_plane() -> None:
 def test_a_spec_says_what_an_exposure_needs() -> None:
     facts = {"name": "dark", "task": "dark", "licence": "Apache-2.0", "size_multiple": 16}
     text = learned().exported().to_text()
+    brightness = learned(brightness=True).exported_brightness()
+    assert brightness is not None
     assert ModelSpec(**facts, condition=("image", "exposed", "code"), exposure=text).condition_channels == 7
     assert ModelSpec(**facts, condition=("image", "exposed", "code"), exposure=text).sees_context
     for wrong, words in (
         ({"condition": ("image", "exposed", "code")}, "need an exposure"),
+        ({"brightness": brightness.to_text()}, "a brightness chooses an exposure, and there is none"),
         ({"condition": ("image",), "exposure": text}, "must list 'image', 'exposed' and 'code'"),
         ({"condition": ("image", "exposed", "code"), "exposure": text, "size_multiple": 4}, "64 values does not fit into 4 x 4"),
     ):

@@ -11,7 +11,8 @@ from rddm.spec import ConditionPart, Frozen, ModelSpec
 class SmallConfig(Frozen):
     """The small network. widths: channels at 1/2, 1/4, 1/8, 1/16 of the picture; depths: blocks per level on the way down.
 
-    exposure: a global tone curve estimated from the context brightens x_in before the convolutions (low light).
+    exposure: a global tone curve estimated from the context brightens x_in before the convolutions (low light). brightness: how
+    bright its result is, is a part of the condition; where that is 0, it is estimated.
     levels: a gain and a black level a channel, estimated from the context, likewise (haze, shadows). fill: what the mask hides is
     not seen, is filled smoothly from around it first, and the answer changes nothing else (inpainting, in one step).
     """
@@ -23,6 +24,7 @@ class SmallConfig(Frozen):
     depths: tuple[int, ...] = (1, 1, 1, 2)
     time_width: int = 64
     exposure: bool = False
+    brightness: bool = False
     levels: bool = False
     fill: bool = False
 
@@ -32,6 +34,8 @@ class SmallConfig(Frozen):
         chosen = [name for name in needs if getattr(self, name)]
         if len(chosen) > 1:
             raise ValueError(f"{' and '.join(chosen)} are both set; expected one of them at most")
+        if self.brightness != ("brightness" in self.condition) or (self.brightness and not self.exposure):
+            raise ValueError(f"brightness needs exposure, and 'brightness' in the condition, which is {self.condition}")
         for name in chosen:
             if not set(needs[name]) <= set(self.condition):
                 raise ValueError(f"{name} needs {' and '.join(needs[name])} in the condition, which is {self.condition}")

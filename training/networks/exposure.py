@@ -14,15 +14,17 @@ from training.networks.statistics import describe
 class Exposure(nn.Module):
     """A tone curve for the whole picture from its context: v -> srgb(gain_c * linear(v)) ^ gamma_c, per channel c.
 
-    The gain begins as the one that brings the context's mean to TARGET (never below 1); a small network of the context's
-    statistics learns the rest: where the mean should really go, colour cast, contrast. Only means over the context are used,
-    which is the same for every tile of a picture, so tiles agree.
+    The gain begins as the one that brings the context's mean to the wanted one (never below 1); a small network of the context's
+    statistics learns the rest: colour cast, contrast, where the mean should really go. Only means over the context are used,
+    which is the same for every tile of a picture, so tiles agree. The wanted mean is TARGET, or is told, or estimated (`guess`).
     """
 
     TARGET, STEP, STOPS = 0.43, 0.5, 18
     LEVELS = (0.04, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.93)
 
-    def __init__(self, width: int) -> None:
+    DARKEST, BRIGHTEST, GUESSING = 0.02, 0.75, 32
+
+    def __init__(self, width: int, brightness: bool = False) -> None:
         super().__init__()
         self.register_buffer("gains", 2.0 ** (self.STEP * torch.arange(self.STOPS + 1)), persistent=False)
         self.register_buffer("levels", torch.tensor(self.LEVELS), persistent=False)
@@ -31,40 +33,71 @@ class Exposure(nn.Module):
         self.curve = nn.Linear(width, 6)
         nn.init.zeros_(self.curve.weight)
         nn.init.zeros_(self.curve.bias)
+        layers = (nn.Linear(statistics, self.GUESSING), nn.SiLU(), nn.Linear(self.GUESSING, 1))
+        self.guess = nn.Sequential(*layers) if brightness else None
 
-    def forward(self, image: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        """(image, context: b 3 h w in [-1, 1]) -> (the brightened image, b 3 h w in 0..1; an embedding, b width)."""
-        light = functional.avg_pool2d(linear((context + 1) / 2), 4)
-        root = to_root(light)
-        stops = self.stops(light, root)
-        gain = torch.exp2(stops)[:, :, None, None]
-        exposed = encoded(light * gain, root * gain**ROOT)
-        statistics = torch.cat(
-            [stops / 8, exposed.mean((1, 2, 3))[:, None], self.describe(exposed), self.describe(encoded(light, root))], 1
-        )
+    def forward(self, image: Tensor, context: Tensor, told: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(image, context: b 3 h w in [-1, 1]) -> (the brightened image, b 3 h w in 0..1; an embedding, b width).
+
+        told: the wanted mean of each picture, (b 1), 0 where it shall be estimated; None for TARGET.
+        """
+        light, root = self.seen(context)
+        wanted: Tensor | float = self.TARGET
+        if told is not None:
+            wanted = torch.where(told > 0, told, self.estimate(light, root))
+        stops, statistics = self.brought_to(light, root, wanted)
         embedding = self.trunk(statistics)
         shift, gamma = self.curve(embedding)[:, :, None, None].chunk(2, 1)
         bright = linear((image + 1) / 2) * torch.exp2(stops[:, :, None, None] + shift)
         return encoded(bright, to_root(bright)).clamp(min=1e-4) ** torch.exp(gamma), embedding
 
+    def brought_to(self, light: Tensor, root: Tensor, wanted: Tensor | float) -> tuple[Tensor, Tensor]:
+        """(stops to the wanted mean, b 1; the statistics there and as given, b n)."""
+        stops = self.stops(light, root, wanted)
+        gain = torch.exp2(stops)[:, :, None, None]
+        exposed = encoded(light * gain, root * gain**ROOT)
+        given = self.describe(encoded(light, root))
+        return stops, torch.cat([stops / 8, exposed.mean((1, 2, 3))[:, None], self.describe(exposed), given], 1)
+
+    def estimate(self, light: Tensor, root: Tensor) -> Tensor:
+        """The mean that the scene probably had, (b 1), DARKEST..BRIGHTEST. No gradient goes on to the picture.
+
+        Raises ValueError for an exposure without an estimate.
+        """
+        if self.guess is None:
+            raise ValueError("this exposure has no estimate of the brightness; make it with brightness=True")
+        with torch.no_grad():
+            statistics = self.brought_to(light, root, self.TARGET)[1]
+        mean: Tensor = self.DARKEST + (self.BRIGHTEST - self.DARKEST) * torch.sigmoid(self.guess(statistics))
+        return mean
+
+    @staticmethod
+    def seen(context: Tensor) -> tuple[Tensor, Tensor]:
+        """The context, b 3 h w in [-1, 1], as pooled linear light, and its root."""
+        light = functional.avg_pool2d(linear((context + 1) / 2), 4)
+        return light, to_root(light)
+
     def exported(self) -> rddm.exposure.Exposure:
         """The same for the service, which computes it once a picture, in NumPy."""
-        layers = [
-            (layer.weight.detach().cpu().float().numpy(), layer.bias.detach().cpu().float().numpy()) for layer in self.layers()
-        ]
-        return rddm.exposure.Exposure(*layers)
+        return rddm.exposure.Exposure(*map(arrays_of, self.layers()))
+
+    def exported_brightness(self) -> rddm.exposure.Brightness | None:
+        """Likewise the estimate of the wanted mean, where there is one."""
+        if self.guess is None:
+            return None
+        return rddm.exposure.Brightness(*(arrays_of(layer) for layer in self.guess if isinstance(layer, nn.Linear)))
 
     def layers(self) -> list[nn.Linear]:
         """Those with weights, in order."""
         return [layer for layer in (*self.trunk, self.curve) if isinstance(layer, nn.Linear)]
 
-    def stops(self, light: Tensor, root: Tensor) -> Tensor:
-        """log2 of the gain that brings the mean of encoded(light) to TARGET, (b, 1), by interpolation on a grid of gains.
+    def stops(self, light: Tensor, root: Tensor, wanted: Tensor | float = TARGET) -> Tensor:
+        """log2 of the gain that brings the mean of encoded(light) to the wanted one, (b, 1), by interpolation on a grid of gains.
 
         What would clip counts twice, so that a night scene's lights hold the gain down.
         """
         means = torch.stack([self.brightness(light * gain, root * gain**ROOT) for gain in self.gains.unbind()], 1)
-        reached = (self.TARGET - means[:, :-1]) / (means[:, 1:] - means[:, :-1]).clamp(min=1e-5)
+        reached = (wanted - means[:, :-1]) / (means[:, 1:] - means[:, :-1]).clamp(min=1e-5)
         return self.STEP * reached.clamp(0, 1).sum(1, keepdim=True)
 
     @staticmethod

@@ -147,9 +147,9 @@ class Small(nn.Module):
         super().__init__()
         self.config, widths, embedding = config, config.widths, config.time_width
         first_stage = config.exposure or config.levels
-        inputs = 3 + 3 * sum(part not in {"context", "code"} for part in config.condition) + 3 * first_stage
+        inputs = 3 + 3 * sum(part not in {"context", "brightness", "code"} for part in config.condition) + 3 * first_stage
         self.time = TimeEmbedding(embedding)
-        self.exposure = Exposure(embedding) if config.exposure else None
+        self.exposure = Exposure(embedding, config.brightness) if config.exposure else None
         self.levels = Levels(embedding) if config.levels else None
         self.door, self.shuffle = Door(inputs, widths[0]), Shuffle()
         pairs = list(pairwise(widths))
@@ -177,8 +177,8 @@ class Small(nn.Module):
             seen.append(parts["mask"])
         if self.exposure is not None or self.levels is not None:
             with torch.autocast(x_t.device.type, enabled=False):
-                start, told = self.first_stage(parts["image"].float(), parts["context"].float())
-            embedding = embedding + told
+                start, seen_of_all = self.first_stage({name: part.float() for name, part in parts.items()})
+            embedding = embedding + seen_of_all
         if "code" in parts:
             embedding = embedding + parts["code"].flatten(1)[:, : embedding.shape[1]]
         if start is not None:
@@ -187,12 +187,13 @@ class Small(nn.Module):
         outputs = correction.float().split(3, 1)
         return outputs if start is None else (parts["image"] - start + outputs[0], *outputs[1:])
 
-    def first_stage(self, image: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+    def first_stage(self, parts: dict[ConditionPart, Tensor]) -> tuple[Tensor, Tensor]:
         """(the image under the estimated curve, b 3 h w in [-1, 1]; what the estimate tells the blocks, b width)."""
         if self.exposure is not None:
-            bright, embedding = self.exposure(image, context)
+            told = parts["brightness"][:, :, 0, 0] if self.config.brightness else None
+            bright, embedding = self.exposure(parts["image"], parts["context"], told)
             return bright * 2 - 1, embedding
-        corrected: tuple[Tensor, Tensor] = self.levels(image, context)  # type: ignore[misc]
+        corrected: tuple[Tensor, Tensor] = self.levels(parts["image"], parts["context"])  # type: ignore[misc]
         return corrected
 
     def fill(self, x_t: Tensor, image: Tensor, mask: Tensor, embedding: Tensor) -> Outputs:
@@ -210,10 +211,16 @@ class Small(nn.Module):
         """
         if self.exposure is None:
             return self, spec
-        condition: tuple[ConditionPart, ...] = (*(part for part in self.config.condition if part != "context"), "exposed", "code")
-        network = Small(self.config.model_copy(update={"condition": condition, "exposure": False}))
+        kept = (part for part in self.config.condition if part not in {"context", "brightness"})
+        condition: tuple[ConditionPart, ...] = (*kept, "exposed", "code")
+        network = Small(self.config.model_copy(update={"condition": condition, "exposure": False, "brightness": False}))
         network.load_state_dict({name: v for name, v in self.state_dict().items() if not name.startswith("exposure.")})
-        facts = {"condition": condition, "exposure": self.exposure.exported().to_text()}
+        brightness = self.exposure.exported_brightness()
+        facts = {
+            "condition": condition,
+            "exposure": self.exposure.exported().to_text(),
+            "brightness": None if brightness is None else brightness.to_text(),
+        }
         return network.to(self.door.weight.device).train(self.training), ModelSpec.model_validate({**spec.model_dump(), **facts})
 
     def convolutions(self, seen: list[Tensor], embedding: Tensor) -> Tensor:

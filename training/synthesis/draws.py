@@ -45,13 +45,16 @@ class Dice:
 class Pairs:
     """A drawn batch, float32 b 3 h w in [-1, 1]: what is wanted, what is given, the whole given picture shrunk to h w.
 
-    The mask lies in [0, 1].
+    The mask lies in [0, 1]. brightness: the mean of the sRGB values of the whole target, in 0..1, (b 1); typical: 1 where that is
+    how bright such a scene is, 0 where it was drawn.
     """
 
     target: Tensor
     given: Tensor
     context: Tensor | None = None
     mask: Tensor | None = None
+    brightness: Tensor | None = None
+    typical: Tensor | None = None
 
 
 class PairSource(Protocol):

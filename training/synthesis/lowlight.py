@@ -3,9 +3,10 @@
 In linear light: light falls by up to 8 stops (evenly, or unevenly as with one lamp), the white balance is off, photons arrive at
 random (shot noise), reading adds noise, the black level is cut off; then a tone curve, 8 bits, sometimes JPEG.
 
-Brightness of the targets: mean sRGB 0.43 (110 of 255), deviation 0.03, the middle of what well-exposed photographs have. How bright
-the scene was before the light fell cannot be told from a dark picture, so a wider spread would only be noise to learn from.
-Pictures that are bright enough already (mean 0.38 to 0.75), and some mildly dark ones, are in the mix: what was fine stays so.
+Brightness of the targets: two thirds are as bright as the picture in the pool, which for photographs is as their maker wanted it;
+of the others the mean is drawn. The network is told it (Pairs.brightness), and so need not guess; what it is told when nobody
+knows is fitted on the former (training.brightness). Pictures that are bright enough already, and some mildly dark ones, are in
+the mix: what was fine stays so.
 At night most of a scene has no light at all: what is lit has the targets' brightness there, the rest stays black.
 """
 
@@ -23,7 +24,8 @@ DARK, MILD, FINE = 0.72, 0.1, 0.18  # shares of the mix; they sum to 1
 STOPS = (2.0, 7.5)
 NIGHT_STOPS = (0.0, 5.0)
 DEEPEST = 8.0
-MEAN, SPREAD = 0.43, 0.03
+TYPICAL, MEANS = 0.65, (0.15, 0.65)
+DARKEST, FINE_MEANS = 0.12, (0.3, 0.75)
 
 
 def exposures(batch: int, dice: Dice) -> tuple[Tensor, Tensor]:
@@ -36,11 +38,13 @@ def exposures(batch: int, dice: Dice) -> tuple[Tensor, Tensor]:
     return stops * (1 - fine), fine
 
 
-def exposed(picture: Tensor, fine: Tensor, dice: Dice) -> Tensor:
-    """The picture with the mean that targets have, by a gamma; where fine 0.38..0.75: bright pictures are good pictures too."""
+def exposed(picture: Tensor, fine: Tensor, typical: Tensor, dice: Dice) -> Tensor:
+    """The picture with the mean that targets have, by a gamma: its own where typical; what is fine is no darker than FINE_MEANS."""
     batch = len(picture)
-    usual = (MEAN + SPREAD * dice.normal(batch, 1, 1, 1)).clamp(0.3, 0.6)
-    return with_mean(picture, torch.where(fine > 0, dice.uniform(0.38, 0.75, batch, 1, 1, 1), usual))
+    own = picture.mean((1, 2, 3), keepdim=True)
+    drawn, bright = dice.uniform(*MEANS, batch, 1, 1, 1), dice.uniform(*FINE_MEANS, batch, 1, 1, 1)
+    good = torch.where((typical > 0) & (own > FINE_MEANS[0]), own, bright)
+    return with_mean(picture, torch.where(fine > 0, good, torch.where(typical > 0, own, drawn)).clamp(DARKEST, FINE_MEANS[1]))
 
 
 def photographed(scene: Tensor, dice: Dice) -> Tensor:
@@ -137,7 +141,8 @@ class LowLight:
         """`batch` pairs with context, each of a picture of its own."""
         clean = photographed(windows(self.pool, batch, self.whole, dice), dice)
         stops, fine = exposures(batch, dice)
-        scene = to_linear(exposed(clean, fine, dice))
+        typical = dice.chance(TYPICAL, batch)
+        scene = to_linear(exposed(clean, fine, typical, dice))
         nights = dice.chance(self.nights, batch) * (stops > 0)
         stops = torch.where(nights > 0, dice.uniform(*NIGHT_STOPS, batch, 1, 1, 1), stops)
         for k in nights.flatten().nonzero():
@@ -151,5 +156,6 @@ class LowLight:
         rows, columns = dice.integers(0, self.whole - self.crop + 1, 2, batch).tolist()
         places = enumerate(zip(rows, columns, strict=True))
         cut = [torch.cat([target[k], dark[k]])[:, y : y + self.crop, x : x + self.crop] for k, (y, x) in places]
-        target, given = (torch.stack(cut) * 2 - 1).chunk(2, 1)
-        return Pairs(target, given, context * 2 - 1)
+        brightness = target.mean((1, 2, 3))[:, None].clamp(min=1e-3)
+        wanted, given = (torch.stack(cut) * 2 - 1).chunk(2, 1)
+        return Pairs(wanted, given, context * 2 - 1, brightness=brightness, typical=typical.flatten(1))

@@ -5,7 +5,7 @@ import torch
 
 from tests.training.synthesis.conftest import SIDE, dice
 from training.colour import to_linear
-from training.synthesis.lowlight import LowLight, darkened, lamps
+from training.synthesis.lowlight import TYPICAL, LowLight, darkened, lamps
 
 
 def test_context_is_the_whole_dark_picture(clean: torch.Tensor) -> None:
@@ -15,12 +15,21 @@ def test_context_is_the_whole_dark_picture(clean: torch.Tensor) -> None:
     assert torch.allclose(cropped.context, torch.nn.functional.avg_pool2d(uncropped.given, 2), atol=1e-5)
 
 
-def test_dark_pictures_have_targets_of_the_stated_brightness(clean: torch.Tensor) -> None:
+def test_pictures_say_how_bright_their_targets_are_and_whether_such_scenes_are(clean: torch.Tensor) -> None:
     pairs = LowLight(clean, crop=64, whole=64, nights=0).draw(256, dice(6))
+    assert pairs.brightness is not None
+    assert pairs.typical is not None
+    whole = ((pairs.target + 1) / 2).mean((1, 2, 3))
+    assert (whole - pairs.brightness[:, 0]).abs().max() < 1e-5
     dark = (pairs.given - pairs.target).abs().amax((1, 2, 3)) > 0.1
-    means = (pairs.target[dark].mean((1, 2, 3)) + 1) / 2
-    assert abs(float(means.mean()) - 0.43) < 0.02
-    assert float(means.std()) < 0.05
+    drawn = pairs.brightness[dark & (pairs.typical[:, 0] == 0)]
+    assert float(drawn.min()) < 0.25
+    assert float(drawn.max()) > 0.55
+    assert abs(float(pairs.typical.mean()) - TYPICAL) < 0.1
+    own = (clean.float() / 255).mean((1, 2, 3))
+    typical = pairs.brightness[dark & (pairs.typical[:, 0] > 0)]
+    assert float(typical.min()) > float(own.min()) - 0.15
+    assert float(typical.max()) < float(own.max()) + 0.15
 
 
 def test_what_is_unlit_at_night_stays_black_and_what_is_lit_has_the_stated_brightness(clean: torch.Tensor) -> None:
@@ -30,7 +39,7 @@ def test_what_is_unlit_at_night_stays_black_and_what_is_lit_has_the_stated_brigh
     shares = unlit.float().mean((1, 2))
     assert float(shares.min()) < 0.3
     assert float(shares.max()) > 0.9
-    assert 0.3 < float(target[~unlit].mean()) < 0.6
+    assert 0.25 < float(target[~unlit].mean()) < 0.6
 
 
 def test_lamps_only_add_light_and_burn_on_in_the_dark(clean: torch.Tensor) -> None:
