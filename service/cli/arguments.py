@@ -38,12 +38,20 @@ def add_adjusting(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--brightness-mean", type=float, metavar="MEAN", help="in its place: the mean to reach, 0.15 to 0.65")
 
 
-def add_writing(parser: argparse.ArgumentParser, more: str = "") -> None:
-    """How files are written, where their format gives a choice. more: what --quality says of other files."""
-    parser.add_argument("--quality", type=int, metavar="N", help=f"1 to 100, of JPEG, WebP, AVIF and JPEG XL (high){more}")
+def add_writing(parser: argparse.ArgumentParser, more: str = "", *, restores: bool = True) -> None:
+    """How files are written, where their format gives a choice. more: what --quality says beside. restores: offers best."""
+    best = "; or best: mirror images are restored too and averaged, four times the work" if restores else ""
+    kind = _quality if restores else int
+    parser.add_argument("--quality", type=kind, metavar="N", help=f"1 to 100, of JPEG, WebP, AVIF and JPEG XL (high){more}{best}")
     parser.add_argument(
         "--lossless", action=argparse.BooleanOptionalAction, help="whether WebP and JPEG XL are written without loss (like IN)"
     )
+
+
+def _quality(text: str) -> int | str:
+    if text == "best" or text.isdecimal():
+        return text if text == "best" else int(text)
+    raise argparse.ArgumentTypeError(f"{text!r}; expected best, or a whole number")
 
 
 def _server(text: str) -> str:

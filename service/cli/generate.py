@@ -39,7 +39,7 @@ def _generate(argv: Sequence[str]) -> int:
     parser.add_argument("-n", type=int, help="how many (1)")
     parser.add_argument("--grid", action="store_true", help="one picture with all of them")
     parser.add_argument("--format", choices=list(FORMATS), help="of the files (by OUT's name, else png)")
-    add_writing(parser)
+    add_writing(parser, restores=False)
     add_server(parser)
     given = parser.parse_args(argv)
     parameters = parameters_of(

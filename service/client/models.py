@@ -22,7 +22,8 @@ class RestoreOptions(TypedDict, total=False):
     strength: float
     brightness: float | Literal["auto"]
     brightness_mean: float
-    quality: int
+    ensemble: bool
+    quality: int | Literal["best"]
     lossless: bool
     max_latency_ms: int
     webhook: str
@@ -154,7 +155,7 @@ def to_loading(body: Mapping[str, Any]) -> Loading:
 def to_model(body: Mapping[str, Any]) -> ModelInfo:
     names = ("name", "task", "kind", "version", "digest", "licence", "size", "takes_mask")
     facts = {name: body[name] for name in names}
-    later = {"takes_brightness": bool(body.get("takes_brightness")), "aliases": tuple(body.get("aliases", ()))}
+    later: dict[str, Any] = {"takes_brightness": bool(body.get("takes_brightness")), "aliases": tuple(body.get("aliases", ()))}
     return ModelInfo(**facts, steps=StepRange(**body["steps"]), **later)
 
 

@@ -16,7 +16,7 @@ const [stage, drop, frame, toolbar, film, caption, alert, outcome] =
   [".stage", ".drop", ".viewer", ".toolbar", ".film", ".caption", ".alert", ".outcome"].map(find);
 const [file, task, steps, seed, format, metadata, mask, go, cancel, download] =
   ["#file", "#task", "#steps", "#seed", "#format", "#metadata", "#mask", "#go", "#cancel", "#download"].map(find);
-const [thens, strength, brightness] = ["#thens", "#strength", "#brightness"].map(find);
+const [thens, strength, brightness, best] = ["#thens", "#strength", "#brightness", "#best"].map(find);
 const MOST_TASKS = 3;
 const segments = [...panel.querySelectorAll("[data-view]")];
 
@@ -122,7 +122,14 @@ function sampleFor(wanted) {
 }
 
 function settings() {
-  return { task: chain().map(({ name }) => name).join(","), steps: steps.disabled ? "" : steps.value, seed: seed.value.trim(), format: format.value, metadata: metadata.value };
+  return {
+    task: chain().map(({ name }) => name).join(","),
+    steps: steps.disabled ? "" : steps.value,
+    seed: seed.value.trim(),
+    quality: best.checked ? "best" : "",
+    format: format.value,
+    metadata: metadata.value,
+  };
 }
 
 // {part: file}: the picture, and the mask where the model takes one.

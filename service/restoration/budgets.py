@@ -106,12 +106,15 @@ class Budgets:
             )
         return work
 
-    def check_cost(self, stages: Sequence[Resolved], size: tuple[int, int]) -> None:
-        """Raises TooLarge where several models together cost more than is allowed. size: height and width of the picture sent."""
+    def check_cost(self, stages: Sequence[Resolved], size: tuple[int, int], times: int = 1) -> None:
+        """Raises TooLarge where several models together cost more than is allowed.
+
+        size: height and width of the picture sent; times: how often each model is run.
+        """
         cost, (height, width) = 0.0, size
         for stage in stages:
             height, width = height * stage.model.spec.scale, width * stage.model.spec.scale
-            cost += load_of(stage.model.spec, height, width, stage.steps).megapixel_steps
+            cost += times * load_of(stage.model.spec, height, width, stage.steps).megapixel_steps
         most = self._settings.max_megapixel_steps
         if len(stages) > 1 and cost > most:
             raise TooLarge(f"{len(stages)} tasks cost {cost:.1f} megapixel-steps together; at most {most:g} are allowed")

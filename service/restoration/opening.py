@@ -12,6 +12,7 @@ from service.pictures.workers.pool import CodecPool
 from service.restoration.models import Parameters, choice_for
 from service.restoration.service import RestorationService
 from service.results.cache import ResultCache
+from service.sampling.ensemble import FlipEnsemble
 from service.sampling.pipeline import Pipeline
 from service.scheduling.learned import LearnedFile
 from service.scheduling.scheduler import Call, Limits, Scheduler
@@ -43,7 +44,7 @@ async def open_service(
     file = LearnedFile(settings.learned_path, engine.identity)
     scheduler = Scheduler(TracedBatches(engine, spans), lambda: engine.instances, limits, arrays, on_call=on_call, file=file)
     pipeline = Pipeline(TracedSteps(scheduler, spans), scheduler, arrays)
-    service = RestorationService(settings, engine, scheduler, ResultCache(pipeline, settings.results_bytes), codecs)
+    service = RestorationService(settings, engine, scheduler, ResultCache(FlipEnsemble(pipeline), settings.results_bytes), codecs)
     try:
         await _together(codecs.start(), engine.start())
         service.models.warn_of_default()

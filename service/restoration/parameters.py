@@ -58,6 +58,13 @@ def _stops(value: object) -> object:
         raise ValueError(f"expected auto, or a number from {STOPS[0]:g} to {STOPS[1]:g}") from wrong
 
 
+def _quality(value: object) -> object:
+    try:
+        return value if value == "best" else whole(value)
+    except ValueError as wrong:
+        raise ValueError("expected best, or a whole number from 1 to 100") from wrong
+
+
 def _tasks(value: object) -> object:
     """Names between commas."""
     names = [name.strip() for name in value.split(",")] if isinstance(value, str) else []
@@ -79,6 +86,11 @@ Seed = Annotated[int, BeforeValidator(whole), Field(ge=0, le=LARGEST_SEED), _who
 Count = Annotated[int, BeforeValidator(whole), Field(ge=1, le=1024), _whole_number(1, 1024)]
 Milliseconds = Annotated[int, BeforeValidator(whole), Field(ge=1, le=600_000), _whole_number(1, 600_000)]
 Quality = Annotated[int, BeforeValidator(whole), Field(ge=1, le=100), _whole_number(1, 100)]
+FileQualityOrBest = Annotated[
+    Literal["best"] | Quality,
+    BeforeValidator(_quality),
+    WithJsonSchema({"anyOf": [{"type": "string", "enum": ["best"]}, {"type": "integer", "minimum": 1, "maximum": 100}]}),
+]
 Compression = Annotated[int, BeforeValidator(whole), Field(ge=0, le=100), _whole_number(0, 100)]
 PartialImages = Annotated[int, BeforeValidator(whole), Field(ge=0, le=3), _whole_number(0, 3)]
 Format = Annotated[str, BeforeValidator(_format_name), WithJsonSchema({"type": "string", "enum": FORMAT_NAMES})]
@@ -106,7 +118,6 @@ class CommonParameters(BaseModel):
 
     steps: Steps | None = Field(default=None, description="network calls; the model's default if absent, within its range")
     format: Format | None = Field(default=None, description="beats Accept, which beats the input's own format")
-    quality: Quality | None = Field(default=None, description="of JPEG, WebP, AVIF and JPEG XL; high if absent")
     lossless: Flag | None = Field(
         default=None, description="whether WebP and JPEG XL are written without loss; like the input if absent"
     )
@@ -119,7 +130,7 @@ class RestoreParameters(CommonParameters):
 
     task: Tasks | None = Field(
         default=None,
-        description="a model's name, task or alias, or several between commas, done in order; the service's default model if absent",
+        description="a model's name, task or alias, or several between commas, done in order; the default model if absent",
     )
     seed: Seed = Field(default=0, description="the same request with the same seed gives the same bytes")
     returned: Returned = Field(
@@ -133,6 +144,23 @@ class RestoreParameters(CommonParameters):
     brightness_mean: BrightnessMean | None = Field(
         default=None, description="in place of brightness: the mean that the result's values shall have, of 1"
     )
+    quality: FileQualityOrBest | None = Field(
+        default=None,
+        description="of JPEG, WebP, AVIF and JPEG XL, high if absent; best: with ensemble, and high",
+    )
+    ensemble: Flag = Field(
+        default=False, description="whether mirror images are restored too and averaged with the picture, at four times the work"
+    )
+
+    @property
+    def flips(self) -> bool:
+        """Whether the mean over mirror images is asked for."""
+        return self.ensemble or self.quality == "best"
+
+    @property
+    def file_quality(self) -> int | None:
+        """What the file is written with."""
+        return None if self.quality == "best" else self.quality
 
     @property
     def tasks(self) -> tuple[str | None, ...]:
@@ -163,6 +191,7 @@ class RestoreParameters(CommonParameters):
 class GenerateParameters(CommonParameters):
     """Pictures out of noise."""
 
+    quality: Quality | None = Field(default=None, description="of JPEG, WebP, AVIF and JPEG XL; high if absent")
     model: Name | None = Field(default=None, description="the first model that generates, if absent")
     seed: Seed | None = Field(default=None, description="chosen and told if absent; picture k of n is what seed + k gives alone")
     n: Count = Field(default=1, description="how many pictures")

@@ -25,7 +25,7 @@ from service.restoration.sheets import grid, run_all
 from service.restoration.source import Source, check_takes_mask, to_model_input
 from service.restoration.uploads import Uploads
 from service.results.cache import FinishedResult, ResultCache, until
-from service.sampling.pipeline import Kept, Listener, Work
+from service.sampling.pipeline import MEMBERS, Kept, Listener, Work
 from service.scheduling.scheduler import Scheduler
 from service.settings import Settings
 from service.telemetry.tracing import part_span
@@ -142,7 +142,7 @@ class RestorationService:
                 result, taken = await self._run_stages(restoring, source, on_step)
             with stopwatch.measure("encode"):
                 pixels, metadata = await offload(result.pixels.size, output_of, parameters, result, source)
-                writing = Writing(parameters.metadata, parameters.quality, parameters.lossless)
+                writing = Writing(parameters.metadata, parameters.file_quality, parameters.lossless)
                 dropped = left_out(metadata, kind, parameters.metadata) if parameters.returned == "image" else ()
                 body = await self.codecs.encode(pixels, metadata, kind, writing, whose(context))
             self.budgets.encoding.record(kind, source.size[0] * source.size[1], stopwatch.milliseconds["encode"] / 1000)
@@ -155,7 +155,7 @@ class RestorationService:
     ) -> tuple[FinishedResult, tuple[Resolved, ...]]:
         """Each model on what the one before it made, in 16 bits between them; the last result, and the steps that were taken."""
         parameters, context = restoring.parameters, restoring.context
-        self.budgets.check_cost(restoring.stages, source.size)
+        self.budgets.check_cost(restoring.stages, source.size, MEMBERS if parameters.flips else 1)
         taken: list[Resolved] = []
         async with AsyncExitStack() as charges:
             for index, stage in enumerate(restoring.stages):
@@ -264,6 +264,7 @@ class RestorationService:
             pixels=model_input.pixels,
             depth=source.depth,
             deadline=deadline,
+            flips=parameters.flips,
         )
 
 

@@ -53,7 +53,7 @@ def key_of(work: Work) -> str:
     """SHA-256 over all that decides the result: x_in and mask, or their pixels; model, method, steps, seed, depth, what is kept."""
     digest = hashlib.sha256()
     model, method = work.model.digest, work.method or work.model.spec.method
-    facts = (model, method, work.steps, work.seed, work.depth, sorted(work.keep), work.size)
+    facts = (model, method, work.steps, work.seed, work.depth, sorted(work.keep), work.size, work.flips)
     digest.update(repr(facts).encode())
     if work.context is not None:
         digest.update(np.ascontiguousarray(work.context).data)

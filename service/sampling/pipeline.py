@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -30,6 +30,7 @@ Array = Any
 Kept = Literal["residual", "trace"]
 T = TypeVar("T")
 
+MEMBERS = 4  # of an ensemble of flips
 PIXELS_AHEAD = 32 * 256 * 256  # of one picture's tiles at once: two full batches of small ones
 
 
@@ -41,7 +42,8 @@ class Work:
     take one. seed: 0..2^63-1. method: None for the model's own. keep: what the result holds beside x_0.
     deadline: on the clock of `time.monotonic`; once it has passed, the work ends at its next step. pixels: a digest of what x_in
     and mask were made of, where that is known. depth: bits of the pixels that x_0 is wanted in. context: what the network is told
-    of the whole, of the tile's size, in place of x_in itself: a clip's neighbouring frames share one.
+    of the whole, of the tile's size, in place of x_in itself: a clip's neighbouring frames share one. flips: sampled four times,
+    mirrored in three of them, and averaged (service.sampling.ensemble).
     """
 
     model: Model
@@ -57,6 +59,7 @@ class Work:
     pixels: bytes | None = None
     depth: Depth = 8
     context: Image | None = None
+    flips: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -70,7 +73,8 @@ class Work:
     @cached_property
     def load(self) -> Load:
         """What it asks of the engine."""
-        return load_of(self.model.spec, *self.size, self.steps)
+        load = load_of(self.model.spec, *self.size, self.steps)
+        return replace(load, tiles=load.tiles * MEMBERS) if self.flips else load
 
     @property
     def ticket(self) -> Ticket:

@@ -48,6 +48,10 @@ USAGE = {"total_tokens": 0, "input_tokens": 0, "output_tokens": 0, "input_tokens
 Ignored = Annotated[Any, BeforeValidator(lambda _: None)]
 
 
+def _only_best(value: object) -> object:
+    return value if value == "best" else None
+
+
 class OpenAIParameters(BaseModel):
     """What both routes may say; the members that are Ignored change nothing. As at OpenAI, null is a member that is not set."""
 
@@ -66,10 +70,12 @@ class OpenAIParameters(BaseModel):
     strength: Strength = 1
     brightness: Brightness = "auto"
     brightness_mean: BrightnessMean | None = None
+    quality: Annotated[Literal["best"] | None, BeforeValidator(_only_best)] = Field(
+        default=None, description="best averages mirror images, at four times the work; other words are ignored"
+    )
     prompt: Ignored = None
     user: Ignored = None
     safety_identifier: Ignored = None
-    quality: Ignored = None
     background: Ignored = None
     moderation: Ignored = None
     style: Ignored = None
@@ -124,7 +130,12 @@ def to_restoration(parameters: OpenAIParameters) -> RestoreParameters:
     if parameters.brightness_mean is not None and parameters.brightness != "auto":
         raise InvalidValue("expected brightness or brightness_mean, not both")
     return RestoreParameters(
-        task=parameters.model, steps=parameters.steps, seed=parameters.seed or 0, quality=parameters.file_quality, **turned
+        task=parameters.model,
+        steps=parameters.steps,
+        seed=parameters.seed or 0,
+        quality=parameters.file_quality,
+        ensemble=parameters.quality == "best",
+        **turned,
     )
 
 

@@ -37,7 +37,7 @@ def test_without_loss_is_said_either_way(word: str, meant: bool) -> None:
         (("--server", "gateway:8000"), "'gateway:8000' is no address of a gateway; expected http://HOST:PORT"),
         (("--server", "ftp://gateway"), "'ftp://gateway' is no address of a gateway"),
         (("--key", "a\nb"), "a character that no header can carry"),
-        (("--quality", "best"), "invalid int value: 'best'"),
+        (("--quality", "better"), "'better'; expected best, or a whole number"),
     ],
 )
 def test_what_cannot_be_is_refused_in_words(words: tuple[str, ...], told: str) -> None:

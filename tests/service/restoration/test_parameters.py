@@ -68,3 +68,24 @@ def test_every_member_of_a_body_that_need_not_be_there_may_be_null_in_its_schema
     schema = RestoreBody.model_json_schema()
     assert all({"type": "null"} in member["anyOf"] for member in schema["properties"].values())
     assert schema["properties"]["seed"]["default"] == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "flips", "file_quality"),
+    [
+        ({}, False, None),
+        ({"quality": "best"}, True, None),
+        ({"quality": "80"}, False, 80),
+        ({"quality": 80, "ensemble": True}, True, 80),
+    ],
+)
+def test_best_averages_mirror_images_and_writes_in_high_quality(
+    given: dict[str, object], flips: bool, file_quality: int | None
+) -> None:
+    parameters = RestoreParameters.model_validate(given)
+    assert (parameters.flips, parameters.file_quality) == (flips, file_quality)
+
+
+def test_another_word_for_quality_is_refused_with_what_is_allowed() -> None:
+    with pytest.raises(ValidationError, match="expected best, or a whole number from 1 to 100"):
+        RestoreParameters.model_validate({"quality": "better"})

@@ -1,0 +1,111 @@
+"""`quality=best`: a picture is sampled as it is and mirrored in three ways; the four results, turned back, are averaged.
+
+A network's error is in part the accident of how the picture lies; what the four agree in stays, their noise halves (the geometric
+self-ensemble of Timofte et al. 2016, with the flips alone, which keep the picture's size so that all four share batches).
+"""
+
+import asyncio
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from rddm.image import to_pixels
+from rddm.tiling import plan
+from service.engines.arrays import offload
+from service.sampling.pipeline import Listener, Result, Sampler, Step, Work
+from service.sampling.state import Image
+
+FLIPS: tuple[tuple[int, ...], ...] = ((), (3,), (2,), (2, 3))  # axes of (1, 3, h, w)
+
+
+def flipped(image: Image, axes: tuple[int, ...]) -> Image:
+    """The image mirrored along some axes, which is undone by doing it again."""
+    return np.ascontiguousarray(np.flip(image, axes)) if axes else image
+
+
+def turned(work: Work, axes: tuple[int, ...]) -> Work:
+    """The work of a mirrored picture: its noise lies as ever, so that noise is averaged, too."""
+    parts: dict[str, Any] = {
+        name: flipped(part, axes) for name in ("x_in", "mask", "context") if (part := getattr(work, name)) is not None
+    }
+    return replace(work, flips=False, pixels=None, **parts)
+
+
+@dataclass(frozen=True)
+class FlipEnsemble:
+    """A sampler that runs work with flips four times on another sampler, and any other once.
+
+    A picture of one call has all four under way at once, whose rows then share batches; one of several tiles fills batches by
+    itself, and its four go one after the other, so that memory holds one.
+    """
+
+    sampler: Sampler
+
+    async def run(self, work: Work, on_step: Listener | None = None) -> Result:
+        """See Sampler.run; of a flip ensemble on_step is called once all four have done a step."""
+        if not work.flips:
+            return await self.sampler.run(work, on_step)
+        steps = Together(work.steps, on_step)
+        if len(plan(work.model.spec, *work.size).tiles) > 1:
+            results = [await self._run(work, axes, steps.listener(axes)) for axes in FLIPS]
+        else:
+            results = await self._run_together(work, steps)
+        return await offload(results[0].x_0.size, averaged, results, work)
+
+    async def _run_together(self, work: Work, steps: "Together") -> list[Result]:
+        """All four at once; one that fails ends the others, and its error is raised."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._run(work, axes, steps.listener(axes))) for axes in FLIPS]
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from failed
+        return [task.result() for task in tasks]
+
+    async def _run(self, work: Work, axes: tuple[int, ...], on_step: Listener | None) -> Result:
+        """One member's result, turned back."""
+        result = await self.sampler.run(await offload(work.size[0] * work.size[1], turned, work, axes), on_step)
+        residual = None if result.residual is None else flipped(result.residual, axes)
+        return Result(flipped(result.x_0, axes), result.pixels, residual, tuple(flipped(one, axes) for one in result.trace))
+
+
+class Together:
+    """Hears of the steps of the four: a step is done when all have done it; the upright one's preview shows it."""
+
+    def __init__(self, steps: int, on_step: Listener | None) -> None:
+        self._steps, self._on_step = steps, on_step
+        self._done = dict.fromkeys(FLIPS, 0)
+        self._previews: dict[int, Image] = {}
+        self._told = 0
+
+    def listener(self, axes: tuple[int, ...]) -> Listener | None:
+        """What that member's steps are told."""
+        if self._on_step is None:
+            return None
+        return lambda step: self._hear(axes, step)
+
+    def _hear(self, axes: tuple[int, ...], step: Step) -> None:
+        self._done[axes] = step.step
+        if not axes:
+            self._previews[step.step] = step.preview
+        while self._on_step is not None and min(self._done.values()) > self._told:
+            self._told += 1
+            self._on_step(Step(self._told, step.steps, self._previews.pop(self._told)))
+
+
+def averaged(results: list[Result], work: Work) -> Result:
+    """The mean of results that lie alike, in float32, in the order of FLIPS: always the same bytes."""
+    x_0 = mean([result.x_0 for result in results])
+    first = results[0]
+    residual = None if first.residual is None else mean([result.residual for result in results if result.residual is not None])
+    trace = tuple(mean(list(images)) for images in zip(*(result.trace for result in results), strict=True))
+    return Result(x_0, to_pixels(x_0, work.depth), residual, trace)
+
+
+def mean(images: list[Image]) -> Image:
+    """Of images of one shape."""
+    total = images[0].astype(np.float32, copy=True)
+    for image in images[1:]:
+        total += image
+    total *= np.float32(1 / len(images))
+    return total
