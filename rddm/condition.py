@@ -69,11 +69,14 @@ def context(x_in: Image, height: int, width: int) -> Image:
 
 def _averaged(field: Image, size: int) -> Image:
     """Averages by area along the last axis but one. By NumPy's own loops: a BLAS rounds as its number of threads wants."""
+    length = field.shape[-2]
+    if length == size:
+        return field
     averages = np.empty((*field.shape[:-2], size, field.shape[-1]), np.float32)
-    for i, share in enumerate(shares(field.shape[-2], size)):
-        used = np.flatnonzero(share)
-        band = slice(used[0], used[-1] + 1)
-        np.einsum("k,...kw->...w", share[band], field[..., band, :], out=averages[..., i, :])
+    weights = shares(length, size)
+    first, last = (weights > 0).argmax(1), length - (weights[:, ::-1] > 0).argmax(1)
+    for i, (weight, start, end) in enumerate(zip(weights, first, last, strict=True)):
+        np.einsum("k,...kw->...w", weight[start:end], field[..., start:end, :], out=averages[..., i, :])
     return averages
 
 
