@@ -144,7 +144,7 @@ def _name(source: Path, parameters: RestoreParameters) -> str:
 async def _restore_all(items: Sequence[RestoreItem], server: str | None, key: str | None, settings: Callable[..., Settings]) -> int:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     failures: list[str] = []
-    async with open_backend(server, key, settings, items[0].parameters) as backend:
+    async with open_backend(server, key, settings, items[0].parameters, one_request=len(items) == 1) as backend:
         with Progress(*columns, console=Console(stderr=True)) as progress:
             bar = progress.add_task("restoring", total=len(items))
             free = asyncio.Semaphore(AT_ONCE)

@@ -73,8 +73,11 @@ class Repository(Protocol):
         """Make the models ready. Raises EngineUnavailable where there is nothing to serve."""
         ...
 
-    def restrict(self, choose: "Choose") -> None:  # noqa: ARG002
-        """To be called before `start`: models that `choose` does not name of those there are need not be made ready."""
+    def restrict(self, choose: "Choose", *, one_request: bool = False) -> None:  # noqa: ARG002
+        """To be called before `start`: models that `choose` does not name of those there are need not be made ready.
+
+        one_request: no more than one will come, and there is none beside it.
+        """
         return
 
     @abstractmethod

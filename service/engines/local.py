@@ -5,7 +5,8 @@ A call that is cancelled, or whose deadline passes, never starts or is told to s
 Calls side by side have a thread each: nothing yields more pictures a second. Large calls have threads of their own, which give way
 to those of small ones: the operating system shares the cores, and no small picture waits for a large call. A picture that has the
 engine to itself and is one call would leave all cores but one idle, so for it a model is opened a second time, with all threads,
-when the first such picture comes. Where both do not answer with the same bytes the second one is not used.
+when the first such picture comes. Where both do not answer with the same bytes that one is not used. A command that restores one
+picture opens it first, and the other one only for a picture of several tiles.
 """
 
 import asyncio
@@ -110,28 +111,33 @@ class Threads:
 
 
 class Networks:
-    """One model, opened for calls side by side, and, once that is of use, for a call that has all threads to itself.
+    """One model, opened for calls side by side, or for a call that has all threads to itself; for the other kind once it is of use.
 
-    open_exclusive: makes what such a call is given, at the first one: most starts never see one, and to open a model for all
-    threads costs more than to open it for one. None where it is of no use.
+    open_other: is given the first network, and makes one for calls of the other kind, at the first such call: most starts never see
+    one. It gives both back, as they are to be used from then on. None where every call takes the first.
     """
 
-    def __init__(self, beside: Network, open_exclusive: Callable[[], Network] | None = None) -> None:
-        self.beside = beside
-        self._exclusive: Network | None = None
-        self._open_exclusive = open_exclusive
+    def __init__(
+        self,
+        first: Network,
+        open_other: Callable[[Network], tuple[Network, Network]] | None = None,
+        *,
+        first_is_exclusive: bool = False,
+    ) -> None:
+        self.first = first
+        self._first_is_exclusive = first_is_exclusive
+        self._other: Network | None = None
+        self._open_other = open_other
         self._opening = threading.Lock()
 
     def suited(self, ticket: Ticket) -> Network:
         """The one to call; it may take as long as a few calls."""
-        return self._for_exclusive() if ticket.exclusive and self._open_exclusive is not None else self.beside
-
-    def _for_exclusive(self) -> Network:
+        if self._open_other is None or ticket.exclusive == self._first_is_exclusive:
+            return self.first
         with self._opening:
-            if self._exclusive is None:
-                assert self._open_exclusive is not None
-                self._exclusive = self._open_exclusive()
-            return self._exclusive
+            if self._other is None:
+                self.first, self._other = self._open_other(self.first)
+            return self._other
 
 
 class LocalEngine(LocalRepository[Networks]):
@@ -179,13 +185,20 @@ class LocalEngine(LocalRepository[Networks]):
     def open(self, file: ModelFile) -> Networks:
         """See LocalRepository."""
         model = file.model
-        with part(f"{model.spec.name}: read"):
-            data = file.read()
-        with part(f"{model.spec.name}: session"), self._runtime.translated(model.spec.name):
-            beside = self._runtime.open(data, model, self.threads.each)
         large = model.spec.image_size is None and most_pixels(model.spec) >= WIDE_PIXELS
         widens = large and self._runtime.scales and self.threads.all > self.threads.each
-        return Networks(beside, partial(self._open_exclusive, file, beside) if widens else None)
+        exclusive = widens and self.one_request
+        with part(f"{model.spec.name}: read"):
+            data = file.read()
+        with part(f"{model.spec.name}: session"):
+            first = self._opened(data, model, exclusive=exclusive)
+        open_other = partial(self._open_beside if exclusive else self._open_exclusive, file)
+        return Networks(first, open_other if widens else None, first_is_exclusive=exclusive)
+
+    def _opened(self, data: bytes, model: Model, *, exclusive: bool) -> Network:
+        threads = self.threads.all if exclusive else self.threads.each
+        with self._runtime.translated(model.spec.name):
+            return self._runtime.open(data, model, threads, exclusive=exclusive)
 
     def engine_of(self, model: Model, handle: Networks) -> Engine:
         """See LocalRepository."""
@@ -207,21 +220,23 @@ class LocalEngine(LocalRepository[Networks]):
             check_finite(outputs, model)
         return outputs
 
-    def _open_exclusive(self, file: ModelFile, beside: Network) -> Network:
-        """A network of all threads, if it can be had and answers with the same bytes; else the one that there is."""
-        model = file.model
+    def _open_exclusive(self, file: ModelFile, beside: Network) -> tuple[Network, Network]:
+        """(for calls side by side, of all threads), if the latter can be had and answers with the same bytes; else one for both."""
+        name = file.model.spec.name
         try:
-            with self._runtime.translated(model.spec.name):
-                exclusive = self._runtime.open(file.read(), model, self.threads.all, exclusive=True)
-            if self._agree(model, beside, exclusive):
-                return exclusive
-            log.warning("model %s answers otherwise with %d threads: pictures get one", model.spec.name, self.threads.all)
+            exclusive = self._opened(file.read(), file.model, exclusive=True)
+            return beside, exclusive if self._agree(file.model, beside, exclusive) else beside
         except ServiceError as error:
-            log.warning("model %s cannot be opened for %d threads: %s", model.spec.name, self.threads.all, error.detail)
-        return beside
+            log.warning("model %s cannot be opened for %d threads: %s", name, self.threads.all, error.detail)
+        return beside, beside
+
+    def _open_beside(self, file: ModelFile, exclusive: Network) -> tuple[Network, Network]:
+        """(of all threads, for calls side by side) where both answer with the same bytes; else the latter for both."""
+        beside = self._opened(file.read(), file.model, exclusive=False)
+        return exclusive if self._agree(file.model, beside, exclusive) else beside, beside
 
     def _agree(self, model: Model, *networks: Network) -> bool:
-        """Whether networks answer with the same bytes.
+        """Whether networks answer with the same bytes; logged where they do not.
 
         Looked at for a side of a prime number of multiples: threads share an operator's values out in equal blocks, and where those
         end inside a vector ONNX Runtime's logarithm answers otherwise in the last bit. A rounder size would hide it.
@@ -229,7 +244,10 @@ class LocalEngine(LocalRepository[Networks]):
         multiples = next(k for k in count(math.isqrt(WIDE_PIXELS) // model.spec.size_multiple + 1) if is_prime(k))
         feeds = golden_input(model.spec, multiples * model.spec.size_multiple)
         answers = [self._call(network, feeds, Cancellation(), model) for network in networks]
-        return all(np.array_equal(a, b) for a, b in zip(*answers, strict=True))
+        agree = all(np.array_equal(a, b) for a, b in zip(*answers, strict=True))
+        if not agree:
+            log.warning("model %s answers otherwise with %d threads: pictures get one", model.spec.name, self.threads.all)
+        return agree
 
 
 @dataclass(frozen=True)
@@ -241,7 +259,7 @@ class _Candidate:
     networks: Networks
 
     async def predict(self, x_t: Array, condition: Array | None, time: Array, ticket: Ticket) -> Outputs:
-        return await self.engine.run(self.model, self.networks, to_feeds(x_t, condition, time), ticket)
+        return await self.engine.run(self.model, Networks(self.networks.first), to_feeds(x_t, condition, time), ticket)
 
 
 def is_prime(number: int) -> bool:

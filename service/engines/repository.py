@@ -54,6 +54,7 @@ class LocalRepository(ServingEngine, Generic[Handle]):
         self.backend = backend
         self._broken: dict[str, str] = {}
         self._choose: Choose | None = None
+        self.one_request = False
         self._versions: ModelVersions[Handle] = ModelVersions(lambda _model, _handle: None)
         self._loading: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -72,9 +73,9 @@ class LocalRepository(ServingEngine, Generic[Handle]):
         """Models that lie in the folder and could not be loaded, with the reason."""
         return self._broken
 
-    def restrict(self, choose: Choose) -> None:
+    def restrict(self, choose: Choose, *, one_request: bool = False) -> None:
         """See Repository."""
-        self._choose = choose
+        self._choose, self.one_request = choose, one_request
 
     async def start(self) -> None:
         """Load every model in the folder, or the one that is needed, side by side.

@@ -27,17 +27,19 @@ async def open_service(
     codecs: CodecPool | None = None,
     on_call: Callable[[Call], None] | None = None,
     wanted: Parameters | None = None,
+    *,
+    one_request: bool = False,
 ) -> AsyncIterator[RestorationService]:
     """Starts the codec processes, the engine and the scheduler; ends them in reverse order.
 
     engine, codecs: instead of those that the settings name. on_call: told of each network call, in the event loop. wanted: of the
-    requests that will come, where all are for one model: only that one need be opened.
+    requests that will come, where all are for one model: only that one need be opened. one_request: there will be one at most.
     Raises EngineUnavailable where no model can be used, ModuleNotFoundError where the engine's packages are not installed, NotFound
     where there is no model for what is wanted.
     """
     engine, arrays = (engine, HOST) if engine is not None else open_engine(settings)
     if wanted is not None:
-        engine.restrict(choice_for(settings, wanted))
+        engine.restrict(choice_for(settings, wanted), one_request=one_request)
     bounds = Bounds(settings.max_pixels, settings.max_side)
     codecs = codecs or CodecPool(bounds, settings.codec_workers, settings.codec_seconds, settings.codec_memory_bytes)
     spans, limits = StepSpans(), Limits(settings.queue_megapixel_steps)

@@ -96,11 +96,19 @@ class RemoteBackend:
 
 @asynccontextmanager
 async def open_backend(
-    server: str | None, key: str | None, settings: Callable[..., Settings], wanted: Parameters | None = None
+    server: str | None,
+    key: str | None,
+    settings: Callable[..., Settings],
+    wanted: Parameters | None = None,
+    *,
+    one_request: bool = False,
 ) -> AsyncIterator[Backend]:
-    """The service in this process, with the model alone that `wanted` is for if it is given; or the gateway at `server`."""
+    """The service in this process, with the model alone that `wanted` is for if it is given; or the gateway at `server`.
+
+    one_request: no more than one will be made.
+    """
     if server is None:
-        async with open_service(settings(), wanted=wanted) as service:
+        async with open_service(settings(), wanted=wanted, one_request=one_request) as service:
             yield LocalBackend(service)
     else:
         from service.client import AsyncClient  # noqa: PLC0415 (imports httpx2, which work in this process does not need)

@@ -114,12 +114,33 @@ async def test_what_is_asked_is_checked_and_the_runtimes_errors_are_translated(e
 
 def test_the_network_of_all_threads_is_opened_once_and_for_those_alone_who_have_the_engine() -> None:
     beside, exclusive, opened = Network(), Network(), list[int]()
-    networks = Networks(beside, lambda: opened.append(1) or exclusive)  # type: ignore[func-returns-value]
+
+    def open_other(first: Network) -> tuple[Network, Network]:
+        opened.append(1)
+        return first, exclusive
+
+    networks = Networks(beside, open_other)  # type: ignore[arg-type]
     assert networks.suited(ticket()) is beside
     assert opened == []
     assert networks.suited(ticket(exclusive=True)) is networks.suited(ticket(exclusive=True)) is exclusive
     assert opened == [1]
     assert Networks(beside).suited(ticket(exclusive=True)) is beside
+
+
+def test_one_request_takes_all_threads_and_opens_the_other_network_for_tiles_only() -> None:
+    beside, exclusive, opened = Network(), Network(), list[int]()
+
+    def open_other(first: Network) -> tuple[Network, Network]:
+        opened.append(1)
+        return first, beside
+
+    networks = Networks(exclusive, open_other, first_is_exclusive=True)  # type: ignore[arg-type]
+    assert networks.suited(ticket(exclusive=True)) is exclusive
+    assert opened == []
+    assert networks.suited(ticket()) is networks.suited(ticket()) is beside
+    assert opened == [1]
+    unlike = Networks(exclusive, lambda _: (beside, beside), first_is_exclusive=True)  # type: ignore[arg-type, return-value]
+    assert unlike.suited(ticket()) is unlike.suited(ticket(exclusive=True)) is beside
 
 
 def test_a_cancellation_that_comes_first_stops_at_once() -> None:

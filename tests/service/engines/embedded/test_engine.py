@@ -338,6 +338,26 @@ async def test_more_threads_that_answer_otherwise_are_not_used(large: Path, capl
     assert "answers otherwise with 3 threads" in caplog.text
 
 
+async def test_one_request_opens_the_network_of_all_threads_first(large: Path) -> None:
+    runner = Counting()
+    engine = EmbeddedEngine(large, Threads(3), runner)
+    engine.restrict(list, one_request=True)
+    try:
+        await engine.start()
+        assert runner.made == [3]
+        runner.used.clear()
+        x_t, condition, times = picture(side=320), picture(side=320, seed=1), np.full((1, 2), 500, np.float32)
+        answers = []
+        for alone, threads in ((True, 3), (False, 1), (True, 3)):
+            [answer] = await engine.predict(x_t, condition, times, ticket(served(engine), exclusive=alone))
+            assert runner.used[-1] == threads
+            answers.append(answer.tobytes())
+        assert runner.made == [3, 1]
+        assert len(set(answers)) == 1
+    finally:
+        await engine.close()
+
+
 @pytest.mark.parametrize("threads", [2, 7])
 async def test_what_ships_answers_with_the_same_bytes_in_any_threads(threads: int, caplog: pytest.LogCaptureFixture) -> None:
     runner = Counting()

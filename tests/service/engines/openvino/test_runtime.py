@@ -43,7 +43,7 @@ async def test_networks_are_kept_for_the_sizes_used_last(engine: LocalEngine, tm
     for side in range(8, 8 + 4 * (KEPT_SHAPES + 2), 4):
         await engine.predict(picture(side=side), picture(side=side, seed=1), time, ticket(served(engine)))
     _, networks = engine._versions.find(served(engine))
-    assert len(networks.beside._compiled) == KEPT_SHAPES  # type: ignore[attr-defined]
+    assert len(networks.first._compiled) == KEPT_SHAPES  # type: ignore[attr-defined]
     assert list((tmp_path / "cache").iterdir()), "what was compiled was not kept on the disk"
 
 
