@@ -80,7 +80,7 @@ async def sample(folder: Path, name: str, height: int, width: int, steps: int) -
     del tiles
     forget_peak()
     base, begun, cpu = resident(), time.perf_counter(), time.process_time()
-    await pipeline.run(Work(model, steps, 0, "growth", "growth", x_in))
+    await pipeline.run(Work(model, steps, 0, "growth", "growth", x_in, keep=frozenset()))
     seconds, cpu = time.perf_counter() - begun, time.process_time() - cpu
     network = load_of(model.spec, height, width, steps).megapixel_steps
     pipeline.close()

@@ -183,7 +183,8 @@ class RestorationService:
         self._check_count(n, seed)
         with self.models.lease(parameters) as (resolved,):
             self.scheduler.introduce(resolved.model)
-            first = Work(resolved.model, resolved.steps, seed, context.request, context.caller.name, deadline=deadline)
+            request, caller = context.request, context.caller.name
+            first = Work(resolved.model, resolved.steps, seed, request, caller, keep=frozenset(), deadline=deadline)
             first = self.budgets.fit(first, parameters, context, kind, n)
             works = [replace(first, seed=seed + k, request=f"{context.request}-{k}") for k in range(n)]
             async with self.budgets.charge(context.caller, n * first.load.megapixel_steps):

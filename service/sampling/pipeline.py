@@ -27,7 +27,7 @@ from service.sampling.state import Image, SamplingState
 from service.scheduling.admission import Admission, AdmitAll, Load, load_of
 
 Array = Any
-Kept = Literal["residual", "trace"]
+Kept = Literal["x_0", "residual", "trace"]
 T = TypeVar("T")
 
 MEMBERS = 4  # of an ensemble of flips
@@ -39,7 +39,7 @@ class Work:
     """One picture to sample.
 
     x_in: (1, 3, h, w) float32 in [-1, 1], or None to generate one of the spec's image_size. mask: like x_in, for models that
-    take one. seed: 0..2^63-1. method: None for the model's own. keep: what the result holds beside x_0.
+    take one. seed: 0..2^63-1. method: None for the model's own. keep: what the result holds beside its pixels.
     deadline: on the clock of `time.monotonic`; once it has passed, the work ends at its next step. pixels: a digest of what x_in
     and mask were made of, where that is known. depth: bits of the pixels that x_0 is wanted in. context: what the network is told
     of the whole, of the tile's size, in place of x_in itself: a clip's neighbouring frames share one. flips: sampled four times,
@@ -54,7 +54,7 @@ class Work:
     x_in: Image | None = None
     mask: Image | None = None
     method: Method | None = None
-    keep: frozenset[Kept] = frozenset()
+    keep: frozenset[Kept] = frozenset({"x_0"})
     deadline: float | None = None
     pixels: bytes | None = None
     depth: Depth = 8
@@ -97,15 +97,22 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """x_0 (1, 3, h, w), its pixels h w 3 in the wanted depth, and what was kept: the last step's residual, of x_0's shape;
+    """The pixels of x_0, h w 3 in the wanted depth, and what was kept: x_0 itself and the last step's residual, (1, 3, h, w);
 
     I_T .. I_0, sides at most 512.
     """
 
-    x_0: Image
     pixels: Pixels
+    kept_x_0: Image | None = None
     residual: Image | None = None
     trace: tuple[Image, ...] = ()
+
+    @property
+    def x_0(self) -> Image:
+        """As floats, in [-1, 1] where the spec clips it. Raises ValueError where the work did not ask to keep it."""
+        if self.kept_x_0 is None:
+            raise ValueError("x_0 was not kept: the work's `keep` did not name it")
+        return self.kept_x_0
 
 
 Listener = Callable[[Step], None]
@@ -167,6 +174,8 @@ class Pipeline:
             work.x_in,
             work.mask,
             work.method,
+            work.depth,
+            keeps_x_0="x_0" in work.keep or self._works_inline(work.size),
             keeps_residual="residual" in work.keep,
             keeps_trace="trace" in work.keep,
             shows_x_0=on_step is not None,
@@ -174,9 +183,12 @@ class Pipeline:
         )
         with self._admission.admit(work.ticket, work.load):
             await self._sample(state, work.ticket, on_step)
+            residual = await self._work(state, state.residual)
+            if not state.keeps_x_0:
+                return Result(state.pixels, None, residual, tuple(state.trace))
             x_0 = await self._work(state, state.x_0)
             pixels = await offload(x_0.size, to_pixels, x_0, work.depth)
-            return Result(x_0, pixels, await self._work(state, state.residual), tuple(state.trace))
+            return Result(pixels, x_0 if "x_0" in work.keep else None, residual, tuple(state.trace))
 
     async def _sample(self, state: SamplingState, ticket: Ticket, on_step: Listener | None) -> None:
         await self._work(state, state.prepare)
@@ -190,10 +202,12 @@ class Pipeline:
 
     async def _work(self, state: SamplingState, act: Callable[..., T], *arguments: Any) -> T:
         """Array work: here for a small picture, in a thread beside the event loop for a large one."""
-        height, width = state.size
-        if height * width <= self._arrays.inline_pixels:
+        if self._works_inline(state.size):
             return act(*arguments)
         return await asyncio.get_running_loop().run_in_executor(self._whole if state.whole else self._tiled, act, *arguments)
+
+    def _works_inline(self, size: tuple[int, int]) -> bool:
+        return size[0] * size[1] <= self._arrays.inline_pixels
 
     async def _whole_step(self, state: SamplingState, ticket: Ticket) -> None:
         """A picture that is one call."""

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rddm.condition import WHOLE, concatenated, context, pad, padded_noise, parts_of
+from rddm.image import Depth, Pixels, to_pixels
 from rddm.objective import HEADS, predict
 from rddm.sampler import Question, Sampling, philox_noise, sample
 from rddm.schedule import schedule_of
@@ -71,6 +72,9 @@ class Band:
 class SamplingState:
     """One picture's sampling. x_in, mask: (1, 3, h, w) float32 on the host; size: of the result. context: in place of x_in's own.
 
+    keeps_x_0: else `pixels`, x_0 h w 3 in `depth` bits on the host, are written band by band: a whole x_0 of floats, four times as
+    large, is then made only to be shown.
+
     Call prepare once; then, until question is None: cut the picture and take the answer; or cut every tile, and blend the answers
     in the plan's order. A tile may be cut while those before it are blended.
     """
@@ -83,6 +87,8 @@ class SamplingState:
     x_in: Image | None = None
     mask: Image | None = None
     method: Method | None = None
+    depth: Depth = 8
+    keeps_x_0: bool = True
     keeps_residual: bool = False
     keeps_trace: bool = False
     shows_x_0: bool = False
@@ -92,6 +98,7 @@ class SamplingState:
         self.plan = plan(self.spec, *self.size)
         self.bands: list[Band] = []
         self.trace: list[Image] = []
+        self.pixels: Pixels = np.empty((0, 0, 3), np.uint8)
         self._x_0: Array | None = None
         self._residual: Array | None = None
         self._whole_condition: Array | None = None
@@ -209,8 +216,19 @@ class SamplingState:
             band.question = band.sampling.send(told)
         except StopIteration as end:
             band.question, x_0 = None, end.value
-        if self.shows_x_0 or band.question is None:
+        if band.question is None and not self.keeps_x_0:
+            self._write_pixels(band, x_0)
+        if self.shows_x_0 or (band.question is None and (self.keeps_x_0 or self.keeps_trace)):
             self._x_0 = self._written(self._x_0, band, x_0)
+
+    def _write_pixels(self, band: Band, x_0: Array) -> None:
+        """The band's x_0 as pixels, without what was grown."""
+        height, width = self.size
+        if not self.pixels.size:
+            self.pixels = np.empty((height, width, 3), np.uint8 if self.depth == 8 else np.uint16)
+        rows = self.pixels[band.rows]
+        if len(rows):
+            rows[:] = to_pixels(self.arrays.host(x_0[..., : len(rows), :width]), self.depth)
 
     def _written(self, whole: Array | None, band: Band, values: Array) -> Array:
         """The band's rows of a whole-size array, which is made when first needed; the values themselves where one band is all."""

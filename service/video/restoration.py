@@ -221,6 +221,7 @@ class _Run:
             work.request,
             work.caller,
             x_in,
+            keep=frozenset(),
             depth=8 if shot.pixels.dtype == np.uint8 else 16,
             context=shot.context,
         )

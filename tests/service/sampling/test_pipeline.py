@@ -110,7 +110,7 @@ async def test_steps_are_told_in_order_with_the_whole_picture_small() -> None:
 
 @pytest.mark.parametrize("size", [(48, 56), (150, 200)])
 async def test_residual_and_trace_are_kept_when_asked_for(size: tuple[int, int]) -> None:
-    work = work_of(*size, keep=frozenset({"residual", "trace"}))
+    work = work_of(*size, keep=frozenset({"x_0", "residual", "trace"}))
     result = await Pipeline(FakeEngine()).run(work)
     assert result.residual is not None
     assert np.abs(np.clip(work.x_in - result.residual, -1, 1) - result.x_0).max() < 1e-6
@@ -211,6 +211,16 @@ async def test_a_large_picture_costs_few_whole_size_arrays() -> None:
         gc.enable()
     tiles_ahead, band = PIXELS_AHEAD * 9 * 4, 3 * HOST.band_pixels * 4
     assert peak < 2.1 * work.x_in.nbytes + tiles_ahead + 8 * band  # x_t and x_0; outputs are blended in bands
+
+
+@pytest.mark.parametrize(("size", "depth"), [((300, 501), 8), ((333, 700), 16)])
+async def test_pixels_written_by_bands_are_those_of_the_whole_x_0(size: tuple[int, int], depth: Depth) -> None:
+    kept = await Pipeline(FakeEngine()).run(work_of(*size, depth=depth))
+    written = await Pipeline(FakeEngine()).run(work_of(*size, depth=depth, keep=frozenset()))
+    assert np.array_equal(written.pixels, kept.pixels)
+    assert np.array_equal(written.pixels, to_pixels(kept.x_0, depth))
+    with pytest.raises(ValueError, match="x_0 was not kept"):
+        _ = written.x_0
 
 
 async def test_the_noise_of_the_default_seed_is_drawn_once_and_never_changed() -> None:

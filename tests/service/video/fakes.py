@@ -34,7 +34,7 @@ class IdentitySampler:
         self.most = max(self.most, self.running)
         await asyncio.sleep(self.seconds * (2 - len(self.works) % 2))
         self.running -= 1
-        return Result(work.x_in, to_pixels(work.x_in, work.depth))
+        return Result(to_pixels(work.x_in, work.depth), work.x_in)
 
 
 def work_on(
