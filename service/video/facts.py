@@ -38,6 +38,9 @@ class ClipBounds:
     max_seconds: float
 
 
+NO_LIMIT = 10**9  # frames and seconds, on a machine whose user decides
+
+
 @dataclass(frozen=True)
 class ClipFacts:
     """A clip as its file tells it.

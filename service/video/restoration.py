@@ -31,10 +31,10 @@ Floats = NDArray[np.float32]
 
 SEGMENT_FRAMES = 48
 LEAST_SEGMENT = 12  # a cut ends a segment that has as many
-AHEAD = 2  # frames that are read, and that wait to be written, beside those in work
+AHEAD = 2  # frames that are read, and that wait to be written, beside those in work and one that waits for the next
 LONGEST_PAUSE = 5.0
 JOIN_SECONDS = 600.0
-FORMAT = 1  # of the work folder; raised where the same options give other bytes
+FORMAT = 2  # of the work folder; raised where the same options give other bytes
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,9 @@ class Shot:
     duration: int
     first: bool
     context: Floats | None = None
+
+
+Restored = asyncio.Queue[tuple[Shot, asyncio.Task[Pixels]] | None]  # in the order of frames; None after the last
 
 
 @dataclass(eq=False)
@@ -187,7 +190,7 @@ class _Run:
 
     async def run(self) -> list[str]:
         """Every frame that is not done yet; what the reader noted."""
-        restored: asyncio.Queue[tuple[Shot, asyncio.Task[Pixels]] | None] = asyncio.Queue(AHEAD)
+        restored: Restored = asyncio.Queue(AHEAD)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._restore_all(restored, group))
@@ -196,9 +199,7 @@ class _Run:
             raise _first(failed) from failed
         return self._notes
 
-    async def _restore_all(
-        self, restored: "asyncio.Queue[tuple[Shot, asyncio.Task[Pixels]] | None]", group: asyncio.TaskGroup
-    ) -> None:
+    async def _restore_all(self, restored: Restored, group: asyncio.TaskGroup) -> None:
         places = asyncio.Semaphore(self._restorer.at_once)
         async for shot in self._told():
             if shot.index >= self.skipped:
@@ -269,15 +270,10 @@ class _Run:
             index += 1
         self._notes = answer["notes"]
 
-    async def _write_all(self, restored: "asyncio.Queue[tuple[Shot, asyncio.Task[Pixels]] | None]") -> None:
-        while (item := await restored.get()) is not None:
-            shot, task = item
-            pixels = await task
+    async def _write_all(self, restored: Restored) -> None:
+        async for shot, pixels, following in _with_next(restored):
             await self._between(shot)
-            if self._blend is not None:
-                if shot.first:
-                    self._blend.forget()
-                pixels = await asyncio.to_thread(self._blend.blend, pixels)
+            calm = await asyncio.to_thread(self._calmed, shot, pixels, following)
             if not self._times:
                 await self._writer.ask(
                     "begin",
@@ -285,12 +281,19 @@ class _Run:
                     facts=self._facts.document(),
                     options=asdict(self._work.options),
                 )
-            await self._writer.ask("write", pixels=pixels)
+            await self._writer.ask("write", pixels=calm)
             self._times.append((shot.pts, shot.duration))
             if self._on_frame is not None:
-                self._on_frame(ClipProgress(shot.index + 1, self._facts.frames, shot.pixels, pixels))
+                self._on_frame(ClipProgress(shot.index + 1, self._facts.frames, shot.pixels, calm))
         if self._times:
             await self._commit()
+
+    def _calmed(self, shot: Shot, pixels: Pixels, following: Pixels | None) -> Pixels:
+        if self._blend is None:
+            return pixels
+        if shot.first:
+            self._blend.forget()
+        return self._blend.blend(pixels, following)
 
     async def _between(self, shot: Shot) -> None:
         """Ends the segment where this frame begins another one: by the frames alone, so that a resumed run does the same."""
@@ -302,6 +305,18 @@ class _Run:
         last = self._blend.previous if self._blend is not None else None
         await asyncio.to_thread(self._folder.commit, self._times, last)
         self._times = []
+
+
+async def _with_next(restored: Restored) -> AsyncIterator[tuple[Shot, Pixels, Pixels | None]]:
+    """Each frame with its prediction, and the next one's where that is of the same shot."""
+    waiting: tuple[Shot, Pixels] | None = None
+    while (item := await restored.get()) is not None:
+        shot, pixels = item[0], await item[1]
+        if waiting is not None:
+            yield *waiting, None if shot.first else pixels
+        waiting = shot, pixels
+    if waiting is not None:
+        yield *waiting, None
 
 
 def _with_window(around: Sequence[Shot], place: int, reach: int) -> Shot:

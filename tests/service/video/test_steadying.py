@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from service.video.steadying import REACH, CutDetector, MotionBlend, thumbnail, window_context
 from tests.service.video.clips import Recipe, scene, write_clip
@@ -18,19 +19,28 @@ def test_a_cut_is_seen_and_motion_is_none() -> None:
     assert not cuts.is_cut(thumbnail(other))
 
 
+def test_a_fast_pan_is_no_cut_and_a_cut_after_it_is_seen() -> None:
+    draw = np.random.default_rng(3)
+    wide = np.kron(draw.integers(0, 256, (12, 60, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+    cuts = CutDetector()
+    panned = [cuts.is_cut(thumbnail(np.ascontiguousarray(wide[:, 12 * k : 12 * k + 160]))) for k in range(20)]
+    assert not any(panned)
+    assert cuts.is_cut(thumbnail(np.full((96, 160, 3), 30, np.uint8)))
+
+
 def test_a_shared_context_has_the_mean_and_histogram_of_the_window() -> None:
-    contexts = [np.full((1, 3, 48, 64), level, np.float32) for level in (-0.5, 0.0, 0.5)]
+    contexts = [np.full((1, 3, 96, 128), level, np.float32) for level in (-0.5, 0.0, 0.5)]
     mixed = window_context(contexts, 1)
     assert set(np.unique(mixed)) == {-0.5, 0.0, 0.5}
     shares = [float((mixed == level).mean()) for level in (-0.5, 0.0, 0.5)]
     weights = np.array([REACH, REACH + 1, REACH]) / (3 * REACH + 1)
     assert np.allclose(shares, weights, atol=0.01)
-    assert all(abs(float(mixed[0, 0, y : y + 16, x : x + 16].mean())) < 0.05 for y in (0, 16) for x in (0, 32))
+    assert all(abs(float(mixed[0, 0, y : y + 48, x : x + 64].mean())) < 0.02 for y in (0, 48) for x in (0, 64))
 
 
 def test_contexts_change_by_a_little_from_frame_to_frame() -> None:
     """A jump of one frame's brightness moves its neighbours' exposure by a ninth at most."""
-    contexts = [np.full((1, 3, 48, 64), 1.0 if k == 10 else 0.0, np.float32) for k in range(21)]
+    contexts = [np.full((1, 3, 192, 256), 1.0 if k == 10 else 0.0, np.float32) for k in range(21)]
     means = [float(window_context(contexts[max(0, k - REACH) : k + REACH + 1], min(k, REACH)).mean()) for k in range(21)]
     assert max(means) < 0.13
     assert max(np.abs(np.diff(means))) < 0.03
@@ -53,6 +63,27 @@ def test_noise_that_changes_from_frame_to_frame_is_calmed_and_the_picture_stays(
     calm = [blend.blend(frame) for frame in noisy]
     gains = [psnr(a, t, 255) - psnr(n, t, 255) for a, n, t in zip(calm, noisy, truth, strict=True)]
     assert np.mean(gains[3:]) > 2
+
+
+def test_what_only_one_frame_shows_is_outvoted_by_its_neighbours() -> None:
+    """A streak that the network left: the frames before and after agree, so that nothing of it stays."""
+    frames = drifting(3)
+    streaked = frames[1].copy()
+    streaked[20:60, 100:103] = 255
+    blend = MotionBlend()
+    blend.blend(frames[0])
+    calm = blend.blend(streaked, frames[2])
+    left = np.abs(calm.astype(int) - frames[1])[20:60, 100:103].mean()
+    assert left < 0.1 * np.abs(streaked.astype(int) - frames[1])[20:60, 100:103].mean()
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_calming_keeps_the_depth(kind: type) -> None:
+    frames: list[np.ndarray] = [frame.astype(kind) * (257 if kind is np.uint16 else 1) for frame in drifting(3)]
+    blend = MotionBlend()
+    calm = [blend.blend(frame, frames[min(2, k + 1)]) for k, frame in enumerate(frames)]
+    top = np.iinfo(kind).max
+    assert all(one.dtype == kind and psnr(one, frame, top) > 35 for one, frame in zip(calm, frames, strict=True))
 
 
 def test_what_disagrees_with_the_frame_before_is_left_as_it_is() -> None:
