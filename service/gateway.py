@@ -84,7 +84,7 @@ class Gateway:
 
         prefix: of the path of what it refers to.
         """
-        self.metrics.observe_timings(result.models if len(result.stages) == 1 else "several", result.timings)
+        self.metrics.observe_timings(result.label, result.timings)
         if delivered_to is not None:
             return documents.delivery_of(result, delivered_to)
         size = sum(len(image.body) for image in result.images)

@@ -37,6 +37,7 @@ EXPOSED = [
     "X-Model",
     "X-Model-Digest",
     "X-Steps",
+    "X-Changed",
     "X-Seed",
     "X-Steady",
     "X-Frames",

@@ -55,6 +55,10 @@ def _with(schema: dict[str, Any], **optional: Any) -> dict[str, Any]:
     return {**schema, "properties": {**schema["properties"], **optional}}
 
 
+def _reference(model: str) -> dict[str, str]:
+    return {"$ref": REFERENCE.format(model=model)}
+
+
 SCHEMAS: dict[str, Any] = {
     "Problem": {
         **_schema(type=TEXT, title=TEXT, status=WHOLE, detail=TEXT, request_id=TEXT),
@@ -67,7 +71,24 @@ SCHEMAS: dict[str, Any] = {
             "request_id": "a3f1c2d4e5b64f7f8a9b0c1d2e3f4a5b",
         },
     },
-    "Envelope": _with(_schema(image={**TEXT, "contentEncoding": "base64"}, **FACTS, location=TEXT), stages=STAGES),
+    "Envelope": _with(
+        _schema(image={**TEXT, "contentEncoding": "base64"}, **FACTS, location=TEXT),
+        stages=STAGES,
+        changed={"type": "boolean", "description": "of task auto"},
+        analysis=_reference("Analysis"),
+    ),
+    "Analysis": {
+        **_schema(
+            facts={"type": "object", "description": "of the file and its pixels, by name; null where a file does not say"},
+            probabilities={"type": "object", "additionalProperties": NUMBER, "description": "of each fault, 0..1"},
+            plan={"type": "array", "items": TEXT, "description": "tasks in order; none where nothing is done"},
+        ),
+        "example": {
+            "facts": {"width": 600, "height": 400, "jpeg_quality": 92, "exposure_ev": 5.6, "mean": 0.112, "noise": [3.1, 1.9, 2.4]},
+            "probabilities": {"noise": 0.31, "jpeg": 0.02, "drops": 0.0, "rain": 0.01, "haze": 0.0, "dark": 0.99},
+            "plan": ["lowlight"],
+        },
+    },
     "Pictures": _schema(
         images={"type": "array", "items": _schema(image={**TEXT, "contentEncoding": "base64"}, seed=WHOLE, location=TEXT)}, **FACTS
     ),
@@ -97,10 +118,6 @@ EVENT_EXAMPLE = (
 )
 
 
-def _reference(model: str) -> dict[str, str]:
-    return {"$ref": REFERENCE.format(model=model)}
-
-
 def restore_body() -> dict[str, Any]:
     """The three bodies of /restore."""
     picture = example_picture()
@@ -120,6 +137,11 @@ def restore_body() -> dict[str, Any]:
             **{kind.media_type: {"schema": BINARY} for kind in FORMATS.values()},
         },
     }
+
+
+def analysis_answer() -> dict[int | str, dict[str, Any]]:
+    """What /analyse answers when all is well."""
+    return {200: {"description": "facts, probabilities, plan", "content": {JSON: {"schema": _reference("Analysis")}}}}
 
 
 def clip_body() -> dict[str, Any]:
@@ -144,6 +166,7 @@ def openai_edit_body() -> dict[str, Any]:
     members = RestoreParameters.model_json_schema(ref_template=REFERENCE)["properties"]
     properties = {
         **{name: members[name] for name in ("strength", "brightness", "brightness_mean")},
+        "quality": TEXT,
         "image": BINARY,
         "mask": BINARY,
         "model": members["task"],
@@ -189,6 +212,7 @@ def picture_answers(*envelopes: str) -> dict[int | str, dict[str, Any]]:
     told = {name: {"schema": TEXT} for name in ("X-Model", "X-Model-Digest", "Server-Timing", "Content-Location", "ETag")}
     told |= {"X-Steps": {"schema": TEXT}, "X-Seed": {"schema": WHOLE}}  # of several tasks a list, as X-Model and its digest
     parts = f"parts of the input's file that the answer has not: {', '.join(LEFT_OUT)}"
+    changed: dict[str, Any] = {"X-Changed": {"schema": {"enum": ["true", "false"]}, "description": "of task auto"}}
     dropped: dict[str, Any] = {"X-Dropped": {"schema": TEXT, "description": parts}}
     content: dict[str, Any] = {kind.media_type: {"schema": BINARY} for kind in FORMATS.values()}
     content |= {
@@ -197,7 +221,7 @@ def picture_answers(*envelopes: str) -> dict[int | str, dict[str, Any]]:
     }
     later = {"description": "a job was made of it", "content": {JSON: {"schema": _reference("Job")}}}
     return {
-        200: {"description": "the picture, an envelope, or its progress", "headers": told | dropped, "content": content},
+        200: {"description": "the picture, an envelope, or its progress", "headers": told | changed | dropped, "content": content},
         202: later,
     }
 

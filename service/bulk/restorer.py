@@ -28,7 +28,8 @@ class ServiceRestorer:
         self._numbers = itertools.count()
         stages = service.models.resolve(parameters)
         check_stages(parameters, stages)
-        self.digest = " ".join(stage.model.digest for stage in stages)
+        judges = [service.classifier.digest] if parameters.is_auto else []
+        self.digest = " ".join([*(stage.model.digest for stage in stages), *judges])
         self.steps = ",".join(str(stage.steps) for stage in stages)
         self.at_once = PICTURES_PER_CALL * service.scheduler.instances
 

@@ -16,9 +16,10 @@ def add_server(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key", type=_key, default=given, help=f"its API key (the environment's {KEY_VARIABLE})")
 
 
-def add_task(parser: argparse.ArgumentParser) -> None:
-    """Which models restore, in how many steps, from which noise."""
-    parser.add_argument("--task", help="a model's name or task, see `rddm models`; several between commas (the default model)")
+def add_task(parser: argparse.ArgumentParser, usual: str = "the default model") -> None:
+    """Which models restore, in how many steps, from which noise. usual: what is done where no task is named."""
+    names = "a model's name, task or alias, see `rddm models`; several between commas; or auto"
+    parser.add_argument("--task", help=f"{names} ({usual})")
     add_steps(parser)
     parser.add_argument("--seed", type=int, help="0 if absent")
 

@@ -21,7 +21,7 @@ from service.cli.work.output import summary_of, tell
 from service.client.errors import ClientError
 from service.errors import ServiceError
 from service.pictures.formats import BY_SUFFIX, FORMATS, TITLES
-from service.restoration.parameters import RestoreParameters
+from service.restoration.parameters import AUTO, RestoreParameters
 from service.restoration.service import usual_format
 from service.settings import Settings
 from service.video.facts import is_clip
@@ -45,7 +45,9 @@ def _restore_arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("source", type=Path, metavar="IN", help=f"a picture ({', '.join(TITLES)}), a clip, or a folder of pictures")
     parser.add_argument("-o", "--output", metavar="OUT", help="file or folder (beside IN, with `-restored` in its name)")
-    add_task(parser)
+    add_task(
+        parser, "auto: what is wrong with each picture; with --steps, --mask, --return or --model-repository the default model"
+    )
     parser.add_argument("--mask", type=Path, metavar="FILE", help="for models that take one: white is restored")
     parser.add_argument("--format", choices=list(FORMATS), help="of the result (by OUT's name, else like IN)")
     parser.add_argument(
@@ -79,7 +81,7 @@ def _restore(argv: Sequence[str]) -> int:
     mask = given.mask.read_bytes() if given.mask is not None else None
     parameters = parameters_of(
         RestoreParameters,
-        **{name: getattr(given, name) for name in OPTIONS},
+        **{name: getattr(given, name) for name in OPTIONS} | {"task": given.task or usual_task(given)},
         format=given.format if given.source.is_dir() else format_of(given.output, given.format),
     )
     pairs, left_out = _pairs(given.source, given.output, parameters)
@@ -91,6 +93,12 @@ def _restore(argv: Sequence[str]) -> int:
     if parts is not None:
         print(timings.table(parts, "all"), file=sys.stderr)
     return status or (1 if left_out else 0)
+
+
+def usual_task(given: argparse.Namespace) -> str | None:
+    """Auto, unless something is said that is for one model: then the default model, None."""
+    of_one_model = given.mask, given.steps, given.model_repository, given.returned if given.returned != "image" else None
+    return AUTO if all(said is None for said in of_one_model) else None
 
 
 def _pairs(source: Path, output: str | None, parameters: RestoreParameters) -> tuple[list[tuple[Path, Path]], list[str]]:

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .clients import AsyncClient, Client
     from .errors import ClientError, Locked, Overloaded, Problem, Refused, Unexpected, Unreachable
-    from .models import Generated, Job, Loading, ModelInfo, Restored, Step
+    from .models import Analysed, Generated, Job, Loading, ModelInfo, Restored, Step
 
 __all__ = [
+    "Analysed",
     "AsyncClient",
     "Client",
     "ClientError",
@@ -40,7 +41,7 @@ __all__ = [
 ]
 
 HOMES = {
-    "models": ("Generated", "Job", "Loading", "ModelInfo", "Restored", "Step"),
+    "models": ("Analysed", "Generated", "Job", "Loading", "ModelInfo", "Restored", "Step"),
     "clients": ("AsyncClient", "Client"),
     "errors": ("ClientError", "Locked", "Overloaded", "Problem", "Refused", "Unexpected", "Unreachable"),
 }

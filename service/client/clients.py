@@ -7,6 +7,7 @@ import httpx2
 
 from .drivers import AwaitingDriver, BlockingDriver, drive, drive_async
 from .models import (
+    Analysed,
     Generated,
     GenerateOptions,
     Job,
@@ -80,6 +81,10 @@ class Client:
     ) -> Restored:
         """Restore a picture, given as bytes or a path; on_step is called after every step."""
         return self._run(self._operations.restore(image, mask, options, on_step))
+
+    def analyse(self, image: Picture) -> Analysed:
+        """What is wrong with a picture, and what the task `auto` would do about it; nothing is restored."""
+        return self._run(self._operations.analyse(image))
 
     def generate(self, *, on_step: OnStep | None = None, **options: Unpack[GenerateOptions]) -> Generated:
         """Generate pictures; a seed not given is chosen by the server and told."""
@@ -161,6 +166,10 @@ class AsyncClient:
     ) -> Restored:
         """Restore a picture, given as bytes or a path; on_step is called after every step."""
         return await self._run(self._operations.restore(image, mask, options, on_step))
+
+    async def analyse(self, image: Picture) -> Analysed:
+        """What is wrong with a picture, and what the task `auto` would do about it; nothing is restored."""
+        return await self._run(self._operations.analyse(image))
 
     async def generate(self, *, on_step: OnStepAsync | None = None, **options: Unpack[GenerateOptions]) -> Generated:
         """Generate pictures; a seed not given is chosen by the server and told."""

@@ -75,9 +75,24 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Restored(Answer):
-    """A restored picture: the bytes of the file."""
+    """A restored picture: the bytes of the file.
+
+    Of the task auto: changed tells whether anything was done; where nothing was, model and digest are empty. analysis: where steps
+    were followed; `analyse` gives it, too.
+    """
 
     image: bytes = field(repr=False)
+    changed: bool = True
+    analysis: "Analysed | None" = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analysed:
+    """What is wrong with a picture. facts: by name; probabilities: of faults, 0..1; plan: the tasks of `auto`, in order."""
+
+    facts: Mapping[str, Any]
+    probabilities: Mapping[str, float]
+    plan: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +186,14 @@ def _told(envelope: Mapping[str, Any]) -> dict[str, Any]:
 
 def to_restored(envelope: Mapping[str, Any]) -> Restored:
     """From the JSON envelope of /restore."""
-    return Restored(**_told(envelope), image=base64.b64decode(envelope["image"]))
+    analysis = to_analysed(envelope["analysis"]) if "analysis" in envelope else None
+    image = base64.b64decode(envelope["image"])
+    return Restored(**_told(envelope), image=image, changed=envelope.get("changed", True), analysis=analysis)
+
+
+def to_analysed(body: Mapping[str, Any]) -> Analysed:
+    """From the answer of /analyse, or what an envelope has of it."""
+    return Analysed(facts=body["facts"], probabilities=body["probabilities"], plan=tuple(body["plan"]))
 
 
 def to_generated(envelope: Mapping[str, Any]) -> Generated:
@@ -191,9 +213,7 @@ def _headed(response: httpx2.Response) -> dict[str, Any]:
     heads = response.headers
     return {
         "media_type": heads["content-type"],
-        "model": heads["x-model"],
-        "digest": heads["x-model-digest"],
-        "steps": sum(int(steps) for steps in heads["x-steps"].split(",")),
+        **({"model": "", "digest": "", "steps": 0} if heads.get("x-changed") == "false" else _made(heads)),
         "seed": int(heads["x-seed"]),
         "timings": to_timings(heads.get("server-timing", "")),
         "location": heads.get("content-location"),
@@ -201,9 +221,15 @@ def _headed(response: httpx2.Response) -> dict[str, Any]:
     }
 
 
+def _made(heads: Mapping[str, str]) -> dict[str, Any]:
+    steps = sum(int(steps) for steps in heads["x-steps"].split(","))
+    return {"model": heads["x-model"], "digest": heads["x-model-digest"], "steps": steps}
+
+
 def read_restored(response: httpx2.Response) -> Restored:
     """From picture bytes and headers."""
-    return Restored(**_headed(response), image=response.content)
+    changed = response.headers.get("x-changed") != "false"
+    return Restored(**_headed(response), image=response.content, changed=changed)
 
 
 def read_generated(response: httpx2.Response) -> Generated:

@@ -18,6 +18,7 @@ import httpx2
 
 from .errors import Unexpected, Unreachable, problem_of, retry_after, to_problem
 from .models import (
+    Analysed,
     Generated,
     GenerateOptions,
     Job,
@@ -26,6 +27,7 @@ from .models import (
     Step,
     read_generated,
     read_restored,
+    to_analysed,
     to_generated,
     to_job,
     to_restored,
@@ -212,6 +214,10 @@ class Operations:
             return parsed(read_restored, (yield from self.work("/restore", options, body, {"accept": "image/*"})))
         yield from self.work("/restore", options, body, {"accept": "text/event-stream"})
         return parsed(to_restored, (yield from self.follow(on_step)))
+
+    def analyse(self, image: Picture) -> Operation[Analysed]:
+        answer = yield from self.work("/analyse", {}, to_body(image, None), {"accept": "application/json"})
+        return parsed(lambda response: to_analysed(response.json()), answer)
 
     def generate(self, options: GenerateOptions, on_step: OnStepAsync | None) -> Operation[Generated]:
         if on_step is None:

@@ -276,8 +276,8 @@ class JobQueue:
             finished = await self._attempt(local)
             facts = finished.headers
             made = {
-                "model": facts["X-Model"],
-                "steps": sum(int(steps) for steps in facts["X-Steps"].split(",")),
+                "model": facts.get("X-Model", ""),  # a picture that task auto left as it was has none
+                "steps": sum(int(steps) for steps in facts.get("X-Steps", "0").split(",")),
                 "seed": int(facts["X-Seed"]),
             }
             if "X-Frames" in facts:

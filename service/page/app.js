@@ -105,9 +105,9 @@ async function offer() {
   for (const alert of missed) alert.hidden = true;
   missed = [];
   try {
-    const { default: preferred, models: list, formats } = await models();
+    const { default: preferred, auto = [], models: list, formats } = await models();
     knowFormats(formats);
-    restoreRoom.offer(list.filter((model) => model.kind === "restore"), preferred);
+    restoreRoom.offer(list.filter((model) => model.kind === "restore"), preferred, auto.length > 0);
     generateRoom.offer(list.filter((model) => model.kind === "generate"));
   } catch (problem) {
     if (!problem.title) throw problem;

@@ -7,7 +7,7 @@ import { Problem, showProblem } from "./problems.js";
 import { Viewer } from "./viewer.js";
 import { Waiting, announce } from "./waiting.js";
 import {
-  bytes, ending, facts, isSeed, megapixels, milliseconds, readSuffixes, readTitles, sides, stem, taskHint, taskName, writtenFormats,
+  bytes, ending, facts, faultsSeen, isSeed, megapixels, milliseconds, readSuffixes, readTitles, sides, stem, taskHint, taskName, writtenFormats,
 } from "./words.js";
 
 const panel = document.querySelector("#restore");
@@ -42,9 +42,13 @@ let chosen = null; // {file, url, size or null: this browser cannot show it}
 let done = null; // {url, shown, size, query, files, previews, pixels?, residual?, steps?} of the last result, as the models made it
 let running = null; // AbortController
 
-const model = () => models.find((candidate) => candidate.name === task.value);
+// What the server plans by itself stands among the models as one of its own.
+const AUTO = "auto";
+const isAuto = () => task.value === AUTO;
+const autoModel = () => ({ name: AUTO, task: AUTO, size: models[0].size, steps: { min: 1, max: 1, default: 1 } });
+const model = () => (isAuto() ? autoModel() : models.find((candidate) => candidate.name === task.value));
 const laterTasks = () => [...thens.children].map(({ value }) => value).filter(Boolean);
-const chain = () => [task.value, ...laterTasks()].map((name) => models.find((candidate) => candidate.name === name)).filter(Boolean);
+const chain = () => (isAuto() ? [autoModel()] : [task.value, ...laterTasks()].map((name) => models.find((candidate) => candidate.name === name)).filter(Boolean));
 
 function urlOf(blob) {
   return { url: URL.createObjectURL(blob), blob };
@@ -63,10 +67,11 @@ async function sizeOf(url) {
 
 // Settings
 
-export function offer(list, preferred) {
+export function offer(list, preferred, plans) {
   models = list;
-  task.replaceChildren(...models.map((entry) => new Option(taskName(entry, models), entry.name)));
-  task.value = models.some((entry) => entry.name === preferred) ? preferred : models[0]?.name ?? "";
+  const named = models.map((entry) => new Option(taskName(entry, models), entry.name));
+  task.replaceChildren(...(plans ? [new Option("Automatic", AUTO)] : []), ...named);
+  task.value = plans ? AUTO : models.some((entry) => entry.name === preferred) ? preferred : models[0]?.name ?? "";
   task.disabled = steps.disabled = models.length === 0;
   offerFormats();
   offerThens();
@@ -78,7 +83,7 @@ export function offer(list, preferred) {
 function settle() {
   const { steps: range, size } = model();
   [steps.min, steps.max, steps.value] = [range.min, range.max, range.default];
-  steps.disabled = chain().length > 1; // each takes its own number
+  steps.disabled = chain().length > 1 || isAuto(); // each takes its own number
   find("#steps-value").textContent = steps.disabled ? "Each its own" : range.default;
   find("#task-hint").textContent = chain().map(taskHint).join(" ");
   find("#limits").textContent = size?.max_pixels ? `Up to ${megapixels(size.max_pixels)}.` : "";
@@ -89,8 +94,8 @@ function settle() {
 
 // What is done after the first task: one more choice than are made, so that another can be added.
 function offerThens() {
-  const made = laterTasks();
-  const offered = models.length > 1 ? [...made, ""].slice(0, MOST_TASKS - 1) : [];
+  const made = isAuto() ? [] : laterTasks();
+  const offered = models.length > 1 && !isAuto() ? [...made, ""].slice(0, MOST_TASKS - 1) : [];
   thens.replaceChildren(...offered.map((name, index) => {
     const select = document.createElement("select");
     select.setAttribute("aria-label", `Task ${index + 2}`);
@@ -199,7 +204,7 @@ function state(name) {
   const unseen = chosen?.size ? [] : ["compare", "before"];
   for (const segment of segments) {
     const { view } = segment.dataset;
-    const several = done?.query.task.includes(",") && FURTHER.includes(view); // they are one model's own
+    const several = (done?.query.task.includes(",") || done?.query.task === AUTO) && FURTHER.includes(view); // they are one model's own
     segment.disabled = name === "done" ? unseen.includes(view) || several : view !== "before";
   }
 }
@@ -369,14 +374,16 @@ async function fetchAdjusted() {
 const total = (timings) => Object.values(timings).reduce((sum, time) => sum + time, 0);
 
 function report(envelope, blob, size, seen) {
-  const { timings } = envelope;
+  const { timings, analysis } = envelope;
+  if (analysis) find("#brightness-field").hidden = !models.some((entry) => entry.takes_brightness && envelope.model.split(", ").includes(entry.name));
   facts(find(".facts"), [
     ["Picture", `${sides(size)}, ${bytes(blob.size)}`],
     ["Time", milliseconds(total(timings))],
     ["Sampling", milliseconds(timings.sample)],
+    ...(analysis ? [["Seen", faultsSeen(analysis)], ["Done", envelope.changed ? analysis.plan.join(", then ") : "nothing: as it came"]] : []),
     ["Steps", String(envelope.steps)],
     ["Seed", done.query.seed],
-    ["Model", `${envelope.model} ${String(envelope.digest).slice(0, 8)}`],
+    ...(envelope.model ? [["Model", `${envelope.model} ${String(envelope.digest).slice(0, 8)}`]] : []),
     ...(seen ? [] : [["Shown", "a preview: this browser cannot show the file"]]),
   ]);
   outcome.hidden = false;
@@ -465,7 +472,7 @@ function picked() {
 
 function listen() {
   file.addEventListener("change", picked);
-  task.addEventListener("change", settle);
+  task.addEventListener("change", () => { offerThens(); settle(); });
   for (const slider of [strength, brightness]) {
     slider.addEventListener("input", adjust);
     slider.addEventListener("change", fetchAdjusted);
@@ -507,8 +514,9 @@ function zoom(what) {
 
 async function trySample() {
   const sample = sampleFor(model());
-  if (sample.model !== task.value) {
+  if (!isAuto() && sample.model !== task.value) {
     task.value = sample.model;
+    offerThens();
     settle();
   }
   try {

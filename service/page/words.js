@@ -1,6 +1,7 @@
 // Names and numbers as people read them.
 
 const TASKS = {
+  auto: ["Automatic", "Looks what is wrong, and does what helps; a picture that is fine comes back as it came."],
   lowlight: ["Low light", "Brings up pictures that were taken too dark."],
   derain: ["Rain", "Takes rain streaks out."],
   raindrop: ["Raindrops", "Takes drops on the lens out."],
@@ -21,7 +22,16 @@ export function taskName(model, all) {
   return all.filter((other) => other.task === model.task).length > 1 ? `${title}: ${model.name}` : title;
 }
 
+const FAULTS = { noise: "noise", jpeg: "JPEG blocks", drops: "drops", rain: "rain", haze: "haze", dark: "darkness" };
+
+// The two likeliest faults of an analysis, in per cent.
+export function faultsSeen({ probabilities }) {
+  const likeliest = Object.entries(probabilities).sort(([, a], [, b]) => b - a).slice(0, 2);
+  return likeliest.map(([fault, share]) => `${FAULTS[fault] ?? fault} ${Math.round(100 * share)} %`).join(", ");
+}
+
 export function taskHint(model) {
+  if (model.task === "auto") return TASKS.auto[1];
   const names = [model.name, ...(model.aliases ?? [])];
   const known = names.length > 1 ? `Model ${model.name}, asked for as ${names.join(", ").replace(/, ([^,]*)$/, " or $1")}` : `Model ${model.name}`;
   return [TASKS[model.task]?.[1], `${known}, ${model.licence}.`].filter(Boolean).join(" ");

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from PIL import Image
 
 from service.errors import Malformed, ServiceError, TooLarge
-from service.pictures import colour
+from service.pictures import colour, xmp
 from service.pictures.exif import Exif
 from service.pictures.formats import PictureFormat, sniff
 from service.pictures.picture import Bounds, Picture, Source, SourceMetadata, upright
@@ -37,8 +37,9 @@ def _translated(record: PictureFormat) -> Iterator[None]:
 
 def _in_srgb(source: Source, record: PictureFormat) -> Picture:
     """Upright sRGB pixels, and all that the source had beside them."""
+    exif = Exif.of(source.exif) if source.exif is not None else None
     samples, working = source.samples, colour.to_working(source.samples.colour, source.samples.space, source.colours)
-    orientation = _orientation(source)
+    orientation = _orientation(source, exif)
     metadata = SourceMetadata(
         format=record.name,
         depth=source.depth,
@@ -54,13 +55,15 @@ def _in_srgb(source: Source, record: PictureFormat) -> Picture:
         gain_map=source.gain_map,
         further=(*source.further, "hdr") if working.tone_mapped else source.further,
         converted=working.converted,
+        compression=source.compression,
+        exposure=None if exif is None else exif.exposure,
+        places=(exif is not None and exif.tells_places) or (source.xmp is not None and xmp.tells_places(source.xmp)),
     )
     return Picture(upright(working.pixels, orientation), metadata)
 
 
-def _orientation(source: Source) -> int:
+def _orientation(source: Source, exif: Exif | None) -> int:
     """No other text in a file turns a picture: viewers do not obey XMP or a program's own chunks."""
     if source.orientation is not None:
         return source.orientation
-    exif = Exif.of(source.exif) if source.exif is not None else None
     return 1 if exif is None else exif.orientation

@@ -4,6 +4,7 @@ The list is the tags that the EXIF standard (CIPA DC-008) and TIFF 6.0 define fo
 are the layout of the source file, its thumbnail (an unrestored picture), and all private tags: an editor's layers and texts.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from service.pictures.directories import (
 
 PREFIX = b"Exif\0\0"
 ORIENTATION, COLOUR_SPACE, GAMMA, PIXEL_WIDTH, PIXEL_HEIGHT, MAKER_NOTE = 274, 40961, 42240, 40962, 40963, 37500
+EXPOSURE = (33434, 33437, 34855)  # ExposureTime, FNumber, PhotographicSensitivity
 SRGB = 1  # of COLOUR_SPACE
 ROOT_TAGS = frozenset({269, 270, 271, 272, 274, 285, 305, 306, 315, 316, 18246, 18249, 33432, *range(40091, 40096)})
 PHOTO_TAGS = frozenset(
@@ -68,6 +70,21 @@ class Exif:
         """1..8; 1 where none is given, or none that there is."""
         value = self.root.integer(ORIENTATION, 1)
         return value if 1 <= value <= 8 else 1
+
+    @property
+    def exposure(self) -> float | None:
+        """The light for which the camera was set, EV at ISO 100: log2(N^2 / t) - log2(S / 100); None where a part is not said."""
+        entries = {} if self.photo is None else self.photo.entries
+        values = [entry.number if (entry := entries.get(tag)) is not None else None for tag in EXPOSURE]
+        seconds, stop, sensitivity = (value if value is not None and value > 0 else None for value in values)
+        if seconds is None or stop is None or sensitivity is None:
+            return None
+        return math.log2(stop**2 / seconds) - math.log2(sensitivity / 100)
+
+    @property
+    def tells_places(self) -> bool:
+        """Whether it says where the picture was taken."""
+        return (self.places is not None and bool(self.places.entries)) or bool(GEOGRAPHY & self.root.entries.keys())
 
     def without_places(self) -> "Exif":
         """The same, telling of no place."""

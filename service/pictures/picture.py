@@ -49,7 +49,7 @@ class Source:
     1..8 that turns them upright; None where EXIF says it, as it does in formats whose viewers obey it. exif: a TIFF block; xmp: a
     packet, as it is. dpi: pixels per inch, across and down. lossless: whether the file was compressed without loss where its format
     leaves a choice. gain_map: the further picture that makes this one one of high dynamic range. further: names of what else the
-    file holds, see LEFT_OUT.
+    file holds, see LEFT_OUT. compression: the quality, 1..100, that the quantisation tables of a JPEG stand for.
     """
 
     samples: Samples
@@ -62,6 +62,7 @@ class Source:
     lossless: bool = False
     gain_map: bytes | None = None
     further: tuple[str, ...] = ()
+    compression: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +112,8 @@ class SourceMetadata:
     orientation: the EXIF value 1..8 in which its pixels were stored; profile: its ICC profile, if one can go back to it; beyond:
     upright, what sRGB cannot hold of its colours, see service.pictures.colour.beyond_srgb; exif: a TIFF block; xmp: a packet; dpi:
     pixels per inch, across and down; lossless, gain_map, further: as in Source; converted: its numbers meant other colours than
-    sRGB and the answer's do not.
+    sRGB and the answer's do not; compression: as in Source; exposure: the light for which the camera was set, EV at ISO 100, where
+    EXIF says it; places: whether the file tells of any.
     """
 
     format: str
@@ -128,6 +130,9 @@ class SourceMetadata:
     gain_map: bytes | None = None
     further: tuple[str, ...] = ()
     converted: bool = False
+    compression: int | None = None
+    exposure: float | None = None
+    places: bool = False
 
     @property
     def is_plain(self) -> bool:

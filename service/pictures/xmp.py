@@ -72,6 +72,11 @@ def travelling(packet: bytes, *, places: bool, turned: bool = False) -> bytes | 
     return str(root.toxml()).encode()
 
 
+def tells_places(packet: bytes) -> bool:
+    """Whether a packet says where the picture was taken, or may: one that cannot be read."""
+    return travelling(packet, places=False) != travelling(packet, places=True)
+
+
 def _parsed(text: str) -> Document:
     """Raises ExpatError, and ValueError for a document type, with which a small file could become a large one."""
     if "<!DOCTYPE" in text or "<!ENTITY" in text:

@@ -20,11 +20,16 @@ JSON = "application/json"
 def headers_of(result: RequestResult) -> dict[str, str]:
     """What every answer tells of how it was made."""
     dropped = {"X-Dropped": ", ".join(result.dropped)} if result.dropped else {}
-    return {
-        **dropped,
+    changed = {} if result.analysis is None else {"X-Changed": "true" if result.stages else "false"}
+    made = {
         "X-Model": result.models,
         "X-Model-Digest": result.digests,
         "X-Steps": ", ".join(str(stage.steps) for stage in result.stages),
+    }
+    return {
+        **dropped,
+        **changed,
+        **(made if result.stages else {}),
         "X-Seed": str(result.seed),
         "Server-Timing": ", ".join(f"{part};dur={milliseconds:.1f}" for part, milliseconds in result.timings.items()),
         "Vary": "Accept",
@@ -57,6 +62,7 @@ def facts_of(result: RequestResult) -> dict[str, Any]:
         "seed": result.seed,
         "timings": {part: round(milliseconds, 1) for part, milliseconds in result.timings.items()},
         **({"dropped": list(result.dropped)} if result.dropped else {}),
+        **({} if result.analysis is None else {"changed": bool(result.stages), "analysis": result.analysis.document()}),
         **({"stages": stages_of(result)} if len(result.stages) > 1 else {}),
     }
 

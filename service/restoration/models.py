@@ -6,9 +6,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from rddm.spec import ModelSpec
+from service.analysis.plan import ORDER
 from service.engines.contract import Choose, Model, Repository
 from service.errors import InvalidValue, NotFound
-from service.restoration.parameters import GenerateParameters, RestoreParameters
+from service.restoration.parameters import AUTO, GenerateParameters, RestoreParameters
 from service.settings import Settings
 
 log = logging.getLogger("rddm.restoration")
@@ -35,11 +36,15 @@ class ModelNames:
 
     def check_single(self, parameters: Parameters) -> None:
         """Raises InvalidValue for several tasks, where one is done."""
-        if isinstance(parameters, RestoreParameters) and len(parameters.tasks) > 1:
+        if isinstance(parameters, RestoreParameters) and (len(parameters.tasks) > 1 or parameters.is_auto):
             raise InvalidValue(f"task = {parameters.task!r}; expected one task here")
 
     def names_for(self, parameters: Parameters) -> tuple[str, ...]:
-        """The models' names, one for each task. Raises NotFound with the models there are."""
+        """The models' names, one for each task; for auto, of all that may be planned. Raises NotFound with the models there are."""
+        if isinstance(parameters, RestoreParameters) and parameters.is_auto:
+            if not (names := self.plannable()):
+                raise NotFound(f"no model for task auto; it plans with any of {list(ORDER)}")
+            return names
         if isinstance(parameters, RestoreParameters):
             return tuple(self._name_for_task(task) for task in parameters.tasks)
         return (self._name_of_generator(parameters.model),)
@@ -61,13 +66,17 @@ class ModelNames:
         if "default_model" in self._settings.model_fields_set and self._restorer(wanted) is None:
             log.warning("the default model %r is not loaded; those that restore are %s", wanted, sorted(self._restorers()))
 
+    def plannable(self) -> tuple[str, ...]:
+        """The models that auto may plan, in the order of repair."""
+        return tuple(name for task in ORDER if (name := self._restorer(task)) is not None)
+
     def _name_for_task(self, task: str | None) -> str:
         wanted = task or self.default_model()
         if (name := self._restorer(wanted)) is not None:
             return name
         models = self._restorers()
         tasks = {model.spec.task for model in models.values()}
-        known = sorted({*models, *tasks, *(alias for task in tasks for alias in aliases_of(task))})
+        known = sorted({AUTO, *models, *tasks, *(alias for task in tasks for alias in aliases_of(task))})
         raise NotFound(f"unknown task {wanted[:64]!r}; expected one of {known}")
 
     def _restorers(self) -> dict[str, Model]:

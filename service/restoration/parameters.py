@@ -15,6 +15,7 @@ LARGEST_SEED = 2**63 - 1
 WHOLE = re.compile(r"-?[0-9]{1,30}")
 NUMBER = re.compile(r"[ +-]?([0-9]{1,6}(\.[0-9]{0,9})?|\.[0-9]{1,9})")
 FORMAT_NAMES = list(FORMATS)
+AUTO = "auto"  # the task that is planned from the picture
 MOST_TASKS, LONGEST_NAME = 5, 64
 Returned = Literal["image", "residual", "steps"]
 
@@ -130,7 +131,7 @@ class RestoreParameters(CommonParameters):
 
     task: Tasks | None = Field(
         default=None,
-        description="a model's name, task or alias, or several between commas, done in order; the default model if absent",
+        description="a model's name, task or alias, or several between commas, done in order, or auto; the default model if absent",
     )
     seed: Seed = Field(default=0, description="the same request with the same seed gives the same bytes")
     returned: Returned = Field(
@@ -168,6 +169,11 @@ class RestoreParameters(CommonParameters):
         return (None,) if self.task is None else tuple(self.task.split(","))
 
     @property
+    def is_auto(self) -> bool:
+        """Whether the tasks are planned from the picture."""
+        return self.task == AUTO
+
+    @property
     def adjustment(self) -> Adjustment:
         """What is turned after the network."""
         return Adjustment(self.strength, 0.0 if self.brightness == "auto" else self.brightness, self.brightness_mean)
@@ -179,6 +185,8 @@ class RestoreParameters(CommonParameters):
 
     @model_validator(mode="after")
     def _go_together(self) -> Self:
+        if AUTO in self.tasks and (len(self.tasks) > 1 or self.steps is not None or self.returned != "image"):
+            raise ValueError("task = auto stands alone, takes each model's own steps, and goes with return = image")
         if self.brightness != "auto" and self.brightness_mean is not None:
             raise ValueError("expected brightness or brightness_mean, not both")
         turned = [name for name, is_set in (("strength", self.strength != 1), ("brightness", self.sets_brightness)) if is_set]

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from rddm.image import Pixels
+from service.analysis.analysis import Analysis
 from service.engines.contract import Model, ServingEngine
 from service.keys import Caller
 from service.pictures.formats import FORMATS
@@ -59,6 +60,10 @@ class Restorer:
         """sRGB pixels h w 3 of uint8 or uint16 for such pixels, without files; the depth stays."""
         wanted = parameters or RestoreParameters()
         return self._run(lambda context: self._service.restore_pixels(pixels, wanted, context, mask))
+
+    def analyse(self, image: bytes) -> Analysis:
+        """What is wrong with a picture, and what the task auto would do about it."""
+        return self._run(lambda context: self._service.analyse(image, context))
 
     def generate(self, parameters: GenerateParameters | None = None) -> RequestResult:
         """Pictures out of noise."""

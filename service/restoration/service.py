@@ -1,5 +1,6 @@
 """A request from bytes to bytes: decode, sample, encode. It knows nothing of HTTP."""
 
+import asyncio
 import secrets
 import time
 from collections.abc import Iterator, Mapping
@@ -10,6 +11,8 @@ import numpy as np
 
 from rddm.image import Depth, Pixels, to_pixels
 from rddm.spec import ModelSpec
+from service.analysis.analysis import Analysis, analyse
+from service.analysis.classifier import Classifier
 from service.engines.arrays import offload
 from service.engines.contract import Model, ServingEngine
 from service.errors import InvalidValue
@@ -20,7 +23,7 @@ from service.pictures.workers.pool import CodecPool, Whose
 from service.restoration.adjusting import takes_brightness
 from service.restoration.budgets import Budgets, RequestContext
 from service.restoration.models import ModelChoice, Resolved
-from service.restoration.parameters import LARGEST_SEED, GenerateParameters, RestoreParameters
+from service.restoration.parameters import AUTO, LARGEST_SEED, GenerateParameters, RestoreParameters
 from service.restoration.sheets import grid, run_all
 from service.restoration.source import Source, check_takes_mask, to_model_input
 from service.restoration.uploads import Uploads
@@ -53,7 +56,7 @@ class RequestResult:
     """The result of a request. size: height and width of the pictures; timings: milliseconds of decode, sample and encode.
 
     stages: the models that made it, in order, with their steps. dropped: names of parts of the source's file that the result's has
-    not (service.pictures.picture.LEFT_OUT).
+    not (service.pictures.picture.LEFT_OUT). analysis: of task auto; without stages the picture came back as it was.
     """
 
     images: tuple[OutputImage, ...]
@@ -63,11 +66,17 @@ class RequestResult:
     seed: int
     timings: Mapping[str, float]
     dropped: tuple[str, ...] = ()
+    analysis: Analysis | None = None
 
     @property
     def model(self) -> Model:
-        """The one that made it, the last of several."""
+        """The one that made it, the last of several; none where the picture came back as it was."""
         return self.stages[-1].model
+
+    @property
+    def label(self) -> str:
+        """Its model for metrics: few words."""
+        return self.models if len(self.stages) == 1 else "several" if self.stages else "none"
 
     @property
     def models(self) -> str:
@@ -115,6 +124,7 @@ class RestorationService:
         self.codecs = codecs
         self.models = ModelChoice(settings, repository)
         self.budgets = Budgets(settings, scheduler)
+        self.classifier = Classifier()
 
     async def restore(
         self,
@@ -129,7 +139,8 @@ class RestorationService:
         Raises the errors of service.errors.
         """
         stopwatch, deadline = Stopwatch(), self.budgets.deadline(parameters, context)
-        with self.models.lease(parameters) as stages, ExitStack() as held:
+        with self.models.lease(parameters) as leased, ExitStack() as held:
+            stages = leased
             check_stages(parameters, stages)
             for stage in stages:
                 self.scheduler.introduce(stage.model)
@@ -137,6 +148,14 @@ class RestorationService:
                 with stopwatch.measure("decode"):
                     source = await self._decode(uploads, stages, context, held)
             kind = kind or usual_format(parameters, ALL_FORMATS[source.picture.metadata.format])
+            analysis = None
+            if parameters.is_auto:
+                with stopwatch.measure("analyse"):
+                    analysis = await self._analyse(source.picture, stages)
+                stages = planned_stages(analysis.plan, stages)
+                if not stages:
+                    return await self._give_back(parameters, uploads, source, kind, context, analysis, stopwatch)
+                parameters = fitting(parameters, stages)
             restoring = Restoring(parameters, stages, context, kind, deadline)
             with stopwatch.measure("sample"):
                 result, taken = await self._run_stages(restoring, source, on_step)
@@ -148,7 +167,42 @@ class RestorationService:
             self.budgets.encoding.record(kind, source.size[0] * source.size[1], stopwatch.milliseconds["encode"] / 1000)
             size = stored_size(pixels, metadata, kind, parameters.metadata)
             image = OutputImage(body, parameters.seed)
-            return RequestResult((image,), kind, size, taken, parameters.seed, stopwatch.milliseconds, dropped)
+            return RequestResult((image,), kind, size, taken, parameters.seed, stopwatch.milliseconds, dropped, analysis)
+
+    async def _give_back(
+        self,
+        parameters: RestoreParameters,
+        uploads: Uploads,
+        source: Source,
+        kind: PictureFormat,
+        context: RequestContext,
+        analysis: Analysis,
+        stopwatch: Stopwatch,
+    ) -> RequestResult:
+        """The picture as it came: its very bytes where the answer may be them, else the same pixels written anew."""
+        pixels, metadata = source.picture.pixels, source.picture.metadata
+        body, dropped = uploads.image, tuple[str, ...]()
+        if not keeps_bytes(parameters, metadata, kind):
+            dropped = left_out(metadata, kind, parameters.metadata)
+            with stopwatch.measure("encode"):
+                writing = Writing(parameters.metadata, parameters.file_quality, parameters.lossless)
+                body = await self.codecs.encode(pixels, metadata, kind, writing, whose(context))
+        size = stored_size(pixels, metadata, kind, parameters.metadata)
+        image = OutputImage(body, parameters.seed)
+        return RequestResult((image,), kind, size, (), parameters.seed, stopwatch.milliseconds, dropped, analysis)
+
+    async def analyse(self, image: bytes, context: RequestContext) -> Analysis:
+        """What is wrong with a picture and what task auto would do, with nothing restored. Raises the errors of service.errors."""
+        parameters = RestoreParameters(task=AUTO)
+        deadline = self.budgets.deadline(parameters, context)
+        with self.models.lease(parameters) as stages, ExitStack() as held:
+            async with until(deadline, "waited to be read"):
+                source = await self._decode(Uploads(image), stages, context, held)
+            return await self._analyse(source.picture, stages)
+
+    async def _analyse(self, picture: Picture, stages: tuple[Resolved, ...]) -> Analysis:
+        tasks = {stage.model.spec.task for stage in stages} | {stage.model.spec.name for stage in stages}
+        return await asyncio.to_thread(analyse, picture, self.classifier, tasks)
 
     async def _run_stages(
         self, restoring: "Restoring", source: Source, on_step: Listener | None
@@ -209,11 +263,17 @@ class RestorationService:
         depth: Depth = 16 if pixels.dtype == np.uint16 else 8
         source = Source(Picture(pixels, replace(PLAIN, depth=depth)), mask)
         deadline = self.budgets.deadline(parameters, context)
-        with self.models.lease(parameters) as stages, self.budgets.hold(source.size[0] * source.size[1]):
+        with self.models.lease(parameters) as leased, self.budgets.hold(source.size[0] * source.size[1]):
+            stages = leased
             check_stages(parameters, stages)
             check_mask(source, stages)
             for stage in stages:
                 self.scheduler.introduce(stage.model)
+            if parameters.is_auto:
+                stages = planned_stages((await self._analyse(source.picture, stages)).plan, stages)
+                if not stages:
+                    return pixels
+                parameters = fitting(parameters, stages)
             restoring = Restoring(parameters, stages, context, FORMATS["png"], deadline)
             result, _ = await self._run_stages(restoring, source, None)
             return (await offload(result.pixels.size, output_of, parameters, result, source))[0]
@@ -278,6 +338,29 @@ class Restoring:
     context: RequestContext
     kind: PictureFormat
     deadline: float
+
+
+def planned_stages(plan: tuple[str, ...], stages: tuple[Resolved, ...]) -> tuple[Resolved, ...]:
+    """The models of a plan's tasks, in its order."""
+    return tuple(stage for task in plan for stage in stages if task in {stage.model.spec.name, stage.model.spec.task})
+
+
+def fitting(parameters: RestoreParameters, stages: tuple[Resolved, ...]) -> RestoreParameters:
+    """Of a plan without a model that brightens, the same without a wanted brightness."""
+    if any(takes_brightness(stage.model.spec) for stage in stages):
+        return parameters
+    return parameters.model_copy(update={"brightness": "auto", "brightness_mean": None})
+
+
+def keeps_bytes(parameters: RestoreParameters, metadata: SourceMetadata, kind: PictureFormat) -> bool:
+    """Whether an unchanged picture may be answered with the bytes that came.
+
+    They are of the wanted format, nothing else is said of how to write them, and they tell nothing that the answer may not.
+    """
+    as_usual = parameters.file_quality is None and parameters.lossless is None
+    secret = metadata.places or bool(metadata.further)  # a motion photo's video may tell places, too
+    told = parameters.metadata == "all" or (parameters.metadata == "keep" and not secret)
+    return kind.name == metadata.format and as_usual and told
 
 
 def check_stages(parameters: RestoreParameters, stages: tuple[Resolved, ...]) -> None:

@@ -79,16 +79,22 @@ return [...document.querySelectorAll("button, a, input, select, [role=slider], [
 """
 
 
+CHOOSE = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('change'))"
+
+
 class Page:
     """A browser on the page, and what a person does with it."""
 
     def __init__(self, driver: webdriver.Chrome, url: str) -> None:
         self.driver, self.url = driver, url
 
-    def open(self, fragment: str = "") -> "Page":
+    def open(self, fragment: str = "", task: str | None = "lowlight") -> "Page":
+        """task: chosen in place of Automatic, which the page begins with; None leaves that."""
         self.driver.get("about:blank")
         self.driver.get(self.url + fragment)
         self.until(lambda: self.find("#task").is_enabled() or not self.find("#restore .alert").get_property("hidden"))
+        if task is not None and self.find("#task").get_property("value") == "auto":
+            self.run(CHOOSE, self.find("#task"), task)
         return self
 
     def find(self, selector: str) -> WebElement:
@@ -755,3 +761,22 @@ def test_the_formats_of_the_page_are_the_servers(page: Page) -> None:
     assert offered == ["", *FORMATS]
     assert "JPEG XL or HEIC" in page.text(".drop-inner p")
     assert ".hif" in page.find("#file").get_attribute("accept")
+
+
+def test_the_page_begins_with_automatic_and_says_what_was_seen(driver: webdriver.Chrome, gateway: Live, dark: Path) -> None:
+    page = Page(driver, gateway.url + "/").open(task=None)
+    assert page.find("#task").get_property("value") == "auto"
+    assert not page.find("#steps").is_enabled()
+    restored(page, dark)
+    seen = facts(page)
+    assert "%" in seen["Seen"]
+    assert seen["Done"] in {"lowlight", "nothing: as it came"}
+    assert not page.find("[data-view=residual]").is_enabled()
+    assert page.complaints() == []
+
+
+def test_best_quality_is_asked_for_on_the_page(page: Page, dark: Path) -> None:
+    page.click("#best")
+    restored(page, dark)
+    page.click("#curl")
+    assert "quality=best" in page.text("#curl-dialog code")

@@ -15,10 +15,11 @@ router = APIRouter()
 
 @router.get("/models", tags=["models"], responses=problems(401))
 async def models(gateway: GatewayDependency, _: CallerDependency) -> dict[str, Any]:
-    """Every model: task, steps, size rules, licence, digest; and the picture formats that are read and written."""
+    """Every model: task, steps, size rules, licence, digest; those that task auto plans with; the picture formats."""
     listed = [facts_of(gateway.settings, model) for _, model in sorted(gateway.repository.models().items())]
     formats = [format_facts(record) for record in ALL_FORMATS.values()]
-    return {"default": gateway.restoration.models.default_model(), "models": listed, "formats": formats}
+    choice = gateway.restoration.models
+    return {"default": choice.default_model(), "auto": list(choice.plannable()), "models": listed, "formats": formats}
 
 
 @router.get("/models/{name}", tags=["models"], responses=problems(401, 404))

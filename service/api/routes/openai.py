@@ -199,7 +199,7 @@ async def answer(request: Request, gateway: Gateway, context: RequestContext, pa
         "output_format": result.kind.name,
         "size": f"{result.size[1]}x{result.size[0]}",
     }
-    gateway.metrics.observe_timings(result.models if len(result.stages) == 1 else "several", result.timings)
+    gateway.metrics.observe_timings(result.label, result.timings)
     return Response(to_json(body), headers=headers_of(result) | context.caller.headers(), media_type="application/json")
 
 
@@ -226,7 +226,7 @@ class OpenAIWording:
         return self._event("partial_image", body, f"{width}x{height}", self._parsed.parameters.output_format, facts)
 
     async def _result(self, result: RequestResult) -> tuple[str, str]:
-        self._gateway.metrics.observe_timings(result.models if len(result.stages) == 1 else "several", result.timings)
+        self._gateway.metrics.observe_timings(result.label, result.timings)
         size = f"{result.size[1]}x{result.size[0]}"
         name, data = self._event("completed", result.images[0].body, size, result.kind.name, {"usage": USAGE})
         return name, to_json(data)

@@ -13,7 +13,7 @@ from service.api import responses
 from service.api.bodies import from_headers, from_query, json_body, media_type, read_restore, validated
 from service.api.dependencies import caller_of, context_of, gateway_of, jobs_of, problems
 from service.api.negotiation import AcceptedFormat, negotiate
-from service.api.openapi import asked_by, generate_body, picture_answers, restore_body
+from service.api.openapi import analysis_answer, asked_by, generate_body, picture_answers, restore_body
 from service.api.prefix import below, prefix_of
 from service.errors import InvalidValue, NotAcceptable, UnsupportedMedia
 from service.gateway import Gateway
@@ -22,7 +22,7 @@ from service.jobs.queue import new_job
 from service.pictures.formats import FORMATS, sniff
 from service.restoration.budgets import RequestContext
 from service.restoration.documents import JSON
-from service.restoration.parameters import GenerateBody, GenerateParameters, RestoreParameters
+from service.restoration.parameters import AUTO, GenerateBody, GenerateParameters, RestoreParameters
 from service.restoration.service import RequestResult, random_seed, usual_format
 from service.restoration.uploads import Uploads
 from service.results.stored import StoredResponse
@@ -86,7 +86,8 @@ async def restore(request: Request) -> Response:
     query, preferences = from_query(RestoreParameters, request), from_headers(Preferences, request)
     with gateway.drain.track():
         parameters, sources = await read_restore(request, query, request.app.state.references)
-        model = ", ".join(stage.model.spec.name for stage in gateway.restoration.check_restore(parameters, sources))
+        stages = gateway.restoration.check_restore(parameters, sources)
+        model = AUTO if parameters.is_auto else ", ".join(stage.model.spec.name for stage in stages)
         accepted = negotiate(accept_of(request), parameters.format, media_type(request) == JSON)
         if parameters.output_url is not None and accepted.shape == "picture":
             raise NotAcceptable(f"with output_url the answer is {JSON}, as the picture goes elsewhere")
@@ -108,6 +109,25 @@ async def restore(request: Request) -> Response:
             parameters.output_url,
         )
         return await answer(request, gateway, context, parsed, preferences)
+
+
+@router.post(
+    "/analyse",
+    summary="Say what is wrong with a picture",
+    response_class=JSONResponse,
+    responses=analysis_answer() | problems(400, 401, 404, 408, 413, 415, 422, 424, 429, 500, 503, 504),
+    openapi_extra={"requestBody": restore_body(), **asked_by(query=RestoreParameters)},
+)
+async def analyse(request: Request) -> Response:
+    """Facts of the file and its pixels, the probability of each fault, and the plan of `task=auto`; nothing is restored.
+
+    The request is as for /restore; what it says beside the picture is checked and changes nothing.
+    """
+    gateway, context = gateway_of(request), context_of(request, caller_of(request))
+    with gateway.drain.track():
+        _, sources = await read_restore(request, from_query(RestoreParameters, request), request.app.state.references)
+        analysis = await responses.unless_gone(request, gateway.restoration.analyse(sources.image, context))
+        return JSONResponse(analysis.document())
 
 
 @router.post(

@@ -11,4 +11,6 @@ def tell(console: Console, line: str) -> None:
 
 
 def summary_of(result: OutputFile) -> str:
+    if not result.model:
+        return "nothing is wrong: as it came"
     return f"{result.model}, {result.steps} steps, seed {result.seed}"

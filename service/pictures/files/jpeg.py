@@ -8,7 +8,7 @@ an ISO 21496-1 segment.
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -35,6 +35,7 @@ GAIN_MAP_MARKS = (b"http://ns.adobe.com/hdr-gain-map/", b"urn:iso:std:iso:ts:214
 MPF = b"MPF\0"
 MPF_VERSION, MPF_COUNT, MPF_ENTRIES = 0xB000, 0xB001, 0xB002
 PRIMARY_PICTURE = 0x030000  # type of a Multi-Picture entry
+ANNEX_K_SUM = 3688  # of the 64 values of T.81's example table for luminance
 VIDEO_WITHIN = 1 << 16  # a maker's trailer may come before a motion photo's video
 
 
@@ -100,6 +101,7 @@ def read(data: bytes, bounds: Bounds) -> Source:
     with Image.open(BytesIO(data), formats=("JPEG", "MPO")) as file:
         bounds.check(*file.size)
         samples = samples_of(file)
+        compression = _compression(file)
         info: dict[Any, Any] = file.info
         metadata = metadata_in(info)
     gain_map, further = _further(data, picture.end)
@@ -109,8 +111,21 @@ def read(data: bytes, bounds: Bounds) -> Source:
         ColourTags(profile=info.get("icc_profile")),
         gain_map=gain_map,
         further=further,
+        compression=compression,
         **metadata,
     )
+
+
+def _compression(file: Image.Image) -> int | None:
+    tables: dict[int, Sequence[int]] = getattr(file, "quantization", {})
+    return quality_of(tables[min(tables)]) if tables else None
+
+
+def quality_of(table: Sequence[int]) -> int:
+    """The quality at which libjpeg writes about such a luminance table: T.81 annex K.1's, scaled."""
+    scale = 100 * sum(table) / ANNEX_K_SUM
+    quality = (200 - scale) / 2 if scale < 100 else 5000 / scale
+    return round(min(max(quality, 1), 100))
 
 
 def _check(picture: Extent) -> None:

@@ -1,0 +1,59 @@
+"""A picture's analysis: what is measured, how probable each fault is, and the plan."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rddm.faults import PERCENTILES, PixelFacts, facts_of, views_of
+from rddm.image import Pixels
+from service.analysis.classifier import Classifier
+from service.analysis.plan import CERTAIN_QUALITY, planned
+from service.pictures.picture import Picture
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """facts: numbers by name, as `described` gives them. probabilities: of faults, 0..1. plan: tasks in order."""
+
+    facts: dict[str, Any]
+    probabilities: dict[str, float]
+    plan: tuple[str, ...]
+
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        rounded = {fault: round(value, 4) for fault, value in self.probabilities.items()}
+        return {"facts": self.facts, "probabilities": rounded, "plan": list(self.plan)}
+
+
+def analyse(picture: Picture, classifier: Classifier, tasks: Collection[str]) -> Analysis:
+    """The analysis of a decoded picture; tasks: those that can be planned."""
+    views = views_of(eight_bits(picture.pixels))
+    facts = facts_of(views)
+    probabilities = classifier.probabilities(views, facts)
+    quality = picture.metadata.compression
+    if quality is not None and quality <= CERTAIN_QUALITY:
+        probabilities["jpeg"] = 1.0
+    return Analysis(described(picture, facts), probabilities, planned(probabilities, classifier.thresholds, tasks))
+
+
+def described(picture: Picture, facts: PixelFacts) -> dict[str, Any]:
+    """The facts by name: those of the file, then those of its pixels (rddm.faults.PixelFacts)."""
+    height, width = picture.pixels.shape[:2]
+    return {
+        "width": width,
+        "height": height,
+        "jpeg_quality": picture.metadata.compression,
+        "exposure_ev": None if picture.metadata.exposure is None else round(picture.metadata.exposure, 1),
+        "luma_percentiles": {str(at): round(value, 1) for at, value in zip(PERCENTILES, facts.percentiles, strict=True)},
+        "mean": round(facts.mean, 3),
+        "dark_channel": round(facts.dark_channel, 3),
+        "noise": [round(value, 2) for value in facts.noise],
+        "blocks": round(facts.blocks, 2),
+    }
+
+
+def eight_bits(pixels: Pixels) -> Pixels:
+    """Pixels of 16 bits by their upper 8."""
+    return pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
