@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from rddm.image import to_pixels
 from rddm.tiling import plan
 from service.engines.arrays import offload
 from service.sampling.pipeline import Listener, Result, Sampler, Step, Work
@@ -25,11 +24,11 @@ def flipped(image: Image, axes: tuple[int, ...]) -> Image:
 
 
 def turned(work: Work, axes: tuple[int, ...]) -> Work:
-    """The work of a mirrored picture: its noise lies as ever, so that noise is averaged, too."""
+    """The work of a mirrored picture, in 16 bits: its noise lies as ever, so that noise is averaged, too."""
     parts: dict[str, Any] = {
         name: flipped(part, axes) for name in ("x_in", "mask", "context") if (part := getattr(work, name)) is not None
     }
-    return replace(work, flips=False, pixels=None, **parts)
+    return replace(work, flips=False, pixels=None, depth=16, **parts)
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class FlipEnsemble:
             results = [await self._run(work, axes, steps.listener(axes)) for axes in FLIPS]
         else:
             results = await self._run_together(work, steps)
-        return await offload(results[0].x_0.size, averaged, results, work)
+        return await offload(results[0].pixels.size, averaged, results, work)
 
     async def _run_together(self, work: Work, steps: "Together") -> list[Result]:
         """All four at once; one that fails ends the others, and its error is raised."""
@@ -65,8 +64,14 @@ class FlipEnsemble:
     async def _run(self, work: Work, axes: tuple[int, ...], on_step: Listener | None) -> Result:
         """One member's result, turned back."""
         result = await self.sampler.run(await offload(work.size[0] * work.size[1], turned, work, axes), on_step)
-        residual = None if result.residual is None else flipped(result.residual, axes)
-        return Result(flipped(result.x_0, axes), result.pixels, residual, tuple(flipped(one, axes) for one in result.trace))
+        return await offload(result.pixels.size, turned_back, result, axes)
+
+
+def turned_back(result: Result, axes: tuple[int, ...]) -> Result:
+    """All of it mirrored again. axes: of (1, 3, h, w)."""
+    pixels = np.flip(result.pixels, [axis - 2 for axis in axes])
+    x_0, residual = (None if one is None else flipped(one, axes) for one in (result.kept_x_0, result.residual))
+    return Result(pixels, x_0, residual, tuple(flipped(one, axes) for one in result.trace))
 
 
 class Together:
@@ -94,18 +99,22 @@ class Together:
 
 
 def averaged(results: list[Result], work: Work) -> Result:
-    """The mean of results that lie alike, in float32, in the order of FLIPS: always the same bytes."""
-    x_0 = mean([result.x_0 for result in results])
-    first = results[0]
-    residual = None if first.residual is None else mean([result.residual for result in results if result.residual is not None])
+    """The mean of results that lie alike, in the order of FLIPS: always the same bytes."""
+    total = sum((result.pixels.astype(np.uint32) for result in results[1:]), results[0].pixels.astype(np.uint32))
+    fine = (total + len(results) // 2) // len(results)
+    pixels = fine.astype(np.uint16) if work.depth == 16 else ((fine + 128) // 257).astype(np.uint8)
+    x_0, residual = (mean([getattr(result, name) for result in results]) for name in ("kept_x_0", "residual"))
     trace = tuple(mean(list(images)) for images in zip(*(result.trace for result in results), strict=True))
-    return Result(x_0, to_pixels(x_0, work.depth), residual, trace)
+    return Result(pixels, x_0, residual, tuple(one for one in trace if one is not None))
 
 
-def mean(images: list[Image]) -> Image:
-    """Of images of one shape."""
-    total = images[0].astype(np.float32, copy=True)
-    for image in images[1:]:
+def mean(images: list[Image | None]) -> Image | None:
+    """Of images of one shape; None where they were not kept."""
+    kept = [image for image in images if image is not None]
+    if not kept:
+        return None
+    total = kept[0].astype(np.float32, copy=True)
+    for image in kept[1:]:
         total += image
-    total *= np.float32(1 / len(images))
+    total *= np.float32(1 / len(kept))
     return total

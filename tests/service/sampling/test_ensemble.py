@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from rddm.image import to_pixels
 from service.errors import EngineUnavailable
 from service.sampling.ensemble import FLIPS, FlipEnsemble, flipped, turned
 from service.sampling.pipeline import MEMBERS, Listener, Pipeline, Result, Step, Work
@@ -14,7 +15,7 @@ from tests.service.fakes import FakeEngine, model_of, picture
 
 
 def work_of(height: int, width: int) -> Work:
-    return Work(model_of(), 2, 0, "request", "caller", picture(height, width), flips=True)
+    return Work(model_of(), 2, 0, "request", "caller", picture(height, width) * np.float32(0.4), flips=True)
 
 
 class Slanted:
@@ -37,7 +38,7 @@ class Slanted:
         for step in range(work.steps):
             if on_step is not None:
                 on_step(Step(step + 1, work.steps, x_0))
-        return Result(x_0, np.zeros((*work.size, 3), np.uint8), residual=x_0 - work.x_in, trace=(work.x_in, x_0))
+        return Result(to_pixels(x_0, work.depth), x_0, residual=x_0 - work.x_in, trace=(work.x_in, x_0))
 
 
 async def test_errors_that_depend_on_how_a_picture_lies_cancel() -> None:
@@ -45,6 +46,7 @@ async def test_errors_that_depend_on_how_a_picture_lies_cancel() -> None:
     result = await FlipEnsemble(Slanted()).run(work)
     assert work.x_in is not None
     np.testing.assert_allclose(result.x_0, work.x_in, atol=1e-6)
+    np.testing.assert_array_equal(result.pixels, to_pixels(work.x_in))
     assert result.residual is not None
     np.testing.assert_allclose(result.residual, 0, atol=1e-6)
     np.testing.assert_allclose(result.trace[0], work.x_in, atol=1e-6)
@@ -100,7 +102,7 @@ async def test_the_bytes_are_the_same_alone_and_in_company() -> None:
     try:
         ensemble = FlipEnsemble(pipeline)
         alone = await ensemble.run(work_of(64, 64))
-        others = [replace(work_of(64, 64), request=f"other-{k}", x_in=picture(64, 64) * 0.5) for k in range(3)]
+        others = [replace(work_of(64, 64), request=f"other-{k}", x_in=picture(64, 64) * np.float32(0.5)) for k in range(3)]
         first, *_ = await asyncio.gather(ensemble.run(work_of(64, 64)), *(ensemble.run(other) for other in others))
     finally:
         pipeline.close()
