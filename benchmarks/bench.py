@@ -18,14 +18,14 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from benchmarks import figures, growth, promises, seams
-from benchmarks.builds import Build, build_at, this_build
+from benchmarks.builds import Build, build_at, restricted, shared_models, this_build
 from benchmarks.cold import cold_command, cold_start
 from benchmarks.contenders import KEPT_PICTURES, started
 from benchmarks.large_picture import large_picture
 from benchmarks.pictures import darkened, scene, to_png
 from benchmarks.scenarios import CORES, SCENARIOS, Bench, Report
 from rddm.spec import ModelSpec
-from service.engines.repository import find_newest
+from service.engines.repository import find_newest, names_in
 from service.settings import shipped_repository
 
 Tick = Callable[[str], None]
@@ -139,12 +139,9 @@ def prepared(folder: Path, spec: ModelSpec, rounds: int, tick: Tick) -> Bench:
 def alone(name: str, options: argparse.Namespace, tick: Tick) -> Report:
     """A scenario without servers."""
     rounds = options.starts * options.rounds
-    if name in COLD:
-        return COLD[name](options.builds, options.model_repository, rounds, tick)
+    if name in {*COLD, "large-picture"}:
+        return of_builds(name, options, rounds, tick)
     folder, model = options.model_repository or shipped_repository(), options.model
-    if name == "large-picture":
-        steps = find_newest(folder, model).model.spec.default_steps
-        return large_picture(options.builds, options.model_repository, model, steps, rounds, tick)
     if name == "seams":
         return {"seams": [asdict(seam) for seam in seams.run(folder, model, files=options.pictures)]}
     if name == "promises":
@@ -157,6 +154,22 @@ def alone(name: str, options: argparse.Namespace, tick: Tick) -> Report:
     sizes, steps = (growth.WIDTHS, (2,)) if name == "memory" else (growth.SIZES, (1, 2))
     rounds = 1 if name == "memory" else max(1, rounds // 5)
     return {"runs": [asdict(run) for each in steps for run in growth.apart(folder, model, sizes, each, rounds, tick)]}
+
+
+def of_builds(name: str, options: argparse.Namespace, rounds: int, tick: Tick) -> Report:
+    """A scenario that opens models in new processes: those that every build has, and for a picture its own alone."""
+    folder, model = options.model_repository, options.model
+    with tempfile.TemporaryDirectory() as scratch:
+        names = names_in(folder) if folder is not None else shared_models(options.builds)
+        if name == "large-picture":
+            names = [model]
+        builds = options.builds if folder is not None else restricted(options.builds, names, Path(scratch))
+        if name == "large-picture":
+            steps = find_newest(folder or shipped_repository(), model).model.spec.default_steps
+            report = large_picture(builds, folder, model, steps, rounds, tick)
+        else:
+            report = COLD[name](builds, folder, rounds, tick)
+    return report | {"models": names}
 
 
 def machine() -> dict[str, Any]:

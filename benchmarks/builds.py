@@ -3,8 +3,11 @@
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from service.engines.repository import names_in
 
 HERE = Path(__file__).resolve().parent.parent
 ENVIRONMENTS = (".venv", "venv")
@@ -13,11 +16,15 @@ ADDRESS = re.compile(r"answers at (http://\S+?)/?\s")
 
 @dataclass(frozen=True)
 class Build:
-    """folder: the checkout, in which its commands are run, so that its code comes before an installed one."""
+    """folder: the checkout, in which its commands are run, so that its code comes before an installed one.
+
+    repository: models of its own to be measured with, if not all that lie in the checkout.
+    """
 
     name: str
     folder: Path
     python: Path
+    repository: Path | None = None
 
     def command(self, *verb: str) -> list[str]:
         """`rddm VERB ...` of this build."""
@@ -25,7 +32,24 @@ class Build:
 
     def models(self, folder: Path | None) -> Path:
         """The models that it is measured with: the given ones, else its own."""
-        return folder or self.folder / "model_repository"
+        return folder or self.repository or self.folder / "model_repository"
+
+
+def shared_models(builds: Sequence[Build]) -> list[str]:
+    """What lies in every build's repository, by name."""
+    return sorted(set.intersection(*(set(names_in(build.models(None))) for build in builds)))
+
+
+def restricted(builds: Sequence[Build], names: Sequence[str], scratch: Path) -> list[Build]:
+    """The builds with these of their models alone, linked to in folders that are made in `scratch`: like is opened beside like."""
+    return [replace(build, repository=_linked(build, names, scratch / str(k))) for k, build in enumerate(builds)]
+
+
+def _linked(build: Build, names: Sequence[str], folder: Path) -> Path:
+    folder.mkdir()
+    for name in names:
+        (folder / name).symlink_to(build.models(None).resolve() / name, target_is_directory=True)
+    return folder
 
 
 def this_build() -> Build:

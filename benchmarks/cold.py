@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -79,8 +79,9 @@ def cold_command(builds: Sequence[Build], folder: Path | None, rounds: int, tick
         for turn in range(rounds):
             for build in in_turn(builds, turn):
                 target = Path(scratch, f"{turn}-{builds.index(build)}.png")
-                command = build.command("restore", str(source), "-o", str(target), "--model-repository", str(build.models(folder)))
-                costs[build.name].append(run(command, build.folder, Path(tempfile.mkdtemp(dir=scratch))))
+                command = build.command("restore", str(source), "-o", str(target))
+                models = {"RDDM_MODEL_REPOSITORY": str(build.models(folder))}  # e52b7ca takes no option for it
+                costs[build.name].append(run(command, build.folder, Path(tempfile.mkdtemp(dir=scratch)), models))
                 if not target.is_file():
                     raise RuntimeError(f"{command} left no picture")
                 tick(f"round {turn + 1}: {build.name}")
@@ -133,10 +134,11 @@ def serving(build: Build, folder: Path | None, cache: Path) -> Iterator[tuple[ps
         process.communicate()
 
 
-def run(command: Sequence[str], folder: Path, cache: Path | None = None) -> Cost:
-    """A process to its end. Raises CalledProcessError where it fails."""
+def run(command: Sequence[str], folder: Path, cache: Path | None = None, settings: Mapping[str, str] | None = None) -> Cost:
+    """A process to its end, with settings of the gateway's in its environment. Raises CalledProcessError where it fails."""
+    given, quiet = variables(cache) | dict(settings or {}), subprocess.DEVNULL
     before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    subprocess.run(command, cwd=folder, env=variables(cache), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(command, cwd=folder, env=given, check=True, stdout=quiet, stderr=quiet)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return Cost(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, time.monotonic() - begin)
 

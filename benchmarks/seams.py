@@ -1,32 +1,46 @@
-"""Whether anybody sees a seam: the same picture restored in tiles and whole, with the same noise."""
+"""Whether anybody sees a seam: the same picture restored in tiles and whole, with the same noise.
 
+python -m benchmarks.seams -o FILE [--pictures PHOTOGRAPH ...] [MODEL ...]
+
+so compares, beside the whole picture, this build's tiles and those of e52b7ca, on squares that the earlier tiles cover with the
+least overlap that they must have: a half-lit scene, a dark one, and photographs.
+"""
+
+import argparse
 import asyncio
+import json
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.engines import machine
 from benchmarks.pictures import darkened, half_lit, scene, to_x_in
 from rddm.image import decode, to_image
 from rddm.tiling import Plan, plan
+from service.engines.contract import Model
 from service.engines.embedded.engine import EmbeddedEngine
 from service.sampling.pipeline import Pipeline, Work
+from service.settings import shipped_repository
 
 Image = NDArray[np.float32]
 LINE = 2  # pixels beside a tile's border that count as the border
 LEVELS = 255
 SIDE = 2400  # of the drawn pictures, whose tiles overlap by little more than they must
+EARLIER = {"lowlight": (352, 112), "derain": (384, 144), "raindrop": (384, 144)}  # side of a tile, overlap, at e52b7ca
+EARLIER_TILES = 6  # along a side of a square for both
 
 
 @dataclass(frozen=True)
 class Seam:
     """border: mean gradient at tile borders over that elsewhere, tiled relative to whole (1: no seam).
 
-    overlap: likewise where tiles overlap. difference: the same ratio on tiled minus whole. step: the mean gradient of tiled minus
-    whole at tile borders, in 8-bit levels. psnr: tiled against whole, dB.
+    overlap: likewise where tiles overlap. step: the mean gradient of tiled minus whole at tile borders, in 8-bit levels: what could
+    be seen. difference: the same over elsewhere. It tells where tiled and whole differ, not how much: it grows where the borders
+    stay as they are and less differs elsewhere. psnr: tiled against whole, dB.
     """
 
     picture: str
@@ -82,17 +96,31 @@ def compare(name: str, tiled: Image, whole: Image, found: Plan) -> Seam:
     return Seam(name, height, width, borders, overlaps, difference, step, psnr)
 
 
+async def restored(engine: EmbeddedEngine, model: Model, x_in: Image, steps: int | None = None) -> Image:
+    """x_0 of the picture."""
+    pipeline = Pipeline(engine)
+    try:
+        work = Work(model, steps or model.spec.default_steps, 0, "seams", "seams", x_in)
+        return (await pipeline.run(work)).x_0
+    finally:
+        pipeline.close()
+
+
+def cut_otherwise(model: Model, **facts: object) -> Model:
+    """The model with other tiles."""
+    return replace(model, spec=model.spec.model_copy(update=facts))
+
+
+def untiled(model: Model) -> Model:
+    """The model, with every picture one call."""
+    return cut_otherwise(model, most_pixels=10**9)
+
+
 async def restore_both(engine: EmbeddedEngine, model_name: str, x_in: Image, steps: int | None) -> tuple[Image, Image, Plan]:
     """The picture in tiles and whole."""
     model = engine.models()[model_name]
-    whole = replace(model, spec=model.spec.model_copy(update={"most_pixels": 10**9}))
-    pipeline = Pipeline(engine)
-    results = []
-    for each in (model, whole):
-        work = Work(each, steps or model.spec.default_steps, 0, "seams", "seams", x_in)
-        results.append((await pipeline.run(work)).x_0)
-    pipeline.close()
-    return results[0], results[1], plan(model.spec, *x_in.shape[2:])
+    tiled, whole = [await restored(engine, each, x_in, steps) for each in (model, untiled(model))]
+    return tiled, whole, plan(model.spec, *x_in.shape[2:])
 
 
 def pictures(side: int, files: Iterable[Path]) -> Iterable[tuple[str, Image]]:
@@ -119,3 +147,49 @@ async def measure(folder: Path, model: str, files: list[Path], steps: int | None
 def run(folder: Path, model: str, files: list[Path] | None = None) -> list[Seam]:
     """The same, from a program without an event loop."""
     return asyncio.run(measure(folder, model, files or []))
+
+
+async def measure_both(folder: Path, names: Iterable[str], photographs: list[Path]) -> dict[str, dict[str, list[Seam]]]:
+    """By model: the seams of each picture, with the tiles of e52b7ca and with this build's."""
+    engine = EmbeddedEngine(folder)
+    engine.restrict(lambda _: list(names))
+    await engine.start()
+    seams: dict[str, dict[str, list[Seam]]] = {}
+    for name in names:
+        model, (tile, overlap) = engine.models()[name], EARLIER[name]
+        builds = {"before": cut_otherwise(model, sizes=((tile, tile),), reach=overlap), "now": model}
+        seams[name] = {build: [] for build in builds}
+        for picture, x_in in squares(name, EARLIER_TILES * tile - (EARLIER_TILES - 1) * overlap, photographs):
+            whole = await restored(engine, untiled(model), x_in)
+            for build, each in builds.items():
+                tiles = plan(each.spec, *x_in.shape[2:])
+                seams[name][build].append(compare(picture, await restored(engine, each, x_in), whole, tiles))
+    await engine.close()
+    return seams
+
+
+def squares(name: str, side: int, photographs: Iterable[Path]) -> Iterable[tuple[str, Image]]:
+    """Pictures of this side; photographs are mirrored to it, and darkened for a model that brightens."""
+    yield "half lit", to_x_in(half_lit(side, side, 2))
+    for file in photographs:
+        photograph = decode(file.read_bytes())[:side, :side]
+        down, across = side - photograph.shape[0], side - photograph.shape[1]
+        square = to_image(np.pad(photograph, ((0, down), (0, across), (0, 0)), mode="symmetric"))
+        yield file.stem, (square + 1) / 3 - 1 if name == "lowlight" else square
+    yield "dark", to_x_in(darkened(scene(side, side, 1), 6.0))
+
+
+def main() -> None:
+    """Prints and keeps what `measure_both` gives."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.seams", description=__doc__)
+    parser.add_argument("models", nargs="*", default=list(EARLIER), help=f"({', '.join(EARLIER)})")
+    parser.add_argument("--pictures", type=Path, nargs="*", default=[], metavar="PHOTOGRAPH")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="a JSON file for the figures")
+    options = parser.parse_args()
+    seams = asyncio.run(measure_both(shipped_repository(), options.models, options.pictures))
+    models = {name: {build: [asdict(seam) for seam in of] for build, of in builds.items()} for name, builds in seams.items()}
+    options.output.write_text(json.dumps({"machine": machine(), "models": models}, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from benchmarks.bench import arguments, builds_of, main
-from benchmarks.builds import Build, build_at, this_build
+from benchmarks.builds import Build, build_at, restricted, shared_models, this_build
 from benchmarks.cold import Cost, cold_command, cold_start, in_turn, summary
 from benchmarks.contenders import gateway
 from tests.models import release_tiny
@@ -65,6 +65,20 @@ def test_a_checkout_is_run_by_the_interpreter_of_its_own_environment(fake: Calla
     assert build.models(None) == tmp_path / "older/model_repository"
     assert build.models(tmp_path) == tmp_path
     assert build_at(tmp_path / "older", Path(sys.executable)).python == Path(sys.executable)
+
+
+def test_builds_are_compared_with_the_models_that_both_have(fake: Callable[..., Build], tmp_path: Path) -> None:
+    builds = [fake(name, 0) for name in ("older", "newer")]
+    for build, names in zip(builds, ("ab", "abc"), strict=True):
+        for name in names:
+            (build.models(None) / name).mkdir()
+            (build.models(None) / name / "config.pbtxt").write_text(build.name)
+    assert shared_models(builds) == ["a", "b"]
+    (tmp_path / "scratch").mkdir()
+    for build in restricted(builds, ["b"], tmp_path / "scratch"):
+        assert [path.name for path in build.models(None).iterdir()] == ["b"]
+        assert (build.models(None) / "b/config.pbtxt").read_text() == build.name
+        assert build.models(tmp_path) == tmp_path
 
 
 def test_what_is_no_checkout_or_has_no_environment_is_refused(tmp_path: Path, root: Path) -> None:
