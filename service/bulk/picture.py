@@ -33,7 +33,7 @@ class Restored:
 
 
 class Restorer(Protocol):
-    """What restores. digest and steps, of all its models, belong to the recipe; at_once: pictures that keep it busy."""
+    """What restores. digest and steps, of all its models, belong to the recipe; at_once: pictures that keep it busy, if started."""
 
     digest: str
     steps: str
@@ -41,6 +41,10 @@ class Restorer(Protocol):
 
     def suffixes(self, picture: bytes, parameters: RestoreParameters) -> tuple[str, ...]:
         """The suffixes of the result's format, the usual one first. Raises UnsupportedMedia."""
+        ...
+
+    async def start(self) -> None:
+        """Opens what `restore` needs, if that is not open. Raises EngineUnavailable."""
         ...
 
     async def restore(self, picture: bytes, parameters: RestoreParameters) -> Restored:

@@ -5,13 +5,15 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from service.bulk.deferred import Described
 from service.bulk.picture import Restored
 from service.keys import Caller
-from service.pictures.formats import FORMATS, PictureFormat, answer_format, sniff
-from service.restoration import RestorationService, RestoreParameters
+from service.pictures.formats import FORMATS
 from service.restoration.budgets import RequestContext
+from service.restoration.models import check_stages
 from service.restoration.opening import open_service
-from service.restoration.service import check_stages
+from service.restoration.parameters import RestoreParameters
+from service.restoration.service import RestorationService
 from service.restoration.uploads import Uploads
 from service.settings import Settings
 
@@ -19,29 +21,20 @@ CALLER = Caller("batch", admin=True)
 PICTURES_PER_CALL = 2  # one is read or written while another is at the engine
 
 
-class ServiceRestorer:
+class ServiceRestorer(Described):
     """Restores with one model of a restoration service, or several in turn; their digests and steps are settled at the start."""
 
     def __init__(self, service: RestorationService, parameters: RestoreParameters) -> None:
         """Raises NotFound for an unknown task and InvalidValue for steps that the model does not take."""
-        self._service = service
-        self._numbers = itertools.count()
         stages = service.models.resolve(parameters)
         check_stages(parameters, stages)
-        judges = [service.classifier.digest] if parameters.is_auto else []
-        self.digest = " ".join([*(stage.model.digest for stage in stages), *judges])
-        self.steps = ",".join(str(stage.steps) for stage in stages)
+        super().__init__(stages, parameters)
+        self._service = service
+        self._numbers = itertools.count()
         self.at_once = PICTURES_PER_CALL * service.scheduler.instances
 
-    def suffixes(self, picture: bytes, parameters: RestoreParameters) -> tuple[str, ...]:
-        """See Restorer.suffixes."""
-        return self._kind(picture, parameters).suffixes
-
-    @staticmethod
-    def _kind(picture: bytes, parameters: RestoreParameters) -> PictureFormat:
-        if parameters.format is not None:
-            return FORMATS[parameters.format]
-        return answer_format(sniff(picture).name) if parameters.returned == "image" else FORMATS["png"]
+    async def start(self) -> None:
+        """It is open."""
 
     async def restore(self, picture: bytes, parameters: RestoreParameters) -> Restored:
         """See Restorer.restore."""

@@ -15,10 +15,11 @@ from functools import partial
 
 from service.bulk.picture import BatchJob, PictureWork, Restorer, patiently, recipe_of
 from service.bulk.records import Record, RecordIndex, open_index, parse
-from service.bulk.stores import Entry, Store, StoreError
+from service.bulk.stores import Entry, Store
 
 log = logging.getLogger("rddm.bulk")
 MOST_PROBLEMS_SHOWN = 200
+MOST_QUEUED = 64  # entries that were listed and wait; a busy engine needs a few more than it works on
 
 
 @dataclass
@@ -76,7 +77,10 @@ async def load_index(target: Store) -> AsyncIterator[RecordIndex]:
 async def run_batch(
     job: BatchJob, source: Store, target: Store, restorer: Restorer, entries: AsyncIterator[Entry], on_change: Listener
 ) -> Summary:
-    """Every entry once. on_change hears of each one. Raises StoreError where the store can be of no use any more."""
+    """Every entry once. on_change hears of each one. The restorer is started for the first one that it is needed for.
+
+    Raises StoreError where the store can be of no use any more, and what `Restorer.start` raises.
+    """
     async with load_index(target) as index:
         batch = _Batch(job, source, target, restorer, index, on_change)
         return await batch.run(entries)
@@ -113,7 +117,7 @@ class _Batch:
         self._index, self._on_change = index, on_change
         self._recipe = recipe_of(restorer, job.parameters)
         self._pictures = PictureWork(job, source, target, restorer, resumed=len(index) > 0)
-        self._queue: asyncio.Queue[Entry | None] = asyncio.Queue(2 * restorer.at_once)
+        self._queue: asyncio.Queue[Entry | None] = asyncio.Queue(MOST_QUEUED)
         self._records: asyncio.Queue[Record | None] = asyncio.Queue()
         self._ending = asyncio.Event()
         self.summary = Summary()
@@ -124,9 +128,8 @@ class _Batch:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._list(entries))
-                for _ in range(self._restorer.at_once):
-                    group.create_task(self._work())
-        except* StoreError as several:
+                group.create_task(self._work_side_by_side())
+        except BaseExceptionGroup as several:
             raise _first(several) from None
         finally:
             self.summary.seconds = time.monotonic() - started
@@ -147,22 +150,38 @@ class _Batch:
             else:
                 await self._queue.put(entry)
         self.summary.done_listing = True
-        for _ in range(self._restorer.at_once):
-            await self._queue.put(None)
+        await self._queue.put(None)
 
     # Working
 
-    async def _work(self) -> None:
-        while (entry := await self._queue.get()) is not None:
-            earlier = self._index.find(entry.key)
-            record = await self._pictures.record_of(entry, earlier.target if earlier else None)
-            self._records.put_nowait(record)
-            if record.status == "restored":
-                self._index.add(record)  # a watched picture may come again, and its result is ours to replace
-            if self._writer.done():  # it ends early only by an error
-                self._writer.result()
-            self.summary.count(record)
-            self._on_change(self.summary)
+    async def _work_side_by_side(self) -> None:
+        if (first := await self._queue.get()) is None:
+            return
+        await self._restorer.start()
+        self._on_change(self.summary)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._work(first))
+            for _ in range(self._restorer.at_once - 1):
+                group.create_task(self._work())
+
+    async def _work(self, entry: Entry | None = None) -> None:
+        """This entry, then those of the queue, whose end is left for the next worker."""
+        entry = entry or await self._queue.get()
+        while entry is not None:
+            await self._do(entry)
+            entry = await self._queue.get()
+        self._queue.put_nowait(None)
+
+    async def _do(self, entry: Entry) -> None:
+        earlier = self._index.find(entry.key)
+        record = await self._pictures.record_of(entry, earlier.target if earlier else None)
+        self._records.put_nowait(record)
+        if record.status == "restored":
+            self._index.add(record)  # a watched picture may come again, and its result is ours to replace
+        if self._writer.done():  # it ends early only by an error
+            self._writer.result()
+        self.summary.count(record)
+        self._on_change(self.summary)
 
     # Records
 
@@ -182,9 +201,8 @@ class _Batch:
                 await patiently(partial(self._target.append, self._job.log, lines))
 
 
-def _first(group: "BaseExceptionGroup[StoreError]") -> StoreError:
-    error: BaseException = group
+def _first(error: BaseException) -> BaseException:
+    """Of a group, the error that ended its tasks."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    assert isinstance(error, StoreError)
     return error

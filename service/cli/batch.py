@@ -7,18 +7,16 @@ import json
 import re
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
 from service.bulk import BatchJob, Store, StoreError, Summary, open_store, run_batch
+from service.bulk.deferred import defer_restorer
 from service.bulk.folder import Folder
 from service.bulk.manifest import is_manifest, read_manifest
 from service.bulk.picture import recipe_of
-from service.bulk.restorer import open_restorer
 from service.bulk.runner import Listener
 from service.bulk.stores import STATE, Entry
 from service.cli.arguments import add_adjusting, add_metadata, add_task, add_writing
@@ -30,6 +28,7 @@ OPTIONS = ("task", "steps", "seed", "format", "metadata", "quality", "lossless",
 SHARD = re.compile(r"(\d{1,9})/(\d{1,9})")
 SHOWN_PROBLEMS = 20
 TERMINATED = 143
+BAR_AFTER_SECONDS = 0.5
 
 
 def batch(argv: Sequence[str]) -> int:
@@ -117,7 +116,7 @@ def _source(location: str, root: str | None) -> tuple[Store, tuple[Store, str] |
 
 async def _run(job: BatchJob, source: Store, target: Store, entries: AsyncIterator[Entry]) -> Summary:
     end_on_sigterm()
-    async with open_restorer(settings_of(), job.parameters) as restorer:
+    async with defer_restorer(settings_of(), job.parameters) as restorer:
         with _progress() as show:
             return await run_batch(job, source, target, restorer, outside(entries, source, target), show)
 
@@ -129,13 +128,13 @@ def _run_on_ray(job: BatchJob, source: Store, target: Store, entries: AsyncItera
         raise Refused(f"--ray needs the package {missing.name}; install it with pip install 'rddm-serve[ray]'") from missing
     summary = Summary()
 
-    async def list_rows() -> tuple[list[dict[str, Any]], bool]:
-        async with open_restorer(settings_of(), job.parameters) as restorer:
+    async def list_rows() -> tuple[Any, bool]:
+        async with defer_restorer(settings_of(), job.parameters) as restorer:
             return await list_pending(job, target, recipe_of(restorer, job.parameters), outside(entries, source, target), summary)
 
     rows, resumed = asyncio.run(list_rows())
     summary.done_listing = True
-    if not rows:
+    if not len(rows):
         return summary
     with _progress() as show:
         return restore_rows(
@@ -159,7 +158,27 @@ def _place(store: Store) -> str:
 
 @contextlib.contextmanager
 def _progress() -> Iterator[Listener]:
-    """A bar on standard error: pictures, megapixels a second, time left."""
+    """A bar on standard error once a run has taken a moment: one that finds everything done is over before."""
+    started = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        bar: Listener | None = None
+
+        def show(summary: Summary) -> None:
+            nonlocal bar
+            if bar is None and time.monotonic() - started > BAR_AFTER_SECONDS:
+                bar = stack.enter_context(_bar(started))
+            if bar is not None:
+                bar(summary)
+
+        yield show
+
+
+@contextlib.contextmanager
+def _bar(started: float) -> Iterator[Listener]:
+    """Pictures, megapixels a second, time left."""
+    from rich.console import Console  # noqa: PLC0415 (short runs show no bar)
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn  # noqa: PLC0415
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -168,12 +187,12 @@ def _progress() -> Iterator[Listener]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = progress.add_task("restoring", total=None, listed="?", speed=0.0)
+        task = progress.add_task("restoring", total=None, listed="?", speed=0.0)
 
         def show(summary: Summary) -> None:
             total = summary.listed if summary.done_listing else None
-            speed = summary.megapixels / max(1e-3, progress.tasks[bar].elapsed or 0.0)
-            progress.update(bar, completed=summary.ended, total=total, listed=f"{summary.listed:,}" if total else "?", speed=speed)
+            speed = summary.megapixels / max(1e-3, time.monotonic() - started)
+            progress.update(task, completed=summary.ended, total=total, listed=f"{summary.listed:,}" if total else "?", speed=speed)
 
         yield show
 

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Sequence
 from rich.console import Console
 
 from service.bulk import BatchJob, Store, StoreError, Summary, open_store, run_batch
+from service.bulk.deferred import defer_restorer
 from service.bulk.folder import Folder
-from service.bulk.restorer import open_restorer
 from service.bulk.runner import Listener
 from service.bulk.stores import STATE, Entry
 from service.bulk.watching import settled
@@ -70,7 +70,8 @@ def _watch(argv: Sequence[str]) -> int:
 
 async def _run(job: BatchJob, source: Store, target: Store, entries: AsyncIterator[Entry]) -> None:
     end_on_sigterm()
-    async with open_restorer(settings_of(), job.parameters) as restorer:
+    async with defer_restorer(settings_of(), job.parameters) as restorer:
+        await restorer.start()  # what is wrong with it is said now, not when a picture comes
         print(f"watching {source.name}; results and records go to {target.name}", flush=True)
         await run_batch(job, source, target, restorer, entries, _lines())
 

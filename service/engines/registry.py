@@ -52,6 +52,7 @@ Opened = tuple[ServingEngine, Arrays]
 @dataclass(frozen=True)
 class EngineKind:
     """summary: for the command line. module: what it needs. open: the engine, not started yet, and the arrays that it takes.
+    local: whether it serves what lies in the settings' model_repository.
 
     open raises ModuleNotFoundError where what it needs is not installed, EngineUnavailable where the device is not there.
     """
@@ -60,6 +61,7 @@ class EngineKind:
     summary: str
     module: str
     open: Callable[[EngineSettings], Opened]
+    local: bool = True
 
 
 def cpu_instances(settings: EngineSettings) -> int:
@@ -118,7 +120,7 @@ ENGINES = {
     kind.name: kind
     for kind in (
         EngineKind("embedded", "ONNX Runtime in this process", "onnxruntime", _embedded),
-        EngineKind("triton", "Triton servers (extra `triton`)", "tritonclient", _triton),
+        EngineKind("triton", "Triton servers (extra `triton`)", "tritonclient", _triton, local=False),
         EngineKind("openvino", "OpenVINO in this process (extra `openvino`)", "openvino", _openvino),
     )
 }

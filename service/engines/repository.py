@@ -82,20 +82,16 @@ class LocalRepository(ServingEngine, Generic[Handle]):
 
         Raises EngineUnavailable where not one could be loaded, and what `choose` raises.
         """
-        names = names_in(self.folder) if self._choose is None else list(dict.fromkeys(self._choose(self._described())))
+        names = names_in(self.folder) if self._choose is None else self._chosen(self._choose)
         await asyncio.gather(*map(self._try_load, names))
         if not self._versions.models():
             raise EngineUnavailable(f"no model could be loaded from {self.folder}; found {names}, broken: {self._broken}")
 
-    def _described(self) -> dict[str, Model]:
-        """What lies in the folder, from the configurations alone; those that cannot be used are noted as broken."""
-        models = {}
-        for name in names_in(self.folder):
-            try:
-                models[name] = find_newest(self.folder, name, self.backend).model
-            except EngineUnavailable as error:
-                self._broken[name] = error.detail
-        return models
+    def _chosen(self, choose: Choose) -> list[str]:
+        """Names of the models that are needed; those that cannot be described are noted as broken."""
+        models, broken = describe(self.folder, self.backend)
+        self._broken.update(broken)
+        return list(dict.fromkeys(choose(models)))
 
     async def _try_load(self, name: str) -> None:
         with contextlib.suppress(EngineUnavailable):
@@ -147,6 +143,17 @@ class LocalRepository(ServingEngine, Generic[Handle]):
 def names_in(folder: Path) -> list[str]:
     """Of the models that lie there; a folder that begins with a dot is what an export that was killed left."""
     return sorted(path.parent.name for path in folder.glob(f"[!.]*/{FILE}"))
+
+
+def describe(folder: Path, backend: str = ONNX_BACKEND) -> tuple[dict[str, Model], dict[str, str]]:
+    """The newest version of every model in the folder, from the configurations alone; why others cannot be used, by name."""
+    models, broken = {}, {}
+    for name in names_in(folder):
+        try:
+            models[name] = find_newest(folder, name, backend).model
+        except EngineUnavailable as error:
+            broken[name] = error.detail
+    return models, broken
 
 
 def find_newest(folder: Path, name: str, backend: str = ONNX_BACKEND) -> ModelFile:

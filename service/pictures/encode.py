@@ -10,8 +10,8 @@ from service.pictures.cicp import BT709, Chromaticities
 from service.pictures.directories import Directory
 from service.pictures.exif import Exif
 from service.pictures.files.png import Spread
-from service.pictures.formats import PictureFormat
-from service.pictures.picture import Outgoing, Policy, SourceMetadata, as_stored
+from service.pictures.formats import PictureFormat, Policy
+from service.pictures.picture import Outgoing, SourceMetadata, as_stored
 
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as Pillow's "L"
 TURNED_BY_READERS = {"avif", "heic", "jxl"}  # an orientation in EXIF or XMP says nothing there: the container turns the picture

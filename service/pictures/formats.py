@@ -7,10 +7,11 @@ and the module that its `codec` names.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal
 
 from service.errors import InvalidValue, UnsupportedMedia
 
+Policy = Literal["keep", "all", "none"]  # what becomes of a file's metadata; keep: all but places
 AVIF_BRANDS = (b"avif", b"avis")
 HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")

@@ -1,7 +1,7 @@
 """A decoded picture: upright sRGB pixels to work on, and all that is needed to give the result back as the picture came."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +11,6 @@ from service.errors import Malformed, TooLarge
 from service.pictures.cicp import BT709, Chromaticities
 from service.pictures.colour import ColourTags, Space
 from service.pictures.formats import PictureFormat
-
-Policy = Literal["keep", "all", "none"]
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from rddm.spec import ModelSpec
 from service.analysis.plan import ORDER
 from service.engines.contract import Choose, Model, Repository
 from service.errors import InvalidValue, NotFound
+from service.restoration.adjusting import takes_brightness
 from service.restoration.parameters import AUTO, GenerateParameters, RestoreParameters
 from service.settings import Settings
 
@@ -48,6 +49,14 @@ class ModelNames:
         if isinstance(parameters, RestoreParameters):
             return tuple(self._name_for_task(task) for task in parameters.tasks)
         return (self._name_of_generator(parameters.model),)
+
+    def resolve(self, parameters: Parameters) -> tuple[Resolved, ...]:
+        """One for each task, in order.
+
+        Raises NotFound with the models there are, InvalidValue for steps that a model does not take.
+        """
+        models = self._models()
+        return tuple(Resolved(models[name], steps_of(models[name].spec, parameters.steps)) for name in self.names_for(parameters))
 
     def default_model(self) -> str:
         """The setting. Where nobody set it and this repository never had such a model or task, the first model that restores.
@@ -104,14 +113,6 @@ class ModelChoice(ModelNames):
         super().__init__(settings, repository.models)
         self._repository = repository
 
-    def resolve(self, parameters: Parameters) -> tuple[Resolved, ...]:
-        """One for each task, in order.
-
-        Raises NotFound with the models there are, InvalidValue for steps that a model does not take.
-        """
-        models = self._models()
-        return tuple(Resolved(models[name], steps_of(models[name].spec, parameters.steps)) for name in self.names_for(parameters))
-
     @contextmanager
     def lease(self, parameters: Parameters) -> Iterator[tuple[Resolved, ...]]:
         """What `resolve` gives; the versions stay loaded for the block."""
@@ -136,3 +137,10 @@ def steps_of(spec: ModelSpec, wanted: int | None) -> int:
     if not spec.min_steps <= steps <= spec.max_steps:
         raise InvalidValue(f"steps = {steps}; model {spec.name} takes {spec.min_steps}..{spec.max_steps}")
     return steps
+
+
+def check_stages(parameters: RestoreParameters, stages: tuple[Resolved, ...]) -> None:
+    """Raises InvalidValue for a brightness where no model decides of it."""
+    if parameters.sets_brightness and not any(takes_brightness(stage.model.spec) for stage in stages):
+        names = ", ".join(stage.model.spec.name for stage in stages)
+        raise InvalidValue(f"brightness is for models that brighten, such as lowlight; {names} does not")

@@ -7,8 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.json_schema import WithJsonSchema
 
-from service.pictures.formats import FORMATS
-from service.pictures.picture import Policy
+from service.pictures.formats import FORMATS, Policy
 from service.restoration.adjusting import MEANS, STOPS, Adjustment
 
 LARGEST_SEED = 2**63 - 1

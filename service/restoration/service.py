@@ -17,12 +17,12 @@ from service.engines.arrays import offload
 from service.engines.contract import Model, ServingEngine
 from service.errors import InvalidValue
 from service.pictures.encode import Writing, left_out
-from service.pictures.formats import ALL_FORMATS, FORMATS, PictureFormat, answer_format, sniff
-from service.pictures.picture import PLAIN, Picture, Policy, SourceMetadata
+from service.pictures.formats import ALL_FORMATS, FORMATS, PictureFormat, Policy, answer_format, sniff
+from service.pictures.picture import PLAIN, Picture, SourceMetadata
 from service.pictures.workers.pool import CodecPool, Whose
 from service.restoration.adjusting import takes_brightness
 from service.restoration.budgets import Budgets, RequestContext
-from service.restoration.models import ModelChoice, Resolved
+from service.restoration.models import ModelChoice, Resolved, check_stages
 from service.restoration.parameters import AUTO, LARGEST_SEED, GenerateParameters, RestoreParameters
 from service.restoration.sheets import grid, run_all
 from service.restoration.source import Source, check_takes_mask, to_model_input
@@ -361,13 +361,6 @@ def keeps_bytes(parameters: RestoreParameters, metadata: SourceMetadata, kind: P
     secret = metadata.places or bool(metadata.further)  # a motion photo's video may tell places, too
     told = parameters.metadata == "all" or (parameters.metadata == "keep" and not secret)
     return kind.name == metadata.format and as_usual and told
-
-
-def check_stages(parameters: RestoreParameters, stages: tuple[Resolved, ...]) -> None:
-    """Raises InvalidValue for a brightness where no model decides of it."""
-    if parameters.sets_brightness and not any(takes_brightness(stage.model.spec) for stage in stages):
-        names = ", ".join(stage.model.spec.name for stage in stages)
-        raise InvalidValue(f"brightness is for models that brighten, such as lowlight; {names} does not")
 
 
 def mask_taker(stages: tuple[Resolved, ...]) -> ModelSpec:

@@ -20,9 +20,13 @@ class FakeRestorer:
     def __init__(self, digest: str = "weights", at_once: int = 3) -> None:
         self.digest, self.steps, self.at_once = digest, 2, at_once
         self.calls: Counter[str] = Counter()
+        self.starts = 0
 
     def suffixes(self, picture: bytes, parameters: RestoreParameters) -> tuple[str, ...]:
         return (".webp",) if parameters.format == "webp" else (".png",)
+
+    async def start(self) -> None:
+        self.starts += 1
 
     async def restore(self, picture: bytes, parameters: RestoreParameters) -> Restored:
         await asyncio.sleep(0)

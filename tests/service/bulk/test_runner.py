@@ -11,7 +11,7 @@ from service.bulk.picture import BatchJob, Restored, Restorer, recipe_of, target
 from service.bulk.records import Record, parse
 from service.bulk.runner import Summary, run_batch
 from service.bulk.stores import StoreError
-from service.errors import WorkerDied
+from service.errors import EngineUnavailable, WorkerDied
 from service.restoration.parameters import RestoreParameters
 from tests.service.bulk.conftest import FakeRestorer, png
 
@@ -50,7 +50,18 @@ async def test_a_second_run_computes_nothing(source: Path, tmp_path: Path, resto
     again = FakeRestorer()
     summary = await run(source, tmp_path / "out", again)
     assert not again.calls
+    assert (restorer.starts, again.starts) == (1, 0)
     assert (summary.kept, summary.refused, summary.failed_before) == (6, 1, 1)
+
+
+async def test_a_restorer_that_cannot_start_ends_the_run_with_its_own_error(source: Path, tmp_path: Path) -> None:
+    class Unusable(FakeRestorer):
+        async def start(self) -> None:
+            raise EngineUnavailable("no model could be loaded")
+
+    with pytest.raises(EngineUnavailable, match="no model could be loaded"):
+        await run(source, tmp_path / "out", Unusable())
+    assert not (tmp_path / "out" / ".rddm").exists()
 
 
 async def test_failed_pictures_are_tried_again_where_that_is_asked(source: Path, tmp_path: Path, restorer: FakeRestorer) -> None:
