@@ -116,7 +116,8 @@ class Previews:
 
 def webhooks_of(settings: Settings) -> Webhooks:
     """As the operator allows them."""
-    return Webhooks(settings.webhook_hosts, settings.webhook_secret.get_secret_value() if settings.webhook_secret else None)
+    secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret else None
+    return Webhooks(settings.webhook_hosts, secret, private=settings.webhook_private)
 
 
 def limits_of(settings: Settings) -> JobLimits:

@@ -10,10 +10,10 @@ import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
 
 from service.errors import InvalidValue, ServiceError
 from service.jobs.deliveries import Delivery, DeliveryStore
+from service.references import AllowedHosts, NotPublicError, PublicTransport
 
 if TYPE_CHECKING:
     import httpx2
@@ -35,23 +35,27 @@ def message(job: str, address: str, event: Event, document: Mapping[str, Any]) -
 
 
 class Webhooks:
-    """hosts: the only ones that are ever spoken to; secret: what messages are signed with, `whsec_` and base64."""
+    """hosts: the only ones that are ever spoken to; secret: what messages are signed with, `whsec_` and base64.
 
-    def __init__(self, hosts: tuple[str, ...], secret: str | None, transport: "httpx2.AsyncBaseTransport | None" = None) -> None:
-        self._hosts = hosts
+    private: whether a host may have an address within a network, as a receiver beside the gateway has.
+    """
+
+    def __init__(
+        self,
+        hosts: tuple[str, ...],
+        secret: str | None,
+        transport: "httpx2.AsyncBaseTransport | None" = None,
+        *,
+        private: bool = False,
+    ) -> None:
+        self._hosts = AllowedHosts(hosts if secret else ())
         self._signer = _signer(secret) if secret else None
         self._transport = transport
+        self._private = private
 
     def check(self, address: str) -> None:
         """Raises InvalidValue for an address that is not https or not of an allowed host."""
-        try:
-            parts = urlsplit(address)
-            host = parts.hostname
-        except ValueError as wrong:
-            raise InvalidValue("webhook is no address") from wrong
-        if parts.scheme != "https" or host not in self._hosts or parts.username is not None or self._signer is None:
-            allowed = list(self._hosts) or "none: the operator allows no webhooks"
-            raise InvalidValue(f"webhook goes to {str(host)[:80]!r}; expected an https address at one of {allowed}")
+        self._hosts.check(address, "webhook")
 
     async def send(self, delivery: Delivery) -> bool:
         """One attempt; whether there need not be another. It never raises."""
@@ -59,17 +63,24 @@ class Webhooks:
 
         try:
             self.check(delivery.url)  # another gateway may have taken it in
-            async with httpx2.AsyncClient(timeout=SECONDS, transport=self._transport) as client:
+            async with httpx2.AsyncClient(timeout=SECONDS, transport=self._transport_of_attempt()) as client:
                 answer = await client.post(delivery.url, content=delivery.body.encode(), headers=self.headers(delivery))
         except InvalidValue:
             log.warning("webhook %s goes to a host that is not allowed here; it is dropped", delivery.id)
             return True
+        except NotPublicError as refused:
+            log.warning("webhook %s, attempt %d: %s; RDDM_WEBHOOK_PRIVATE allows it", delivery.id, delivery.attempts, refused)
+            return False
         except httpx2.HTTPError as error:
             log.warning("webhook %s, attempt %d: %s", delivery.id, delivery.attempts, type(error).__name__)
             return False
         if not answer.is_success:
             log.warning("webhook %s, attempt %d: status %d", delivery.id, delivery.attempts, answer.status_code)
         return answer.is_success or answer.status_code == GONE
+
+    def _transport_of_attempt(self) -> "httpx2.AsyncBaseTransport | None":
+        """None for the client's own, which also heeds proxies of the environment."""
+        return self._transport if self._transport is not None or self._private else PublicTransport()
 
     def headers(self, delivery: Delivery) -> dict[str, str]:
         """webhook-id, webhook-timestamp, webhook-signature."""

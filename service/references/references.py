@@ -5,13 +5,14 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cached_property
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 import httpx2
 
 from service.bulk import Store, StoreError, open_store
 from service.errors import InvalidValue, ReferenceFailed, TooLarge
 from service.references.addresses import NotPublicError, PublicTransport
+from service.references.hosts import AllowedHosts
 from service.settings import Settings
 
 HEADERS = {"accept": "image/*, */*;q=0.5", "accept-encoding": "identity"}
@@ -35,7 +36,7 @@ class References:
         seconds: float,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
-        self._hosts, self._stores = hosts, tuple(location.rstrip("/") + "/" for location in stores)
+        self._hosts, self._stores = AllowedHosts(hosts), tuple(location.rstrip("/") + "/" for location in stores)
         self._most_bytes, self._seconds = most_bytes, seconds
         self._transport = transport
         self._opened: dict[str, Store] = {}
@@ -74,21 +75,10 @@ class References:
         """The location of a store and a key in it, None for an allowed https address. Raises InvalidValue."""
         place = self._store_of(address)
         if place is None:
-            self._check_https(address, name)
+            self._hosts.check(address, name, *self._stores)
         return place
 
     # https
-
-    def _check_https(self, address: str, name: str) -> None:
-        try:
-            parts = urlsplit(address)
-            host, port = parts.hostname, parts.port
-        except ValueError as wrong:
-            raise InvalidValue(f"{name} is no address") from wrong
-        if parts.scheme != "https" or host not in self._hosts or parts.username is not None or port not in (None, 443):
-            allowed = [*(f"https://{one}" for one in self._hosts), *self._stores]
-            words = f"an address at one of {allowed}" if allowed else "none: the operator allows no addresses"
-            raise InvalidValue(f"{name} is at {parts.scheme[:20]}://{str(host)[:80]}; expected {words}")
 
     @cached_property
     def _client(self) -> httpx2.AsyncClient:
@@ -102,7 +92,7 @@ class References:
                 if not answer.is_redirect:
                     return await self._body_of(answer, name)
                 address = urljoin(address, answer.headers["location"])
-            self._check_https(address, f"the redirect of {name}")
+            self._hosts.check(address, f"the redirect of {name}", *self._stores)
         raise ReferenceFailed(f"{name} redirects more than {MOST_REDIRECTS} times")
 
     async def _body_of(self, answer: httpx2.Response, name: str) -> bytes:

@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from service.jobs import webhooks
+from service.jobs.deliveries import Delivery
 from service.jobs.webhooks import Webhooks
 from tests.service.conftest import file_of, pixels_of, running, settings_for
 from tests.service.jobs.test_queue import LATER, begin, ended
@@ -111,3 +112,20 @@ async def test_a_message_that_nobody_confirmed_is_sent_after_a_restart(tmp_path:
 def test_a_secret_that_is_none_is_refused(tmp_path: Path, secret: str) -> None:
     with pytest.raises(ValidationError, match="webhook_secret"):
         settings_for(tmp_path, webhook_hosts=("hooks.example",), webhook_secret=secret)
+
+
+async def test_a_receiver_within_a_network_is_told_only_where_the_operator_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    heard = []
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.read(1))  # of TLS: its certificate does not matter here
+        writer.close()
+
+    async with await asyncio.start_server(take, "127.0.0.1", 0) as server:
+        place = f"localhost:{server.sockets[0].getsockname()[1]}"
+        delivery = Delivery("one-started", f"https://{place}/jobs", "{}")
+        assert not await Webhooks((place,), SECRET).send(delivery)
+        assert not heard
+        assert "localhost is not on the internet; RDDM_WEBHOOK_PRIVATE allows it" in caplog.text
+        assert not await Webhooks((place,), SECRET, private=True).send(delivery)
+    assert heard == [b"\x16"]
