@@ -3,13 +3,16 @@
     python -m benchmarks.batch kills [--pictures 2000] [--s3]
     python -m benchmarks.batch listing
     python -m benchmarks.batch speed [--pictures 300] [--old CHECKOUT=PYTHON]
+    python -m benchmarks.batch estimate
 
 - *kills*: a folder, or a bucket of moto's S3 server, of small pictures, one in a hundred of them broken, is restored undisturbed,
   then into another target by runs that SIGKILL ends at five moments. Every picture must have one output, with the bytes of the
   undisturbed run, and one last record. The second run of the undisturbed target is timed against its first.
-- *listing*: peak memory of a run that finds everything done, of 1,000 and of 100,000 keys.
+- *listing*: peak memory of a run that finds everything done, of 1,000 and of 100,000 keys, and CPU seconds of its parts.
 - *speed*: `rddm batch` of pictures of 256x256, the same service over the same files without listing and records, and `rddm restore
   FOLDER` of another checkout, one after the other in turns; seconds of three rounds each.
+- *estimate*: CPU seconds of one photograph of 12 megapixels for each task, bytes of its record, CPU seconds of listing it and of
+  finding it done; from these what ten million of them take. A calculation, no run.
 
 Results go to benchmarks/results/batch-*.json.
 """
@@ -48,18 +51,20 @@ from service.settings import Settings
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 KILLS, BUCKET, TASK = 5, "pictures", "derain"
-SMALL, USUAL = (40, 56), (256, 256)
+SMALL, USUAL, PHOTOGRAPH = (40, 56), (256, 256), (3000, 4000)
+FEW, MANY, ESTIMATED = 1000, 100_000, 10_000_000
+ESTIMATED_TASKS = ("derain", "lowlight")
 
 
-def fill(folder: Path, count: int, size: tuple[int, int], broken: int = 0) -> None:
-    """Pictures of smooth noise, JPEG and PNG in turns; every `broken`-th is cut off."""
+def fill(folder: Path, count: int, size: tuple[int, int], broken: int = 0, suffixes: tuple[str, ...] = ("png", "jpg")) -> None:
+    """Pictures of smooth noise, formats in turns; every `broken`-th is cut off."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     for number in range(count):
         coarse = Image.fromarray(rng.integers(0, 255, (6, 8, 3), dtype=np.uint8)).resize(
             (size[1], size[0]), Image.Resampling.BICUBIC
         )
-        path = folder / f"{number:05d}.{'jpg' if number % 2 else 'png'}"
+        path = folder / f"{number:05d}.{suffixes[number % len(suffixes)]}"
         coarse.save(path)
         if broken and number % broken == broken - 1:
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -89,15 +94,17 @@ async def upload(files: dict[str, bytes], target: Store) -> None:
         await target.write(name, body, {})
 
 
-def command(source: str, target: str) -> list[str]:
+def command(source: str, target: str, task: str = TASK) -> list[str]:
     """The command line of a batch."""
-    return [sys.executable, "-m", "rddm", "batch", source, target, "--task", TASK]
+    return [sys.executable, "-m", "rddm", "batch", source, target, "--task", task]
 
 
-def run(source: str, target: str) -> float:
+def run(source: str, target: str, task: str = TASK) -> float:
     """One whole run; its seconds. Raises CalledProcessError where it failed for another reason than a broken picture."""
     started = time.monotonic()
-    done = subprocess.run(command(source, target), cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False)
+    done = subprocess.run(
+        command(source, target, task), cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False
+    )
     if done.returncode not in (0, 1):
         raise subprocess.CalledProcessError(done.returncode, done.args)
     return time.monotonic() - started
@@ -174,11 +181,12 @@ def compare(whole: str, often: str) -> dict[str, Any]:
 
 
 def listing() -> dict[str, Any]:
-    """Peak memory, in MB, of runs that find everything done."""
-    return {str(count): _peak(count) for count in (1000, 100_000)}
+    """Peak memory, in MB, of runs that find everything done, and CPU seconds."""
+    few, many = _skipping(FEW), _skipping(MANY)
+    return {str(FEW): few["megabytes"], str(MANY): many["megabytes"], "cpu_seconds": {str(MANY): many["cpu_seconds"]}}
 
 
-def _peak(keys: int) -> float:
+def _skipping(keys: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         source, target = Path(scratch) / "in", Path(scratch) / "out"
         source.mkdir()
@@ -186,11 +194,12 @@ def _peak(keys: int) -> float:
             (source / f"{number:06d}.png").touch()
         script = f"import asyncio; from benchmarks.batch import skip; asyncio.run(skip({str(source)!r}, {str(target)!r}))"
         done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-        return float(done.stdout)
+        facts: dict[str, Any] = json.loads(done.stdout)
+        return facts
 
 
 async def skip(source: str, target: str) -> None:
-    """Note every key as done, then list, find and skip them all in this process; prints its peak memory, less what stood before."""
+    """Note every key as done, then list, find and skip them all in this process; prints its peak memory and CPU seconds."""
     store, out = open_store(source), open_store(target, may_create=True)
     lines = []
     async for entry in store.entries():
@@ -199,11 +208,15 @@ async def skip(source: str, target: str) -> None:
             await out.append("records-00000-of-00001", b"".join(lines))
             lines.clear()
     summary, job = Summary(), BatchJob(RestoreParameters())
+    started = time.process_time()
     async with load_index(out) as index:
+        loaded = time.process_time()
         async for entry in store.entries():
             if not note_earlier(job, "recipe", entry, index.find(entry.key), summary):
                 raise Broken(f"{entry.key} is noted as restored and would be done again")
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        listed = time.process_time()
+    seconds = {"load_records": round(loaded - started, 3), "list_and_find": round(listed - loaded, 3)}
+    print(json.dumps({"megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "cpu_seconds": seconds}))
 
 
 async def _bare(source: str, target: str) -> None:
@@ -255,10 +268,40 @@ def speed(pictures: int, other: str | None) -> dict[str, Any]:
     return {"pictures": pictures, "size": USUAL, "seconds": seconds}
 
 
+def estimate() -> dict[str, Any]:
+    """What ten million photographs take, from what one takes and from 100,000 keys that are listed."""
+    tasks = {task: _photograph(task) for task in ESTIMATED_TASKS}
+    skipped = _skipping(MANY)["cpu_seconds"]
+    return {
+        "pictures": ESTIMATED,
+        "size": PHOTOGRAPH,
+        "one": tasks,
+        "cpu_hours": {task: round(ESTIMATED * one["cpu_seconds"] / 3600) for task, one in tasks.items()},
+        "records_gigabytes": round(ESTIMATED * max(one["record_bytes"] for one in tasks.values()) / 1e9, 2),
+        "list_pages": ESTIMATED // 1000,
+        "cpu_seconds_of_finding_all_done": {part: round(seconds * ESTIMATED / MANY) for part, seconds in skipped.items()},
+    }
+
+
+def _photograph(task: str) -> dict[str, Any]:
+    """CPU seconds of one photograph beyond those of a small one, which a start costs; and what its record and result measure."""
+    with tempfile.TemporaryDirectory() as scratch:
+        seconds = {}
+        for size in (SMALL, PHOTOGRAPH):
+            source, target = Path(scratch) / f"in-{size[0]}", Path(scratch) / f"out-{size[0]}"
+            fill(source, 1, size, suffixes=("jpg",))
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            run(str(source), str(target), task)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            seconds[size] = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        record = next((target / ".rddm").glob("records-*")).read_bytes()
+        return {"cpu_seconds": round(seconds[PHOTOGRAPH] - seconds[SMALL], 2), "record_bytes": len(record)}
+
+
 def main() -> None:
     """See the module's docstring."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.batch", description=__doc__.partition("\n")[0])
-    parser.add_argument("what", choices=["kills", "listing", "speed"])
+    parser.add_argument("what", choices=["kills", "listing", "speed", "estimate"])
     parser.add_argument("--pictures", type=int)
     parser.add_argument("--s3", action="store_true", help="a bucket of moto's server instead of a folder")
     parser.add_argument("--old", metavar="CHECKOUT=PYTHON", help="another checkout and the Python that has its packages")
@@ -267,6 +310,7 @@ def main() -> None:
         "kills": lambda: kills(given.pictures or 2000, s3=given.s3),
         "listing": listing,
         "speed": lambda: speed(given.pictures or 300, given.old),
+        "estimate": estimate,
     }[given.what]()
     facts = {"when": time.strftime("%Y-%m-%d"), "cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)}
     name = f"batch-{given.what}{'-s3' if given.s3 else ''}.json"

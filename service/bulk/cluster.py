@@ -6,9 +6,11 @@ written whole or not at all, so that this does no harm.
 """
 
 import asyncio
+import hashlib
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict
 from typing import Any
 
@@ -16,11 +18,12 @@ import pyarrow as pa
 import ray
 
 from service.bulk.locations import open_store
-from service.bulk.picture import BatchJob, PictureWork
-from service.bulk.records import Record
-from service.bulk.restorer import ServiceRestorer, open_restorer
+from service.bulk.picture import BatchJob, PictureWork, Restorer, patiently
+from service.bulk.records import Record, parse
+from service.bulk.restorer import open_restorer
 from service.bulk.runner import Listener, Summary, is_in_shard, load_index, note_earlier
-from service.bulk.stores import Entry, Store, StoreError
+from service.bulk.stores import STATE, AlreadyThere, Entry, Store, StoreError
+from service.restoration.parameters import RestoreParameters
 from service.settings import Settings
 
 SCHEMA = pa.schema(
@@ -36,20 +39,25 @@ SCHEMA = pa.schema(
 OUTCOME = pa.schema(
     [("key", pa.string()), ("status", pa.string()), ("problem", pa.string()), ("width", pa.int64()), ("height", pa.int64())]
 )
+ROWS_AT_ONCE = 10_000  # of a listing that become Arrow together
 TASKS_PER_ACTOR = 50  # so that the last ones end about together
 LEAST_ROWS, MOST_ROWS = 4, 500  # of one task, which is what is done again where an actor dies
+Opener = Callable[[Settings, RestoreParameters], AbstractAsyncContextManager[Restorer]]
 
 
 class BatchActor:
-    """Restores rows of keys. Ray makes one for each place in the cluster."""
+    """Restores rows of keys. Ray makes one for each place in the cluster.
 
-    def __init__(self, job: dict[str, Any], source: str, target: str, *, resumed: bool) -> None:
+    run: of all actors of one batch; opened: what opens the restorer.
+    """
+
+    def __init__(self, job: dict[str, Any], source: str, target: str, run: str, opened: Opener, *, resumed: bool) -> None:
         self._job = BatchJob(**job)
         self._source, self._target = open_store(source), open_store(target, may_create=True)
-        self._log = f"records-ray-{uuid.uuid4().hex}"
+        self._run, self._log = run, f"records-ray-{uuid.uuid4().hex}"
         self._loop = asyncio.new_event_loop()
-        self._opened = open_restorer(Settings(instances=1, threads=1), self._job.parameters)
-        self._restorer: ServiceRestorer = self._loop.run_until_complete(self._opened.__aenter__())
+        self._opened = opened(Settings(instances=1, threads=1), self._job.parameters)
+        self._restorer = self._loop.run_until_complete(self._opened.__aenter__())
         self._pictures = PictureWork(self._job, self._source, self._target, self._restorer, resumed=resumed)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
@@ -59,23 +67,53 @@ class BatchActor:
         return pa.Table.from_pylist(outcomes, schema=OUTCOME)
 
     async def _all(self, rows: list[dict[str, Any]]) -> list[Record]:
+        noted = await self._noted_by_lost_attempts(rows)
         free = asyncio.Semaphore(self._restorer.at_once)
+        at_once = self._target.record_seconds == 0
 
         async def one(row: dict[str, Any]) -> Record:
             earlier_target = row.pop("earlier_target")
             async with free:
                 record = await self._pictures.record_of(Entry(**row), earlier_target)
-                await self._target.append(self._log, record.to_line())
+                if at_once:
+                    await self._note([record])
                 return record
 
-        return await asyncio.gather(*(one(row) for row in rows))
+        new = await asyncio.gather(*(one(row) for row in rows if row["key"] not in noted))
+        if new and not at_once:  # each write is paid for, and results carry facts of their own
+            await self._note(new)
+        return [*noted.values(), *new]
+
+    async def _note(self, records: list[Record]) -> None:
+        await patiently(lambda: self._target.append(self._log, b"".join(record.to_line() for record in records)))
+
+    async def _noted_by_lost_attempts(self, rows: list[dict[str, Any]]) -> dict[str, Record]:
+        """By key, what actors noted that died over these rows: nothing shall have two records. {} for the first attempt.
+
+        A mark beside the records names the log of every actor that tried; Ray does not tell which attempt this is.
+        """
+        keys = {row["key"] for row in rows}
+        mark = f"{STATE}/attempts-{self._run}/{hashlib.sha256(rows[0]['key'].encode()).hexdigest()}"
+        mine = f"{self._log}\n".encode()
+        try:
+            await patiently(lambda: self._target.write(mark, mine, {}))
+            return {}
+        except AlreadyThere:
+            logs = await patiently(lambda: self._target.read(mark))
+        await patiently(lambda: self._target.write(mark, logs + mine, {}, replace=True))
+        found = [parse(line) for log in set(logs.decode().split()) async for line in self._target.logs(log)]
+        return {record.key: record for record in found if record is not None and record.key in keys}
 
 
 async def list_pending(
     job: BatchJob, target: Store, recipe: str, entries: AsyncIterator[Entry], summary: Summary
-) -> tuple[list[dict[str, Any]], bool]:
-    """The rows that no record settles, and whether there was any record."""
+) -> tuple[pa.Table, bool]:
+    """The rows that no record settles, and whether there was any record.
+
+    Ray's driver holds every row: as Arrow some 60 bytes each, as objects of Python ten times that.
+    """
     rows: list[dict[str, Any]] = []
+    tables = [SCHEMA.empty_table()]
     async with load_index(target) as index:
         async for entry in entries:
             if not is_in_shard(job, entry):
@@ -84,14 +122,18 @@ async def list_pending(
             earlier = index.find(entry.key)
             if not note_earlier(job, recipe, entry, earlier, summary):
                 rows.append(asdict(entry) | {"earlier_target": earlier.target if earlier else None})
-        return rows, len(index) > 0
+            if len(rows) == ROWS_AT_ONCE:
+                tables.append(pa.Table.from_pylist(rows, schema=SCHEMA))
+                rows.clear()
+        tables.append(pa.Table.from_pylist(rows, schema=SCHEMA))
+        return pa.concat_tables(tables), len(index) > 0
 
 
 def restore_rows(
     job: BatchJob,
     source: str,
     target: str,
-    rows: list[dict[str, Any]],
+    rows: pa.Table,
     summary: Summary,
     on_change: Listener,
     *,
@@ -99,18 +141,22 @@ def restore_rows(
     address: str | None = None,
     actors: int | None = None,
     gpus_per_actor: float = 0,
+    opened: Opener = open_restorer,
 ) -> Summary:
-    """Every row by an actor of the cluster at `address` (None: one on this machine). Raises StoreError, told by Ray's own error."""
+    """Every row by an actor of the cluster at `address` (None: one on this machine), each of which restores by what `opened` opens.
+
+    Raises StoreError, told by Ray's own error.
+    """
     started = time.monotonic()
     if not ray.is_initialized():
         ray.init(address=address, log_to_driver=False, include_dashboard=False, ignore_reinit_error=True)
     # An actor takes a CPU for itself; Ray's own tasks need one that no actor has.
     places = actors or max(1, int(ray.cluster_resources().get("CPU", 2)) - 1)
     size = min(MOST_ROWS, max(LEAST_ROWS, len(rows) // (places * TASKS_PER_ACTOR)))
-    blocks = [pa.Table.from_pylist(rows[at : at + size], schema=SCHEMA) for at in range(0, len(rows), size)]
+    blocks = [rows.slice(at, size).combine_chunks() for at in range(0, len(rows), size)]
     results = ray.data.from_arrow(blocks).map_batches(
         BatchActor,
-        fn_constructor_args=(asdict(job) | {"parameters": job.parameters}, source, target),
+        fn_constructor_args=(asdict(job) | {"parameters": job.parameters}, source, target, uuid.uuid4().hex, opened),
         fn_constructor_kwargs={"resumed": resumed},
         batch_size=None,
         batch_format="pyarrow",

@@ -5,6 +5,7 @@ import errno
 import os
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from itertools import islice
 from pathlib import Path
 
@@ -94,6 +95,13 @@ class Folder:
                 return file.read(-1 if most is None else most)
         except OSError as error:
             raise StoreError(f"{path} cannot be read: {error.strerror}") from error
+
+    @asynccontextmanager
+    async def as_file(self, key: str) -> AsyncIterator[Path]:
+        """See Store.as_file."""
+        path = self._path(key)
+        await asyncio.to_thread(self._read, path, 1)  # an error of the file is one of the store
+        yield path
 
     async def facts(self, key: str) -> Mapping[str, str] | None:
         """A file has no room for facts: {} where there is one. The records tell, since they last before the next picture."""

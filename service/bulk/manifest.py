@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from service.bulk.stores import Entry, Store, StoreError
 
@@ -18,30 +18,34 @@ def is_manifest(location: str) -> bool:
 
 
 async def read_manifest(store: Store, name: str) -> AsyncIterator[Entry]:
-    """The entries of a manifest in a store. Raises StoreError that names the row which is none, and where pyarrow is missing."""
-    body = await store.read(name)
-    keys = _parquet_keys(name, body) if name.lower().endswith(".parquet") else _json_keys(name, body)
-    while batch := await asyncio.to_thread(_take, keys):
-        for key in batch:
-            yield Entry(key)
+    """The entries of a manifest in a store, streamed; memory holds some rows of it, of Parquet a row group.
+
+    Raises StoreError that names the row which is none, and where pyarrow is missing.
+    """
+    async with store.as_file(name) as path:
+        keys = _parquet_keys(name, path) if name.lower().endswith(".parquet") else _json_keys(name, path)
+        while batch := await asyncio.to_thread(_take, keys):
+            for key in batch:
+                yield Entry(key)
 
 
 def _take(keys: Iterator[str]) -> list[str]:
     return [key for _, key in zip(range(ROWS_AT_ONCE), keys, strict=False)]
 
 
-def _json_keys(name: str, body: bytes) -> Iterator[str]:
-    for number, line in enumerate(body.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as wrong:
-            raise StoreError(f"line {number} of {name} is no JSON; {EXPECTED}", fatal=True) from wrong
-        yield _key(row.get("key") if isinstance(row, dict) else row, f"line {number} of {name}")
+def _json_keys(name: str, path: Path) -> Iterator[str]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError as wrong:
+                raise StoreError(f"line {number} of {name} is no JSON; {EXPECTED}", fatal=True) from wrong
+            yield _key(row.get("key") if isinstance(row, dict) else row, f"line {number} of {name}")
 
 
-def _parquet_keys(name: str, body: bytes) -> Iterator[str]:
+def _parquet_keys(name: str, path: Path) -> Iterator[str]:
     try:
         import pyarrow as pa  # noqa: PLC0415
         from pyarrow import parquet  # noqa: PLC0415
@@ -50,7 +54,7 @@ def _parquet_keys(name: str, body: bytes) -> Iterator[str]:
             f"{name} needs the package pyarrow; install it with pip install 'rddm-serve[parquet]'", fatal=True
         ) from missing
     try:
-        table = parquet.ParquetFile(pa.BufferReader(body))
+        table = parquet.ParquetFile(path, memory_map=True)
         batches = table.iter_batches(ROWS_AT_ONCE, columns=["key"])
         number = 0
         for batch in batches:

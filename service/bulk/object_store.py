@@ -1,11 +1,15 @@
 """A bucket as a store, by obstore: S3 and what speaks like it, Google Cloud Storage, Azure."""
 
+import asyncio
 import os
+import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from itertools import count
+from pathlib import Path
 from typing import Any, Literal
 
 import obstore
@@ -65,6 +69,20 @@ class ObjectStore:
             return bytes(await (await obstore.get_async(self._store, key)).bytes_async())
         except Exception as error:
             raise self._translated(error, f"read at {key}") from error
+
+    @asynccontextmanager
+    async def as_file(self, key: str) -> AsyncIterator[Path]:
+        """See Store.as_file."""
+        with tempfile.TemporaryDirectory(prefix="rddm-") as folder:
+            path = Path(folder) / "object"
+            try:
+                answer = await obstore.get_async(self._store, key)
+                with path.open("wb") as file:
+                    async for chunk in answer.stream():
+                        await asyncio.to_thread(file.write, chunk)
+            except Exception as error:
+                raise self._translated(error, f"read at {key}") from error
+            yield path
 
     async def facts(self, key: str) -> Mapping[str, str] | None:
         """See Store.facts."""

@@ -5,7 +5,9 @@ the environment that each provider's own tools read.
 """
 
 from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 STATE = ".rddm"  # the folder of a target that holds the records; no picture of it is ever read
@@ -58,6 +60,10 @@ class Store(Protocol):
 
     async def read(self, key: str, most: int | None = None) -> bytes:
         """The object, or its first bytes, at most so many."""
+        ...
+
+    def as_file(self, key: str) -> AbstractAsyncContextManager[Path]:
+        """The object as a file of this machine, for as long as the block lasts; for objects that memory need not hold."""
         ...
 
     async def facts(self, key: str) -> Mapping[str, str] | None:

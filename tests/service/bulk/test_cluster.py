@@ -1,8 +1,8 @@
 """A batch on a real Ray cluster of two nodes on this machine, one of which is killed in the middle."""
 
 import asyncio
+import hashlib
 import json
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from benchmarks.cluster import agent_ports, cluster
+from service.bulk.deferred import defer_restorer
 from service.bulk.folder import Folder
 from service.bulk.picture import BatchJob, recipe_of
-from service.bulk.restorer import open_restorer
 from service.bulk.runner import Summary
 from service.restoration.parameters import RestoreParameters
 from service.settings import Settings
@@ -24,45 +25,21 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.filterwarn
 PICTURES = 200
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
-
-
-def agent_ports() -> dict[str, int]:
-    """Fixed ports of a node's agents: Ray waits 15 s for the files in which chosen ones are written (see findings/)."""
-    names = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
-    return dict(zip(names, free_ports(len(names)), strict=True))
-
-
-@pytest.fixture
-def cluster() -> Iterator[Any]:
-    import ray  # noqa: PLC0415
-    from ray.cluster_utils import Cluster  # noqa: PLC0415
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False, **agent_ports()})
-    try:
-        yield cluster
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
-
-
-async def pending(job: BatchJob, source: Path, target: Path, summary: Summary) -> tuple[list[dict[str, Any]], bool]:
+async def pending(job: BatchJob, source: Path, target: Path, summary: Summary) -> tuple[Any, bool]:
     from service.bulk.cluster import list_pending  # noqa: PLC0415
 
-    async with open_restorer(Settings(), job.parameters) as restorer:
+    async with defer_restorer(Settings(), job.parameters) as restorer:
         recipe = recipe_of(restorer, job.parameters)
         return await list_pending(job, Folder(str(target), may_create=True), recipe, Folder(str(source)).entries(), summary)
 
 
-def test_a_node_that_is_killed_loses_nothing(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def nodes() -> Iterator[Any]:
+    with cluster(head_cpus=2) as machines:
+        yield machines
+
+
+def test_a_node_that_is_killed_loses_nothing(nodes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from service.bulk.cluster import restore_rows  # noqa: PLC0415
 
     models, source, target = tmp_path / "models", tmp_path / "in", tmp_path / "out"
@@ -72,8 +49,8 @@ def test_a_node_that_is_killed_loses_nothing(cluster: Any, tmp_path: Path, monke
     for number in range(PICTURES):
         (source / f"{number:03d}.png").write_bytes(png(number))
     (source / "broken.png").write_bytes(png(1)[:40])
-    second = cluster.add_node(num_cpus=2, **agent_ports())
-    cluster.wait_for_nodes()
+    second = nodes.add_node(num_cpus=2, **agent_ports())
+    nodes.wait_for_nodes()
     job, summary = BatchJob(RestoreParameters()), Summary()
     rows, resumed = asyncio.run(pending(job, source, target, summary))
     assert len(rows) == PICTURES + 1
@@ -81,20 +58,23 @@ def test_a_node_that_is_killed_loses_nothing(cluster: Any, tmp_path: Path, monke
     def kill_in_the_middle() -> None:
         while len(list(target.glob("*.png"))) < PICTURES // 4:
             time.sleep(0.05)
-        cluster.remove_node(second, allow_graceful=False)
+        nodes.remove_node(second, allow_graceful=False)
 
     killer = threading.Thread(target=kill_in_the_middle)
     killer.start()
     done = restore_rows(
-        job, str(source), str(target), rows, summary, lambda _: None, resumed=resumed, address=cluster.address, actors=2
+        job, str(source), str(target), rows, summary, lambda _: None, resumed=resumed, address=nodes.address, actors=2
     )
     killer.join(60)
     assert (done.restored, done.failed) == (PICTURES, 1), [(one.key, one.problem) for one in done.problems]
     assert len(list(target.glob("*.png"))) == PICTURES
     lines = [line for log in (target / ".rddm").glob("records-ray-*.jsonl") for line in log.read_bytes().splitlines()]
-    final = {record["key"]: record for record in map(json.loads, lines)}
-    assert len(final) == PICTURES + 1
-    assert {record["digest"] for record in map(json.loads, lines) if record["key"] == "000.png"} == {final["000.png"]["digest"]}
+    records = {record["key"]: record for record in map(json.loads, lines)}
+    assert len(records) == len(lines) == PICTURES + 1  # nothing lost, nothing twice
+    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in target.glob("*.png")}
+    assert {key: record["digest"] for key, record in records.items() if record["status"] == "restored"} == digests
+    assert len(list((target / ".rddm").glob("records-ray-*.jsonl"))) == 3  # two actors, and one in place of the killed node's
     again = Summary()
-    assert asyncio.run(pending(job, source, target, again)) == ([], True)
+    left, resumed = asyncio.run(pending(job, source, target, again))
+    assert (len(left), resumed) == (0, True)
     assert (again.kept, again.failed_before) == (PICTURES, 1)

@@ -9,6 +9,7 @@ from moto.server import ThreadedMotoServer
 
 from service.bulk.folder import Folder
 from service.bulk.locations import open_store
+from service.bulk.manifest import read_manifest
 from service.bulk.object_store import ObjectStore
 from service.bulk.picture import BatchJob
 from service.bulk.records import Record, parse
@@ -125,3 +126,12 @@ async def test_a_bucket_that_is_not_there_ends_in_words() -> None:
     with pytest.raises(StoreError, match="could not be listed") as refused:
         _ = [entry async for entry in missing.entries()]
     assert refused.value.fatal
+
+
+async def test_a_manifest_in_a_bucket_is_read_as_a_file(tmp_path: Path) -> None:
+    place = store("lists")
+    await place.write("keys.jsonl", b"".join(f'{{"key": "{number}.png"}}\n'.encode() for number in range(30_000)), {})
+    keys = [entry.key async for entry in read_manifest(place, "keys.jsonl")]
+    assert (len(keys), keys[-1]) == (30_000, "29999.png")
+    with pytest.raises(StoreError, match=r"nothing to be read at gone\.jsonl"):
+        _ = [entry async for entry in read_manifest(place, "gone.jsonl")]
