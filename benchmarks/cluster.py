@@ -99,6 +99,7 @@ def batch(machines: Any, source: Path, target: Path, actors: int, seconds: float
         job,
         str(source),
         str(target),
+        recipe,
         rows,
         summary,
         lambda _: None,

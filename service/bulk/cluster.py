@@ -7,6 +7,7 @@ written whole or not at all, so that this does no harm.
 
 import asyncio
 import hashlib
+import platform
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -18,11 +19,12 @@ import pyarrow as pa
 import ray
 
 from service.bulk.locations import open_store
-from service.bulk.picture import BatchJob, PictureWork, Restorer, patiently
+from service.bulk.picture import BatchJob, PictureWork, Restorer, patiently, recipe_of
 from service.bulk.records import Record, parse
 from service.bulk.restorer import open_restorer
 from service.bulk.runner import Listener, Summary, is_in_shard, load_index, note_earlier
 from service.bulk.stores import STATE, AlreadyThere, Entry, Store, StoreError
+from service.errors import EngineUnavailable
 from service.restoration.parameters import RestoreParameters
 from service.settings import Settings
 
@@ -48,16 +50,22 @@ Opener = Callable[[Settings, RestoreParameters], AbstractAsyncContextManager[Res
 class BatchActor:
     """Restores rows of keys. Ray makes one for each place in the cluster.
 
-    run: of all actors of one batch; opened: what opens the restorer.
+    run: of all actors of one batch; recipe: of the driver, whose machine may have other models; opened: what opens the restorer.
     """
 
-    def __init__(self, job: dict[str, Any], source: str, target: str, run: str, opened: Opener, *, resumed: bool) -> None:
+    def __init__(
+        self, job: dict[str, Any], source: str, target: str, run: str, recipe: str, opened: Opener, *, resumed: bool
+    ) -> None:
         self._job = BatchJob(**job)
         self._source, self._target = open_store(source), open_store(target, may_create=True)
         self._run, self._log = run, f"records-ray-{uuid.uuid4().hex}"
         self._loop = asyncio.new_event_loop()
         self._opened = opened(Settings(instances=1, threads=1), self._job.parameters)
         self._restorer = self._loop.run_until_complete(self._opened.__aenter__())
+        if recipe_of(self._restorer, self._job.parameters) != recipe:
+            raise EngineUnavailable(
+                f"{platform.node()} has other weights, or another version, than the machine that lists the keys"
+            )
         self._pictures = PictureWork(self._job, self._source, self._target, self._restorer, resumed=resumed)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
@@ -133,6 +141,7 @@ def restore_rows(
     job: BatchJob,
     source: str,
     target: str,
+    recipe: str,
     rows: pa.Table,
     summary: Summary,
     on_change: Listener,
@@ -145,7 +154,7 @@ def restore_rows(
 ) -> Summary:
     """Every row by an actor of the cluster at `address` (None: one on this machine), each of which restores by what `opened` opens.
 
-    Raises StoreError, told by Ray's own error.
+    recipe: that of `list_pending`; an actor whose own differs ends the job. Raises StoreError, told by Ray's own error.
     """
     started = time.monotonic()
     if not ray.is_initialized():
@@ -156,7 +165,7 @@ def restore_rows(
     blocks = [rows.slice(at, size).combine_chunks() for at in range(0, len(rows), size)]
     results = ray.data.from_arrow(blocks).map_batches(
         BatchActor,
-        fn_constructor_args=(asdict(job) | {"parameters": job.parameters}, source, target, uuid.uuid4().hex, opened),
+        fn_constructor_args=(asdict(job) | {"parameters": job.parameters}, source, target, uuid.uuid4().hex, recipe, opened),
         fn_constructor_kwargs={"resumed": resumed},
         batch_size=None,
         batch_format="pyarrow",

@@ -128,11 +128,12 @@ def _run_on_ray(job: BatchJob, source: Store, target: Store, entries: AsyncItera
         raise Refused(f"--ray needs the package {missing.name}; install it with pip install 'rddm-serve[ray]'") from missing
     summary = Summary()
 
-    async def list_rows() -> tuple[Any, bool]:
+    async def list_rows() -> tuple[str, Any, bool]:
         async with defer_restorer(settings_of(), job.parameters) as restorer:
-            return await list_pending(job, target, recipe_of(restorer, job.parameters), outside(entries, source, target), summary)
+            recipe = recipe_of(restorer, job.parameters)
+            return recipe, *await list_pending(job, target, recipe, outside(entries, source, target), summary)
 
-    rows, resumed = asyncio.run(list_rows())
+    recipe, rows, resumed = asyncio.run(list_rows())
     summary.done_listing = True
     if not len(rows):
         return summary
@@ -141,6 +142,7 @@ def _run_on_ray(job: BatchJob, source: Store, target: Store, entries: AsyncItera
             job,
             _place(source),
             _place(target),
+            recipe,
             rows,
             summary,
             show,
