@@ -209,7 +209,7 @@ async def skip(source: str, target: str) -> None:
             lines.clear()
     summary, job = Summary(), BatchJob(RestoreParameters())
     started = time.process_time()
-    async with load_index(out) as index:
+    async with load_index(out, job) as index:
         loaded = time.process_time()
         async for entry in store.entries():
             if not note_earlier(job, "recipe", entry, index.find(entry.key), summary):

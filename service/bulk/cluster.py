@@ -118,11 +118,11 @@ async def list_pending(
 ) -> tuple[pa.Table, bool]:
     """The rows that no record settles, and whether there was any record.
 
-    Ray's driver holds every row: as Arrow some 60 bytes each, as objects of Python ten times that.
+    Ray's driver holds every row: as Arrow some 90 bytes each, as objects of Python ten times that.
     """
     rows: list[dict[str, Any]] = []
     tables = [SCHEMA.empty_table()]
-    async with load_index(target) as index:
+    async with load_index(target, job) as index:
         async for entry in entries:
             if not is_in_shard(job, entry):
                 continue

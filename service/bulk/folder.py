@@ -4,7 +4,7 @@ import asyncio
 import errno
 import os
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from itertools import islice
 from pathlib import Path
@@ -151,10 +151,10 @@ class Folder:
         except OSError as error:
             raise StoreError(f"{path} cannot be written: {error.strerror}", fatal=True) from error
 
-    async def logs(self, prefix: str) -> AsyncIterator[bytes]:
+    async def logs(self, prefix: str, wanted: Callable[[str], bool] = bool) -> AsyncIterator[bytes]:
         """See Store.logs."""
         folder = self._root / STATE
-        for path in sorted(folder.glob(f"{prefix}*.jsonl")):
+        for path in sorted(path for path in folder.glob(f"{prefix}*.jsonl") if wanted(path.stem)):
             with path.open("rb") as file:
                 while lines := await asyncio.to_thread(file.readlines, 1 << 20):
                     for line in lines:

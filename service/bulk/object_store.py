@@ -5,7 +5,7 @@ import os
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from itertools import count
@@ -117,10 +117,11 @@ class ObjectStore:
         name = f"{STATE}/{log}/{time.time():017.6f}-{self._run}-{next(self._segments):08d}.jsonl"
         await self.write(name, lines, {}, replace=True)
 
-    async def logs(self, prefix: str) -> AsyncIterator[bytes]:
+    async def logs(self, prefix: str, wanted: Callable[[str], bool] = bool) -> AsyncIterator[bytes]:
         """See Store.logs."""
         async for one in self._list(f"{STATE}/"):
-            if one["path"].startswith(f"{STATE}/{prefix}"):
+            name = one["path"].split("/")[1]
+            if name.startswith(prefix) and wanted(name):
                 for line in (await self.read(one["path"])).splitlines(keepends=True):
                     yield line
 

@@ -70,7 +70,15 @@ class BatchJob:
     @property
     def log(self) -> str:
         """The name of this shard's records."""
-        return f"records-{self.shard[0]:05d}-of-{self.shard[1]:05d}"
+        return f"records-{self.shard[0]:05d}{self._of_all_shards}"
+
+    @property
+    def _of_all_shards(self) -> str:
+        return f"-of-{self.shard[1]:05d}"
+
+    def may_have_recorded(self, log: str) -> bool:
+        """Whether a log can tell of this shard's objects: not those of the other shards of the same number."""
+        return log == self.log or not log.endswith(self._of_all_shards)
 
 
 def recipe_of(restorer: Restorer, parameters: RestoreParameters) -> str:

@@ -65,10 +65,10 @@ Listener = Callable[[Summary], None]
 
 
 @contextlib.asynccontextmanager
-async def load_index(target: Store) -> AsyncIterator[RecordIndex]:
-    """The records that earlier runs left in the target, for as long as the block lasts."""
+async def load_index(target: Store, job: BatchJob) -> AsyncIterator[RecordIndex]:
+    """The records that earlier runs left in the target of this job's shard, for as long as the block lasts."""
     with open_index() as index:
-        async for line in target.logs("records-"):
+        async for line in target.logs("records-", job.may_have_recorded):
             if (record := parse(line)) is not None:
                 index.add(record)
         yield index
@@ -81,7 +81,7 @@ async def run_batch(
 
     Raises StoreError where the store can be of no use any more, and what `Restorer.start` raises.
     """
-    async with load_index(target) as index:
+    async with load_index(target, job) as index:
         batch = _Batch(job, source, target, restorer, index, on_change)
         return await batch.run(entries)
 

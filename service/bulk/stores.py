@@ -4,7 +4,7 @@ A folder needs no extra; `s3://`, `gs://` and `az://` are reached by obstore (ex
 the environment that each provider's own tools read.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +80,6 @@ class Store(Protocol):
         """Adds whole lines to a log below STATE; they last once this returns."""
         ...
 
-    def logs(self, prefix: str) -> AsyncIterator[bytes]:
-        """The lines of every log whose name begins so, in the order in which they were added."""
+    def logs(self, prefix: str, wanted: Callable[[str], bool] = bool) -> AsyncIterator[bytes]:
+        """The lines of every log whose name begins so and is wanted, in the order in which they were added."""
         ...

@@ -9,7 +9,7 @@ import pytest
 from service.bulk.folder import Folder
 from service.bulk.picture import BatchJob, Restored, Restorer, recipe_of, target_key
 from service.bulk.records import Record, parse
-from service.bulk.runner import Summary, run_batch
+from service.bulk.runner import Summary, load_index, run_batch
 from service.bulk.stores import StoreError
 from service.errors import EngineUnavailable, WorkerDied
 from service.restoration.parameters import RestoreParameters
@@ -111,6 +111,17 @@ async def test_shards_share_the_objects_among_them(source: Path, tmp_path: Path)
     assert sum(part.listed for part in parts) == 8
     assert sum(part.restored for part in parts) == 6
     assert len(records(tmp_path / "out")) == 8
+
+
+async def test_a_shard_reads_the_records_that_may_be_of_its_own(source: Path, tmp_path: Path) -> None:
+    out = Folder(str(tmp_path / "out"), may_create=True)
+    for index in range(2):
+        await run(source, tmp_path / "out", FakeRestorer(), job(shard=(index, 2)))
+    again = [await run(source, tmp_path / "out", FakeRestorer(), job(shard=(index, 2))) for index in range(2)]
+    assert sum(part.kept for part in again) == 6
+    assert (await run(source, tmp_path / "out", FakeRestorer())).kept == 6  # shards of another number, too
+    async with load_index(out, job(shard=(1, 2))) as index:
+        assert 0 < len(index) < 8
 
 
 async def test_a_dry_run_writes_nothing(source: Path, tmp_path: Path, restorer: FakeRestorer) -> None:
