@@ -151,7 +151,9 @@ def kills(pictures: int, *, s3: bool) -> dict[str, Any]:
         moments = sorted(random.Random(1).uniform(0.05, 0.95) for _ in range(KILLS))
         ended = killed(source, often, pictures, moments)
         run(source, often)
-        return compare(whole, often) | {"pictures": pictures, "kills": ended, "first_seconds": first, "second_seconds": second}
+        share = round(second / first, 4)
+        times = {"first_seconds": round(first, 2), "second_seconds": round(second, 2), "second_share": share}
+        return compare(whole, often) | {"pictures": pictures, "kills": ended} | times
 
 
 class Broken(Exception):
