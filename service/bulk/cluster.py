@@ -10,7 +10,7 @@ import hashlib
 import platform
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict
 from typing import Any
@@ -47,6 +47,11 @@ LEAST_ROWS, MOST_ROWS = 4, 500  # of one task, which is what is done again where
 Opener = Callable[[Settings, RestoreParameters], AbstractAsyncContextManager[Restorer]]
 
 
+def actor_settings(gpus: Sequence[object]) -> Settings:
+    """Of a restorer in an actor: one call at a time, on the GPU that Ray gave it, if it gave one."""
+    return Settings(instances=1, threads=1, **({"device": "cuda"} if gpus else {}))
+
+
 class BatchActor:
     """Restores rows of keys. Ray makes one for each place in the cluster.
 
@@ -60,7 +65,7 @@ class BatchActor:
         self._source, self._target = open_store(source), open_store(target, may_create=True)
         self._run, self._log = run, f"records-ray-{uuid.uuid4().hex}"
         self._loop = asyncio.new_event_loop()
-        self._opened = opened(Settings(instances=1, threads=1), self._job.parameters)
+        self._opened = opened(actor_settings(ray.get_gpu_ids()), self._job.parameters)
         self._restorer = self._loop.run_until_complete(self._opened.__aenter__())
         if recipe_of(self._restorer, self._job.parameters) != recipe:
             raise EngineUnavailable(
@@ -169,7 +174,7 @@ def restore_rows(
         fn_constructor_kwargs={"resumed": resumed},
         batch_size=None,
         batch_format="pyarrow",
-        concurrency=places,
+        compute=ray.data.ActorPoolStrategy(size=places),
         num_cpus=1,
         num_gpus=gpus_per_actor or None,
     )

@@ -51,6 +51,12 @@ def fill(folder: Path) -> None:
     (folder / "broken.png").write_bytes(png(1)[:40])
 
 
+def test_an_actor_that_has_a_gpu_uses_it() -> None:
+    from service.bulk.cluster import actor_settings  # noqa: PLC0415
+
+    assert [actor_settings(gpus).device for gpus in ([], [0], ["1"])] == ["cpu", "cuda", "cuda"]
+
+
 def test_a_node_that_is_killed_loses_nothing(nodes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from service.bulk.cluster import restore_rows  # noqa: PLC0415
 
