@@ -49,7 +49,8 @@ Opener = Callable[[Settings, RestoreParameters], AbstractAsyncContextManager[Res
 
 def actor_settings(gpus: Sequence[object]) -> Settings:
     """Of a restorer in an actor: one call at a time, on the GPU that Ray gave it, if it gave one."""
-    return Settings(instances=1, threads=1, **({"device": "cuda"} if gpus else {}))
+    settings = Settings(instances=1, threads=1)
+    return settings.model_copy(update={"device": "cuda"}) if gpus else settings
 
 
 class BatchActor:
