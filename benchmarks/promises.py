@@ -14,7 +14,7 @@ from service.engines.embedded.engine import EmbeddedEngine
 from service.sampling.pipeline import Pipeline, Work
 from service.scheduling.batch_sizes import BatchSizes
 from service.scheduling.proof import Probe, has_same_bytes
-from service.scheduling.scheduler import Call, Limits, Scheduler
+from service.scheduling.scheduler import Call, Scheduler
 
 SIDES = ((64, 64), (64, 64), (33, 70), (120, 64), (150, 200))
 POOL = 24  # different works, of which mixes are drawn
@@ -40,7 +40,7 @@ async def opened(folder: Path, name: str, largest: int) -> AsyncIterator[Setup]:
     await engine.start()
     found = engine.models()[name]
     model = replace(found, spec=found.spec.model_copy(update={"sizes": ((64, 64),), "reach": 16}))
-    scheduler = Scheduler(engine, engine.instances, Limits(queue_megapixel_steps=float("inf")), on_call=calls.append)
+    scheduler = Scheduler(engine, engine.instances, on_call=calls.append)
     pipeline = Pipeline(scheduler, scheduler)
     sizes = BatchSizes(64 * 64, largest, is_settled=True)
     sizes.fills = not await has_same_bytes(Probe(engine, model, HOST), sizes)

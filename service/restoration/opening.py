@@ -15,7 +15,7 @@ from service.results.cache import ResultCache
 from service.sampling.ensemble import FlipEnsemble
 from service.sampling.pipeline import Pipeline
 from service.scheduling.learned import LearnedFile
-from service.scheduling.scheduler import Call, Limits, Scheduler
+from service.scheduling.scheduler import Call, Scheduler
 from service.settings import Settings
 from service.telemetry.tracing import StepSpans, TracedBatches, TracedSteps
 
@@ -42,9 +42,9 @@ async def open_service(
         engine.restrict(choice_for(settings, wanted), one_request=one_request)
     bounds = Bounds(settings.max_pixels, settings.max_side)
     codecs = codecs or CodecPool(bounds, settings.codec_workers, settings.codec_seconds, settings.codec_memory_bytes)
-    spans, limits = StepSpans(), Limits(settings.queue_megapixel_steps)
+    spans, most = StepSpans(), settings.queue_megapixel_steps
     file = LearnedFile(settings.learned_path, engine.identity)
-    scheduler = Scheduler(TracedBatches(engine, spans), lambda: engine.instances, limits, arrays, on_call=on_call, file=file)
+    scheduler = Scheduler(TracedBatches(engine, spans), lambda: engine.instances, most, arrays, on_call=on_call, file=file)
     pipeline = Pipeline(TracedSteps(scheduler, spans), scheduler, arrays)
     service = RestorationService(settings, engine, scheduler, ResultCache(FlipEnsemble(pipeline), settings.results_bytes), codecs)
     try:

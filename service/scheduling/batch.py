@@ -23,7 +23,6 @@ class RequestState:
     """
 
     ticket: Ticket
-    weight: float
     tiles: int = 1
     pictures: int = 0
     remaining: float = 0.0

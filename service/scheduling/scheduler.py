@@ -37,17 +37,6 @@ MIN_PAUSE = 0.01  # seconds before an engine that was full is asked again
 
 
 @dataclass(frozen=True)
-class Limits:
-    """queue_megapixel_steps: work admitted at once; a picture that finds nothing admitted is let in whatever its size.
-
-    small_weight: how many times its share a picture of one tile may take beside a tiled one.
-    """
-
-    queue_megapixel_steps: float = 400.0
-    small_weight: float = 4.0
-
-
-@dataclass(frozen=True)
 class Call:
     """A finished call: its rows, those it was filled up to, its seconds, and how long its oldest rows waited."""
 
@@ -61,22 +50,23 @@ class Call:
 class Scheduler:
     """An engine in front of an engine that runs `instances` calls side by side, and the admission to it.
 
-    instances: a number, or a function that gives it: servers come and go. on_call: called for each call, in the event loop.
-    file: where what is learnt of models is kept.
+    instances: a number, or a function that gives it: servers come and go. queue_megapixel_steps: work admitted at once; a picture
+    that finds nothing admitted is let in whatever its size. on_call: called for each call, in the event loop. file: where what is
+    learnt of models is kept.
     """
 
     def __init__(
         self,
         engine: Engine,
         instances: int | Callable[[], int] = 1,
-        limits: Limits | None = None,
+        queue_megapixel_steps: float = math.inf,
         arrays: Arrays = HOST,
         *,
         on_call: Callable[[Call], None] | None = None,
         file: LearnedFile | None = None,
     ) -> None:
-        self._engine, self._given_instances, self._limits, self._arrays = engine, instances, limits or Limits(), arrays
-        self._on_call = on_call
+        self._engine, self._given_instances, self._arrays = engine, instances, arrays
+        self._most_pending, self._on_call = queue_megapixel_steps, on_call
         self.costs = Costs()
         self.learner = Learner(engine, arrays, self.costs, file or LearnedFile(None, ""))
         self._capacity = Capacity()
@@ -162,7 +152,6 @@ class Scheduler:
         """Holds a place for one picture. Raises QueueFull if the work already admitted leaves no room for it."""
         self._check_room(ticket, load)
         request = self._request(ticket)
-        request.weight = self._limits.small_weight if load.tiles == 1 else 1.0
         request.pictures, request.remaining = request.pictures + 1, request.remaining + load.megapixel_steps
         request.tiles = load.tiles
         try:
@@ -174,7 +163,7 @@ class Scheduler:
             self._dispatch_soon()
 
     def _check_room(self, ticket: Ticket, load: Load) -> None:
-        pending, bound = self.pending, self._limits.queue_megapixel_steps
+        pending, bound = self.pending, self._most_pending
         over = pending + load.megapixel_steps - bound
         if pending > 0 and over > 0:
             seconds = self._seconds(ticket.weights, over)
@@ -228,7 +217,7 @@ class Scheduler:
         """The state of a request; one that was not admitted has one for as long as it asks."""
         key = (ticket.caller, ticket.request)
         if key not in self._requests:
-            self._requests[key] = RequestState(ticket, self._limits.small_weight)
+            self._requests[key] = RequestState(ticket)
             self.learner.wake()
             self._mark_shared()
         return self._requests[key]
@@ -250,7 +239,7 @@ class Scheduler:
         item.request.waiting += 1
         item.batch = None
         put = self._queue.put_back if retried else self._queue.push
-        put(item.ticket.caller, item.ticket.request, item, item.megapixels / item.request.weight)
+        put(item.ticket.caller, item.ticket.request, item, item.megapixels)
 
     def _leave(self, item: QueuedRows) -> None:
         """A caller has left: its rows leave the queue, or the engine, if no other caller waits for their batch."""

@@ -19,7 +19,7 @@ def queued(value: float, rows: int = 1, request: str = "r", deadline: float | No
     inputs = (x_t, x_t + 1 if condition else None, np.full((rows, 2), value, np.float32))
     answer: asyncio.Future = asyncio.Future(loop=asyncio.new_event_loop())
     answer.get_loop().close()
-    return QueuedRows(inputs, ticket, RequestState(ticket, 1.0), shape_of(x_t, ticket), answer, 0.0)
+    return QueuedRows(inputs, ticket, RequestState(ticket), shape_of(x_t, ticket), answer, 0.0)
 
 
 def test_rows_know_their_shape_and_size() -> None:

@@ -15,11 +15,10 @@ from service.errors import BadAnswer, DeadlineExceeded, EngineUnavailable, OutOf
 from service.sampling.pipeline import Pipeline, Work
 from service.scheduling.admission import Load
 from service.scheduling.proof import Probe
-from service.scheduling.scheduler import Call, Limits, Scheduler
+from service.scheduling.scheduler import Call, Scheduler
 from tests.service.fakes import FakeEngine, model_of, picture
 
 SIZES = [(50, 40), (64, 64), (200, 133), (33, 70), (130, 64)]
-ROOMY = Limits(queue_megapixel_steps=math.inf)
 HUGE = model_of(most_pixels=1024 * 1024)
 OTHER_WEIGHTS = [replace(model_of(), version=2), replace(model_of(), digest="1" * 64)]
 
@@ -55,10 +54,10 @@ async def know(scheduler: Scheduler, model: Model) -> None:
     scheduler.costs.set_rate(model.weights, (engine.fixed + engine.each) / (64 * 64 / 1e6))
 
 
-async def scheduled(engine: FakeEngine, limits: Limits = ROOMY, *, proven: bool = True) -> tuple[Pipeline, Scheduler, list[Call]]:
+async def scheduled(engine: FakeEngine, most: float = math.inf, *, proven: bool = True) -> tuple[Pipeline, Scheduler, list[Call]]:
     """A pipeline behind a scheduler in front of the engine, and what it tells of its calls."""
     calls: list[Call] = []
-    scheduler = Scheduler(engine, engine.instances, limits, on_call=calls.append)
+    scheduler = Scheduler(engine, engine.instances, most, on_call=calls.append)
     if proven:
         await know(scheduler, model_of())
         engine.calls.clear()
@@ -132,7 +131,7 @@ async def test_a_small_picture_does_not_wait_behind_a_large_one() -> None:
 
 async def test_large_calls_have_places_of_their_own_and_no_more_than_their_number() -> None:
     engine = FakeEngine(0.0, 0.02, instances=4)
-    scheduler = Scheduler(engine, 1, ROOMY)
+    scheduler = Scheduler(engine, 1)
     pipeline = Pipeline(scheduler, scheduler)
     large = [asyncio.create_task(pipeline.run(Work(HUGE, 3, k, f"l{k}", f"a{k}", picture(700, 700)))) for k in range(3)]
     while not engine.calls:  # noqa: ASYNC110
@@ -147,7 +146,7 @@ async def test_large_calls_have_places_of_their_own_and_no_more_than_their_numbe
 
 async def test_a_large_call_is_not_starved_by_a_flood_of_small_ones() -> None:
     engine = FakeEngine(0.0, 0.005, instances=4)
-    scheduler = Scheduler(engine, 1, ROOMY)
+    scheduler = Scheduler(engine, 1)
     pipeline = Pipeline(scheduler, scheduler)
     flood = [asyncio.create_task(pipeline.run(Work(HUGE, 5, k, f"f{k}", "flood", picture(64, 64)))) for k in range(60)]
     await pipeline.run(Work(HUGE, 3, 0, "large", "a", picture(700, 700)))
@@ -207,7 +206,7 @@ async def test_lockstep_callers_fill_batches() -> None:
 
 async def test_a_full_queue_says_when_to_come_back() -> None:
     engine = FakeEngine(0.0, 0.01)
-    pipeline, scheduler, _ = await scheduled(engine, Limits(queue_megapixel_steps=0.5))
+    pipeline, scheduler, _ = await scheduled(engine, 0.5)
     first = asyncio.create_task(pipeline.run(Work(model_of(), 5, 0, "r0", "a", picture(300, 400))))
     await asyncio.sleep(0.05)
     with pytest.raises(QueueFull, match="are allowed") as refusal:
@@ -222,7 +221,7 @@ async def test_a_full_queue_says_when_to_come_back() -> None:
 
 
 async def test_a_picture_over_the_bound_is_let_in_when_nothing_else_is_there() -> None:
-    pipeline, _, _ = await scheduled(FakeEngine(), Limits(queue_megapixel_steps=0.001))
+    pipeline, _, _ = await scheduled(FakeEngine(), 0.001)
     assert (await pipeline.run(Work(model_of(), 1, 0, "r", "a", picture(64, 64)))).x_0.shape == (1, 3, 64, 64)
 
 
