@@ -42,10 +42,8 @@ async def opened(folder: Path, name: str, largest: int) -> AsyncIterator[Setup]:
     model = replace(found, spec=found.spec.model_copy(update={"sizes": ((64, 64),), "reach": 16}))
     scheduler = Scheduler(engine, engine.instances, on_call=calls.append)
     pipeline = Pipeline(scheduler, scheduler)
-    sizes = BatchSizes(64 * 64, largest, is_settled=True)
-    sizes.fills = not await has_same_bytes(Probe(engine, model, HOST), sizes)
-    scheduler.introduce(model)
-    scheduler.costs.set_sizes(model.weights, sizes)
+    fills = not await has_same_bytes(Probe(engine, model, HOST), largest)
+    scheduler.learner.sizes[model.weights] = BatchSizes(largest, largest * 64 * 64, fills)
     try:
         yield Setup(engine, pipeline, scheduler, model, calls)
     finally:
@@ -91,8 +89,8 @@ async def alone_and_mixed(folder: Path, name: str, mixes: int = 200, largest: in
             different += sum(got != alone[work.request] for got, work in zip(results, chosen, strict=True))
             pictures += len(chosen)
         rows = [call.rows for call in place.calls]
-        sizes = place.scheduler.costs.sizes(place.model.weights)
-        exact = not sizes.fills or await has_same_bytes(Probe(place.engine, place.model, HOST), sizes)
+        sizes = place.scheduler.learner.sizes_of(place.model.weights)
+        exact = await has_same_bytes(Probe(place.engine, place.model, HOST), sizes.rows, sizes.filled(1, 64 * 64))
         return Mixes(mixes, pictures, different, sum(rows) / len(rows), max(rows), exact)
 
 

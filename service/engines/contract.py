@@ -10,6 +10,7 @@ from rddm.graph import Feeds, to_feeds
 from rddm.model import Golden, Model, Weights
 
 __all__ = [
+    "FILLED_ROWS",
     "LARGE_PIXELS",
     "WIDE_PIXELS",
     "Array",
@@ -32,6 +33,7 @@ Inputs = tuple[Array, Array | None, Array]  # x_t, condition, time
 Outputs = tuple[Array, ...]
 Choose = Callable[[Mapping[str, Model]], Sequence[str]]  # the models there are, by name -> those needed; may raise NotFound
 
+FILLED_ROWS = 4  # see ServingEngine.filled_rows; fixed, since seconds vary from start to start, and bytes must not
 WIDE_PIXELS = 36_000  # smaller calls gain little from more threads: waking them takes much of what they save
 LARGE_PIXELS = 640 * 640  # calls with rows of more have places of their own, so that no smaller one waits for them
 
@@ -125,6 +127,14 @@ class ServingEngine(Engine, Repository, Protocol):
     @property
     def instances(self) -> int:
         """Calls that are worth having under way at once."""
+        return 1
+
+    @property
+    def filled_rows(self) -> int:
+        """Rows that every batch is filled up to of a model whose rows' bytes depend on their number; 1: it gets single rows.
+
+        Where a device computes some rows in little more time than one, FILLED_ROWS.
+        """
         return 1
 
     @property

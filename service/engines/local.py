@@ -31,6 +31,7 @@ from rddm.tiling import most_pixels
 from service.cores import give_way, usable_cores
 from service.engines.checks import check_feeds, check_finite, check_outputs
 from service.engines.contract import (
+    FILLED_ROWS,
     LARGE_PIXELS,
     WIDE_PIXELS,
     Array,
@@ -78,7 +79,7 @@ class Network(Protocol):
 class Runtime(Protocol):
     """Opens model files; all that an engine in this process adds to `LocalEngine`.
 
-    scales: whether a network of more threads answers sooner.
+    scales: whether a network of more threads answers sooner, as on a CPU, where rows cost as much together as apart.
     """
 
     scales: bool
@@ -154,6 +155,11 @@ class LocalEngine(LocalRepository[Networks]):
     def instances(self) -> int:
         """Calls that really run side by side, of large ones and of small ones."""
         return self.threads.instances
+
+    @property
+    def filled_rows(self) -> int:
+        """See ServingEngine."""
+        return 1 if self._runtime.scales else FILLED_ROWS
 
     async def close(self) -> None:
         """Drop queued calls, let running ones end, and free the models."""

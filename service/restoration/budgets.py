@@ -38,10 +38,6 @@ class Estimator(Protocol):
         """Seconds until such work of this caller would be done; NaN while no call of these weights was measured."""
         ...
 
-    def is_measured(self, weights: Weights) -> bool:
-        """Whether estimates come from calls of this process, and not only from an earlier one's."""
-        ...
-
 
 class EncodingCosts:
     """Seconds a megapixel that encoding took lately, by file format."""
@@ -128,8 +124,6 @@ class Budgets:
             needed = self._estimator.estimate(work.model.weights, replace(load, tiles=load.tiles * pictures), work.caller)
             if not needed > seconds:
                 return steps
-        if not self._estimator.is_measured(work.model.weights):  # a refusal would never be proven wrong
-            return fewest
         raise DeadlineExceeded(
             f"the fewest steps of model {spec.name}, {fewest}, would take about {needed:.2f} s now, and {seconds:.2f} s are allowed"
         )

@@ -42,9 +42,16 @@ async def open_service(
         engine.restrict(choice_for(settings, wanted), one_request=one_request)
     bounds = Bounds(settings.max_pixels, settings.max_side)
     codecs = codecs or CodecPool(bounds, settings.codec_workers, settings.codec_seconds, settings.codec_memory_bytes)
-    spans, most = StepSpans(), settings.queue_megapixel_steps
-    file = LearnedFile(settings.learned_path, engine.identity)
-    scheduler = Scheduler(TracedBatches(engine, spans), lambda: engine.instances, most, arrays, on_call=on_call, file=file)
+    spans = StepSpans()
+    scheduler = Scheduler(
+        TracedBatches(engine, spans),
+        lambda: engine.instances,
+        settings.queue_megapixel_steps,
+        arrays,
+        on_call=on_call,
+        file=LearnedFile(settings.learned_path, engine.identity),
+        filled_rows=engine.filled_rows,
+    )
     pipeline = Pipeline(TracedSteps(scheduler, spans), scheduler, arrays)
     service = RestorationService(settings, engine, scheduler, ResultCache(FlipEnsemble(pipeline), settings.results_bytes), codecs)
     try:

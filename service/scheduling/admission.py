@@ -56,8 +56,3 @@ def load_of(spec: ModelSpec, height: int, width: int, steps: int) -> Load:
     """The load of a picture of height x width pixels. Raises ValueError for sides under 1."""
     tiles = plan(spec, height, width).tiles
     return Load(tiles[0].height, tiles[0].width, len(tiles), calls(spec, steps))
-
-
-def megapixel_steps(spec: ModelSpec, height: int, width: int, steps: int) -> float:
-    """Network megapixels x steps that a picture costs, tiles, overlaps and padding included."""
-    return load_of(spec, height, width, steps).megapixel_steps

@@ -1,34 +1,36 @@
 """Which batch sizes one model is called with: only what was proven to pay and to keep every row's bytes."""
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rddm.graph import BATCH_SIZES
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True)
 class BatchSizes:
-    """usual_pixels: of the rows that the sizes were proven with; batches of larger rows have fewer of them.
+    """rows: of the largest batch. pixels: of all its rows together, so that batches of larger rows have fewer of them.
 
-    largest: rows of the largest proven batch. fills: every batch is filled up, since a row's bytes depend on its batch's size.
-    is_settled: nothing is left to prove. memory_pixels: of all rows of a batch together, as far as memory allows.
+    fills: every batch is filled up to that size, since a row's bytes depend on it.
     """
 
-    usual_pixels: int = 1
-    largest: int = 1
+    rows: int
+    pixels: float
     fills: bool = False
-    is_settled: bool = False
-    memory_pixels: float = math.inf
+
+    def __post_init__(self) -> None:
+        if self.rows not in BATCH_SIZES:
+            raise ValueError(f"rows = {self.rows}; expected one of {list(BATCH_SIZES)}")
 
     def best(self, pixels: int) -> int:
         """Rows of the largest batch of rows of so many pixels."""
-        bound = min(self.largest * self.usual_pixels, self.memory_pixels)
-        return max((size for size in BATCH_SIZES if size <= self.largest and size * pixels <= bound), default=1)
+        return max((size for size in BATCH_SIZES if size <= self.rows and size * pixels <= self.pixels), default=1)
 
     def filled(self, rows: int, pixels: int) -> int:
         """How many rows a batch of `rows` is filled up to."""
         return max(rows, self.best(pixels)) if self.fills else rows
 
-    def shrink(self, rows: int, pixels: int) -> None:
+    def without(self, rows: int, pixels: int) -> "BatchSizes":
         """A batch of so many rows did not fit into memory: from now on at most half of it."""
-        self.memory_pixels = min(self.memory_pixels, rows * pixels / 2)
+        return replace(self, pixels=min(self.pixels, rows * pixels / 2))
+
+
+SINGLE_ROWS = BatchSizes(1, 1)

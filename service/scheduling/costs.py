@@ -1,13 +1,10 @@
-"""What calls cost, by model and shape, and each model's batch sizes: learnt from real calls."""
+"""What calls cost, by model and kind of call, and what the engine does a second: learnt from real calls."""
 
 import math
-from collections import OrderedDict
 
-from service.engines.contract import Weights
-from service.scheduling.batch_sizes import BatchSizes
+from service.engines.contract import LARGE_PIXELS, WIDE_PIXELS, Weights
 
 Shape = tuple[Weights, int, int]  # and height, width
-MOST_SHAPES = 1024  # remembered at once; every size of a whole picture is a shape
 EWMA_WEIGHT = 0.1
 
 
@@ -16,55 +13,44 @@ def pixels(shape: Shape) -> int:
     return shape[1] * shape[2]
 
 
+def is_large(shape: Shape) -> bool:
+    """Whether a call of rows of this shape needs a place of the large ones."""
+    return pixels(shape) > LARGE_PIXELS
+
+
+def is_wide(shape: Shape) -> bool:
+    """Whether a call of one such row is quicker with the whole engine to itself."""
+    return pixels(shape) >= WIDE_PIXELS
+
+
 class Costs:
-    """Running means of seconds: of calls by shape, with and without company in the engine, and a megapixel by model."""
+    """Running means of seconds a megapixel: of small, large and exclusive calls of each model, and of all calls together."""
 
     def __init__(self) -> None:
-        self._sizes: dict[Weights, BatchSizes] = {}
-        self._rates: dict[Weights, float] = {}
-        self._earlier_rates: dict[Weights, float] = {}
-        self._calls: OrderedDict[tuple[Shape, bool], float] = OrderedDict()  # by shape, and whether the call was exclusive
+        self._rates: dict[tuple[Weights, bool, bool], float] = {}  # by model, whether the call was large, whether exclusive
+        self._megapixels: float | None = None
+        self._instance_seconds: float | None = None
 
-    def sizes(self, weights: Weights) -> BatchSizes:
-        """The model's batch sizes; single rows before any was proven."""
-        return self._sizes.get(weights) or BatchSizes()
+    def record(self, shape: Shape, rows: int, seconds: float, instances: int = 1, *, exclusive: bool = False) -> None:
+        """A call of so many rows held so many instances of the engine so long. exclusive: it had all cores."""
+        megapixels = rows * pixels(shape) / 1e6
+        kind = shape[0], is_large(shape), exclusive
+        self._rates[kind] = mean(self._rates.get(kind), seconds / megapixels)
+        self._megapixels = mean(self._megapixels, megapixels)
+        self._instance_seconds = mean(self._instance_seconds, seconds * instances)
 
-    def set_sizes(self, weights: Weights, sizes: BatchSizes) -> None:
-        """What was proven of a model."""
-        self._sizes[weights] = sizes
+    def seconds_per_megapixel(self, shape: Shape, *, exclusive: bool = False) -> float:
+        """Of calls like one of this shape, or else of the model's others; NaN before the first.
 
-    def set_rate(self, weights: Weights, seconds: float) -> None:
-        """Seconds a megapixel that an earlier process measured: what is assumed until the first call of this one."""
-        self._earlier_rates[weights] = seconds
-
-    def record(self, shape: Shape, rows: int, seconds: float, *, exclusive: bool = False) -> None:
-        """A call of so many rows took so long. exclusive: it had all cores, and says nothing of calls that have not."""
-        key = shape, exclusive
-        self._calls[key] = mean(self._calls.get(key), seconds / rows)
-        self._calls.move_to_end(key)
-        if len(self._calls) > MOST_SHAPES:
-            self._calls.popitem(last=False)
-        if not exclusive:
-            self._rates[shape[0]] = mean(self._rates.get(shape[0]), seconds / (rows * pixels(shape) / 1e6))
-
-    def seconds_per_megapixel(self, weights: Weights) -> float:
-        """Of one call; NaN before the first."""
-        return self._rates.get(weights, self._earlier_rates.get(weights, math.nan))
-
-    def is_measured(self, weights: Weights) -> bool:
-        """Whether this process has made a call of the model."""
-        return weights in self._rates
-
-    def call_seconds(self, shape: Shape, *, exclusive: bool = False) -> float:
-        """Of a call of one row of this shape, as measured or by its pixels; NaN if nothing is known of the model.
-
-        exclusive: of one that has all cores, if such a call was measured.
+        exclusive: of those that had all cores, if there were any.
         """
-        if exclusive and (shape, True) in self._calls:
-            return self._calls[shape, True]
-        if (shape, False) in self._calls:
-            return self._calls[shape, False]
-        return self.seconds_per_megapixel(shape[0]) * pixels(shape) / 1e6
+        large = is_large(shape)
+        kinds = [(shape[0], large, exclusive and is_wide(shape)), (shape[0], large, False), (shape[0], not large, False)]
+        return next((self._rates[kind] for kind in kinds if kind in self._rates), math.nan)
+
+    def capacity(self, instances: int) -> float:
+        """Megapixels a second of so many instances that are busy, with the mix of the latest calls; 0 before the first."""
+        return instances * self._megapixels / self._instance_seconds if self._megapixels and self._instance_seconds else 0.0
 
 
 def mean(before: float | None, now: float) -> float:

@@ -20,7 +20,7 @@ class FairPool(Generic[T]):
 
     def put(self, thing: T) -> None:
         """To whoever is next, else among the idle."""
-        while (waiting := self._queue.take(lambda _: True)) is not None:
+        while (waiting := self._queue.take()) is not None:
             if not waiting.done():  # else its caller is leaving in this very turn of the event loop
                 waiting.set_result(thing)
                 return

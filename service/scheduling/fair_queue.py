@@ -5,6 +5,7 @@ is next, so that a caller with a hundred requests gets no more than a caller wit
 wait behind its large one. Who comes back after a pause starts at the present: idleness earns no credit.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -25,8 +26,10 @@ class _Caller(Generic[T]):
     virtual: float = 0.0
     requests: dict[str, _Request[T]] = field(default_factory=dict)
 
-    def heads(self) -> Iterator[tuple[float, _Request[T]]]:
-        return ((request.tag, request) for request in self.requests.values() if request.items)
+    @property
+    def waiting(self) -> list[_Request[T]]:
+        """Requests with items."""
+        return [request for request in self.requests.values() if request.items]
 
 
 class FairQueue(Generic[T]):
@@ -35,10 +38,9 @@ class FairQueue(Generic[T]):
     def __init__(self) -> None:
         self._callers: dict[str, _Caller[T]] = {}
         self._virtual = 0.0
-        self._length = 0
 
     def __len__(self) -> int:
-        return self._length
+        return sum(1 for _ in self.items())
 
     @property
     def callers(self) -> int:
@@ -48,23 +50,17 @@ class FairQueue(Generic[T]):
     def push(self, caller: str, request: str, item: T, cost: float) -> None:
         """Adds an item; cost is what its caller's and request's virtual times grow by when it is taken."""
         of_caller = self._callers.setdefault(caller, _Caller(self._virtual))
-        if not any(other.items for other in of_caller.requests.values()):
+        if not of_caller.waiting:
             of_caller.tag = max(of_caller.tag, self._virtual)
         of_request = of_caller.requests.setdefault(request, _Request(of_caller.virtual))
         if not of_request.items:
             of_request.tag = max(of_request.tag, of_caller.virtual)
         of_request.items.append((item, cost))
-        self._length += 1
 
-    def put_back(self, caller: str, request: str, item: T, _cost: float) -> None:
+    def put_back(self, caller: str, request: str, item: T) -> None:
         """An item that was taken and paid for, but not served, is its request's next."""
         self.push(caller, request, item, 0.0)
         self._callers[caller].requests[request].items.rotate(1)
-
-    def head(self, accept: Callable[[T], bool] = lambda _: True) -> T | None:
-        """The next acceptable item at the head of its request, in fair order; it stays in the queue."""
-        first = self._first(accept)
-        return None if first is None else first[1].items[0][0]
 
     def items(self) -> Iterator[T]:
         """Every waiting item, in no particular order."""
@@ -72,48 +68,31 @@ class FairQueue(Generic[T]):
             for request in caller.requests.values():
                 yield from (item for item, _ in request.items)
 
-    def take(self, accept: Callable[[T], bool]) -> T | None:
+    def take(self, accept: Callable[[T], bool] = lambda _: True) -> T | None:
         """The next item that is at the head of its request and acceptable; its caller and request are charged."""
-        first = self._first(accept)
+        heads = ((caller, request) for caller in self._callers.values() for request in caller.waiting)
+        in_order = sorted(heads, key=lambda head: (head[0].tag, head[1].tag))
+        first = next((head for head in in_order if accept(head[1].items[0][0])), None)
         if first is None:
             return None
-        chosen_caller, chosen = first
-        item, cost = chosen.items.popleft()
-        self._length -= 1
-        self._virtual = max(self._virtual, chosen_caller.tag)
-        chosen_caller.virtual = max(chosen_caller.virtual, chosen.tag)
-        chosen_caller.tag += cost
-        chosen.tag += cost
+        caller, request = first
+        item, cost = request.items.popleft()
+        self._virtual = max(self._virtual, caller.tag)
+        caller.virtual = max(caller.virtual, request.tag)
+        caller.tag += cost
+        request.tag += cost
         return item
 
-    def _first(self, accept: Callable[[T], bool]) -> "tuple[_Caller[T], _Request[T]] | None":
-        best: tuple[float, float] | None = None
-        first: tuple[_Caller[T], _Request[T]] | None = None
-        for caller in self._callers.values():
-            for tag, request in caller.heads():
-                if (best is None or (caller.tag, tag) < best) and accept(request.items[0][0]):
-                    best, first = (caller.tag, tag), (caller, request)
-        return first
-
-    def discard(self, caller: str, request: str, item: T) -> bool:
-        """Takes an item out of turn; no request is charged. Whether it still waited."""
-        of_request = self._callers[caller].requests[request] if self._knows(caller, request) else None
-        if of_request is None:
-            return False
-        kept = deque(entry for entry in of_request.items if entry[0] is not item)
-        removed = len(of_request.items) - len(kept)
-        of_request.items = kept
-        self._length -= removed
-        return removed > 0
+    def discard(self, caller: str, request: str, item: T) -> None:
+        """Takes an item out of turn, if it still waits; no request is charged."""
+        if caller in self._callers and request in self._callers[caller].requests:
+            of_request = self._callers[caller].requests[request]
+            of_request.items = deque(entry for entry in of_request.items if entry[0] is not item)
 
     def forget(self, caller: str, request: str) -> None:
         """Ends a request that has no items left; a caller is remembered until the others have caught up with it."""
-        if self._knows(caller, request) and not self._callers[caller].requests[request].items:
-            del self._callers[caller].requests[request]
-        idle = not any(other.requests for other in self._callers.values())
-        self._callers = {
-            name: other for name, other in self._callers.items() if other.requests or not (idle or other.tag <= self._virtual)
-        }
-
-    def _knows(self, caller: str, request: str) -> bool:
-        return caller in self._callers and request in self._callers[caller].requests
+        requests = self._callers[caller].requests if caller in self._callers else {}
+        if request in requests and not requests[request].items:
+            del requests[request]
+        now = self._virtual if any(other.requests for other in self._callers.values()) else math.inf
+        self._callers = {name: other for name, other in self._callers.items() if other.requests or other.tag > now}

@@ -1,48 +1,22 @@
-"""What was learnt of models on this machine, in a small file: a later process need not learn it again.
+"""The batch sizes that were proven on this machine, in a small file: a later process need not prove them again.
 
 Nothing depends on the file: missing, damaged, of another format or read-only, the service starts without it.
 """
 
 import contextlib
 import logging
-import os
 import platform
-import tempfile
+import threading
 from pathlib import Path
-from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import TypeAdapter, ValidationError
 
-from rddm.graph import BATCH_SIZES
 from service.cores import usable_cores
+from service.scheduling.batch_sizes import BatchSizes
 
 log = logging.getLogger("rddm.scheduling")
 MOST_ENTRIES = 256
-
-
-class Learned(BaseModel):
-    """Of one model: see BatchSizes; seconds_per_megapixel of one call, if one was measured."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    largest: int
-    fills: bool
-    is_settled: bool
-    seconds_per_megapixel: float | None = Field(gt=0, allow_inf_nan=False)
-
-    @field_validator("largest")
-    @classmethod
-    def _is_batch_size(cls, value: int) -> int:
-        if value not in BATCH_SIZES:
-            raise ValueError(f"largest = {value}; expected one of {list(BATCH_SIZES)}")
-        return value
-
-
-class _Document(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    format: Literal[1] = 1
-    entries: dict[str, Learned] = {}
+ENTRIES = TypeAdapter(dict[str, BatchSizes])
 
 
 class LearnedFile:
@@ -52,50 +26,40 @@ class LearnedFile:
         self._path = path
         self._machine = f"{engine} on {processor()}, {usable_cores()} cores"
 
-    def get(self, digest: str) -> Learned | None:
-        """What is known of the model file with this digest."""
-        return self._read().entries.get(self._key(digest))
+    def get(self, digest: str) -> BatchSizes | None:
+        """What was proven of the model file with this digest."""
+        return self._read().get(self._key(digest))
 
-    def put(self, digest: str, learned: Learned) -> None:
+    def put(self, digest: str, sizes: BatchSizes) -> None:
         """Writes the file anew, or logs that it cannot be written."""
-        if self._path is None:
-            return
-        entries = self._read().entries
-        entries.pop(self._key(digest), None)
-        entries[self._key(digest)] = learned
-        kept = dict(list(entries.items())[-MOST_ENTRIES:])
+        others = {key: other for key, other in self._read().items() if key != self._key(digest)}
+        entries = [*others.items(), (self._key(digest), sizes)][-MOST_ENTRIES:]
         try:
-            _replace(self._path, _Document(entries=kept).model_dump_json(indent=1))
+            self._write(ENTRIES.dump_json(dict(entries), indent=1))
         except OSError as error:
             log.info("what was learnt of models cannot be kept: %s", error)
 
     def _key(self, digest: str) -> str:
         return f"{digest} by {self._machine}"
 
-    def _read(self) -> _Document:
-        if self._path is None:
-            return _Document()
+    def _read(self) -> dict[str, BatchSizes]:
         try:
-            return _Document.model_validate_json(self._path.read_bytes())
-        except FileNotFoundError:
-            return _Document()
+            return ENTRIES.validate_json(self._path.read_bytes()) if self._path is not None and self._path.exists() else {}
         except (OSError, ValidationError) as error:
             log.info("what was learnt of models cannot be read: %s", type(error).__name__)
-            return _Document()
+            return {}
 
-
-def _replace(path: Path, text: str) -> None:
-    """Writes a file whole, or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(name).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
-        raise
+    def _write(self, text: bytes) -> None:
+        """The file whole, or not at all."""
+        if self._path is None:
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        part = self._path.with_suffix(f".{threading.get_native_id()}")
+        try:
+            part.write_bytes(text)
+            part.replace(self._path)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def processor() -> str:

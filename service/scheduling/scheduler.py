@@ -4,8 +4,8 @@ When the engine has a place, take the fairest head, fill its batch with what wai
 have places of their own, in which small pictures never wait for them.
 
 The network is pure in (x_t, x_in, t) with t per row, so a batch may mix anything that has one shape and the same weights. Who is
-next: `fair_queue`. Which sizes pay: `batch_sizes`, proven by `learning`. What calls cost: `costs`. Who is let in, and how long work
-will take: `admit` and `estimate`.
+next: `fair_queue`. Which sizes pay: `learning`. What calls cost: `costs`. Who is let in, and how long work will take: `admit` and
+`estimate`.
 """
 
 import asyncio
@@ -18,12 +18,11 @@ from time import monotonic
 from typing import Any
 
 from service.engines.arrays import HOST, Arrays, offload
-from service.engines.contract import WIDE_PIXELS, Engine, Model, Outputs, Ticket, Weights
+from service.engines.contract import Engine, Model, Outputs, Ticket, Weights
 from service.errors import BadAnswer, DeadlineExceeded, OutOfMemory, QueueFull
 from service.scheduling.admission import Load
-from service.scheduling.batch import Batch, QueuedRows, RequestState, is_large, shape_of
-from service.scheduling.capacity import Capacity
-from service.scheduling.costs import Costs, Shape, pixels
+from service.scheduling.batch import Batch, QueuedRows, RequestState, shape_of
+from service.scheduling.costs import Costs, Shape, is_large, is_wide, pixels
 from service.scheduling.fair_queue import FairQueue
 from service.scheduling.learned import LearnedFile
 from service.scheduling.learning import Learner
@@ -38,11 +37,10 @@ MIN_PAUSE = 0.01  # seconds before an engine that was full is asked again
 
 @dataclass(frozen=True)
 class Call:
-    """A finished call: its rows, those it was filled up to, its seconds, and how long its oldest rows waited."""
+    """A finished call: its rows, its seconds, and how long its oldest rows waited."""
 
     model: str
     rows: int
-    filled: int
     seconds: float
     waited: float
 
@@ -52,7 +50,7 @@ class Scheduler:
 
     instances: a number, or a function that gives it: servers come and go. queue_megapixel_steps: work admitted at once; a picture
     that finds nothing admitted is let in whatever its size. on_call: called for each call, in the event loop. file: where what is
-    learnt of models is kept.
+    learnt of models is kept. filled_rows: see `ServingEngine`.
     """
 
     def __init__(
@@ -64,18 +62,17 @@ class Scheduler:
         *,
         on_call: Callable[[Call], None] | None = None,
         file: LearnedFile | None = None,
+        filled_rows: int = 1,
     ) -> None:
         self._engine, self._given_instances, self._arrays = engine, instances, arrays
         self._most_pending, self._on_call = queue_megapixel_steps, on_call
         self.costs = Costs()
-        self.learner = Learner(engine, arrays, self.costs, file or LearnedFile(None, ""))
-        self._capacity = Capacity()
+        self.learner = Learner(engine, arrays, file or LearnedFile(None, ""), filled_rows)
         self._queue: FairQueue[QueuedRows] = FairQueue()
         self._requests: dict[tuple[str, str], RequestState] = {}
         self._running: set[Batch] = set()
         self._shared_at = -math.inf  # when several requests were last in work at once
-        self._scheduled = False  # whether a dispatch will run after this turn of the event loop
-        self._paused: asyncio.TimerHandle | None = None
+        self._next_dispatch: asyncio.Handle | None = None
 
     @property
     def instances(self) -> int:
@@ -90,7 +87,7 @@ class Scheduler:
     @property
     def capacity(self) -> float:
         """Megapixel-steps a second of the engine when it is busy, from its calls so far; 0 before the first."""
-        return self._capacity.per_second(self.instances)
+        return self.costs.capacity(self.instances)
 
     @property
     def requests(self) -> int:
@@ -102,12 +99,9 @@ class Scheduler:
 
         Its pictures may have names of their own: `request-0`, `request-1`.
         """
-        states = [
-            state
-            for (whose, name), state in self._requests.items()
-            if whose == caller and (name == request or name.startswith(f"{request}-"))
-        ]
-        return sum(state.remaining for state in states) if states else None
+        own = [state for state in self._requests.values() if state.caller == caller]
+        parts = [state.remaining for state in own if state.name == request or state.name.startswith(f"{request}-")]
+        return sum(parts) if parts else None
 
     @property
     def waiting(self) -> int:
@@ -136,8 +130,8 @@ class Scheduler:
     async def close(self) -> None:
         """Cancels what waits and what runs."""
         await self.learner.close()
-        if self._paused is not None:
-            self._paused.cancel()
+        if self._next_dispatch is not None:
+            self._next_dispatch.cancel()
         for item in list(self._queue.items()):
             item.answer.cancel()
         tasks = [batch.task for batch in self._running if batch.task is not None]
@@ -150,31 +144,26 @@ class Scheduler:
     @contextmanager
     def admit(self, ticket: Ticket, load: Load, /) -> Iterator[None]:
         """Holds a place for one picture. Raises QueueFull if the work already admitted leaves no room for it."""
-        self._check_room(ticket, load)
+        self._check_room(ticket.weights, load)
         request = self._request(ticket)
-        request.pictures, request.remaining = request.pictures + 1, request.remaining + load.megapixel_steps
-        request.tiles = load.tiles
+        request.tiles, request.pictures = load.tiles, request.pictures + 1
+        request.remaining += load.megapixel_steps
         try:
             yield
         finally:
             request.pictures -= 1
             request.remaining = request.remaining if request.pictures else 0.0
             self._drop_if_idle(request)
-            self._dispatch_soon()
 
-    def _check_room(self, ticket: Ticket, load: Load) -> None:
+    def _check_room(self, weights: Weights, load: Load) -> None:
         pending, bound = self.pending, self._most_pending
         over = pending + load.megapixel_steps - bound
         if pending > 0 and over > 0:
-            seconds = self._seconds(ticket.weights, over)
+            seconds = over * self.costs.seconds_per_megapixel((weights, load.height, load.width)) / self.instances
             raise QueueFull(
                 f"{pending:.0f} megapixel-steps are in work, this picture adds {load.megapixel_steps:.1f}; {bound:.0f} are allowed",
                 retry_after=float(max(1, math.ceil(seconds))) if math.isfinite(seconds) else 1.0,
             )
-
-    def _seconds(self, weights: Weights, megapixel_steps: float) -> float:
-        """How long the engine takes for so much work with all its instances busy; NaN if no call was measured."""
-        return megapixel_steps * self.costs.seconds_per_megapixel(weights) / self.instances
 
     def estimate(self, weights: Weights, load: Load, caller: str) -> float:
         """Seconds until such work of this caller would be done; NaN while no call of these weights was measured.
@@ -183,89 +172,79 @@ class Scheduler:
         caller takes as much while it has work.
         """
         shape = (weights, load.height, load.width)
-        if load.tiles == 1 and not self._requests:
-            return self.costs.call_seconds(shape, exclusive=True) * load.steps
-        call = self.costs.call_seconds(shape)
         behind = 1 if self._beside(shape) >= self.instances else 0
-        alone = call * load.steps * (math.ceil(load.tiles / self.instances) + behind)
+        calls = load.steps * (math.ceil(load.tiles / self.instances) + behind)
         work: dict[str, float] = {caller: load.megapixel_steps}
         for request in self._requests.values():
-            work[request.ticket.caller] = work.get(request.ticket.caller, 0.0) + request.remaining
-        shared = self._seconds(weights, sum(min(others, work[caller]) for others in work.values()))
-        return max(alone, shared)
-
-    def is_measured(self, weights: Weights) -> bool:
-        """Whether estimates come from calls of this process, and not only from an earlier one's."""
-        return self.costs.is_measured(weights)
+            work[request.caller] = work.get(request.caller, 0.0) + request.remaining
+        shared = sum(min(others, work[caller]) for others in work.values()) / self.instances
+        rate = self.costs.seconds_per_megapixel(shape, exclusive=load.tiles == 1 and not self._requests)
+        return rate * max(calls * pixels(shape) / 1e6, shared)
 
     # The queue
 
     async def predict(self, x_t: Array, condition: Array | None, time: Array, ticket: Ticket) -> Outputs:
         """The engine's answer for these rows, in a batch with others. Raises what the engine raises, and DeadlineExceeded."""
-        shape = shape_of(x_t, ticket)
+        request = self._request(ticket)
         answer: asyncio.Future[Outputs] = asyncio.get_running_loop().create_future()
-        item = QueuedRows((x_t, condition, time), ticket, self._request(ticket), shape, answer, monotonic())
-        self._enqueue(item)
+        item = QueuedRows((x_t, condition, time), ticket, request, shape_of(x_t, ticket), answer, monotonic())
+        self._queue.push(request.caller, request.name, item, item.megapixels)
         self._dispatch_soon()
+        request.asking += 1
         try:
-            return await item.answer
+            return await answer
         except asyncio.CancelledError:
             self._leave(item)
             raise
+        finally:
+            request.asking -= 1
+            self._drop_if_idle(request)
 
     def _request(self, ticket: Ticket) -> RequestState:
         """The state of a request; one that was not admitted has one for as long as it asks."""
-        key = (ticket.caller, ticket.request)
+        key = ticket.caller, ticket.request
         if key not in self._requests:
-            self._requests[key] = RequestState(ticket)
-            self.learner.wake()
-            self._mark_shared()
+            self._shared_at = monotonic() if self._requests else self._shared_at
+            self._requests[key] = RequestState(*key)
+            self.learner.wake(ticket.weights)
         return self._requests[key]
-
-    def _mark_shared(self) -> None:
-        if len(self._requests) > 1:
-            self._shared_at = monotonic()
 
     def _drop_if_idle(self, request: RequestState) -> None:
         """Forgets a request that is neither admitted nor asking."""
-        if not (request.pictures or request.waiting or request.running):
-            self._mark_shared()
-            self._requests.pop((request.ticket.caller, request.ticket.request), None)
-            self._queue.forget(request.ticket.caller, request.ticket.request)
-            if not self._requests:
+        if not (request.pictures or request.asking):
+            self._requests.pop((request.caller, request.name), None)
+            self._queue.forget(request.caller, request.name)
+            if self._requests:
+                self._shared_at = monotonic()
+            else:
                 self.learner.rest()
-
-    def _enqueue(self, item: QueuedRows, *, retried: bool = False) -> None:
-        item.request.waiting += 1
-        item.batch = None
-        put = self._queue.put_back if retried else self._queue.push
-        put(item.ticket.caller, item.ticket.request, item, item.megapixels)
 
     def _leave(self, item: QueuedRows) -> None:
         """A caller has left: its rows leave the queue, or the engine, if no other caller waits for their batch."""
-        if item.batch is not None:
-            if item.batch.task is not None and all(other.answer.cancelled() for other in item.batch.items):
-                item.batch.task.cancel()
-        elif self._queue.discard(item.ticket.caller, item.ticket.request, item):
-            item.request.waiting -= 1
-            self._drop_if_idle(item.request)
-            self._dispatch_soon()
+        if item.batch is None:
+            self._queue.discard(item.ticket.caller, item.ticket.request, item)
+        elif item.batch.task is not None and all(other.answer.cancelled() for other in item.batch.items):
+            item.batch.task.cancel()
 
     # Dispatch to the engine
 
     def _dispatch_soon(self) -> None:
         """Dispatches after this turn of the event loop, so that requests that are answered together ask together."""
-        if not self._scheduled:
-            self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._dispatch)
+        if self._next_dispatch is None:
+            self._next_dispatch = asyncio.get_running_loop().call_soon(self._dispatch)
+
+    def _pause(self, seconds: float) -> None:
+        """Dispatches nothing for a while: the engine is full."""
+        if self._next_dispatch is not None:
+            self._next_dispatch.cancel()
+        self._next_dispatch = asyncio.get_running_loop().call_later(seconds, self._dispatch)
 
     def _dispatch(self) -> None:
         """While the engine has a place: takes the fairest head of those for which it has, and fills its batch with what fits."""
-        self._scheduled = False
-        while not self._paused and (head := self._queue.head(self._has_place)) is not None:
-            if (batch := self._start(self._gather(head.shape, monotonic()))) is not None:
-                batch.task = asyncio.create_task(self._run(batch))
-                batch.task.add_done_callback(partial(self._finish, batch))
+        self._next_dispatch = None
+        while (head := self._queue.take(self._has_place)) is not None:
+            if items := self._gather(head):
+                self._start(Batch(items, self._is_exclusive(items)))
 
     def _has_place(self, head: QueuedRows) -> bool:
         """Whether a batch that begins with this item may go out now: large calls have places of their own, as many as small ones.
@@ -280,138 +259,108 @@ class Scheduler:
         """Batches with the engine that have places of the kind that this shape needs."""
         return sum(is_large(batch.shape) == is_large(shape) for batch in self._running)
 
-    def _pause(self, seconds: float) -> None:
-        """Starts nothing for a while: the engine is full."""
-        self._resume()
-        self._paused = asyncio.get_running_loop().call_later(seconds, self._resume)
-
-    def _resume(self) -> None:
-        if self._paused is not None:
-            self._paused.cancel()
-        self._paused = None
-        self._dispatch_soon()
-
     def _best(self, shape: Shape) -> int:
         """Rows of the largest batch that pays."""
-        return self.costs.sizes(shape[0]).best(pixels(shape))
+        return self.learner.sizes_of(shape[0]).best(pixels(shape))
 
-    def _gather(self, shape: Shape, now: float) -> list[QueuedRows]:
+    def _gather(self, head: QueuedRows) -> list[QueuedRows]:
         """The rows of one batch, in fair order; rows whose deadline has passed get that as their error."""
-        room = self._best(shape)
+        room, now = self._best(head.shape), monotonic()
         items: list[QueuedRows] = []
-        rows = 0
 
         def fits(item: QueuedRows) -> bool:
-            if item.shape != shape or not items:
-                return item.shape == shape
-            return rows + item.rows <= room and not (item.isolated or any(other.isolated for other in items))
+            isolated = item.isolated or any(other.isolated for other in items)
+            return item.shape == head.shape and not (items and (isolated or rows_of(items) + item.rows > room))
 
-        while rows < room and (item := self._queue.take(fits)) is not None:
-            item.request.waiting -= 1
-            if item.answer.done():  # its caller leaves in this very turn of the event loop
-                self._drop_if_idle(item.request)
-            elif item.ticket.deadline is None or item.ticket.deadline > now:
-                items.append(item)
-                rows += item.rows
-            else:
-                _fail([item], DeadlineExceeded("the deadline passed while the picture waited for the engine"))
-                self._drop_if_idle(item.request)
+        taken: QueuedRows | None = head
+        while taken is not None:
+            if taken.ticket.deadline is not None and taken.ticket.deadline <= now:
+                taken.fail(DeadlineExceeded("the deadline passed while the picture waited for the engine"))
+            elif not taken.answer.done():  # else its caller leaves in this very turn of the event loop
+                items.append(taken)
+            taken = self._queue.take(fits) if rows_of(items) < room else None
         return items
-
-    def _start(self, items: list[QueuedRows]) -> Batch | None:
-        """The items as a batch that counts as running; None of none."""
-        if not items:
-            return None
-        batch = Batch(items, exclusive=self._is_exclusive(items), is_behind=self._beside(items[0].shape) >= self.instances)
-        for item in items:
-            item.batch, item.tries = batch, item.tries + 1
-            item.request.running += 1
-        self._running.add(batch)
-        return batch
 
     def _is_exclusive(self, items: list[QueuedRows]) -> bool:
         """Whether one large call is all there is: no other request is admitted, and nothing of its own follows before it is done.
 
         A request that was here a moment ago is likely to come back before the call is done.
         """
-        request, shape, large = items[0].request, items[0].shape, items[0].megapixels * 1e6 >= WIDE_PIXELS
-        lone = large and len(self._requests) == len(items) == request.tiles == 1 and not (request.waiting or request.running)
-        return lone and not monotonic() - self._shared_at < QUIET_CALLS * self.costs.call_seconds(shape)
+        request, shape = items[0].request, items[0].shape
+        lone = is_wide(shape) and len(self._requests) == len(items) == request.tiles == request.asking == 1
+        seconds = self.costs.seconds_per_megapixel(shape) * pixels(shape) / 1e6
+        return lone and not monotonic() - self._shared_at < QUIET_CALLS * seconds
+
+    def _start(self, batch: Batch) -> None:
+        for item in batch.items:
+            item.batch, item.tries = batch, item.tries + 1
+        self._running.add(batch)
+        batch.task = asyncio.create_task(self._run(batch))
+        batch.task.add_done_callback(partial(self._finish, batch))
 
     async def _run(self, batch: Batch) -> None:
         """One batch to the engine and its answers to the callers, or what becomes of them otherwise."""
         try:
-            for item, answer in zip(batch.items, await self._call(batch), strict=True):
-                self._deliver(item, answer)
+            for item, outputs in zip(batch.items, batch.split(await self._call(batch)), strict=True):
+                item.request.remaining = max(0.0, item.request.remaining - item.megapixels)
+                if not item.answer.done():
+                    item.answer.set_result(outputs)
         except Exception as error:  # whatever it is, the waiting requests must get it
-            batch.retry = self._retryable(batch, error)
+            self._recover(batch, error)
         finally:
             self._finish(batch)
 
     def _finish(self, batch: Batch, _task: object = None) -> None:
         """Nothing of a batch stays behind, not even of one whose task was cancelled before it began."""
-        if batch not in self._running:
-            return
-        self._running.remove(batch)
-        for item in batch.items:
-            item.batch = None  # or the cycle would hold the batch's arrays until the garbage collector comes by
-            item.request.running -= 1
-            if item in batch.retry:
-                self._enqueue(item, retried=True)
-            elif not item.answer.done():
-                item.answer.cancel()
-            self._drop_if_idle(item.request)
-        self._dispatch_soon()
+        if batch in self._running:
+            self._running.remove(batch)
+            for item in batch.items:
+                if item.batch is batch:  # else it waits again
+                    item.batch = None  # or the cycle would hold the batch's arrays until the garbage collector comes by
+                    item.answer.cancel()
+            self._dispatch_soon()
 
-    async def _call(self, batch: Batch) -> list[Outputs]:
-        """The engine's answer, one for each item."""
-        filled = self.costs.sizes(batch.shape[0]).filled(batch.rows, pixels(batch.shape))
+    async def _call(self, batch: Batch) -> Outputs:
+        """The engine's answer for all rows."""
+        filled = self.learner.sizes_of(batch.shape[0]).filled(batch.rows, pixels(batch.shape))
         waited = monotonic() - min(item.asked for item in batch.items)
         copied = 3 * filled * pixels(batch.shape) if len(batch.items) > 1 else 0
         inputs = await offload(copied, batch.join, self._arrays, filled)
-        sent = monotonic()
-        outputs = await self._engine.predict(*inputs, batch.ticket)
-        self._record(batch, filled, sent, monotonic(), waited)
-        return batch.split(outputs)
-
-    def _record(self, batch: Batch, filled: int, sent: float, ended: float, waited: float) -> None:
-        """A call that was sent and has ended then; the engine may say when it started.
-
-        It says nothing of costs where it may have waited behind another one, nor where it had the whole engine and others came.
-        """
-        seconds = ended - (batch.clock.started or sent)
-        is_known = batch.clock.started is not None or not batch.is_behind
-        if is_known and not (batch.exclusive and self._shared_at >= sent):
-            self.costs.record(batch.shape, filled, seconds, exclusive=batch.exclusive)
-            self._capacity.record(batch.rows * pixels(batch.shape) / 1e6, seconds, self.instances if batch.exclusive else 1)
+        is_behind, sent = self._beside(batch.shape) > self.instances, monotonic()
+        starts: list[float] = []  # nothing of the batch: engines may keep tickets
+        outputs = await self._engine.predict(*inputs, batch.ticket(lambda: starts.append(monotonic())))
+        seconds = monotonic() - (starts[0] if starts else sent)
+        # A call that may have waited behind another one, or had the whole engine while others came, says nothing of costs.
+        if (starts or not is_behind) and not (batch.exclusive and self._shared_at >= sent):
+            instances = self.instances if batch.exclusive else 1
+            self.costs.record(batch.shape, filled, seconds, instances, exclusive=batch.exclusive)
         if self._on_call is not None:
-            self._on_call(Call(batch.shape[0].name, batch.rows, filled, seconds, waited))
+            self._on_call(Call(batch.shape[0].name, batch.rows, seconds, waited))
+        return outputs
 
-    @staticmethod
-    def _deliver(item: QueuedRows, outputs: Outputs) -> None:
-        item.request.remaining = max(0.0, item.request.remaining - item.megapixels)
-        if not item.answer.done():
-            item.answer.set_result(outputs)
-
-    def _retryable(self, batch: Batch, error: Exception) -> list[QueuedRows]:
-        """The items that deserve another call: in smaller batches, later, or isolated. The others get the error."""
-        sizes = self.costs.sizes(batch.shape[0])
-        size = sizes.filled(batch.rows, pixels(batch.shape))
-        if isinstance(error, OutOfMemory) and size > 1:
-            sizes.shrink(size, pixels(batch.shape))
+    def _recover(self, batch: Batch, error: Exception) -> None:
+        """Items that deserve another call get none of this error: in smaller batches, later, or isolated. The others do."""
+        sizes = self.learner.sizes_of(batch.shape[0])
+        rows = sizes.filled(batch.rows, pixels(batch.shape))
+        most_tries = MAX_TRIES
+        if isinstance(error, OutOfMemory) and rows > 1:
+            self.learner.sizes[batch.shape[0]] = sizes.without(rows, pixels(batch.shape))
         elif isinstance(error, QueueFull):
-            pause = self.costs.call_seconds(batch.shape)
-            self._pause(max(MIN_PAUSE, 0.0 if math.isnan(pause) else pause))
+            seconds = self.costs.seconds_per_megapixel(batch.shape) * pixels(batch.shape) / 1e6
+            self._pause(max(MIN_PAUSE, seconds if math.isfinite(seconds) else 0.0))
         elif isinstance(error, BadAnswer) and len(batch.items) > 1:
             for item in batch.items:
                 item.isolated = True
         else:
-            _fail(batch.items, error)
-        _fail([item for item in batch.items if item.tries >= MAX_TRIES], error)
-        return [item for item in batch.items if not item.answer.done()]
+            most_tries = 0
+        for item in batch.items:
+            if item.tries >= most_tries:
+                item.fail(error)
+            if not item.answer.done():
+                item.batch = None
+                self._queue.put_back(item.request.caller, item.request.name, item)
 
 
-def _fail(items: list[QueuedRows], error: Exception) -> None:
-    for item in items:
-        if not item.answer.done():
-            item.answer.set_exception(error)
+def rows_of(items: list[QueuedRows]) -> int:
+    """Of all items together."""
+    return sum(item.rows for item in items)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from tritonclient.utils import InferenceServerException
 
-from service.engines.contract import Array, Model, Outputs, ServingEngine, Ticket, to_feeds
+from service.engines.contract import FILLED_ROWS, Array, Model, Outputs, ServingEngine, Ticket, to_feeds
 from service.engines.triton.server import RemoteServer
 from service.engines.triton.shared_memory import Region, RegionPool, SystemRegion, has_shared_memory, sweep
 from service.engines.triton.transport import Bytes, Shared, Transport
@@ -77,6 +77,11 @@ class TritonEngine(ServingEngine):
     def instances(self) -> int:
         """Calls that are worth having under way: one that runs and one that is being copied, per server."""
         return 2 * max(1, len(self._servers))
+
+    @property
+    def filled_rows(self) -> int:
+        """See ServingEngine."""
+        return FILLED_ROWS
 
     @property
     def identity(self) -> str:

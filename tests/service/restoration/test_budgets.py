@@ -25,10 +25,6 @@ class FixedRate:
     """An estimator to which every call takes so many seconds; NaN while it knows nothing."""
 
     seconds: float
-    measured: bool = True
-
-    def is_measured(self, _weights: Weights) -> bool:
-        return self.measured
 
     def estimate(self, _weights: Weights, load: Load, _caller: str) -> float:
         return self.seconds * load.tiles * load.steps
@@ -55,13 +51,6 @@ def test_several_pictures_of_one_request_get_fewer_steps_than_one() -> None:
 
 def test_before_the_first_measured_call_all_steps_stay() -> None:
     assert steps_within(1, float("nan")) == 10
-
-
-def test_what_only_an_earlier_process_measured_takes_steps_but_refuses_nothing() -> None:
-    budgets = Budgets(Settings(), FixedRate(2.0, measured=False))
-    work, context = Work(MODEL, 10, 0, "r", "c", picture(64, 64)), RequestContext("r", Caller("c", admin=False), time.monotonic())
-    assert budgets.fit(work, RestoreParameters(max_latency_ms=11_000), context, PNG).steps == 5
-    assert budgets.fit(work, RestoreParameters(max_latency_ms=1), context, PNG).steps == 2
 
 
 def test_work_over_the_limit_is_refused_with_its_cost() -> None:

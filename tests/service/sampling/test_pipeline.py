@@ -22,7 +22,7 @@ from service.engines.arrays import HOST, HostArrays
 from service.errors import DeadlineExceeded, EngineUnavailable, InvalidValue
 from service.sampling.pipeline import PIXELS_AHEAD, Pipeline, Result, Step, Work
 from service.sampling.state import default_noise
-from service.scheduling.admission import load_of, megapixel_steps
+from service.scheduling.admission import load_of
 from service.scheduling.scheduler import Scheduler
 from tests.service.fakes import FakeEngine, model_of, picture
 
@@ -131,7 +131,9 @@ async def test_load_is_what_the_engine_is_asked() -> None:
     await Pipeline(engine).run(work)
     load, tile = load_of(work.model.spec, 200, 133, 3), plan(work.model.spec, 200, 133).tiles[0]
     assert len(engine.calls) == load.tiles * load.steps
-    assert megapixel_steps(work.model.spec, 200, 133, 3) == pytest.approx(len(engine.calls) * tile.height * tile.width / 1e6)
+    assert load_of(work.model.spec, 200, 133, 3).megapixel_steps == pytest.approx(
+        len(engine.calls) * tile.height * tile.width / 1e6
+    )
 
 
 async def test_two_pass_orders_count_twice() -> None:

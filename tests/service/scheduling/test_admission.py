@@ -3,7 +3,7 @@
 import pytest
 
 from service.engines.contract import Ticket
-from service.scheduling.admission import AdmitAll, Load, load_of, megapixel_steps
+from service.scheduling.admission import AdmitAll, Load, load_of
 from tests.service.serving import RESTORER, model
 
 
@@ -14,7 +14,7 @@ def test_the_measure_of_work_is_network_pixels_times_steps() -> None:
 
 def test_a_small_picture_is_one_tile_of_its_padded_size() -> None:
     assert load_of(RESTORER, 33, 40, 2) == Load(40, 40, 1, 2)
-    assert megapixel_steps(RESTORER, 33, 40, 2) == pytest.approx(40 * 40 * 2 / 1e6)
+    assert load_of(RESTORER, 33, 40, 2).megapixel_steps == pytest.approx(40 * 40 * 2 / 1e6)
 
 
 def test_a_large_picture_is_many_tiles_and_overlaps_count() -> None:

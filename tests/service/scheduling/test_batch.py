@@ -7,7 +7,7 @@ import pytest
 
 from service.engines.arrays import HOST
 from service.engines.contract import Ticket
-from service.scheduling.batch import Batch, CallClock, QueuedRows, RequestState, fill, shape_of
+from service.scheduling.batch import Batch, QueuedRows, RequestState, fill, shape_of
 from tests.service.serving import RESTORER, model
 
 WEIGHTS = model(RESTORER).weights
@@ -19,7 +19,7 @@ def queued(value: float, rows: int = 1, request: str = "r", deadline: float | No
     inputs = (x_t, x_t + 1 if condition else None, np.full((rows, 2), value, np.float32))
     answer: asyncio.Future = asyncio.Future(loop=asyncio.new_event_loop())
     answer.get_loop().close()
-    return QueuedRows(inputs, ticket, RequestState(ticket), shape_of(x_t, ticket), answer, 0.0)
+    return QueuedRows(inputs, ticket, RequestState(ticket.caller, ticket.request), shape_of(x_t, ticket), answer, 0.0)
 
 
 def test_rows_know_their_shape_and_size() -> None:
@@ -44,9 +44,9 @@ def test_a_batch_gives_each_item_its_own_rows_again() -> None:
 def test_one_item_alone_is_not_copied() -> None:
     item = queued(1, 2)
     batch = Batch([item])
-    assert batch.join(HOST, 2) is item.inputs
-    outputs = (item.inputs[0],)
-    assert batch.split(outputs)[0] is outputs
+    assert all(joined is part for joined, part in zip(batch.join(HOST, 2), item.inputs, strict=True))
+    [[output]] = batch.split((item.inputs[0],))
+    assert np.shares_memory(output, item.inputs[0])
     assert batch.join(HOST, 4)[0].shape[0] == 4
 
 
@@ -63,14 +63,26 @@ def test_the_ticket_of_several_has_the_last_deadline_and_all_requests(deadlines:
             queued(2, request="b", deadline=deadlines[1]),
             queued(3, request="a", deadline=1.0),
         ]
-    ).ticket
+    ).ticket(lambda: None)
     assert (ticket.request, ticket.caller, ticket.deadline, ticket.weights) == ("a+b", "scheduler", latest, WEIGHTS)
 
 
 def test_the_ticket_of_one_is_its_own_and_says_when_the_engine_begins() -> None:
-    batch = Batch([queued(1, request="a", deadline=5.0)], exclusive=True)
-    assert (batch.ticket.request, batch.ticket.caller, batch.ticket.deadline, batch.ticket.exclusive) == ("a", "caller", 5.0, True)
-    assert batch.ticket.on_start is not None
-    batch.ticket.on_start()
-    assert batch.clock.started is not None
-    assert CallClock().started is None
+    starts: list[str] = []
+    ticket = Batch([queued(1, request="a", deadline=5.0)], exclusive=True).ticket(lambda: starts.append("now"))
+    assert (ticket.request, ticket.caller, ticket.deadline, ticket.exclusive) == ("a", "caller", 5.0, True)
+    assert ticket.on_start is not None
+    ticket.on_start()
+    assert starts == ["now"]
+
+
+def test_an_error_reaches_whoever_still_waits() -> None:
+    loop = asyncio.new_event_loop()
+    waiting, gone = queued(1), queued(2)
+    waiting.answer, gone.answer = loop.create_future(), loop.create_future()
+    gone.answer.cancel()
+    for item in (waiting, gone):
+        item.fail(ValueError("no"))
+    assert isinstance(waiting.answer.exception(), ValueError)
+    assert gone.answer.cancelled()
+    loop.close()

@@ -42,7 +42,7 @@ def test_items_of_a_request_keep_their_order_and_one_put_back_is_next() -> None:
     for i in range(4):
         queue.push("c", "r", i, 1.0)
     first = queue.take(lambda _: True)
-    queue.put_back("c", "r", first, 1.0)
+    queue.put_back("c", "r", first)
     assert drained(queue, 4) == [0, 1, 2, 3]
 
 
@@ -55,12 +55,13 @@ def test_only_acceptable_heads_are_taken() -> None:
     assert len(queue) == 3
 
 
-def test_the_head_is_the_fairest_of_those_that_are_acceptable() -> None:
+def test_what_is_taken_is_the_fairest_of_those_that_are_acceptable() -> None:
     queue: FairQueue[str] = FairQueue()
     queue.push("a", "r", "first", 1.0)
     queue.push("b", "r", "second", 1.0)
-    assert (queue.head(), queue.head(lambda item: item == "second"), queue.head(lambda _: False)) == ("first", "second", None)
-    assert len(queue) == 2
+    assert queue.take(lambda _: False) is None
+    assert (queue.take(), queue.take()) == ("first", "second")
+    assert len(queue) == 0
 
 
 def test_discarded_and_forgotten_items_leave_nothing() -> None:
@@ -71,5 +72,5 @@ def test_discarded_and_forgotten_items_leave_nothing() -> None:
     queue.discard("nobody", "r", 1)
     queue.forget("c", "r")
     assert len(queue) == 0
-    assert queue.head() is None
+    assert queue.take() is None
     assert queue.callers == 0

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from service.scheduling import learned
-from service.scheduling.learned import MOST_ENTRIES, Learned, LearnedFile
+from service.scheduling.batch_sizes import BatchSizes
+from service.scheduling.learned import ENTRIES, MOST_ENTRIES, LearnedFile
 
-FOUR = Learned(largest=4, fills=False, is_settled=True, seconds_per_megapixel=1.5)
-ONE = Learned(largest=1, fills=False, is_settled=False, seconds_per_megapixel=None)
+FOUR = BatchSizes(4, 4 * 64 * 64, fills=True)
+ONE = BatchSizes(1, 64 * 64)
 
 
 def test_what_is_put_is_found_again_by_another_process(tmp_path: Path) -> None:
@@ -38,9 +39,9 @@ def test_another_engine_or_machine_knows_nothing_of_it(tmp_path: Path, monkeypat
         b"{",
         b"[]",
         b"\xff\xfe",
-        b'{"format": 2, "entries": {}}',
-        b'{"format": 1, "entries": {"a": {"largest": 3, "fills": false, "is_settled": true, "seconds_per_megapixel": 1}}}',
-        b'{"format": 1, "entries": {"a": {"largest": 4, "fills": false, "is_settled": true, "seconds_per_megapixel": -1}}}',
+        b'{"format": 1, "entries": {"a": {"largest": 4, "fills": false, "is_settled": true, "seconds_per_megapixel": 1}}}',
+        b'{"a": {"rows": 3, "pixels": 300, "fills": false}}',
+        b'{"a": {"rows": 4}}',
     ],
 )
 def test_a_damaged_file_counts_as_none_and_is_written_anew(tmp_path: Path, text: bytes) -> None:
@@ -65,6 +66,6 @@ def test_a_folder_that_cannot_be_written_is_no_reason_to_fail(tmp_path: Path) ->
 def test_the_file_stays_small(tmp_path: Path) -> None:
     file = LearnedFile(tmp_path / "learned.json", "engine")
     entries = {file._key(str(k)): ONE for k in range(MOST_ENTRIES)}
-    learned._replace(tmp_path / "learned.json", learned._Document(entries=entries).model_dump_json())
+    (tmp_path / "learned.json").write_bytes(ENTRIES.dump_json(entries))
     file.put("new", FOUR)
     assert (file.get("new"), file.get("0"), file.get("1")) == (FOUR, None, ONE)

@@ -11,6 +11,7 @@ import pytest
 from service.errors import EngineUnavailable
 from service.sampling.pipeline import Pipeline, Work
 from service.scheduling import learning
+from service.scheduling.batch_sizes import BatchSizes
 from service.scheduling.learned import LearnedFile
 from service.scheduling.scheduler import Scheduler
 from tests.service.fakes import FakeEngine, model_of, picture
@@ -25,7 +26,7 @@ def _idle_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def running(engine: FakeEngine, file: LearnedFile | None = None) -> AsyncIterator[tuple[Pipeline, Scheduler]]:
-    scheduler = Scheduler(engine, engine.instances, file=file)
+    scheduler = Scheduler(engine, engine.instances, file=file, filled_rows=4)
     scheduler.introduce(MODEL)
     pipeline = Pipeline(scheduler, scheduler)
     try:
@@ -39,24 +40,31 @@ def work(seed: int = 0, steps: int = 2) -> Work:
     return Work(MODEL, steps, seed, f"r{seed}", "c", picture(64, 64))
 
 
-async def until_settled(scheduler: Scheduler) -> None:
+async def proven(file: LearnedFile) -> BatchSizes:
+    """What the file says of the model, once it does."""
     async with asyncio.timeout(20):
-        while not scheduler.costs.sizes(MODEL.weights).is_settled:  # noqa: ASYNC110
+        while (sizes := file.get(MODEL.digest)) is None:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+    return sizes
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> LearnedFile:
+    return LearnedFile(tmp_path / "learned.json", "fake")
 
 
 def proofs(engine: FakeEngine) -> int:
     return sum(ticket.request == "proof" for _, ticket in engine.calls)
 
 
-async def test_the_first_picture_makes_its_own_calls_and_no_others() -> None:
+async def test_the_first_picture_makes_its_own_calls_and_no_others(file: LearnedFile) -> None:
     engine = FakeEngine()
-    async with running(engine) as (pipeline, scheduler):
+    async with running(engine, file) as (pipeline, _):
         assert engine.calls == []
         await pipeline.run(work(steps=3))
         assert [rows for rows, _ in engine.calls] == [1, 1, 1]
         assert proofs(engine) == 0
-        await until_settled(scheduler)
+        await proven(file)
         assert proofs(engine) > 0
 
 
@@ -68,12 +76,12 @@ async def test_a_model_that_nobody_uses_is_not_proven() -> None:
         assert engine.calls == []
 
 
-async def test_batches_are_used_once_they_are_proven() -> None:
+async def test_batches_are_used_once_they_are_proven(file: LearnedFile) -> None:
     engine = FakeEngine(0.02, 0.00001)
-    async with running(engine) as (pipeline, scheduler):
+    async with running(engine, file) as (pipeline, _):
         await asyncio.gather(*(pipeline.run(work(seed)) for seed in range(8)))
         assert max(rows for rows, _ in engine.calls) == 1
-        await until_settled(scheduler)
+        await proven(file)
         engine.calls.clear()
         await asyncio.gather(*(pipeline.run(work(seed)) for seed in range(8)))
         assert max(rows for rows, _ in engine.calls) > 1
@@ -96,33 +104,27 @@ async def test_a_request_ends_the_proofs_call_and_does_not_wait_for_it() -> None
         assert engine.cancelled == 1
 
 
-async def test_a_second_process_knows_what_the_first_one_proved(tmp_path: Path) -> None:
-    file = LearnedFile(tmp_path / "learned.json", "fake")
-    async with running(FakeEngine(0.02, 0.00001), file) as (pipeline, scheduler):
+async def test_a_second_process_knows_what_the_first_one_proved(file: LearnedFile) -> None:
+    async with running(FakeEngine(0.02, 0.00001), file) as (pipeline, _):
         await pipeline.run(work())
-        await until_settled(scheduler)
-        largest = scheduler.costs.sizes(MODEL.weights).largest
-    assert largest > 1
+        sizes = await proven(file)
+    assert sizes.rows > 1
     engine = FakeEngine(0.02, 0.00001)
     async with running(engine, file) as (pipeline, scheduler):
-        assert scheduler.costs.sizes(MODEL.weights).largest == largest
-        assert scheduler.costs.seconds_per_megapixel(MODEL.weights) > 0
+        assert scheduler.learner.sizes_of(MODEL.weights) == sizes
         await pipeline.run(work())
         await asyncio.sleep(0.1)
         assert proofs(engine) == 0
 
 
-async def test_sizes_that_change_bytes_count_from_the_next_start_on(tmp_path: Path) -> None:
-    file = LearnedFile(tmp_path / "learned.json", "fake")
+async def test_sizes_that_change_bytes_count_from_the_next_start_on(file: LearnedFile) -> None:
     async with running(FakeEngine(0.02, 0.00001, coupled=True), file) as (pipeline, scheduler):
         first = await pipeline.run(work())
-        async with asyncio.timeout(20):
-            while (known := file.get(MODEL.digest)) is None or not known.is_settled:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        assert (await proven(file)).fills
         assert (await pipeline.run(work())).x_0.tobytes() == first.x_0.tobytes()
-        assert not scheduler.costs.sizes(MODEL.weights).fills
+        assert not scheduler.learner.sizes_of(MODEL.weights).fills
     async with running(FakeEngine(0.02, 0.00001, coupled=True), file) as (pipeline, scheduler):
-        assert scheduler.costs.sizes(MODEL.weights).fills
+        assert scheduler.learner.sizes_of(MODEL.weights).fills
         alone = (await pipeline.run(work())).x_0.tobytes()
         together = await asyncio.gather(*(pipeline.run(work(seed)) for seed in range(4)))
         assert together[0].x_0.tobytes() == alone
@@ -131,7 +133,7 @@ async def test_sizes_that_change_bytes_count_from_the_next_start_on(tmp_path: Pa
 async def test_before_the_first_start_they_are_proven_at_once_where_that_is_asked_for() -> None:
     async with running(FakeEngine(0.02, 0.00001, coupled=True)) as (_, scheduler):
         await scheduler.learner.prove_all()
-        assert scheduler.costs.sizes(MODEL.weights).fills
+        assert scheduler.learner.sizes_of(MODEL.weights).fills
 
 
 async def test_an_engine_that_fails_a_proof_serves_single_rows() -> None:
@@ -144,4 +146,4 @@ async def test_an_engine_that_fails_a_proof_serves_single_rows() -> None:
     async with running(Failing()) as (pipeline, scheduler):
         await scheduler.learner.prove_all()
         await pipeline.run(work())
-        assert scheduler.costs.sizes(MODEL.weights).largest == 1
+        assert scheduler.learner.sizes_of(MODEL.weights).rows == 1

@@ -6,7 +6,7 @@ import pytest
 
 from service.engines.arrays import HOST
 from service.scheduling.batch_sizes import BatchSizes
-from service.scheduling.proof import TRIALS, Probe, Trials, prove
+from service.scheduling.proof import TRIALS, Probe, prove
 from tests.service.fakes import FakeEngine, model_of
 
 
@@ -18,25 +18,30 @@ class StatedTimes(Probe):
         return self.engine.fixed + self.engine.each * count
 
 
-async def proven(engine: FakeEngine, trials: Trials | None = None) -> BatchSizes:
-    return await prove(StatedTimes(engine, model_of(), HOST), {} if trials is None else trials)
+async def proven(engine: FakeEngine, filled_rows: int = 4) -> BatchSizes:
+    return await prove(StatedTimes(engine, model_of(), HOST), filled_rows)
 
 
 @pytest.mark.parametrize(
-    ("engine", "largest", "fills"),
+    ("engine", "rows"),
     [
-        (FakeEngine(0.01, 0.0001), 16, False),
-        (FakeEngine(0.0, 0.001), 1, False),
-        (FakeEngine(0.001, 0.002), 8, False),
-        (FakeEngine(0.01, 0.0001, memory=5), 4, False),
-        (FakeEngine(0.01, 0.001, coupled=True), 8, True),
+        (FakeEngine(0.01, 0.0001), 16),
+        (FakeEngine(0.0, 0.001), 1),
+        (FakeEngine(0.001, 0.002), 8),
+        (FakeEngine(0.01, 0.0001, memory=5), 4),
+        (FakeEngine(0.01, 0.0001, memory=1), 1),
     ],
-    ids=["gains much", "gains nothing", "gains up to eight rows", "short of memory", "bytes depend on the size"],
+    ids=["gains much", "gains nothing", "gains up to eight rows", "short of memory", "room for one"],
 )
-async def test_the_largest_size_that_pays_is_found(engine: FakeEngine, largest: int, fills: bool) -> None:
-    sizes = await proven(engine)
-    assert (sizes.largest, sizes.fills, sizes.is_settled) == (largest, fills, True)
-    assert sizes.usual_pixels == 64 * 64
+async def test_the_largest_size_that_pays_is_found(engine: FakeEngine, rows: int) -> None:
+    assert await proven(engine) == BatchSizes(rows, rows * 64 * 64)
+
+
+@pytest.mark.parametrize("each", [0.0001, 0.001, 0.1], ids=["gains much", "gains a little", "gains nothing"])
+async def test_where_bytes_depend_on_the_size_the_engine_says_what_it_is_and_no_seconds_do(each: float) -> None:
+    engine = FakeEngine(0.001, each, coupled=True)
+    assert await proven(engine, filled_rows=4) == BatchSizes(4, 4 * 64 * 64, fills=True)
+    assert await proven(engine, filled_rows=1) == BatchSizes(1, 64 * 64)
 
 
 async def test_rows_that_disturb_one_another_are_called_by_themselves() -> None:
@@ -44,19 +49,20 @@ async def test_rows_that_disturb_one_another_are_called_by_themselves() -> None:
         def answer(self, x_t, condition, time, k):
             return super().answer(x_t, condition, time, k) + x_t.mean()
 
-    assert (await proven(Leaking(0.01, 0.0001))).largest == 1
+    assert (await proven(Leaking(0.01, 0.0001))).rows == 1
 
 
 async def test_an_attempt_that_is_cancelled_is_continued() -> None:
-    engine, trials = FakeEngine(0.0, 0.02), {}
-    attempt = asyncio.create_task(proven(engine, trials))
-    while len(trials.get(1, [])) < 2:  # noqa: ASYNC110
+    engine = FakeEngine(0.0, 0.02)
+    probe = StatedTimes(engine, model_of(), HOST)
+    attempt = asyncio.create_task(prove(probe))
+    while len(probe.trials.get(1, [])) < 2:  # noqa: ASYNC110
         await asyncio.sleep(0.001)
     attempt.cancel()
     await asyncio.gather(attempt, return_exceptions=True)
-    before = len(trials[1])
+    before = len(probe.trials[1])
     assert 2 <= before <= TRIALS
     calls = len(engine.calls)
-    await proven(engine, trials)
+    await prove(probe)
     singles = [rows for rows, _ in engine.calls[calls:]].count(1)
     assert singles == TRIALS - before

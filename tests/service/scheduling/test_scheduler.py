@@ -46,18 +46,23 @@ def _a_quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Probe, "seconds", quiet_seconds)
 
 
+def call_seconds(scheduler: Scheduler, model: Model, side: int, *, exclusive: bool = False) -> float:
+    """Of a call of one row."""
+    return scheduler.costs.seconds_per_megapixel((model.weights, side, side), exclusive=exclusive) * side**2 / 1e6
+
+
 async def know(scheduler: Scheduler, model: Model) -> None:
     """As if the model had been used and proven for a while."""
     scheduler.introduce(model)
     await scheduler.learner.prove_all()
     engine = scheduler._engine
-    scheduler.costs.set_rate(model.weights, (engine.fixed + engine.each) / (64 * 64 / 1e6))
+    scheduler.costs.record((model.weights, 64, 64), 1, engine.fixed + engine.each)
 
 
 async def scheduled(engine: FakeEngine, most: float = math.inf, *, proven: bool = True) -> tuple[Pipeline, Scheduler, list[Call]]:
     """A pipeline behind a scheduler in front of the engine, and what it tells of its calls."""
     calls: list[Call] = []
-    scheduler = Scheduler(engine, engine.instances, most, on_call=calls.append)
+    scheduler = Scheduler(engine, engine.instances, most, on_call=calls.append, filled_rows=4)
     if proven:
         await know(scheduler, model_of())
         engine.calls.clear()
@@ -376,11 +381,10 @@ async def test_a_large_call_has_the_whole_engine_while_nobody_else_wants_it() ->
 async def test_a_call_that_had_the_whole_engine_tells_nothing_of_one_that_has_not() -> None:
     engine = FakeEngine(0.0, 0.02)
     pipeline, scheduler, _ = await scheduled(engine)
-    shape = (LARGE.weights, 320, 320)
-    usual = scheduler.costs.call_seconds(shape)
+    usual = call_seconds(scheduler, LARGE, 320)
     await pipeline.run(Work(LARGE, 2, 0, "r", "a", picture(320, 320)))
-    assert scheduler.costs.call_seconds(shape) == usual
-    assert 0.02 <= scheduler.costs.call_seconds(shape, exclusive=True) < usual / 2
+    assert call_seconds(scheduler, LARGE, 320) == usual
+    assert 0.02 <= call_seconds(scheduler, LARGE, 320, exclusive=True) < usual / 2
     load = Load(320, 320, 1, 10)
     assert scheduler.estimate(LARGE.weights, load, "b") < 10 * usual / 2
     with scheduler.admit(Ticket(LARGE.weights, "other", "a"), Load(320, 320, 1, 1)):
@@ -391,7 +395,7 @@ async def test_whoever_was_there_a_moment_ago_is_expected_back() -> None:
     engine = FakeEngine(0.0, 0.1)
     pipeline, scheduler, _ = await scheduled(engine)
     works = [Work(LARGE, 1, seed, f"r{seed}", "a", picture(320, 320)) for seed in range(4)]
-    usual = scheduler.costs.call_seconds((LARGE.weights, 320, 320))
+    usual = call_seconds(scheduler, LARGE, 320)
     await asyncio.gather(*(pipeline.run(work) for work in works[:2]))
     engine.calls.clear()
     await pipeline.run(works[2])
@@ -403,14 +407,13 @@ async def test_whoever_was_there_a_moment_ago_is_expected_back() -> None:
 async def test_a_call_that_others_joined_tells_nothing_of_one_that_was_left_alone() -> None:
     engine = FakeEngine(0.0, 0.1, instances=2)
     pipeline, scheduler, _ = await scheduled(engine)
-    shape = (LARGE.weights, 320, 320)
     first = asyncio.create_task(pipeline.run(Work(LARGE, 1, 0, "r", "a", picture(320, 320))))
     while not engine.calls:  # noqa: ASYNC110
         await asyncio.sleep(0.001)
     await pipeline.run(Work(LARGE, 1, 1, "s", "a", picture(320, 320)))
     await first
     assert [ticket.exclusive for _, ticket in engine.calls] == [True, False]
-    assert scheduler.costs.call_seconds(shape, exclusive=True) == scheduler.costs.call_seconds(shape)
+    assert call_seconds(scheduler, LARGE, 320, exclusive=True) == call_seconds(scheduler, LARGE, 320)
 
 
 async def test_an_estimate_counts_own_calls_and_a_fair_share_of_the_others_work() -> None:
@@ -478,8 +481,8 @@ async def test_two_versions_of_a_model_never_share_a_batch(other: Model) -> None
 async def test_what_other_weights_cost_is_not_taken_for_ones_own() -> None:
     _, scheduler, _ = await scheduled(FakeEngine(0.0, 0.02))
     for other in OTHER_WEIGHTS:
-        assert math.isnan(scheduler.costs.call_seconds((other.weights, 64, 64)))
-    assert scheduler.costs.call_seconds((model_of().weights, 64, 64)) > 0
+        assert math.isnan(call_seconds(scheduler, other, 64))
+    assert call_seconds(scheduler, model_of(), 64) > 0
 
 
 async def test_closing_ends_all_who_wait() -> None:
