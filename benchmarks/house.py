@@ -15,7 +15,7 @@ checkout's packages; it needs the installed dependencies of both.
 - *type*: a public class of `service/` of which that request makes an instance.
 - *scheduler cluster*: `service/scheduling/`, or the flat modules that it was made of. Code lines are neither blank nor comment nor
   docstring; constants are names in capitals with a numeric value, numeric defaults of frozen dataclasses, public attributes that
-  begin as a number other than 0, and WIDE_PIXELS of the engines' contract.
+  begin as a number other than 0, and those of the engines' contract.
 - *places of the graph's names*: modules outside the tests that spell `x_t` or `out_0` as text, docstrings aside.
 - *modules with a test of their name*: of rddm, training, export and service, `x.py` with a `test_x.py` somewhere under tests.
 - *upward imports*: imports against a layers contract of the checkout's own pyproject.toml. *circles*: groups of modules that
@@ -140,7 +140,7 @@ def scheduler_cluster(root: Path) -> dict[str, Any]:
     """Code lines and constants of what schedules."""
     folder = root / "service" / "scheduling"
     paths = modules_of(root, "service/scheduling") if folder.is_dir() else [root / "service" / f"{name}.py" for name in CLUSTER]
-    contract = [name for name in constants_of(root / "service" / "engines" / "contract.py") if name == "WIDE_PIXELS"]
+    contract = constants_of(root / "service" / "engines" / "contract.py")
     constants = {path.stem: names for path in paths if (names := constants_of(path))} | {"contract": contract}
     lines = {path.stem: code_lines(path) for path in paths}
     return {"code lines": sum(lines.values()), "constants": sum(map(len, constants.values())), "lines": lines, "names": constants}

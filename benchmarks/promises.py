@@ -12,9 +12,9 @@ from service.engines.arrays import HOST
 from service.engines.contract import Model
 from service.engines.embedded.engine import EmbeddedEngine
 from service.sampling.pipeline import Pipeline, Work
-from service.scheduling.batch_sizes import BatchSizes
+from service.scheduling.batch import BatchSizes
 from service.scheduling.proof import Probe, has_same_bytes
-from service.scheduling.scheduler import Call, Scheduler
+from service.scheduling.scheduler import Scheduler
 
 SIDES = ((64, 64), (64, 64), (33, 70), (120, 64), (150, 200))
 POOL = 24  # different works, of which mixes are drawn
@@ -23,29 +23,29 @@ LONGEST = 0.3  # seconds after which, at most, a caller of the cancellation test
 
 @dataclass(eq=False)
 class Setup:
-    """A scheduler that knows its batch sizes, on the embedded engine, the model with small tiles, and every call that was made."""
+    """A scheduler that knows its batch sizes, on the embedded engine, the model with small tiles, and the rows of every call."""
 
     engine: EmbeddedEngine
     pipeline: Pipeline
     scheduler: Scheduler
     model: Model
-    calls: list[Call]
+    rows: list[int]
 
 
 @asynccontextmanager
 async def opened(folder: Path, name: str, largest: int) -> AsyncIterator[Setup]:
     """largest: a batch size to use even if it does not pay on this machine, so that mixed batches are what is tested."""
     engine = EmbeddedEngine(folder)
-    calls: list[Call] = []
+    rows: list[int] = []
     await engine.start()
     found = engine.models()[name]
     model = replace(found, spec=found.spec.model_copy(update={"sizes": ((64, 64),), "reach": 16}))
-    scheduler = Scheduler(engine, engine.instances, on_call=calls.append)
+    scheduler = Scheduler(engine, engine.instances, on_call=lambda _model, count, _seconds, _waited: rows.append(count))
     pipeline = Pipeline(scheduler, scheduler)
     fills = not await has_same_bytes(Probe(engine, model, HOST), largest)
     scheduler.learner.sizes[model.weights] = BatchSizes(largest, largest * 64 * 64, fills)
     try:
-        yield Setup(engine, pipeline, scheduler, model, calls)
+        yield Setup(engine, pipeline, scheduler, model, rows)
     finally:
         pipeline.close()
         await scheduler.close()
@@ -81,17 +81,16 @@ async def alone_and_mixed(folder: Path, name: str, mixes: int = 200, largest: in
     async with opened(folder, name, largest) as place:
         pool = works(place.model, draw)
         alone = {work.request: (await place.pipeline.run(work)).x_0.tobytes() for work in pool}
-        place.calls.clear()
+        place.rows.clear()
         different = pictures = 0
         for _ in range(mixes):
             chosen = draw.sample(pool, draw.randint(2, 8))
             results = await asyncio.gather(*(_later(place.pipeline, work, draw.random() * 0.02) for work in chosen))
             different += sum(got != alone[work.request] for got, work in zip(results, chosen, strict=True))
             pictures += len(chosen)
-        rows = [call.rows for call in place.calls]
         sizes = place.scheduler.learner.sizes_of(place.model.weights)
         exact = await has_same_bytes(Probe(place.engine, place.model, HOST), sizes.rows, sizes.filled(1, 64 * 64))
-        return Mixes(mixes, pictures, different, sum(rows) / len(rows), max(rows), exact)
+        return Mixes(mixes, pictures, different, sum(place.rows) / len(place.rows), max(place.rows), exact)
 
 
 async def _later(pipeline: Pipeline, work: Work, seconds: float) -> bytes:

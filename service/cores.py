@@ -1,7 +1,9 @@
 """How many cores this process may use: what the operating system grants, less what a container's CPU limit takes away."""
 
+import contextlib
 import math
 import os
+import platform
 import sys
 import threading
 from collections.abc import Iterator
@@ -21,6 +23,15 @@ def _granted_cores() -> int:
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def processor() -> str:
+    """The processor's name."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def give_way() -> None:

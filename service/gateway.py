@@ -16,7 +16,7 @@ from service.restoration.opening import open_service
 from service.restoration.service import RequestResult, RestorationService
 from service.results.cache import ResultCache
 from service.results.stored import ResponseCache, StoredResponse
-from service.scheduling.scheduler import Call, Scheduler
+from service.scheduling.scheduler import Scheduler
 from service.settings import Settings
 from service.storage import Database, open_database
 from service.telemetry.metrics import Metrics
@@ -146,6 +146,6 @@ async def open_gateway(
         )
 
 
-def _note(metrics: Metrics, call: Call) -> None:
+def _note(metrics: Metrics, model: str, rows: int, seconds: float, waited: float) -> None:
     """Counts a call once the request that waits for it has gone on to its next one."""
-    asyncio.get_running_loop().call_soon(metrics.observe_call, call.model, call.rows, call.seconds, call.waited)
+    asyncio.get_running_loop().call_soon(metrics.observe_call, model, rows, seconds, waited)

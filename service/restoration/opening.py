@@ -1,7 +1,7 @@
 """All parts of the restoration service, opened and closed in order."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 
 from service.engines.arrays import HOST
@@ -15,7 +15,7 @@ from service.results.cache import ResultCache
 from service.sampling.ensemble import FlipEnsemble
 from service.sampling.pipeline import Pipeline
 from service.scheduling.learned import LearnedFile
-from service.scheduling.scheduler import Call, Scheduler
+from service.scheduling.scheduler import OnCall, Scheduler
 from service.settings import Settings
 from service.telemetry.tracing import StepSpans, TracedBatches, TracedSteps
 
@@ -25,7 +25,7 @@ async def open_service(
     settings: Settings,
     engine: ServingEngine | None = None,
     codecs: CodecPool | None = None,
-    on_call: Callable[[Call], None] | None = None,
+    on_call: OnCall | None = None,
     wanted: Parameters | None = None,
     *,
     one_request: bool = False,

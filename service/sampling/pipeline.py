@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, Protocol, TypeVar
@@ -24,7 +25,8 @@ from service.engines.arrays import HOST, Arrays, offload
 from service.engines.contract import Engine, Model, Ticket
 from service.errors import DeadlineExceeded, InvalidValue
 from service.sampling.state import Image, SamplingState
-from service.scheduling.admission import Admission, AdmitAll, Load, load_of
+from service.scheduling.admission import Load, load_of
+from service.scheduling.scheduler import Scheduler
 
 Array = Any
 Kept = Literal["x_0", "residual", "trace"]
@@ -144,11 +146,15 @@ def check(work: Work) -> None:
 
 
 class Pipeline:
-    """Runs work against an engine. arrays: where the sampler state lives, which is what the engine is given and gives back."""
+    """Runs work against an engine.
 
-    def __init__(self, engine: Engine, admission: Admission | None = None, arrays: Arrays = HOST) -> None:
+    scheduler: lets pictures in; None lets in all. arrays: where the sampler state lives, which is what the engine is given and
+    gives back.
+    """
+
+    def __init__(self, engine: Engine, scheduler: Scheduler | None = None, arrays: Arrays = HOST) -> None:
         self._engine = engine
-        self._admission = admission or AdmitAll()
+        self._scheduler = scheduler
         self._arrays = arrays
         self._tiled = ThreadPoolExecutor(1, "array-work")
         self._whole = ThreadPoolExecutor(1, "array-work-whole")  # so that no picture of one call waits behind a huge one
@@ -181,7 +187,7 @@ class Pipeline:
             shows_x_0=on_step is not None,
             context=work.context,
         )
-        with self._admission.admit(work.ticket, work.load):
+        with nullcontext() if self._scheduler is None else self._scheduler.admit(work.ticket, work.load):
             await self._sample(state, work.ticket, on_step)
             residual = await self._work(state, state.residual)
             if not state.keeps_x_0:
@@ -225,7 +231,8 @@ class Pipeline:
         placed = self._time(state)
 
         tiles = state.plan.tiles
-        ahead = max(self._admission.instances, PIXELS_AHEAD // (tiles[0].height * tiles[0].width))
+        instances = 1 if self._scheduler is None else self._scheduler.instances
+        ahead = max(instances, PIXELS_AHEAD // (tiles[0].height * tiles[0].width))
         cut = asyncio.Semaphore(ahead)  # one tile more is on its way: not cut yet, or its answer waits to be blended
 
         async def answer(index: int) -> tuple[Array, ...]:

@@ -1,17 +1,44 @@
-"""Rows of several callers as one call: items, how they are joined and filled up, and how the answer is parted again."""
+"""Rows of several callers as one call: how many, how they are joined and filled up, and how the answer is parted again."""
 
 import asyncio
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from time import monotonic
 
+from rddm.graph import BATCH_SIZES
 from service.engines.arrays import Arrays
-from service.engines.contract import Inputs, Outputs, Ticket
+from service.engines.contract import Array, Inputs, Outputs, Ticket
 from service.scheduling.costs import Shape, pixels
 
-Array = Any
+
+@dataclass(frozen=True)
+class BatchSizes:
+    """Which batches one model is called with: only what was proven to pay and to keep every row's bytes.
+
+    rows: of the largest batch. pixels: of all its rows together, so that batches of larger rows have fewer of them. fills: every
+    batch is filled up to that size, since a row's bytes depend on it.
+    """
+
+    rows: int
+    pixels: float
+    fills: bool = False
+
+    def best(self, pixels: int) -> int:
+        """Rows of the largest batch of rows of so many pixels."""
+        return max((size for size in BATCH_SIZES if size <= self.rows and size * pixels <= self.pixels), default=1)
+
+    def filled(self, rows: int, pixels: int) -> int:
+        """How many rows a batch of `rows` is filled up to."""
+        return max(rows, self.best(pixels)) if self.fills else rows
+
+    def without(self, rows: int, pixels: int) -> "BatchSizes":
+        """A batch of so many rows did not fit into memory: from now on at most half of it."""
+        return replace(self, pixels=min(self.pixels, rows * pixels / 2))
+
+
+SINGLE_ROWS = BatchSizes(1, 1)
 
 
 @dataclass(eq=False)
@@ -31,54 +58,39 @@ class RequestState:
 
 @dataclass(eq=False)
 class QueuedRows:
-    """Rows that one task waits for. shape: what the rows of a batch have in common. tries: calls that they were part of;
-
-    isolated: to be called without others.
-    """
+    """Rows that one task waits for. tries: calls that they were part of; isolated: to be called without others."""
 
     inputs: Inputs
     ticket: Ticket
     request: RequestState
-    shape: Shape
-    answer: "asyncio.Future[Outputs]"
-    asked: float
     tries: int = 0
     isolated: bool = False
     batch: "Batch | None" = None
 
     def __post_init__(self) -> None:
-        self.rows = int(self.inputs[0].shape[0])
+        rows, _, height, width = self.inputs[0].shape
+        self.rows = int(rows)
+        self.shape: Shape = (self.ticket.weights, height, width)  # what the rows of a batch have in common
+        self.answer: asyncio.Future[Outputs] = asyncio.get_running_loop().create_future()
+        self.asked = monotonic()
 
     @property
     def megapixels(self) -> float:
         return self.rows * pixels(self.shape) / 1e6
 
-    def fail(self, error: Exception) -> None:
-        """Gives the error to the task that waits, unless it has left."""
-        if not self.answer.done():
-            self.answer.set_exception(error)
-
-
-def shape_of(x_t: Array, ticket: Ticket) -> Shape:
-    """Weights, height and width."""
-    return ticket.weights, int(x_t.shape[2]), int(x_t.shape[3])
-
 
 @dataclass(eq=False)
 class Batch:
-    """Items that are one call, and the task that makes it. exclusive: whether it is given the whole engine."""
+    """Items that are one call. exclusive: whether it is given the whole engine."""
 
     items: list[QueuedRows]
     exclusive: bool = False
-    task: "asyncio.Task[None] | None" = field(default=None, repr=False)
 
-    @property
-    def rows(self) -> int:
-        return sum(item.rows for item in self.items)
-
-    @property
-    def shape(self) -> Shape:
-        return self.items[0].shape
+    def __post_init__(self) -> None:
+        self.rows = sum(item.rows for item in self.items)
+        self.shape = self.items[0].shape
+        for item in self.items:
+            item.batch, item.tries = self, item.tries + 1
 
     def ticket(self, on_start: Callable[[], None]) -> Ticket:
         """The ticket of a single item; of several, one with the last of their deadlines, or none if one has none."""

@@ -28,16 +28,14 @@ class Costs:
 
     def __init__(self) -> None:
         self._rates: dict[tuple[Weights, bool, bool], float] = {}  # by model, whether the call was large, whether exclusive
-        self._megapixels: float | None = None
-        self._instance_seconds: float | None = None
+        self._overall: float | None = None  # of all instances together
 
     def record(self, shape: Shape, rows: int, seconds: float, instances: int = 1, *, exclusive: bool = False) -> None:
         """A call of so many rows held so many instances of the engine so long. exclusive: it had all cores."""
         megapixels = rows * pixels(shape) / 1e6
         kind = shape[0], is_large(shape), exclusive
         self._rates[kind] = mean(self._rates.get(kind), seconds / megapixels)
-        self._megapixels = mean(self._megapixels, megapixels)
-        self._instance_seconds = mean(self._instance_seconds, seconds * instances)
+        self._overall = mean(self._overall, seconds * instances / megapixels)
 
     def seconds_per_megapixel(self, shape: Shape, *, exclusive: bool = False) -> float:
         """Of calls like one of this shape, or else of the model's others; NaN before the first.
@@ -48,9 +46,13 @@ class Costs:
         kinds = [(shape[0], large, exclusive and is_wide(shape)), (shape[0], large, False), (shape[0], not large, False)]
         return next((self._rates[kind] for kind in kinds if kind in self._rates), math.nan)
 
+    def call_seconds(self, shape: Shape) -> float:
+        """Of a call of one such row beside others; NaN before the first."""
+        return self.seconds_per_megapixel(shape) * pixels(shape) / 1e6
+
     def capacity(self, instances: int) -> float:
         """Megapixels a second of so many instances that are busy, with the mix of the latest calls; 0 before the first."""
-        return instances * self._megapixels / self._instance_seconds if self._megapixels and self._instance_seconds else 0.0
+        return instances / self._overall if self._overall else 0.0
 
 
 def mean(before: float | None, now: float) -> float:

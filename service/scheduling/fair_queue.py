@@ -47,20 +47,19 @@ class FairQueue(Generic[T]):
         """Callers that are remembered."""
         return len(self._callers)
 
-    def push(self, caller: str, request: str, item: T, cost: float) -> None:
-        """Adds an item; cost is what its caller's and request's virtual times grow by when it is taken."""
+    def push(self, caller: str, request: str, item: T, cost: float, *, first: bool = False) -> None:
+        """Adds an item; cost is what its caller's and request's virtual times grow by when it is taken.
+
+        first: before the other items of its request, as one is that was taken and paid for, but not served.
+        """
         of_caller = self._callers.setdefault(caller, _Caller(self._virtual))
         if not of_caller.waiting:
             of_caller.tag = max(of_caller.tag, self._virtual)
         of_request = of_caller.requests.setdefault(request, _Request(of_caller.virtual))
         if not of_request.items:
             of_request.tag = max(of_request.tag, of_caller.virtual)
-        of_request.items.append((item, cost))
-
-    def put_back(self, caller: str, request: str, item: T) -> None:
-        """An item that was taken and paid for, but not served, is its request's next."""
-        self.push(caller, request, item, 0.0)
-        self._callers[caller].requests[request].items.rotate(1)
+        add = of_request.items.appendleft if first else of_request.items.append
+        add((item, cost))
 
     def items(self) -> Iterator[T]:
         """Every waiting item, in no particular order."""

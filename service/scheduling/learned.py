@@ -3,16 +3,14 @@
 Nothing depends on the file: missing, damaged, of another format or read-only, the service starts without it.
 """
 
-import contextlib
 import logging
-import platform
 import threading
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from service.cores import usable_cores
-from service.scheduling.batch_sizes import BatchSizes
+from service.cores import processor, usable_cores
+from service.scheduling.batch import BatchSizes
 
 log = logging.getLogger("rddm.scheduling")
 MOST_ENTRIES = 256
@@ -60,12 +58,3 @@ class LearnedFile:
             part.replace(self._path)
         finally:
             part.unlink(missing_ok=True)
-
-
-def processor() -> str:
-    """The processor's name."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -6,7 +6,7 @@ import logging
 from service.engines.arrays import Arrays
 from service.engines.contract import Engine, Model, Weights
 from service.errors import ServiceError
-from service.scheduling.batch_sizes import SINGLE_ROWS, BatchSizes
+from service.scheduling.batch import SINGLE_ROWS, BatchSizes
 from service.scheduling.learned import LearnedFile
 from service.scheduling.proof import Probe, prove
 
@@ -57,15 +57,13 @@ class Learner:
 
     async def close(self) -> None:
         """Ends the proof."""
-        task = self._task
         self._cancel()
-        if task is not None:
-            await asyncio.gather(task, return_exceptions=True)
+        if self._task is not None:
+            await asyncio.gather(self._task, return_exceptions=True)
 
     def _cancel(self) -> None:
         if self._task is not None:
             self._task.cancel()
-        self._task = None
 
     async def _prove_used(self) -> None:
         await asyncio.sleep(IDLE_SECONDS)

@@ -2,46 +2,36 @@
 
 import contextlib
 import time
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from rddm.graph import BATCH_SIZES
 from rddm.tiling import usual_size
 from service.engines.arrays import Arrays
-from service.engines.contract import Engine, Inputs, Model, Outputs, Ticket
+from service.engines.contract import Array, Engine, Inputs, Model, Outputs, Ticket
 from service.errors import OutOfMemory
-from service.scheduling.batch import fill
-from service.scheduling.batch_sizes import BatchSizes
+from service.scheduling.batch import BatchSizes, fill
 
-Array = Any
 TRIALS = 3  # of each size; the fastest counts, since other programs make calls slower, never faster
 MIN_GAIN = 1.05  # rows a second over those of half the size
 
 
 @dataclass(frozen=True)
 class Probe:
-    """An engine with a model, rows of the model's usual shape, and seconds that were measured, by rows.
-
-    A proof that is cancelled for the sake of a request goes on later with what was measured.
-    """
+    """An engine with a model, and rows of the model's usual shape."""
 
     engine: Engine
     model: Model
     arrays: Arrays
-    trials: dict[int, list[float]] = field(default_factory=dict)
 
     def rows(self, count: int) -> Inputs:
         """x_t, condition and time of `count` rows, the same ones at each call."""
-        draw = np.random.Generator(np.random.Philox(key=[0, 0]))
-
-        def random(channels: int) -> Array:
-            return self.arrays.place(draw.uniform(-1, 1, (count, channels, *usual_size(self.model.spec))).astype(np.float32))
-
-        times = np.tile(np.linspace(1, self.model.spec.timesteps - 1, count, dtype=np.float32)[:, None], (1, 2))
-        channels = self.model.spec.condition_channels
-        return random(3), random(channels) if channels else None, self.arrays.place(times)
+        spec, draw = self.model.spec, np.random.Generator(np.random.Philox(key=[0, 0]))
+        pixels = draw.uniform(-1, 1, (3 + spec.condition_channels, count, *usual_size(spec))).astype(np.float32).swapaxes(0, 1)
+        times = np.tile(np.linspace(1, spec.timesteps - 1, count, dtype=np.float32)[:, None], (1, 2))
+        x_t, condition, times = (self.arrays.place(np.ascontiguousarray(part)) for part in (pixels[:, :3], pixels[:, 3:], times))
+        return x_t, condition if spec.condition_channels else None, times
 
     async def call(self, x_t: Array, condition: Array | None, times: Array) -> Outputs:
         """One call of the engine."""
@@ -56,10 +46,7 @@ class Probe:
 
     async def fastest(self, count: int) -> float:
         """Seconds of the fastest of some calls of `count` rows."""
-        times = self.trials.setdefault(count, [])
-        while len(times) < TRIALS:
-            times.append(await self.seconds(count))
-        return min(times)
+        return min([await self.seconds(count) for _ in range(TRIALS)])
 
 
 async def prove(probe: Probe, filled_rows: int = 1) -> BatchSizes:
@@ -74,11 +61,12 @@ async def prove(probe: Probe, filled_rows: int = 1) -> BatchSizes:
         if filled_rows > 1 and not await has_same_bytes(probe, BATCH_SIZES[1]):
             is_exact = await has_same_bytes(probe, filled_rows, filled_rows)
             return BatchSizes(filled_rows, filled_rows * height * width, fills=True) if is_exact else sizes
+        half = await probe.fastest(1)
         for size in BATCH_SIZES[1:]:
-            gain = 2 * await probe.fastest(size // 2) / await probe.fastest(size)
-            if gain < MIN_GAIN or not await has_same_bytes(probe, size):
+            whole = await probe.fastest(size)
+            if 2 * half < MIN_GAIN * whole or not await has_same_bytes(probe, size):
                 break
-            sizes = BatchSizes(size, size * height * width)
+            sizes, half = BatchSizes(size, size * height * width), whole
     return sizes
 
 
@@ -89,7 +77,7 @@ async def has_same_bytes(probe: Probe, count: int, filled: int = 1) -> bool:
     for i in range(count):
         x_t, condition, times = (fill(probe.arrays, [None if part is None else part[i : i + 1]], filled) for part in rows)
         isolated = await probe.call(x_t, condition, times)
-        for one, all_ in zip(isolated, together, strict=True):
-            if probe.arrays.host(one)[0].tobytes() != probe.arrays.host(all_)[i].tobytes():
-                return False
+        pairs = [(probe.arrays.host(one)[0], probe.arrays.host(all_)[i]) for one, all_ in zip(isolated, together, strict=True)]
+        if any(one.tobytes() != other.tobytes() for one, other in pairs):
+            return False
     return True

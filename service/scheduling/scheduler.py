@@ -12,22 +12,18 @@ import asyncio
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from time import monotonic
-from typing import Any
 
 from service.engines.arrays import HOST, Arrays, offload
-from service.engines.contract import Engine, Model, Outputs, Ticket, Weights
-from service.errors import BadAnswer, DeadlineExceeded, OutOfMemory, QueueFull
+from service.engines.contract import Array, Engine, Model, Outputs, Ticket, Weights
+from service.errors import BadAnswer, OutOfMemory, QueueFull
 from service.scheduling.admission import Load
-from service.scheduling.batch import Batch, QueuedRows, RequestState, shape_of
+from service.scheduling.batch import Batch, QueuedRows, RequestState
 from service.scheduling.costs import Costs, Shape, is_large, is_wide, pixels
 from service.scheduling.fair_queue import FairQueue
 from service.scheduling.learned import LearnedFile
 from service.scheduling.learning import Learner
-
-Array = Any
 
 WHOLE_DEPTH = 2  # calls of whole pictures in flight per instance
 MAX_TRIES = 20  # calls that rows may be part of while the engine is full or short of memory
@@ -35,14 +31,7 @@ QUIET_CALLS = 2.0  # of its own length, without another request, before a call g
 MIN_PAUSE = 0.01  # seconds before an engine that was full is asked again
 
 
-@dataclass(frozen=True)
-class Call:
-    """A finished call: its rows, its seconds, and how long its oldest rows waited."""
-
-    model: str
-    rows: int
-    seconds: float
-    waited: float
+OnCall = Callable[[str, int, float, float], None]  # a call's model, its rows, its seconds, how long its oldest rows waited
 
 
 class Scheduler:
@@ -60,7 +49,7 @@ class Scheduler:
         queue_megapixel_steps: float = math.inf,
         arrays: Arrays = HOST,
         *,
-        on_call: Callable[[Call], None] | None = None,
+        on_call: OnCall | None = None,
         file: LearnedFile | None = None,
         filled_rows: int = 1,
     ) -> None:
@@ -70,9 +59,9 @@ class Scheduler:
         self.learner = Learner(engine, arrays, file or LearnedFile(None, ""), filled_rows)
         self._queue: FairQueue[QueuedRows] = FairQueue()
         self._requests: dict[tuple[str, str], RequestState] = {}
-        self._running: set[Batch] = set()
+        self._running: dict[Batch, asyncio.Task[None]] = {}
         self._shared_at = -math.inf  # when several requests were last in work at once
-        self._next_dispatch: asyncio.Handle | None = None
+        self._is_scheduled = False  # whether a dispatch will run after this turn of the event loop
 
     @property
     def instances(self) -> int:
@@ -99,8 +88,8 @@ class Scheduler:
 
         Its pictures may have names of their own: `request-0`, `request-1`.
         """
-        own = [state for state in self._requests.values() if state.caller == caller]
-        parts = [state.remaining for state in own if state.name == request or state.name.startswith(f"{request}-")]
+        own = (state for state in self._requests.values() if state.caller == caller)
+        parts = [state.remaining for state in own if f"{state.name}-".startswith(f"{request}-")]
         return sum(parts) if parts else None
 
     @property
@@ -114,11 +103,6 @@ class Scheduler:
         return len(self._running)
 
     @property
-    def batches(self) -> frozenset[Batch]:
-        """Those with the engine."""
-        return frozenset(self._running)
-
-    @property
     def idle(self) -> bool:
         """Whether no request is admitted, waits or runs, and nothing of earlier ones is left."""
         return not (self._requests or self._running or self._queue or self._queue.callers)
@@ -130,11 +114,9 @@ class Scheduler:
     async def close(self) -> None:
         """Cancels what waits and what runs."""
         await self.learner.close()
-        if self._next_dispatch is not None:
-            self._next_dispatch.cancel()
         for item in list(self._queue.items()):
             item.answer.cancel()
-        tasks = [batch.task for batch in self._running if batch.task is not None]
+        tasks = list(self._running.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -156,12 +138,12 @@ class Scheduler:
             self._drop_if_idle(request)
 
     def _check_room(self, weights: Weights, load: Load) -> None:
-        pending, bound = self.pending, self._most_pending
-        over = pending + load.megapixel_steps - bound
-        if pending > 0 and over > 0:
+        over = self.pending + load.megapixel_steps - self._most_pending
+        if self.pending > 0 and over > 0:
             seconds = over * self.costs.seconds_per_megapixel((weights, load.height, load.width)) / self.instances
             raise QueueFull(
-                f"{pending:.0f} megapixel-steps are in work, this picture adds {load.megapixel_steps:.1f}; {bound:.0f} are allowed",
+                f"{self.pending:.0f} megapixel-steps are in work, this picture adds {load.megapixel_steps:.1f}; "
+                f"{self._most_pending:.0f} are allowed",
                 retry_after=float(max(1, math.ceil(seconds))) if math.isfinite(seconds) else 1.0,
             )
 
@@ -172,8 +154,7 @@ class Scheduler:
         caller takes as much while it has work.
         """
         shape = (weights, load.height, load.width)
-        behind = 1 if self._beside(shape) >= self.instances else 0
-        calls = load.steps * (math.ceil(load.tiles / self.instances) + behind)
+        calls = load.steps * (math.ceil(load.tiles / self.instances) + (self._beside(shape) >= self.instances))
         work: dict[str, float] = {caller: load.megapixel_steps}
         for request in self._requests.values():
             work[request.caller] = work.get(request.caller, 0.0) + request.remaining
@@ -184,15 +165,14 @@ class Scheduler:
     # The queue
 
     async def predict(self, x_t: Array, condition: Array | None, time: Array, ticket: Ticket) -> Outputs:
-        """The engine's answer for these rows, in a batch with others. Raises what the engine raises, and DeadlineExceeded."""
+        """The engine's answer for these rows, in a batch with others. Raises what the engine raises."""
         request = self._request(ticket)
-        answer: asyncio.Future[Outputs] = asyncio.get_running_loop().create_future()
-        item = QueuedRows((x_t, condition, time), ticket, request, shape_of(x_t, ticket), answer, monotonic())
+        item = QueuedRows((x_t, condition, time), ticket, request)
         self._queue.push(request.caller, request.name, item, item.megapixels)
         self._dispatch_soon()
         request.asking += 1
         try:
-            return await answer
+            return await item.answer
         except asyncio.CancelledError:
             self._leave(item)
             raise
@@ -223,28 +203,24 @@ class Scheduler:
         """A caller has left: its rows leave the queue, or the engine, if no other caller waits for their batch."""
         if item.batch is None:
             self._queue.discard(item.ticket.caller, item.ticket.request, item)
-        elif item.batch.task is not None and all(other.answer.cancelled() for other in item.batch.items):
-            item.batch.task.cancel()
+        elif all(other.answer.cancelled() for other in item.batch.items):
+            self._running[item.batch].cancel()
 
     # Dispatch to the engine
 
     def _dispatch_soon(self) -> None:
         """Dispatches after this turn of the event loop, so that requests that are answered together ask together."""
-        if self._next_dispatch is None:
-            self._next_dispatch = asyncio.get_running_loop().call_soon(self._dispatch)
-
-    def _pause(self, seconds: float) -> None:
-        """Dispatches nothing for a while: the engine is full."""
-        if self._next_dispatch is not None:
-            self._next_dispatch.cancel()
-        self._next_dispatch = asyncio.get_running_loop().call_later(seconds, self._dispatch)
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_soon(self._dispatch)
 
     def _dispatch(self) -> None:
         """While the engine has a place: takes the fairest head of those for which it has, and fills its batch with what fits."""
-        self._next_dispatch = None
+        self._is_scheduled = False
         while (head := self._queue.take(self._has_place)) is not None:
-            if items := self._gather(head):
-                self._start(Batch(items, self._is_exclusive(items)))
+            batch = self._gather(head)
+            self._running[batch] = asyncio.create_task(self._run(batch))
+            self._running[batch].add_done_callback(partial(self._finish, batch))
 
     def _has_place(self, head: QueuedRows) -> bool:
         """Whether a batch that begins with this item may go out now: large calls have places of their own, as many as small ones.
@@ -263,23 +239,17 @@ class Scheduler:
         """Rows of the largest batch that pays."""
         return self.learner.sizes_of(shape[0]).best(pixels(shape))
 
-    def _gather(self, head: QueuedRows) -> list[QueuedRows]:
-        """The rows of one batch, in fair order; rows whose deadline has passed get that as their error."""
-        room, now = self._best(head.shape), monotonic()
-        items: list[QueuedRows] = []
+    def _gather(self, head: QueuedRows) -> Batch:
+        """The rows of one batch, in fair order, with those of this head first."""
+        items, room = [head], self._best(head.shape)
 
         def fits(item: QueuedRows) -> bool:
-            isolated = item.isolated or any(other.isolated for other in items)
-            return item.shape == head.shape and not (items and (isolated or rows_of(items) + item.rows > room))
+            isolated = item.isolated or head.isolated
+            return item.shape == head.shape and not isolated and sum(other.rows for other in [*items, item]) <= room
 
-        taken: QueuedRows | None = head
-        while taken is not None:
-            if taken.ticket.deadline is not None and taken.ticket.deadline <= now:
-                taken.fail(DeadlineExceeded("the deadline passed while the picture waited for the engine"))
-            elif not taken.answer.done():  # else its caller leaves in this very turn of the event loop
-                items.append(taken)
-            taken = self._queue.take(fits) if rows_of(items) < room else None
-        return items
+        while (item := self._queue.take(fits)) is not None:
+            items.append(item)
+        return Batch(items, self._is_exclusive(items))
 
     def _is_exclusive(self, items: list[QueuedRows]) -> bool:
         """Whether one large call is all there is: no other request is admitted, and nothing of its own follows before it is done.
@@ -288,15 +258,7 @@ class Scheduler:
         """
         request, shape = items[0].request, items[0].shape
         lone = is_wide(shape) and len(self._requests) == len(items) == request.tiles == request.asking == 1
-        seconds = self.costs.seconds_per_megapixel(shape) * pixels(shape) / 1e6
-        return lone and not monotonic() - self._shared_at < QUIET_CALLS * seconds
-
-    def _start(self, batch: Batch) -> None:
-        for item in batch.items:
-            item.batch, item.tries = batch, item.tries + 1
-        self._running.add(batch)
-        batch.task = asyncio.create_task(self._run(batch))
-        batch.task.add_done_callback(partial(self._finish, batch))
+        return lone and not monotonic() - self._shared_at < QUIET_CALLS * self.costs.call_seconds(shape)
 
     async def _run(self, batch: Batch) -> None:
         """One batch to the engine and its answers to the callers, or what becomes of them otherwise."""
@@ -306,14 +268,13 @@ class Scheduler:
                 if not item.answer.done():
                     item.answer.set_result(outputs)
         except Exception as error:  # whatever it is, the waiting requests must get it
-            self._recover(batch, error)
+            await self._recover(batch, error)
         finally:
             self._finish(batch)
 
     def _finish(self, batch: Batch, _task: object = None) -> None:
         """Nothing of a batch stays behind, not even of one whose task was cancelled before it began."""
-        if batch in self._running:
-            self._running.remove(batch)
+        if self._running.pop(batch, None) is not None:
             for item in batch.items:
                 if item.batch is batch:  # else it waits again
                     item.batch = None  # or the cycle would hold the batch's arrays until the garbage collector comes by
@@ -335,32 +296,28 @@ class Scheduler:
             instances = self.instances if batch.exclusive else 1
             self.costs.record(batch.shape, filled, seconds, instances, exclusive=batch.exclusive)
         if self._on_call is not None:
-            self._on_call(Call(batch.shape[0].name, batch.rows, seconds, waited))
+            self._on_call(batch.shape[0].name, batch.rows, seconds, waited)
         return outputs
 
-    def _recover(self, batch: Batch, error: Exception) -> None:
-        """Items that deserve another call get none of this error: in smaller batches, later, or isolated. The others do."""
-        sizes = self.learner.sizes_of(batch.shape[0])
-        rows = sizes.filled(batch.rows, pixels(batch.shape))
-        most_tries = MAX_TRIES
+    async def _recover(self, batch: Batch, error: Exception) -> None:
+        """Items that deserve another call get it instead of this error: in smaller batches, a call's length later, or isolated."""
+        shape, tries = batch.shape, MAX_TRIES
+        sizes = self.learner.sizes_of(shape[0])
+        rows = sizes.filled(batch.rows, pixels(shape))
         if isinstance(error, OutOfMemory) and rows > 1:
-            self.learner.sizes[batch.shape[0]] = sizes.without(rows, pixels(batch.shape))
-        elif isinstance(error, QueueFull):
-            seconds = self.costs.seconds_per_megapixel(batch.shape) * pixels(batch.shape) / 1e6
-            self._pause(max(MIN_PAUSE, seconds if math.isfinite(seconds) else 0.0))
+            self.learner.sizes[shape[0]] = sizes.without(rows, pixels(shape))
+        elif isinstance(error, QueueFull):  # the engine's; this batch keeps its place meanwhile
+            seconds = self.costs.call_seconds(shape)
+            await asyncio.sleep(max(MIN_PAUSE, seconds if math.isfinite(seconds) else 0.0))
         elif isinstance(error, BadAnswer) and len(batch.items) > 1:
             for item in batch.items:
                 item.isolated = True
         else:
-            most_tries = 0
+            tries = 0
         for item in batch.items:
-            if item.tries >= most_tries:
-                item.fail(error)
             if not item.answer.done():
-                item.batch = None
-                self._queue.put_back(item.request.caller, item.request.name, item)
-
-
-def rows_of(items: list[QueuedRows]) -> int:
-    """Of all items together."""
-    return sum(item.rows for item in items)
+                if item.tries >= tries:
+                    item.answer.set_exception(error)
+                else:
+                    item.batch = None
+                    self._queue.push(item.request.caller, item.request.name, item, 0.0, first=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from rddm.spec import ModelSpec
 from service.engines.contract import Golden, Model, Ticket
-from service.errors import OutOfMemory
+from service.errors import DeadlineExceeded, OutOfMemory
 
 
 def model_of(**facts: Any) -> Model:
@@ -57,6 +58,8 @@ class FakeEngine:
 
     async def predict(self, x_t: Any, condition: Any, time: Any, ticket: Ticket) -> tuple[Any, ...]:
         self.calls.append((x_t.shape[0], ticket))
+        if ticket.deadline is not None and ticket.deadline <= monotonic():
+            raise DeadlineExceeded("the deadline passed before the network was called")
         if x_t.shape[0] > self.memory:
             raise OutOfMemory("no room")
         try:

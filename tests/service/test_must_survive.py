@@ -462,7 +462,7 @@ ELSEWHERE = [  # case, status, where it is tested
     (
         "one caller's many slow files, another's small one",
         "200",
-        "scheduling/test_fair_pool.py::test_a_caller_with_one_request_does_not_wait_for_all_of_anothers",
+        "pictures/workers/test_fair_pool.py::test_a_caller_with_one_request_does_not_wait_for_all_of_anothers",
     ),
     (
         "a deadline that passes before the picture is read",

@@ -20,9 +20,9 @@ from service import errors
 from service.pictures.encode import Writing, encode
 from service.pictures.formats import PictureFormat
 from service.pictures.picture import Bounds, Picture, SourceMetadata
+from service.pictures.workers.fair_pool import FairPool
 from service.pictures.workers.framing import LENGTH, NOT_SHARED, SHARED_BYTES, mapped, pack, share, unpack
 from service.pictures.workers.watch import apart, watched
-from service.scheduling.fair_pool import FairPool
 from service.timings import note
 
 T = TypeVar("T")

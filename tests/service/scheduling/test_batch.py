@@ -1,13 +1,11 @@
-"""Rows of several callers are joined into one call and parted again."""
-
-import asyncio
+"""Rows of several callers are joined into one call and parted again; no call is larger than what was proven."""
 
 import numpy as np
 import pytest
 
 from service.engines.arrays import HOST
 from service.engines.contract import Ticket
-from service.scheduling.batch import Batch, QueuedRows, RequestState, fill, shape_of
+from service.scheduling.batch import SINGLE_ROWS, Batch, BatchSizes, QueuedRows, RequestState, fill
 from tests.service.serving import RESTORER, model
 
 WEIGHTS = model(RESTORER).weights
@@ -15,20 +13,17 @@ WEIGHTS = model(RESTORER).weights
 
 def queued(value: float, rows: int = 1, request: str = "r", deadline: float | None = None, condition: bool = True) -> QueuedRows:
     x_t = np.full((rows, 3, 8, 16), value, np.float32)
-    ticket = Ticket(WEIGHTS, request, "caller", deadline)
     inputs = (x_t, x_t + 1 if condition else None, np.full((rows, 2), value, np.float32))
-    answer: asyncio.Future = asyncio.Future(loop=asyncio.new_event_loop())
-    answer.get_loop().close()
-    return QueuedRows(inputs, ticket, RequestState(ticket.caller, ticket.request), shape_of(x_t, ticket), answer, 0.0)
+    return QueuedRows(inputs, Ticket(WEIGHTS, request, "caller", deadline), RequestState("caller", request))
 
 
-def test_rows_know_their_shape_and_size() -> None:
+async def test_rows_know_their_shape_and_size() -> None:
     rows = queued(1, rows=3)
     assert rows.shape == (WEIGHTS, 8, 16)
     assert (rows.rows, rows.megapixels) == (3, pytest.approx(3 * 8 * 16 / 1e6))
 
 
-def test_a_batch_gives_each_item_its_own_rows_again() -> None:
+async def test_a_batch_gives_each_item_its_own_rows_again() -> None:
     batch = Batch([queued(1, 2), queued(5), queued(7, 3)])
     x_t, condition, time = batch.join(HOST, 8)
     assert (x_t.shape[0], condition.shape[0], time.shape[0]) == (8, 8, 8)
@@ -41,7 +36,7 @@ def test_a_batch_gives_each_item_its_own_rows_again() -> None:
     ]
 
 
-def test_one_item_alone_is_not_copied() -> None:
+async def test_one_item_alone_is_not_copied() -> None:
     item = queued(1, 2)
     batch = Batch([item])
     assert all(joined is part for joined, part in zip(batch.join(HOST, 2), item.inputs, strict=True))
@@ -50,13 +45,13 @@ def test_one_item_alone_is_not_copied() -> None:
     assert batch.join(HOST, 4)[0].shape[0] == 4
 
 
-def test_a_model_without_a_condition_has_none() -> None:
+async def test_a_model_without_a_condition_has_none() -> None:
     assert Batch([queued(1, condition=False), queued(2, condition=False)]).join(HOST, 2)[1] is None
     assert fill(HOST, [None, None], 2) is None
 
 
 @pytest.mark.parametrize(("deadlines", "latest"), [((5.0, 9.0), 9.0), ((5.0, None), None)])
-def test_the_ticket_of_several_has_the_last_deadline_and_all_requests(deadlines: tuple, latest: float | None) -> None:
+async def test_the_ticket_of_several_has_the_last_deadline_and_all_requests(deadlines: tuple, latest: float | None) -> None:
     ticket = Batch(
         [
             queued(1, request="a", deadline=deadlines[0]),
@@ -67,7 +62,7 @@ def test_the_ticket_of_several_has_the_last_deadline_and_all_requests(deadlines:
     assert (ticket.request, ticket.caller, ticket.deadline, ticket.weights) == ("a+b", "scheduler", latest, WEIGHTS)
 
 
-def test_the_ticket_of_one_is_its_own_and_says_when_the_engine_begins() -> None:
+async def test_the_ticket_of_one_is_its_own_and_says_when_the_engine_begins() -> None:
     starts: list[str] = []
     ticket = Batch([queued(1, request="a", deadline=5.0)], exclusive=True).ticket(lambda: starts.append("now"))
     assert (ticket.request, ticket.caller, ticket.deadline, ticket.exclusive) == ("a", "caller", 5.0, True)
@@ -76,13 +71,24 @@ def test_the_ticket_of_one_is_its_own_and_says_when_the_engine_begins() -> None:
     assert starts == ["now"]
 
 
-def test_an_error_reaches_whoever_still_waits() -> None:
-    loop = asyncio.new_event_loop()
-    waiting, gone = queued(1), queued(2)
-    waiting.answer, gone.answer = loop.create_future(), loop.create_future()
-    gone.answer.cancel()
-    for item in (waiting, gone):
-        item.fail(ValueError("no"))
-    assert isinstance(waiting.answer.exception(), ValueError)
-    assert gone.answer.cancelled()
-    loop.close()
+def test_before_anything_is_proven_rows_are_called_by_themselves() -> None:
+    assert SINGLE_ROWS.best(64 * 64) == 1
+    assert SINGLE_ROWS.filled(1, 64 * 64) == 1
+
+
+def test_a_batch_holds_no_more_pixels_than_the_proven_one() -> None:
+    sizes = BatchSizes(8, 800)
+    assert [sizes.best(pixels) for pixels in (50, 100, 101, 200, 400, 1000)] == [8, 8, 4, 4, 2, 1]
+
+
+def test_out_of_memory_halves_the_batch_at_every_size() -> None:
+    sizes = BatchSizes(8, 800).without(8, 100)
+    assert (sizes.best(100), sizes.best(50)) == (4, 8)
+    sizes = sizes.without(4, 100)
+    assert (sizes.best(100), sizes.best(50)) == (2, 4)
+
+
+def test_where_bytes_depend_on_the_size_every_batch_is_filled_up_to_one() -> None:
+    sizes = BatchSizes(4, 400, fills=True)
+    assert [sizes.filled(rows, 100) for rows in (1, 3, 4)] == [4, 4, 4]
+    assert sizes.filled(1, 200) == 2

@@ -77,7 +77,7 @@ def test_a_call_that_had_every_instance_counts_as_the_whole_engine() -> None:
 
 def test_what_was_long_ago_is_forgotten() -> None:
     costs = Costs()
-    costs.record(LARGE, 100, seconds=1.0)
+    costs.record(LARGE, 1, seconds=100.0)
     for _ in range(200):
         costs.record(LARGE, 1, seconds=1.0)
     assert costs.capacity(1) == pytest.approx(1, rel=1e-3)

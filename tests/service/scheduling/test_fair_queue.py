@@ -42,7 +42,7 @@ def test_items_of_a_request_keep_their_order_and_one_put_back_is_next() -> None:
     for i in range(4):
         queue.push("c", "r", i, 1.0)
     first = queue.take(lambda _: True)
-    queue.put_back("c", "r", first)
+    queue.push("c", "r", first, 0.0, first=True)
     assert drained(queue, 4) == [0, 1, 2, 3]
 
 

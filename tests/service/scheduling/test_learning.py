@@ -11,7 +11,7 @@ import pytest
 from service.errors import EngineUnavailable
 from service.sampling.pipeline import Pipeline, Work
 from service.scheduling import learning
-from service.scheduling.batch_sizes import BatchSizes
+from service.scheduling.batch import BatchSizes
 from service.scheduling.learned import LearnedFile
 from service.scheduling.scheduler import Scheduler
 from tests.service.fakes import FakeEngine, model_of, picture

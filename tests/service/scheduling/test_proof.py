@@ -1,12 +1,10 @@
 """A batch size is used only if it pays and keeps every row's bytes; an attempt that is cut short is not lost."""
 
-import asyncio
-
 import pytest
 
 from service.engines.arrays import HOST
-from service.scheduling.batch_sizes import BatchSizes
-from service.scheduling.proof import TRIALS, Probe, prove
+from service.scheduling.batch import BatchSizes
+from service.scheduling.proof import Probe, prove
 from tests.service.fakes import FakeEngine, model_of
 
 
@@ -50,19 +48,3 @@ async def test_rows_that_disturb_one_another_are_called_by_themselves() -> None:
             return super().answer(x_t, condition, time, k) + x_t.mean()
 
     assert (await proven(Leaking(0.01, 0.0001))).rows == 1
-
-
-async def test_an_attempt_that_is_cancelled_is_continued() -> None:
-    engine = FakeEngine(0.0, 0.02)
-    probe = StatedTimes(engine, model_of(), HOST)
-    attempt = asyncio.create_task(prove(probe))
-    while len(probe.trials.get(1, [])) < 2:  # noqa: ASYNC110
-        await asyncio.sleep(0.001)
-    attempt.cancel()
-    await asyncio.gather(attempt, return_exceptions=True)
-    before = len(probe.trials[1])
-    assert 2 <= before <= TRIALS
-    calls = len(engine.calls)
-    await prove(probe)
-    singles = [rows for rows, _ in engine.calls[calls:]].count(1)
-    assert singles == TRIALS - before

@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -15,8 +16,16 @@ from service.errors import BadAnswer, DeadlineExceeded, EngineUnavailable, OutOf
 from service.sampling.pipeline import Pipeline, Work
 from service.scheduling.admission import Load
 from service.scheduling.proof import Probe
-from service.scheduling.scheduler import Call, Scheduler
+from service.scheduling.scheduler import Scheduler
 from tests.service.fakes import FakeEngine, model_of, picture
+
+
+class Call(NamedTuple):
+    model: str
+    rows: int
+    seconds: float
+    waited: float
+
 
 SIZES = [(50, 40), (64, 64), (200, 133), (33, 70), (130, 64)]
 HUGE = model_of(most_pixels=1024 * 1024)
@@ -62,7 +71,7 @@ async def know(scheduler: Scheduler, model: Model) -> None:
 async def scheduled(engine: FakeEngine, most: float = math.inf, *, proven: bool = True) -> tuple[Pipeline, Scheduler, list[Call]]:
     """A pipeline behind a scheduler in front of the engine, and what it tells of its calls."""
     calls: list[Call] = []
-    scheduler = Scheduler(engine, engine.instances, most, on_call=calls.append, filled_rows=4)
+    scheduler = Scheduler(engine, engine.instances, most, on_call=lambda *call: calls.append(Call(*call)), filled_rows=4)
     if proven:
         await know(scheduler, model_of())
         engine.calls.clear()
@@ -143,7 +152,7 @@ async def test_large_calls_have_places_of_their_own_and_no_more_than_their_numbe
         await asyncio.sleep(0.001)
     for k in range(3):
         await pipeline.run(Work(HUGE, 1, 0, f"s{k}", "b", picture(64, 64)))
-        assert sum(batch.shape[1] == 704 for batch in scheduler.batches) <= 1
+        assert sum(batch.shape[1] == 704 for batch in scheduler._running) <= 1
     assert not any(task.done() for task in large)
     await asyncio.gather(*large)
     assert_empty(scheduler)
@@ -269,8 +278,8 @@ async def test_a_batch_cancelled_before_its_task_begins_is_forgotten(monkeypatch
     first, second = (asyncio.create_task(scheduler.predict(x_t, x_t, times, ticket)) for ticket in tickets)
     await asyncio.sleep(0)  # both ask
     await asyncio.sleep(0)  # the first is dispatched
-    [batch] = scheduler.batches
-    batch.task.cancel()
+    [task] = scheduler._running.values()
+    task.cancel()
     second.cancel()
     await asyncio.gather(first, second, return_exceptions=True)
     await asyncio.sleep(0.05)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from service.scheduling.fair_pool import FairPool
+from service.pictures.workers.fair_pool import FairPool
 
 
 async def test_a_caller_with_one_request_does_not_wait_for_all_of_anothers() -> None:
