@@ -241,14 +241,14 @@ class Scheduler:
 
     def _gather(self, head: QueuedRows) -> Batch:
         """The rows of one batch, in fair order, with those of this head first."""
-        items, room = [head], self._best(head.shape)
+        items, free = [head], self._best(head.shape) - head.rows
 
         def fits(item: QueuedRows) -> bool:
-            isolated = item.isolated or head.isolated
-            return item.shape == head.shape and not isolated and sum(other.rows for other in [*items, item]) <= room
+            return item.shape == head.shape and item.rows <= free and not (item.isolated or head.isolated)
 
-        while (item := self._queue.take(fits)) is not None:
+        while free > 0 and (item := self._queue.take(fits)) is not None:
             items.append(item)
+            free -= item.rows
         return Batch(items, self._is_exclusive(items))
 
     def _is_exclusive(self, items: list[QueuedRows]) -> bool:
