@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Any
 
+from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanContext
+
 from service.engines.arrays import Arrays
 from service.engines.contract import LARGE_PIXELS, Inputs, Outputs, Ticket
 from service.scheduling.costs import Shape, pixels
@@ -35,7 +37,7 @@ class RequestState:
 class QueuedRows:
     """Rows that one task waits for. shape: what the rows of a batch have in common. tries: calls that they were part of;
 
-    isolated: to be called without others.
+    isolated: to be called without others. span: that the task works in.
     """
 
     inputs: Inputs
@@ -44,6 +46,7 @@ class QueuedRows:
     shape: Shape
     answer: "asyncio.Future[Outputs]"
     asked: float
+    span: SpanContext = INVALID_SPAN_CONTEXT
     tries: int = 0
     isolated: bool = False
     batch: "Batch | None" = None

@@ -3,8 +3,8 @@
 When the engine has a place, take the fairest head, fill its batch with what waits and fits, up to the size that pays. Large calls
 have places of their own, in which small pictures never wait for them.
 
-The network is pure in (x_t, x_in, t) with t per row, so a batch may mix anything that has one shape and the same weights. Who is
-next: `fair_queue`. Which sizes pay: `batch_sizes`, proven by `learning`. What calls cost: `costs`. Who is let in, and how long work
+The network is pure in (x_t, x_in, t) with t per row, so a batch may mix anything that has one shape and the same weights. The order
+of rows: `fair_queue`. Which sizes pay: `batch_sizes`, proven by `learning`. What calls cost: `costs`. Admission, and how long work
 will take: `admit` and `estimate`.
 """
 
@@ -27,6 +27,7 @@ from service.scheduling.costs import Costs, Shape, pixels
 from service.scheduling.fair_queue import FairQueue
 from service.scheduling.learned import LearnedFile
 from service.scheduling.learning import Learner
+from service.telemetry.tracing import batch_span, current_span
 
 Array = Any
 
@@ -215,7 +216,7 @@ class Scheduler:
         """The engine's answer for these rows, in a batch with others. Raises what the engine raises, and DeadlineExceeded."""
         shape = shape_of(x_t, ticket)
         answer: asyncio.Future[Outputs] = asyncio.get_running_loop().create_future()
-        item = QueuedRows((x_t, condition, time), ticket, self._request(ticket), shape, answer, monotonic())
+        item = QueuedRows((x_t, condition, time), ticket, self._request(ticket), shape, answer, monotonic(), current_span())
         self._enqueue(item)
         self._dispatch_soon()
         try:
@@ -381,7 +382,8 @@ class Scheduler:
         copied = 3 * filled * pixels(batch.shape) if len(batch.items) > 1 else 0
         inputs = await offload(copied, batch.join, self._arrays, filled)
         sent = monotonic()
-        outputs = await self._engine.predict(*inputs, batch.ticket)
+        with batch_span(inputs[0], batch.ticket, [item.span for item in batch.items]):
+            outputs = await self._engine.predict(*inputs, batch.ticket)
         self._record(batch, filled, sent, monotonic(), waited)
         return batch.split(outputs)
 
