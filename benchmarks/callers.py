@@ -123,18 +123,18 @@ async def measure(workload: Workload, body: bytes) -> Measurement:
     lines = Lines(workload.url)
 
     async def one(index: int, due: float | None) -> None:
-        begun = time.perf_counter() if due is None else due
+        started = time.perf_counter() if due is None else due
         status = await lines.status(requests[index])
         if status == 200:
-            latencies.append(time.perf_counter() - begun)
+            latencies.append(time.perf_counter() - started)
         else:
             refused.append(status)
 
-    begun, cpu = time.perf_counter(), time.process_time()
+    started, cpu = time.perf_counter(), time.process_time()
     await (_by_callers(one, workload) if workload.rate is None else _by_rate(one, workload))
-    told = Measurement(time.perf_counter() - begun, time.process_time() - cpu, latencies, refused)
+    measurement = Measurement(time.perf_counter() - started, time.process_time() - cpu, latencies, refused)
     lines.close()
-    return told
+    return measurement
 
 
 async def _by_callers(one: One, workload: Workload) -> None:
@@ -151,10 +151,10 @@ async def _by_callers(one: One, workload: Workload) -> None:
 async def _by_rate(one: One, workload: Workload) -> None:
     """Requests arrive evenly, whether earlier ones are answered or not."""
     assert workload.rate is not None
-    begun = time.perf_counter()
+    started = time.perf_counter()
     async with asyncio.TaskGroup() as group:
         for index in range(workload.count):
-            due = begun + index / workload.rate
+            due = started + index / workload.rate
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
             group.create_task(one(index, due))
 

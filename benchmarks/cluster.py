@@ -32,10 +32,14 @@ from service.settings import Settings
 
 AGENTS = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
 NODES = (1, 2)
+PORT_TRIES = 3
 
 
 def agent_ports() -> dict[str, int]:
-    """Fixed ports of a node's agents: Ray waits 15 s for the files in which chosen ones are written (see findings/)."""
+    """Fixed ports of a node's agents: Ray waits 15 s for the files in which chosen ones are written (see findings/).
+
+    So they are chosen before Ray binds them, and where another process has taken one meanwhile, `add_node` chooses again.
+    """
     sockets = [socket.socket() for _ in AGENTS]
     try:
         for one in sockets:
@@ -46,14 +50,26 @@ def agent_ports() -> dict[str, int]:
             one.close()
 
 
+def add_node(nodes: Any, **facts: Any) -> Any:
+    """A further node, for Ray's own arguments; the first one is the head."""
+    for left in reversed(range(PORT_TRIES)):
+        try:
+            return nodes.add_node(**facts, **agent_ports())
+        except Exception:  # Ray does not say that a port was taken: the node ends, or does not come up in time
+            if not left:
+                raise
+    raise AssertionError
+
+
 @contextmanager
 def cluster(head_cpus: int) -> Iterator[Any]:
     """A head node, to which others can be added; all of them end with the block."""
     import ray  # noqa: PLC0415 (seconds, which --help does not need)
     from ray.cluster_utils import Cluster  # noqa: PLC0415
 
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": head_cpus, "include_dashboard": False, **agent_ports()})
+    nodes = Cluster()
     try:
+        add_node(nodes, num_cpus=head_cpus, include_dashboard=False)
         yield nodes
     finally:
         ray.shutdown()
@@ -126,7 +142,7 @@ def measure(pictures: int, seconds: float) -> dict[str, Any]:
         fill(source, pictures, SMALL)
         made = []
         for nodes in NODES:
-            machines.add_node(num_cpus=1, **agent_ports())
+            add_node(machines, num_cpus=1)
             machines.wait_for_nodes()
             made.append(batch(machines, source, Path(scratch) / f"out-{nodes}", nodes, seconds))
     one, two = made

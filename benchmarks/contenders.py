@@ -128,8 +128,8 @@ class Bare:
         workload = loop.Workload(load.count, list(load.steps), threads, batch, file, load.own_seeds)
         if load.warm_up:
             self.lines.ask(**vars(replace(workload, count=load.warm_up)))
-        told = loop.Measurement(**self.lines.ask(**vars(workload)))
-        return Burst(load.count, told.seconds, told.cpu, 0.0, [seconds for seconds in told.latencies for _ in range(batch)])
+        reply = loop.Measurement(**self.lines.ask(**vars(workload)))
+        return Burst(load.count, reply.seconds, reply.cpu, 0.0, [seconds for seconds in reply.latencies for _ in range(batch)])
 
 
 class Rest:
@@ -179,9 +179,9 @@ class Served:
             if load.warm_up:
                 self._ask(load, load.warm_up)
             before = cpu_of(self.rest.process)
-            told = self._ask(load, load.count)
+            reply = self._ask(load, load.count)
             cpu = cpu_of(self.rest.process) - before
-        return Burst(load.count, told.seconds, cpu, told.cpu, told.latencies, len(told.refused))
+        return Burst(load.count, reply.seconds, cpu, reply.cpu, reply.latencies, len(reply.refused))
 
     def _ask(self, load: RequestLoad, count: int) -> callers.Measurement:
         workload = callers.Workload(

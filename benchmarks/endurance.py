@@ -37,7 +37,7 @@ from service.settings import shipped_repository
 CALLERS = 16
 HUNG_SECONDS, READY_SECONDS, SETTLE_SECONDS = 90.0, 300.0, 10.0
 NOTICE_SECONDS = 10.0  # in which a gateway notices that a server is there again, and proves it
-LONGEST_WAIT = 2.0  # of a caller who was told to come again
+LONGEST_WAIT = 2.0  # of a caller with a Retry-After
 BEAT_SECONDS, PAUSE_SECONDS = 0.5, 5.0
 ROUND, REST_SECONDS = 250, 1.0
 MOST_GROWTH = 1.0
@@ -69,22 +69,22 @@ class Tally:
         """Requests that have ended."""
         return sum(self.statuses.values())
 
-    def note(self, outcome: Outcome, begun: float, ended: float) -> None:
+    def note(self, outcome: Outcome, since: float, ended: float) -> None:
         """What came of a request that was sent and answered at these times."""
         self.statuses[f"{outcome.kind} {outcome.status or outcome.fault or 'left'}"] += 1
-        self.seconds.append((self.done, ended - begun))
-        if fault := self.fault_of(outcome, begun, ended):
+        self.seconds.append((self.done, ended - since))
+        if fault := self.fault_of(outcome, since, ended):
             self.faults[fault] += 1
         if outcome.picture is not None:
             asked, digest = outcome.picture
             self.compared += asked in self.digests
             self.digests.setdefault(asked, digest)
 
-    def fault_of(self, outcome: Outcome, begun: float, ended: float) -> str | None:
+    def fault_of(self, outcome: Outcome, since: float, ended: float) -> str | None:
         """What is wrong with it."""
         if outcome.fault is not None:
             return outcome.fault
-        if outcome.status >= 500 and not any(begun < end + NOTICE_SECONDS and ended > start for start, end in self.down):
+        if outcome.status >= 500 and not any(since < end + NOTICE_SECONDS and ended > start for start, end in self.down):
             return f"{outcome.status} while an engine lived"
         if outcome.picture is not None and self.digests.get(outcome.picture[0], outcome.picture[1]) != outcome.picture[1]:
             return "other bytes for the same request"
@@ -98,8 +98,8 @@ class Tally:
 
     def broken(self) -> list[str]:
         """The promises that were not kept."""
-        told = [f"{what}: {times}" for what, times in sorted(self.faults.items()) if times]
-        return [*told, f"memory grew by {self.growth():.2f} %"] if self.growth() >= MOST_GROWTH else told
+        faults = [f"{what}: {times}" for what, times in sorted(self.faults.items()) if times]
+        return [*faults, f"memory grew by {self.growth():.2f} %"] if self.growth() >= MOST_GROWTH else faults
 
     def report(self) -> dict[str, Any]:
         """The figures, and the curves for the plot."""
@@ -184,13 +184,13 @@ class Fleet:
         async with self._one:
             victim, alone = self._servers[len(self._tally.kills) % len(self._servers)], len(self._servers) == 1
             self._tally.kills.append(number)
-            begun = time.perf_counter()
+            since = time.perf_counter()
             if alone:
-                self._tally.down.append((begun, float("inf")))
+                self._tally.down.append((since, float("inf")))
             await asyncio.to_thread(victim.kill)
             await asyncio.to_thread(victim.start)
             if alone:
-                self._tally.down[-1] = begun, time.perf_counter()
+                self._tally.down[-1] = since, time.perf_counter()
             await asyncio.sleep(NOTICE_SECONDS)
 
 
@@ -210,15 +210,15 @@ async def ask(mixture: Mixture, number: int, tally: Tally) -> float:
     What went wrong while this run itself stood still, callers and gateway alike, tells nothing and is asked again.
     """
     while True:
-        begun = time.perf_counter()
+        since = time.perf_counter()
         outcome = await answer_to(mixture, number)
         ended = time.perf_counter()
-        if not tally.fault_of(outcome, begun, ended):
+        if not tally.fault_of(outcome, since, ended):
             break
         await asyncio.sleep(2 * BEAT_SECONDS)
-        if not any(begun < end and ended > start for start, end in tally.pauses):
+        if not any(since < end and ended > start for start, end in tally.pauses):
             break
-    tally.note(outcome, begun, ended)
+    tally.note(outcome, since, ended)
     return min(outcome.wait, LONGEST_WAIT)
 
 
@@ -313,14 +313,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run, print the figures, and fail where a promise was broken."""
     given = arguments().parse_args(argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that whatever was started is ended
-    begun = time.perf_counter()
+    since = time.perf_counter()
     with contextlib.ExitStack() as stack:
         progress = stack.enter_context(Progress())
         repository = given.repository.resolve()
         servers = [stack.enter_context(running(repository)) for _ in range(given.servers if given.triton else 0)]
         tally = asyncio.run(endure(repository, given.requests, servers, given.kill_every, progress))
-    told = {"engine": f"{len(servers)} x triton" if servers else "embedded", "callers": CALLERS}
-    report = told | tally.report() | {"minutes": round((time.perf_counter() - begun) / 60, 1)} | machine()
+    setting = {"engine": f"{len(servers)} x triton" if servers else "embedded", "callers": CALLERS}
+    report = setting | tally.report() | {"minutes": round((time.perf_counter() - since) / 60, 1)} | machine()
     print(json.dumps({name: value for name, value in report.items() if name != "memory_mib"}, indent=2))
     if given.output is not None:
         name = {0: "endurance", 1: "endurance-triton"}.get(len(servers), f"endurance-triton-{len(servers)}")

@@ -46,12 +46,12 @@ def main() -> None:
 def runtimes() -> dict[str, Runtime]:
     """Those that this machine can run."""
     cache = cache_folder() / "openvino"
-    found: dict[str, Runtime] = {"onnxruntime": OnnxRuntime(), "openvino f32": OpenVinoRuntime(cache)}
+    available: dict[str, Runtime] = {"onnxruntime": OnnxRuntime(), "openvino f32": OpenVinoRuntime(cache)}
     try:
-        found["openvino bf16"] = OpenVinoRuntime(cache, "bf16")
+        available["openvino bf16"] = OpenVinoRuntime(cache, "bf16")
     except EngineUnavailable as error:
         print(error.detail)
-    return found
+    return available
 
 
 def compare(folder: Path, name: str, rounds: int) -> dict[str, Any]:

@@ -72,8 +72,8 @@ async def _compare(folder: Path, name: str | None, rounds: int, tick: Callable[[
     x_in = np.zeros((1, 3, *(model.spec.image_size or (0, 0))), np.float32)
     seconds: dict[str, list[float]] = {"bare loop": [], "gateway": [], "diffusers": []}
     for turn in range(rounds + 1):
-        for kind, found in seconds.items():
-            begun = time.process_time()
+        for kind, spent in seconds.items():
+            started = time.process_time()
             for seed in range(PICTURES):
                 if kind == "gateway":
                     await pipeline.run(_work(model, seed))
@@ -81,14 +81,14 @@ async def _compare(folder: Path, name: str | None, rounds: int, tick: Callable[[
                     theirs(seed)
                 else:
                     loop.sample(x_in, STEPS, [seed])
-            found.append((time.process_time() - begun) / PICTURES)
+            spent.append((time.process_time() - started) / PICTURES)
             tick(f"round {turn}: {kind}")
     pipeline.close()
     await scheduler.close()
     await engine.close()
     ratios = {
-        kind: statistics.median(mine / bare for mine, bare in zip(found[1:], seconds["bare loop"][1:], strict=True))
-        for kind, found in seconds.items()
+        kind: statistics.median(mine / bare for mine, bare in zip(spent[1:], seconds["bare loop"][1:], strict=True))
+        for kind, spent in seconds.items()
     }
     return {"model": model.spec.name, "steps": STEPS, "cpu_seconds": seconds, "cpu_over_bare": ratios}
 

@@ -67,11 +67,11 @@ class Timing:
 
 def cases(recipes: Path = RECIPES) -> list[Case]:
     """Every recipe's network, and the authors' U-Net of 36 M parameters."""
-    found = []
+    cases = []
     for path in sorted(recipes.glob("*.toml")):
-        told = tomllib.loads(path.read_text(encoding="utf-8"))
-        found.append(Case(path.stem, SmallConfig.model_validate(told["network"]), told["spec"]["default_steps"]))
-    return [*found, Case(AUTHORS, UNetConfig(), AUTHORS_STEPS)]
+        run = tomllib.loads(path.read_text(encoding="utf-8"))
+        cases.append(Case(path.stem, SmallConfig.model_validate(run["network"]), run["spec"]["default_steps"]))
+    return [*cases, Case(AUTHORS, UNetConfig(), AUTHORS_STEPS)]
 
 
 def inputs_of(case: Case, batch: int, side: int, device: torch.device) -> tuple[Tensor, Tensor | None, Tensor]:
@@ -210,8 +210,8 @@ def checked(
 
 def show(timings: Sequence[Timing], rates: dict[Precision, float], name: str, side: int) -> None:
     """A table for people."""
-    told = ", ".join(f"{precision} {rate / 1e12:.1f} TFLOP/s" for precision, rate in rates.items())
-    table = Table(title=f"{name}, {side} x {side}; products: {told}")
+    products = ", ".join(f"{precision} {rate / 1e12:.1f} TFLOP/s" for precision, rate in rates.items())
+    table = Table(title=f"{name}, {side} x {side}; products: {products}")
     for column in ("network", "precision", "batch", "ms per step", "images/s", "floor ms", "of the floor", "deviation"):
         table.add_column(column, justify="left" if column == "network" else "right")
     for one in timings:
@@ -224,14 +224,14 @@ def show(timings: Sequence[Timing], rates: dict[Precision, float], name: str, si
 
 def arguments() -> argparse.ArgumentParser:
     """What can be said."""
-    told = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    told.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    told.add_argument("--side", type=int, default=256)
-    told.add_argument("--batches", type=lambda text: [int(part) for part in text.split(",")], default=[1, 2, 4, 8, 16, 32, 64])
-    told.add_argument("--networks", type=lambda text: text.split(","), help="names, of all by default")
-    told.add_argument("--seconds", type=float, default=LEAST_SECONDS, help="at least so long for each timing (%(default)s)")
-    told.add_argument("--json", type=Path, help="write the figures there, too")
-    return told
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--side", type=int, default=256)
+    parser.add_argument("--batches", type=lambda text: [int(part) for part in text.split(",")], default=[1, 2, 4, 8, 16, 32, 64])
+    parser.add_argument("--networks", type=lambda text: text.split(","), help="names, of all by default")
+    parser.add_argument("--seconds", type=float, default=LEAST_SECONDS, help="at least so long for each timing (%(default)s)")
+    parser.add_argument("--json", type=Path, help="write the figures there, too")
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -79,9 +79,9 @@ async def sample(folder: Path, name: str, height: int, width: int, steps: int) -
     x_in = np.ascontiguousarray(tiles[..., :height, :width])
     del tiles
     forget_peak()
-    base, begun, cpu = resident(), time.perf_counter(), time.process_time()
+    base, started, cpu = resident(), time.perf_counter(), time.process_time()
     await pipeline.run(Work(model, steps, 0, "growth", "growth", x_in, keep=frozenset()))
-    seconds, cpu = time.perf_counter() - begun, time.process_time() - cpu
+    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
     network = load_of(model.spec, height, width, steps).megapixel_steps
     pipeline.close()
     await scheduler.close()

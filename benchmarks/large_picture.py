@@ -16,7 +16,7 @@ Run = dict[str, Any]  # benchmarks.growth.Growth as JSON
 def large_picture(
     builds: Sequence[Build], folder: Path | None, model: str, steps: int, rounds: int, tick: Callable[[str], None]
 ) -> dict[str, Any]:
-    """All builds in every round, each run in a process of its own; who begins changes from round to round."""
+    """All builds in every round, each run in a process of its own; the first changes from round to round."""
     runs: dict[str, list[Run]] = {build.name: [] for build in builds}
     for turn in range(rounds):
         shift = turn % len(builds)

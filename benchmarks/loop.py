@@ -96,18 +96,18 @@ def measure(beside: Loop, alone: Loop, workload: Workload) -> Measurement:
     body = Path(workload.file).read_bytes() if workload.file else b""
 
     def one(index: int) -> float:
-        begun, steps = time.perf_counter(), workload.steps[index % len(workload.steps)]
+        started, steps = time.perf_counter(), workload.steps[index % len(workload.steps)]
         if workload.file:
             seeds = [index * workload.batch + k if workload.own_seeds else DEFAULT_SEED for k in range(workload.batch)]
             loop.restore([body] * workload.batch, steps, seeds)
         else:
             loop.generate(steps, index)
-        return time.perf_counter() - begun
+        return time.perf_counter() - started
 
-    begun, cpu = time.perf_counter(), time.process_time()
+    started, cpu = time.perf_counter(), time.process_time()
     with ThreadPoolExecutor(workload.threads) as pool:
         latencies = list(pool.map(one, range(workload.count // workload.batch)))
-    return Measurement(time.perf_counter() - begun, time.process_time() - cpu, latencies)
+    return Measurement(time.perf_counter() - started, time.process_time() - cpu, latencies)
 
 
 def main(folder: str, name: str) -> None:

@@ -69,9 +69,9 @@ def refusal_of(kind: str, answer: httpx2.Response, *allowed: int) -> Outcome | N
     return Outcome(kind, status, None if whole else f"{kind}: {status} without a problem body", wait=wait)
 
 
-def is_problem(told: Any, status: int) -> bool:
+def is_problem(body: Any, status: int) -> bool:
     """Whether it is a problem document of that status, with a request id."""
-    return isinstance(told, dict) and told.get("status") == status and {"type", "detail", "request_id"} <= told.keys()
+    return isinstance(body, dict) and body.get("status") == status and {"type", "detail", "request_id"} <= body.keys()
 
 
 def picture_in(kind: str, asked: tuple[Any, ...], size: tuple[int, int], form: str, body: bytes) -> Outcome:
@@ -147,15 +147,15 @@ class Mixture:
         answer = await self._client.post("/restore", params=request.query, content=request.dark.body, headers=headers)
         if refused := refusal_of("events", answer):
             return refused
-        told = list(events_of(answer.text))
-        if not told or told[-1][0] not in {"result", "error"}:
+        received = list(events_of(answer.text))
+        if not received or received[-1][0] not in {"result", "error"}:
             return Outcome("events", 200, "events: the stream broke off")
-        name, data = told[-1]
+        name, data = received[-1]
         if name == "error":
             return problem_told("events", data)
-        steps = [event["step"] for name, event in told[:-1] if name == "step"]
-        if not steps or steps != list(range(steps[0], data["steps"] + 1)):  # who shares work that has begun hears of the rest
-            return Outcome("events", 200, f"events: {steps} were told of {data['steps']} steps")
+        steps = [event["step"] for name, event in received[:-1] if name == "step"]
+        if not steps or steps != list(range(steps[0], data["steps"] + 1)):  # a request that shares running work gets the rest
+            return Outcome("events", 200, f"events: {steps} came of {data['steps']} steps")
         return request.outcome("events", base64.b64decode(data["image"]))
 
     async def job(self, draw: random.Random) -> Outcome:
@@ -221,7 +221,7 @@ async def _slowly(body: bytes) -> AsyncIterator[bytes]:
 
 
 def problem_told(kind: str, problem: Any) -> Outcome:
-    """A problem that was told within a success."""
+    """A problem document within a success."""
     status = int(problem.get("status", 0))
     fault = None if is_problem(problem, status) and status >= 500 else f"{kind}: it failed with {status}"
     return Outcome(kind, status, fault, wait=float(problem.get("retry_after", 0)))

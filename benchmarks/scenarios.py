@@ -26,7 +26,7 @@ Bursts = dict[str, list[Burst]]  # by contender, in the order of the rounds
 class Bench:
     """What all scenarios share. tick is called after each burst with what was run. own_seeds: see RequestLoad.
 
-    start: how often the contenders were started before; who begins in its first round is who would have been next.
+    start: how often the contenders were started before; the first of its first round is the one that would have been next.
     """
 
     small: Path
@@ -65,7 +65,7 @@ def summary(bursts: Iterable[Burst]) -> Report:
 
 
 def in_turns(bench: Bench, contenders: Sequence[Contender], load: RequestLoad) -> Bursts:
-    """Every contender in every round; who begins changes from round to round, on from start to start.
+    """Every contender in every round; the first changes from round to round, on from start to start.
 
     Each burst begins with requests that are not measured.
     """
@@ -142,7 +142,7 @@ def one_caller_report(starts: Sequence[Bursts]) -> Report:
 
 def summaries(bursts: Bursts) -> Report:
     """Of each contender."""
-    return {"contenders": {name: summary(found) for name, found in bursts.items()}}
+    return {"contenders": {name: summary(outcome) for name, outcome in bursts.items()}}
 
 
 @dataclass(frozen=True)
@@ -211,30 +211,30 @@ def mixed_sizes(field: Field, bench: Bench) -> Beside:
     """One caller's 256x256 pictures alone and while the gateway restores a 3840x2160 one for another caller."""
     load, large = bench.load(16), RequestLoad(1, (bench.steps,), 1, file=bench.large)
     beside_of = replace_lines(field.gateway, field)
-    found = Beside([], [], [])
+    outcome = Beside([], [], [])
     with ThreadPoolExecutor(1) as background:
         for turn in range(bench.rounds):
-            found.alone.append(field.gateway.run(load))
+            outcome.alone.append(field.gateway.run(load))
             running = background.submit(beside_of.run, large)
             while not running.done():
                 burst = field.gateway.run(replace(load, count=1))
                 if not running.done():
-                    found.beside.append(burst)
-            found.large_seconds.append(running.result().seconds)
+                    outcome.beside.append(burst)
+            outcome.large_seconds.append(running.result().seconds)
             bench.tick(f"round {turn + 1}")
-    return found
+    return outcome
 
 
 def mixed_sizes_report(starts: Sequence[Beside]) -> Report:
     """How much longer the small pictures take."""
-    alone = [burst for found in starts for burst in found.alone]
-    beside = [burst for found in starts for burst in found.beside]
+    alone = [burst for outcome in starts for burst in outcome.alone]
+    beside = [burst for outcome in starts for burst in outcome.beside]
     kinds = [summary(alone), summary(beside)]
-    by_start = [summary(found.beside)["p95_ms"] / summary(found.alone)["p95_ms"] for found in starts]
+    by_start = [summary(outcome.beside)["p95_ms"] / summary(outcome.alone)["p95_ms"] for outcome in starts]
     return {
         "alone": kinds[0],
         "beside_4k": kinds[1],
-        "large_seconds": [seconds for found in starts for seconds in found.large_seconds],
+        "large_seconds": [seconds for outcome in starts for seconds in outcome.large_seconds],
         "p95_over_alone": statistics.geometric_mean(by_start),
         "p95_over_alone_interval": interval_of(by_start),
         "p95_over_alone_by_start": by_start,
@@ -272,13 +272,13 @@ def offered_load(field: Field, bench: Bench) -> Offered:
 def offered_load_report(starts: Sequence[Offered]) -> Report:
     """The share of the bare loop's throughput that each server holds: the median of the starts."""
     held = {
-        name: [max((run["share"] for run in found.runs[name] if not run["broken"]), default=0.0) for found in starts]
+        name: [max((run["share"] for run in outcome.runs[name] if not run["broken"]), default=0.0) for outcome in starts]
         for name in starts[0].runs
     }
     return {
-        "bare_per_second": statistics.median(found.bare for found in starts),
+        "bare_per_second": statistics.median(outcome.bare for outcome in starts),
         "broken_at": BROKEN,
-        "runs": {name: [run for found in starts for run in found.runs[name]] for name in held},
+        "runs": {name: [run for outcome in starts for run in outcome.runs[name]] for name in held},
         "share_held": {name: statistics.median(shares) for name, shares in held.items()},
         "share_held_by_start": held,
     }

@@ -82,12 +82,12 @@ def marked_mean(image: Image, down: NDArray[np.bool_], across: NDArray[np.bool_]
     return float(np.concatenate([rows[down].ravel(), columns[:, across].ravel()]).mean())
 
 
-def compare(name: str, tiled: Image, whole: Image, found: Plan) -> Seam:
+def compare(name: str, tiled: Image, whole: Image, tiling: Plan) -> Seam:
     """Both results of one picture, b c h w."""
     height, width = tiled.shape[2:]
-    tile = found.tiles[0]
-    down = lines((t.top for t in found.tiles), tile.height, height)
-    across = lines((t.left for t in found.tiles), tile.width, width)
+    tile = tiling.tiles[0]
+    down = lines((t.top for t in tiling.tiles), tile.height, height)
+    across = lines((t.left for t in tiling.tiles), tile.width, width)
     borders, overlaps = (ratio(tiled, down[k], across[k]) / ratio(whole, down[k], across[k]) for k in (0, 1))
     error = float(np.mean((tiled - whole) ** 2))
     psnr = float("inf") if error == 0 else 10 * float(np.log10(4 / error))
@@ -136,12 +136,12 @@ async def measure(folder: Path, model: str, files: list[Path], steps: int | None
     """Every picture, with a model of the repository."""
     engine = EmbeddedEngine(folder)
     await engine.start()
-    found = []
+    results = []
     for name, x_in in pictures(SIDE, files):
         tiled, whole, tiles = await restore_both(engine, model, x_in, steps)
-        found.append(compare(name, tiled, whole, tiles))
+        results.append(compare(name, tiled, whole, tiles))
     await engine.close()
-    return found
+    return results
 
 
 def run(folder: Path, model: str, files: list[Path] | None = None) -> list[Seam]:

@@ -62,9 +62,9 @@ async def measure(repository: Path, name: str, side: int, steps: int, rounds: in
     seconds: dict[str, list[float]] = {kind: [] for kind in engines}
     for _ in track(range(rounds), "measuring", transient=True):
         for kind, engine in engines.items():
-            begun = time.perf_counter()
+            started = time.perf_counter()
             await restore(engine, model, x_in, steps)
-            seconds[kind].append(time.perf_counter() - begun)
+            seconds[kind].append(time.perf_counter() - started)
     for engine in engines.values():
         await engine.close()
     medians = {kind: statistics.median(values) * 1000 for kind, values in seconds.items()}
@@ -95,14 +95,14 @@ def show(found: dict[str, Any]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Start a tritonserver on the repository, measure, and print; --json for machines."""
-    told = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    told.add_argument("--model-repository", type=Path, default=Path("model_repository"))
-    told.add_argument("--model", default="lowlight")
-    told.add_argument("--side", type=int, default=256)
-    told.add_argument("--steps", type=int, default=5)
-    told.add_argument("--rounds", type=int, default=9)
-    told.add_argument("--json", action="store_true")
-    given = told.parse_args(argv)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model-repository", type=Path, default=Path("model_repository"))
+    parser.add_argument("--model", default="lowlight")
+    parser.add_argument("--side", type=int, default=256)
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args(argv)
     with running(given.model_repository) as server:
         found = asyncio.run(measure(given.model_repository, given.model, given.side, given.steps, given.rounds, server.url))
     if given.json:

@@ -80,17 +80,17 @@ class Gateway:
         prefix: str = "",
         delivered_to: str | None = None,
     ) -> StoredResponse:
-        """The result as a response, counted and kept; one that was delivered to an address is told of and not kept.
+        """The result as a response, counted and kept; after a delivery to an address a note of it, and nothing is kept.
 
         prefix: of the path of what it refers to.
         """
         self.metrics.observe_timings(result.label, result.timings)
         if delivered_to is not None:
             return documents.delivery_of(result, delivered_to)
-        size = sum(len(image.body) for image in result.images)
-        answers = await offload(size, documents.stored_responses, result)
-        locations = [f"{prefix}/results/{await self.responses.put(caller, answer)}" for answer in answers]
-        return await offload(size, documents.content_of, result, answers, locations, as_json=as_json, several=several)
+        size = sum(len(image) for image in result.images)
+        responses = await offload(size, documents.stored_responses, result)
+        locations = [f"{prefix}/results/{await self.responses.put(caller, response)}" for response in responses]
+        return await offload(size, documents.content_of, result, responses, locations, as_json=as_json, several=several)
 
     def _count(self, event: str) -> float:
         return self.repository.events.get(event, 0)

@@ -45,7 +45,7 @@ class Readiness:
         self._lock = asyncio.Lock()
         self._states: dict[str, dict[str, Any]] = {}
         self._at = -CHECK_SECONDS
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
         self._asked: asyncio.Task[dict[str, dict[str, Any]]] | None = None
 
     async def states(self) -> dict[str, dict[str, Any]]:
@@ -53,8 +53,8 @@ class Readiness:
         async with self._lock:
             if time.monotonic() - self._at >= CHECK_SECONDS:
                 models = self._repository.models()
-                found = await asyncio.gather(*(self._state(name, model.version) for name, model in models.items()))
-                self._states = dict(zip(models, found, strict=True))
+                results = await asyncio.gather(*(self._state(name, model.version) for name, model in models.items()))
+                self._states = dict(zip(models, results, strict=True))
                 self._at = time.monotonic()
             return self._states
 
@@ -66,11 +66,11 @@ class Readiness:
         done, _ = await asyncio.wait({self._asked}, timeout=SCRAPE_SECONDS)
         for task in done:
             if not task.cancelled() and (error := task.exception()) is not None:
-                log.error("readiness could not be found out: %s", type(error).__name__, exc_info=error)
+                log.error("readiness could not be determined: %s", type(error).__name__, exc_info=error)
 
     def _zero_missing(self) -> None:
         """Models that were unloaded, or could not be loaded, do not answer; `*` is no model, see Repository.broken."""
-        for name in (self._told | self._repository.broken.keys()) - self._repository.models().keys() - {"*"}:
+        for name in (self._logged | self._repository.broken.keys()) - self._repository.models().keys() - {"*"}:
             self._metrics.observe_readiness(name, False)
 
     async def _state(self, name: str, version: int) -> dict[str, Any]:
@@ -79,6 +79,6 @@ class Readiness:
             await self._repository.check(name)
         except ServiceError as error:
             state |= {"ready": False, "detail": error.detail}
-        self._told.add(name)
+        self._logged.add(name)
         self._metrics.observe_readiness(name, state["ready"])
         return state

@@ -1,4 +1,4 @@
-"""Who calls: API keys, kept as SHA-256 only, and what a key may spend.
+"""Callers: API keys, kept as SHA-256 only, and what a key may spend.
 
 A line of the keys file is `name sha256-of-the-key [megapixel-steps per minute] [admin]`; `#` begins a comment. Keys are long and
 random (`openssl rand -hex 32`), so a fast hash protects them.
@@ -170,19 +170,19 @@ class SharedQuota(Quota):
 
 @dataclass(frozen=True, eq=False)
 class Caller:
-    """Who calls: the key's name, else the address; quota is None where nothing is counted."""
+    """A caller: the key's name, else the address; quota is None where nothing is counted."""
 
     name: str
     admin: bool
     quota: Quota | None = None
 
     def headers(self) -> dict[str, str]:
-        """What the caller is told of the quota."""
+        """The quota, as headers of an answer."""
         return {} if self.quota is None else self.quota.headers()
 
 
 class Keyring:
-    """The keys that open this service; without any, everybody is let in, and who comes from this machine may administer.
+    """The keys that open this service; without any, every caller is admitted, and those of this machine may administer.
 
     Where gateways share a database, a key's quota is one for all of them.
     """
@@ -202,16 +202,16 @@ class Keyring:
             await self._database.run(lambda tx: tx.execute(SCHEMA), exclusive=True)
 
     def caller(self, presented: str | None, address: str, loopback: bool) -> Caller:
-        """Raises Unauthorised. Every key is compared, each in constant time, so that nothing is told by how long it takes."""
+        """Raises Unauthorised. Every key is compared, each in constant time, so that the time it takes says nothing."""
         if not self._keys:
             return Caller(address, admin=loopback)
         if presented is None:
             raise _unauthorised("no API key was sent; expected `Authorization: Bearer KEY` or `X-API-Key: KEY`")
         digest = hashlib.sha256(presented.encode("utf-8", "surrogateescape")).hexdigest()
-        found = [key for key in self._keys if hmac.compare_digest(key.digest, digest)]
-        if not found:
+        matching = [key for key in self._keys if hmac.compare_digest(key.digest, digest)]
+        if not matching:
             raise _unauthorised("the API key is not one that is known here")
-        return self.named(found[0].name, found[0].admin)
+        return self.named(matching[0].name, matching[0].admin)
 
     def named(self, name: str, admin: bool = False) -> Caller:
         """Whoever has been let in under that name before."""

@@ -16,7 +16,7 @@ from service.engines.registry import ENGINES
 MIB = 1024 * 1024
 CARRIED_REPOSITORY = Path(__file__).parent / "model_repository"
 CHECKOUT_REPOSITORY = Path(__file__).parent.parent / "model_repository"
-KEY_VARIABLE = "RDDM_API_KEY"  # no setting of the gateway: what those who call one send to it
+KEY_VARIABLE = "RDDM_API_KEY"  # no setting of the gateway: clients send it
 DATABASES = ("postgresql", "postgres")
 WORD_LISTS = ("cors_origins", "triton_urls", "webhook_hosts", "reference_hosts", "reference_stores")
 Words = Annotated[tuple[str, ...], NoDecode]

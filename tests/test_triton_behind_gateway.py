@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from PIL import Image
 
-from docker.triton.server import NotInstallable, Server, environment, free_ports, install
+from docker.triton.server import NotInstallable, Server, environment, install
 from tests.models import release_tiny
 from tests.servers import started
 
@@ -69,36 +70,40 @@ def collector() -> Iterator[Collector]:
 
 @pytest.fixture(scope="module")
 def server(repository: Path, collector: Collector) -> Iterator[Server]:
-    told = (
+    settings = (
         "mode=opentelemetry",
         "rate=1",
         "level=TIMESTAMPS",
         f"opentelemetry,url={collector.url}",
         "opentelemetry,bsp_schedule_delay=100",
     )
-    yield from started(repository, *(f"--trace-config={setting}" for setting in told))
+    yield from started(repository, *(f"--trace-config={setting}" for setting in settings))
+
+
+ANSWERS_AT = re.compile(r"RDDM Serve answers at (http://\S+)")
 
 
 class Gateway:
     """A gateway's process, and whatever it has beside it."""
 
     def __init__(self, root: Path, state: Path, *command: str) -> None:
-        [port] = free_ports(1)
-        self.client = httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
+        self.client = httpx2.Client(timeout=30)  # its address once the gateway has named it
         self.log = state / "gateway.log"
         self.seed = 0
-        told = [sys.executable, "-m", *command, "--port", str(port), "--default-model", "tiny"]
+        run = [sys.executable, "-m", *command, "--port", "0", "--default-model", "tiny"]
         variables = {**os.environ, "RDDM_CODEC_WORKERS": "1", "XDG_STATE_HOME": str(state), "GRPC_ENABLE_FORK_SUPPORT": "0"}
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(told, cwd=root, env=variables, stdout=log, stderr=log)
+            self.process = subprocess.Popen(run, cwd=root, env=variables, stdout=log, stderr=log)
 
     def wait_until(self, status: int, seconds: float = 60) -> httpx2.Response:
         """/readyz with this status. Fails with the gateway's log."""
         end = time.monotonic() + seconds
         while time.monotonic() < end and self.process.poll() is None:
+            if not self.client.base_url.host and (named := ANSWERS_AT.search(self.log.read_text())):
+                self.client.base_url = named[1]
             try:
                 answer = self.client.get("/readyz")
-            except httpx2.TransportError:
+            except (httpx2.TransportError, httpx2.UnsupportedProtocol):  # not up yet, or its address is not known
                 time.sleep(0.2)
                 continue
             if answer.status_code == status:

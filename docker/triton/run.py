@@ -13,10 +13,10 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 def parser() -> argparse.ArgumentParser:
     """What can be said on the command line; everything else goes to `rddm serve`."""
-    told = argparse.ArgumentParser(prog="python -m docker.triton.run", description=__doc__)
-    told.add_argument("--port", default="8000", help="of the gateway (default: %(default)s)")
-    told.add_argument("--model-repository", type=Path, default=ROOT / "model_repository", help="(default: %(default)s)")
-    return told
+    p = argparse.ArgumentParser(prog="python -m docker.triton.run", description=__doc__)
+    p.add_argument("--port", default="8000", help="of the gateway (default: %(default)s)")
+    p.add_argument("--model-repository", type=Path, default=ROOT / "model_repository", help="(default: %(default)s)")
+    return p
 
 
 def main(argv: list[str]) -> int:

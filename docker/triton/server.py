@@ -17,13 +17,15 @@ import tempfile
 import time
 import urllib.request
 import venv
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 DEFAULT_ENVIRONMENT = HERE.parent.parent / ".venv-triton"
 REQUIREMENTS = ("nvidia-pytriton==0.7.0", "numpy<2", "onnxruntime==1.32.0")
+TRIES = 5
+PORT_TAKEN = "already in use"  # as tritonserver says it
 READY_SECONDS = 180  # on a machine that has other things to do; seconds on one that has not
 SHARED_MEMORY = Path("/dev/shm")
 FOLLOWED = "TRITONSERVER_ENVIRONMENT"  # where it lies, if not beside the checkout; RDDM_ is for settings of the gateway
@@ -89,7 +91,7 @@ def copy_backends(packages: Path, folder: Path) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports on the loopback interface that nobody listens on now."""
+    """Ports on the loopback interface that are free now. Another process may take one before it is bound: see `started`."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:
@@ -211,11 +213,29 @@ def running(repository: Path, *options: str, ports: Sequence[int] = ()) -> Itera
     """A server on a repository until the block ends. ports: http, grpc, metrics; default any that are free."""
     packages = install(environment())
     folder = Path(tempfile.mkdtemp(prefix="tritonserver-"))
-    http, grpc, metrics = ports or free_ports(3)
-    server = Server(repository.resolve(), packages, folder, http, grpc, metrics, options)
     try:
-        server.start()
-        yield server
+        server = started(
+            lambda free: Server(repository.resolve(), packages, folder, *(ports or free), options), 1 if ports else TRIES
+        )
+        try:
+            yield server
+        finally:
+            server.stop()
     finally:
-        server.stop()
         shutil.rmtree(folder)
+
+
+def started(make: Callable[[Sequence[int]], Server], tries: int) -> Server:
+    """A server on ports that are free, which it was made with. Raises RuntimeError with the end of its log.
+
+    tritonserver refuses port 0 for two of its services, and names no port that it got. So ports are chosen before it binds them,
+    and where another process has taken one meanwhile, they are chosen again.
+    """
+    while True:
+        server, tries = make(free_ports(3)), tries - 1
+        try:
+            server.start()
+            return server
+        except RuntimeError as failed:
+            if PORT_TAKEN not in str(failed) or not tries:
+                raise

@@ -12,8 +12,8 @@ from fastapi.staticfiles import StaticFiles
 from starlette.middleware.cors import CORSMiddleware
 
 from service.api import openapi, problems
-from service.api.middleware import BodyLimits, BodyMiddleware, RequestMiddleware
-from service.api.prefix import PrefixMiddleware, prefix_of
+from service.api.middleware import BodyLimits, RefusalMiddleware, RequestMiddleware
+from service.api.prefix import prefix_of
 from service.api.routes import admin, catalogue, clips, jobs, openai, pictures
 from service.gateway import Gateway, open_gateway
 from service.jobs.runner import open_job_queue, webhooks_of
@@ -101,15 +101,18 @@ def create_app(settings: Settings, opener: Opener = _open) -> FastAPI:
     openapi.install(app, (RestoreBody, GenerateBody, openai.OpenAIParameters), settings.has_keys)
     if PAGE.is_dir():
         _show_page(app)
-    app.add_middleware(  # the last added is the outermost
-        BodyMiddleware, limits=body_limits(settings), limits_of={"/restore/video": clip_limits(settings)}
-    )
+    app.add_middleware(RefusalMiddleware)  # the last added is the outermost
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["*"], allow_headers=["*"], expose_headers=EXPOSED
         )
-    app.add_middleware(RequestMiddleware, on_request=metrics.observe_request)
-    app.add_middleware(PrefixMiddleware, root_path=settings.root_path)
+    app.add_middleware(
+        RequestMiddleware,
+        on_request=metrics.observe_request,
+        limits=body_limits(settings),
+        limits_of={"/restore/video": clip_limits(settings)},
+        root_path=settings.root_path,
+    )
     return app
 
 

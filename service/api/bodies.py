@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from urllib.parse import unquote
 
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -23,7 +23,7 @@ from starlette.requests import Request
 
 from service.errors import InvalidValue, Malformed, UnsupportedMedia
 from service.references import References
-from service.restoration.parameters import RestoreBody, RestoreOrder, RestoreParameters
+from service.restoration.parameters import RestoreBody, RestoreParameters
 from service.restoration.uploads import Uploads
 
 O = TypeVar("O", bound=BaseModel)  # noqa: E741
@@ -36,6 +36,19 @@ BLANKS = str.maketrans("", "", " \t\r\n\f")
 URL_SAFE = str.maketrans("-_", "+/")
 PICTURE_PARTS = frozenset({"image", "image[]", "mask"})
 BROKEN_FORM = "the multipart body cannot be read; expected parts between the boundary that Content-Type names"
+
+
+class JobHeaders(BaseModel):
+    """What the headers say of a job."""
+
+    idempotency_key: str | None = Field(
+        default=None,
+        alias="idempotency-key",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[!-~ ]+$",
+        description="sent again with the same request, it is the same job",
+    )
 
 
 class InMemoryMultiPartParser(MultiPartParser):
@@ -77,8 +90,10 @@ def media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def read_restore(request: Request, query: RestoreParameters, references: References) -> tuple[RestoreOrder, Uploads]:
-    """The parameters and the pictures.
+async def read_restore(
+    request: Request, query: RestoreParameters, references: References
+) -> tuple[RestoreParameters, Uploads, str | None]:
+    """The parameters, the pictures, and the address that the result goes to instead of into the answer.
 
     Raises Malformed, UnsupportedMedia, InvalidValue, ReferenceFailed, and the middleware's errors.
     """
@@ -86,7 +101,7 @@ async def read_restore(request: Request, query: RestoreParameters, references: R
     if kind == "multipart/form-data":
         async with form_of(request) as form:
             parameters = validated(RestoreParameters, fields_of(form, PICTURE_PARTS - {"image[]"}), query)
-            return _order(parameters), await _sources(form)
+            return parameters, await _sources(form), None
     if kind == "application/json":
         body = validated(RestoreBody, await json_body(request), query)
         if body.output_url is not None:
@@ -94,15 +109,11 @@ async def read_restore(request: Request, query: RestoreParameters, references: R
         image = await _picture(body.image, body.image_url, "image", references)
         assert image is not None
         mask = await _picture(body.mask, body.mask_url, "mask", references)
-        return body.order(), Uploads(image, mask)
+        return body.order(), Uploads(image, mask), body.output_url
     if kind.startswith("image/") or kind in {"application/octet-stream", ""}:
-        return _order(query), Uploads(_not_empty(await request.body()))
+        return query, Uploads(_not_empty(await request.body())), None
     expected = "multipart/form-data, image/*, application/octet-stream or application/json"
     raise UnsupportedMedia(f"a body of {kind[:80]!r} is not read here; expected {expected}")
-
-
-def _order(query: RestoreParameters) -> RestoreOrder:
-    return RestoreOrder(**query.model_dump(exclude_unset=True))
 
 
 async def _picture(text: str | None, address: str | None, name: str, references: References) -> bytes | None:
@@ -121,7 +132,7 @@ async def form_of(request: Request) -> AsyncIterator[FormData]:
     try:
         form = await InMemoryMultiPartParser(request.headers, request.stream(), **limits).parse()
     except MultiPartException as broken:
-        raise Malformed(_told_of(broken)) from broken
+        raise Malformed(_reason(broken)) from broken
     except (KeyError, UnicodeDecodeError, LookupError) as broken:
         raise Malformed(BROKEN_FORM) from broken
     try:
@@ -130,7 +141,7 @@ async def form_of(request: Request) -> AsyncIterator[FormData]:
         await form.close()
 
 
-def _told_of(broken: MultiPartException) -> str:
+def _reason(broken: MultiPartException) -> str:
     """What was wrong with a form, in words of ours."""
     if broken.message.startswith("Too many"):
         return f"the form has too many parts; at most {MOST_FILES} files and {MOST_FIELDS} fields are allowed"
@@ -180,11 +191,11 @@ def from_base64(text: str, name: str) -> bytes:
 
     As in WHATWG Infra, "forgiving-base64 decode". Raises Malformed.
     """
-    found = DATA_URL.match(text[:300])
-    if found is None and text[:5].lower() == "data:":
+    prefix = DATA_URL.match(text[:300])
+    if prefix is None and text[:5].lower() == "data:":
         raise Malformed(f"`{name}` is a data: URL of another kind; expected data:image/...;base64,")
-    data = text[found.end() :] if found else text
-    if found and "%" in data:
+    data = text[prefix.end() :] if prefix else text
+    if prefix and "%" in data:
         data = unquote(data)
     try:
         return _not_empty(base64.b64decode(_padded(data.translate(BLANKS).translate(URL_SAFE)), validate=True))
@@ -203,13 +214,13 @@ async def json_body(request: Request) -> dict[str, Any]:
         raise UnsupportedMedia(f"a body of {media_type(request)[:80]!r} is not read here; expected application/json")
     try:
         body = await request.body()
-        found = await asyncio.to_thread(_parse, body) if len(body) > LARGE_BODY else _parse(body)
+        value = await asyncio.to_thread(_parse, body) if len(body) > LARGE_BODY else _parse(body)
     except (ValueError, RecursionError) as broken:
-        told = str(broken) if isinstance(broken, _Refused) else "not JSON, or too deep"
-        raise Malformed(f"the body cannot be read: {told}") from broken
-    if not isinstance(found, dict):
+        reason = str(broken) if isinstance(broken, _Refused) else "not JSON, or too deep"
+        raise Malformed(f"the body cannot be read: {reason}") from broken
+    if not isinstance(value, dict):
         raise Malformed("the body is JSON but no object")
-    return found
+    return value
 
 
 def _parse(body: bytes) -> Any:
@@ -253,5 +264,5 @@ def _validated(model: type[O], members: Mapping[str, Any], where: str) -> O:
     try:
         return model.model_validate(members)
     except ValidationError as wrong:
-        found = wrong.errors(include_url=False, include_context=False, include_input=True)
-        raise RequestValidationError([{**one, "loc": (where, *one["loc"])} for one in found]) from wrong
+        errors = wrong.errors(include_url=False, include_context=False, include_input=True)
+        raise RequestValidationError([{**error, "loc": (where, *error["loc"])} for error in errors]) from wrong

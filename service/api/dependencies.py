@@ -46,7 +46,7 @@ async def get_job_queue(request: Request) -> JobQueue:
 
 
 def caller_of(request: Request) -> Caller:
-    """Who calls. Raises Unauthorised."""
+    """The caller. Raises Unauthorised."""
     address = request.client.host if request.client else "unknown"
     scheme, credentials = get_authorization_scheme_param(request.headers.get("authorization"))
     presented = request.headers.get("x-api-key", credentials if scheme.lower() == "bearer" and credentials else None)
@@ -56,7 +56,7 @@ def caller_of(request: Request) -> Caller:
 
 
 async def get_caller(request: Request, _bearer: Annotated[Any, Depends(BEARER)], _key: Annotated[Any, Depends(HEADER)]) -> Caller:
-    """Who calls, as a dependency; the two that it has are for the OpenAPI document."""
+    """The caller, as a dependency; the two that it has are for the OpenAPI document."""
     return caller_of(request)
 
 
@@ -103,7 +103,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def find(gateway: Gateway, name: str) -> Model:
     """Raises UnknownModel with the names there are."""
-    found = gateway.repository.models()
-    if name not in found:
-        raise UnknownModel(f"unknown model {name[:64]!r}; expected one of {sorted(found)}")
-    return found[name]
+    loaded = gateway.repository.models()
+    if name not in loaded:
+        raise UnknownModel(f"unknown model {name[:64]!r}; expected one of {sorted(loaded)}")
+    return loaded[name]

@@ -1,6 +1,6 @@
 """ASGI middleware: every request gets an id, a line in the log and is counted; its body is bounded, and the time to send it.
 
-`RequestMiddleware` lies around everything, CORS within it, and `BodyMiddleware` within that, so that a page of an allowed origin
+`RequestMiddleware` lies around everything, CORS within it, and `RefusalMiddleware` within that, so that a page of an allowed origin
 may read why its body was refused.
 """
 
@@ -16,7 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.api.prefix import route_of
+from service.api.prefix import located, place_references, route_of
 from service.api.problems import respond
 from service.errors import HeadTooLarge, ServiceError, SlowSender, TooLarge, UnsupportedMedia
 from service.telemetry.requests import REQUEST_ID, RequestRecord
@@ -80,8 +80,13 @@ class RequestBody:
         await self.discard()
         raise TooLarge(f"{what}; at most {self._limits.max_bytes} bytes are allowed")
 
+    async def disconnected(self) -> None:
+        """Waits until the sender has gone; to be awaited once the body was read."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
     async def discard(self) -> None:
-        """Read what is still sent, for a while: a connection closed on a sender loses the answer on its way to him."""
+        """Read what is still sent, for a while: a connection that is closed on a sender loses the answer."""
         if self.complete or self._waits:
             return
         try:
@@ -93,121 +98,119 @@ class RequestBody:
         self.complete = True
 
 
-class BodyMiddleware:
-    """Bounds bodies. What it refuses, and what goes wrong within, is answered here."""
+class RefusalMiddleware:
+    """Answers what is refused, and what goes wrong within."""
 
-    def __init__(self, app: ASGIApp, limits: BodyLimits, limits_of: Mapping[str, BodyLimits] | None = None) -> None:
-        """limits_of: for the routes that have limits of their own."""
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._limits = limits
-        self._limits_of = limits_of or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = RequestBody(scope, receive, self._limits_of.get(route_of(scope), self._limits))
-        has_answered = False
-
-        async def answer(message: Message) -> None:
-            nonlocal has_answered
-            if message["type"] == "http.response.start":
-                await body.discard()
-                has_answered = True
-            await send(message)
 
         async def refuse(error: ServiceError) -> None:
-            await respond(Request(scope), error.to_problem(scope["state"]["request_id"]))(scope, body.receive, answer)
+            await respond(Request(scope), error.to_problem(scope["state"]["request_id"]))(scope, receive, send)
 
         try:
             _check_head(scope)
             _check_encoding(scope)
-            await body.check_length()
-            await self._app(scope, body.receive, answer)
+            await scope["state"]["body"].check_length()
+            await self._app(scope, receive, send)
         except ServiceError as refused:
             await refuse(refused)
         except ClientDisconnect:
             raise
         except Exception as unforeseen:
             logging.getLogger("rddm").error("unforeseen %s", type(unforeseen).__name__, exc_info=unforeseen)
-            if has_answered:
+            if scope["state"]["is_answered"]:
                 raise
             await refuse(ServiceError("the error is in the log, under the request's id"))
-        finally:
-            scope["state"]["bytes_in"] = body.received
 
 
 class RequestMiddleware:
-    """Around everything else."""
+    """Around everything else. limits_of: of routes that have limits of their own. root_path: below which a proxy offers this."""
 
-    def __init__(self, app: ASGIApp, on_request: Callable[[RequestRecord], None]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        on_request: Callable[[RequestRecord], None],
+        limits: BodyLimits,
+        limits_of: Mapping[str, BodyLimits] | None = None,
+        root_path: str = "",
+    ) -> None:
         self._app = app
         self._on_request = on_request
+        self._limits = limits
+        self._limits_of = limits_of or {}
+        self._root_path = root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        await _Exchange(self._app, scope, receive, send, self._on_request).run()
+        scope = located(scope, self._root_path)
+        body = RequestBody(scope, receive, self._limits_of.get(route_of(scope), self._limits))
+        exchange = _Exchange(scope, body, send)
+        start = time.perf_counter()
+        with within(Headers(scope=scope)):
+            try:
+                await self._app(exchange.scope, body.receive, exchange.answer)
+            except ClientDisconnect:
+                exchange.status = CLIENT_GONE
+            finally:
+                record = exchange.record(time.perf_counter() - start)
+                self._on_request(record)
+                exchange.log(record)
 
 
 class _Exchange:
-    """One request and its response."""
+    """One request and its response. scope: as routes see it, which answer GET; HEAD is its head."""
 
-    def __init__(
-        self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, on_request: Callable[[RequestRecord], None]
-    ) -> None:
-        self._app, self._scope, self._receive, self._send, self._on_request = app, scope, receive, send, on_request
+    def __init__(self, scope: Scope, body: RequestBody, send: Send) -> None:
         given = Headers(scope=scope).get("x-request-id", "")
         self._id = given if GIVEN_ID.fullmatch(given) else uuid.uuid4().hex
-        self._status = CLIENT_GONE
-        self._sent = 0
-        scope.setdefault("state", {})["request_id"] = self._id
-        self._headless = scope["method"] == "HEAD"
-        self._inner = {**scope, "method": "GET"} if self._headless else scope  # routes answer GET; HEAD is its head
-
-    async def run(self) -> None:
         REQUEST_ID.set(self._id)
-        begun = time.perf_counter()
-        with within(Headers(scope=self._scope)):
-            try:
-                await self._app(self._inner, self._receive, self._answer)
-            except ClientDisconnect:
-                self._status = CLIENT_GONE
-            finally:
-                self._record(time.perf_counter() - begun)
+        self._method, self._body, self._send = scope["method"], body, send
+        self._state = scope.setdefault("state", {})
+        self._state.update(request_id=self._id, body=body, is_answered=False)
+        self._sent = 0
+        self.status = CLIENT_GONE
+        self.scope = {**scope, "method": "GET"} if self._method == "HEAD" else scope
 
-    async def _answer(self, message: Message) -> None:
+    async def answer(self, message: Message) -> None:
+        """Sends a message of the response, once the request's body has been read to its end."""
         if message["type"] == "http.response.start":
-            self._status = message["status"]
-            MutableHeaders(scope=message)["X-Request-Id"] = self._id
-            MutableHeaders(scope=message).setdefault("X-Content-Type-Options", "nosniff")
-        elif self._headless:
+            await self._body.discard()
+            self._state["is_answered"] = True
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-Id"] = self._id
+            headers.setdefault("X-Content-Type-Options", "nosniff")
+            place_references(headers, self.scope)
+        elif self._method == "HEAD":
             message = {**message, "body": b""}
         self._sent += len(message.get("body", b""))
         await self._send(message)
 
-    def _record(self, seconds: float) -> None:
-        route = getattr(self._inner.get("route"), "path", "unknown")
-        record = RequestRecord(self._scope["method"], route, self._status, seconds)
-        self._on_request(record)
-        log.info(
-            "%s %s %d",
-            *(record.method, route, record.status),
-            extra={
-                "facts": {
-                    "method": record.method,
-                    "route": route,
-                    "status": record.status,
-                    "seconds": round(seconds, 4),
-                    "bytes_in": self._scope["state"].get("bytes_in", 0),
-                    "bytes_out": self._sent,
-                    "caller": self._scope["state"].get("caller"),
-                }
-            },
-        )
+    def record(self, seconds: float) -> RequestRecord:
+        """What is counted of it."""
+        return RequestRecord(self._method, getattr(self.scope.get("route"), "path", "unknown"), self.status, seconds)
+
+    def log(self, record: RequestRecord) -> None:
+        """Its line in the access log."""
+        facts = {
+            "method": record.method,
+            "route": record.route,
+            "status": record.status,
+            "seconds": round(record.seconds, 4),
+            "bytes_in": self._body.received,
+            "bytes_out": self._sent,
+            "caller": self._state.get("caller"),
+        }
+        log.info("%s %s %d", record.method, record.route, record.status, extra={"facts": facts})
 
 
 def _check_head(scope: Scope) -> None:
@@ -218,8 +221,8 @@ def _check_head(scope: Scope) -> None:
         + sum(len(name) + len(value) for name, value in scope["headers"])
     )
     if length > HEAD_BYTES or len(scope["headers"]) > HEAD_LINES:
-        told = f"the address and {len(scope['headers'])} headers have {length} bytes"
-        raise HeadTooLarge(f"{told}; at most {HEAD_BYTES} in {HEAD_LINES} headers are allowed")
+        size = f"the address and {len(scope['headers'])} headers have {length} bytes"
+        raise HeadTooLarge(f"{size}; at most {HEAD_BYTES} in {HEAD_LINES} headers are allowed")
 
 
 def _check_encoding(scope: Scope) -> None:

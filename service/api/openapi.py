@@ -128,12 +128,12 @@ def restore_body() -> dict[str, Any]:
         "required": ["image"],
         "additionalProperties": False,
     }
-    told = {"image": picture, "task": "lowlight", "steps": 2}
+    example = {"image": picture, "task": "lowlight", "steps": 2}
     return {
         "required": True,
         "content": {
             "multipart/form-data": {"schema": form},
-            JSON: {"schema": _reference("RestoreBody"), "examples": {"base64": {"value": told}}},
+            JSON: {"schema": _reference("RestoreBody"), "examples": {"base64": {"value": example}}},
             **{kind.media_type: {"schema": BINARY} for kind in FORMATS.values()},
         },
     }
@@ -146,8 +146,8 @@ def analysis_answer() -> dict[int | str, dict[str, Any]]:
 
 def clip_body() -> dict[str, Any]:
     """The body of /restore/video; its type may also be any video/*."""
-    told = "the clip's file; Content-Type may also be video/*"
-    return {"required": True, "description": told, "content": {"application/octet-stream": {"schema": BINARY}}}
+    words = "the clip's file; Content-Type may also be video/*"
+    return {"required": True, "description": words, "content": {"application/octet-stream": {"schema": BINARY}}}
 
 
 def job_answer() -> dict[int | str, dict[str, Any]]:
@@ -156,7 +156,7 @@ def job_answer() -> dict[int | str, dict[str, Any]]:
 
 
 def generate_body() -> dict[str, Any]:
-    """/generate may be told everything by its query."""
+    """/generate takes everything from its query too."""
     examples = {"four in a grid": {"value": {"n": 4, "seed": 7, "grid": True}}}
     return {"required": False, "content": {JSON: {"schema": _reference("GenerateBody"), "examples": examples}}}
 
@@ -200,17 +200,17 @@ def asked_by(**models: type[BaseModel]) -> dict[str, Any]:
     parameters = []
     for where, model in models.items():
         schema = model.model_json_schema(ref_template=REFERENCE)
-        for name, told in schema["properties"].items():
-            described = {"description": told["description"]} if "description" in told else {}
+        for name, value in schema["properties"].items():
+            described = {"description": value["description"]} if "description" in value else {}
             needed = name in schema.get("required", ())
-            parameters.append({"name": name, "in": where, "required": needed, "schema": told, **described})
+            parameters.append({"name": name, "in": where, "required": needed, "schema": value, **described})
     return {"parameters": parameters, "security": [{"HTTPBearer": []}, {"APIKeyHeader": []}]}
 
 
 def picture_answers(*envelopes: str) -> dict[int | str, dict[str, Any]]:
     """What /restore and /generate answer when all is well."""
-    told = {name: {"schema": TEXT} for name in ("X-Model", "X-Model-Digest", "Server-Timing", "Content-Location", "ETag")}
-    told |= {"X-Steps": {"schema": TEXT}, "X-Seed": {"schema": WHOLE}}  # of several tasks a list, as X-Model and its digest
+    headers = {name: {"schema": TEXT} for name in ("X-Model", "X-Model-Digest", "Server-Timing", "Content-Location", "ETag")}
+    headers |= {"X-Steps": {"schema": TEXT}, "X-Seed": {"schema": WHOLE}}  # of several tasks a list, as X-Model and its digest
     parts = f"parts of the input's file that the answer has not: {', '.join(LEFT_OUT)}"
     changed: dict[str, Any] = {"X-Changed": {"schema": {"enum": ["true", "false"]}, "description": "of task auto"}}
     dropped: dict[str, Any] = {"X-Dropped": {"schema": TEXT, "description": parts}}
@@ -219,9 +219,14 @@ def picture_answers(*envelopes: str) -> dict[int | str, dict[str, Any]]:
         JSON: {"schema": {"anyOf": [_reference(name) for name in envelopes]}},
         EVENTS: {"schema": TEXT, "example": EVENT_EXAMPLE},
     }
+    headers |= changed | dropped
     later = {"description": "a job was made of it", "content": {JSON: {"schema": _reference("Job")}}}
     return {
-        200: {"description": "the picture, an envelope, or its progress", "headers": told | changed | dropped, "content": content},
+        200: {
+            "description": "the picture, an envelope, or its progress",
+            "headers": headers,
+            "content": content,
+        },
         202: later,
     }
 

@@ -1,4 +1,4 @@
-"""The path below which a proxy offers this service: what a request is told of it, and answers that stay below it."""
+"""The path below which a proxy offers this service: in the scope of a request, and in what answers refer to."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Scope
 
 from service.restoration.documents import JSON, to_json
 from service.results.stored import StoredResponse
@@ -52,43 +52,27 @@ def _moved(prefix: str, reference: str) -> str:
     return prefix + reference if reference.startswith("/") else reference
 
 
-class PrefixMiddleware:
-    """Sets ASGI's root_path, and puts it before what answers refer to. Redirects to this host name none: a proxy has another.
+def located(scope: Scope, root_path: str) -> Scope:
+    """The scope with ASGI's root_path and the whole path.
 
-    A proxy that cuts its prefix off says so in X-Forwarded-Prefix. Without that header the setting counts, whether the proxy cuts
-    it off or not.
+    A proxy that cuts its prefix off says so in X-Forwarded-Prefix. Without that header root_path counts, whether the proxy cuts it
+    off or not.
     """
-
-    def __init__(self, app: ASGIApp, root_path: str) -> None:
-        self._app = app
-        self._root_path = root_path
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        headers = Headers(scope=scope)
-        host, (prefix, path) = headers.get("host", ""), self._located(headers, scope["path"])
-
-        async def answer(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                _place_references(MutableHeaders(scope=message), host, prefix)
-            await send(message)
-
-        located = {**scope, "root_path": prefix, "path": path, "raw_path": path.encode()} if prefix else scope
-        await self._app(located, receive, answer)
-
-    def _located(self, headers: Headers, path: str) -> tuple[str, str]:
-        """The prefix, and the path with it."""
-        forwarded = headers.get("x-forwarded-prefix", "").partition(",")[0].strip().rstrip("/")
-        if len(forwarded) <= LONGEST_PREFIX and PREFIX.fullmatch(forwarded):
-            return forwarded, forwarded + path
-        is_whole = path == self._root_path or path.startswith(f"{self._root_path}/")
-        return self._root_path, path if is_whole else self._root_path + path
+    prefix, path = _prefix_and_path(Headers(scope=scope), scope["path"], root_path)
+    return {**scope, "root_path": prefix, "path": path, "raw_path": path.encode()} if prefix else scope
 
 
-def _place_references(headers: MutableHeaders, host: str, prefix: str) -> None:
+def _prefix_and_path(headers: Headers, path: str, root_path: str) -> tuple[str, str]:
+    forwarded = headers.get("x-forwarded-prefix", "").partition(",")[0].strip().rstrip("/")
+    if len(forwarded) <= LONGEST_PREFIX and PREFIX.fullmatch(forwarded):
+        return forwarded, forwarded + path
+    is_whole = path == root_path or path.startswith(f"{root_path}/")
+    return root_path, path if is_whole else root_path + path
+
+
+def place_references(headers: MutableHeaders, scope: Scope) -> None:
+    """Puts the prefix before what an answer refers to. Redirects to this host name no host: a proxy has another."""
+    host, prefix = Headers(scope=scope).get("host", ""), scope.get("root_path", "")
     for name in REFERENCES:
         reference = headers.get(name, "")
         parts = urlsplit(reference)

@@ -35,8 +35,8 @@ def request_id_of(request: Request) -> str:
 
 def respond(request: Request, problem: dict[str, Any], headers: dict[str, str] | None = None) -> Problem:
     """The response; on the OpenAI-shaped routes it has OpenAI's `error` member too."""
-    told = with_openai_error(problem) if route_of(request.scope).startswith("/v1/") else problem
-    return Problem(told, problem["status"], headers)
+    body = with_openai_error(problem) if route_of(request.scope).startswith("/v1/") else problem
+    return Problem(body, problem["status"], headers)
 
 
 def with_openai_error(problem: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,25 +57,27 @@ def _shown(value: object) -> str:
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
 
 
-def sentences(found: Sequence[Any]) -> list[dict[str, str]]:
+def sentences(wrong: Sequence[Any]) -> list[dict[str, str]]:
     """pydantic's errors as {"at", "detail"}, each naming the value and what is allowed."""
-    told = []
-    for one in found:
+    described = []
+    for one in wrong:
         at = ".".join(str(part) for part in one["loc"])
         if one["type"] == "extra_forbidden":
-            told.append({"at": at, "detail": f"unknown key {_shown(one['loc'][-1])}"})
+            described.append({"at": at, "detail": f"unknown key {_shown(one['loc'][-1])}"})
         elif one["type"] in {"missing", "json_invalid"}:
-            told.append({"at": at, "detail": one["msg"].lower()})
+            described.append({"at": at, "detail": one["msg"].lower()})
         else:
-            told.append({"at": at, "detail": f"{_shown(one.get('input'))}: {one['msg'].removeprefix('Value error, ').lower()}"})
-    return told
+            described.append(
+                {"at": at, "detail": f"{_shown(one.get('input'))}: {one['msg'].removeprefix('Value error, ').lower()}"}
+            )
+    return described
 
 
 def _of_validation(request: Request, error: Exception) -> Problem:
     assert isinstance(error, RequestValidationError)
-    told = sentences(error.errors())
-    detail = "; ".join(f"{one['at']}: {one['detail']}" for one in told)
-    problem = problem_document(422, InvalidValue.slug, InvalidValue.title, detail, request_id_of(request), errors=told)
+    described = sentences(error.errors())
+    detail = "; ".join(f"{one['at']}: {one['detail']}" for one in described)
+    problem = problem_document(422, InvalidValue.slug, InvalidValue.title, detail, request_id_of(request), errors=described)
     return respond(request, problem)
 
 
@@ -110,9 +112,9 @@ def _allowed(request: Request) -> list[str]:
     return sorted(methods | FILES if "GET" in methods else methods)
 
 
-def _routes(found: Iterable[BaseRoute]) -> Iterator[BaseRoute]:
+def _routes(given: Iterable[BaseRoute]) -> Iterator[BaseRoute]:
     """All routes; FastAPI keeps those of an included router within one."""
-    for route in found:
+    for route in given:
         router = getattr(route, "original_router", None)
         yield from [route] if router is None else _routes(router.routes)
 

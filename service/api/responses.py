@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -29,24 +30,27 @@ def response_of(result: StoredResponse) -> Response:
     return Response(result.body, headers=result.headers, media_type=result.media_type)
 
 
-async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """The work's result; it is cancelled when the caller hangs up. Raises ClientDisconnect then."""
-    task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_gone(request))
+@asynccontextmanager
+async def cancelled_when_gone(request: Request) -> AsyncIterator[None]:
+    """Cancels the block when the caller hangs up. Raises ClientDisconnect then."""
+    working, ended = asyncio.current_task(), False
+
+    def cancel(gone: "asyncio.Task[None]") -> None:
+        if working is not None and not ended and not gone.cancelled():
+            working.cancel()
+
+    gone = asyncio.create_task(request.scope["state"]["body"].disconnected())
+    gone.add_done_callback(cancel)
     try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        raise ClientDisconnect
+        yield
+    except asyncio.CancelledError:
+        if working is not None and gone.done() and not working.uncancel():
+            raise ClientDisconnect from None
+        raise
     finally:
-        for one in (task, gone):
-            one.cancel()
-        await asyncio.gather(task, gone, return_exceptions=True)
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+        ended = True
+        gone.cancel()
+        await asyncio.gather(gone, return_exceptions=True)
 
 
 def to_wire(event: ServerSentEvent) -> bytes:
@@ -56,7 +60,7 @@ def to_wire(event: ServerSentEvent) -> bytes:
 
 @dataclass(frozen=True)
 class EventWording(Generic[T]):
-    """How a stream tells of work: the name and the data of each event.
+    """The name and the data of each event of a stream.
 
     step: of a step and the moment, on the clock of time.monotonic, at which the work began; None where nothing is said of it; it is
     called in a thread. result: of what came of the work, its data as JSON. error: of a problem document.
@@ -67,13 +71,13 @@ class EventWording(Generic[T]):
     error: Callable[[Mapping[str, Any]], tuple[str, Mapping[str, Any]]]
 
 
-def restoration_wording(told: Callable[[T], Awaitable[str]]) -> EventWording[T]:
-    """The service's own: `step`, `result` with what is told of it, `error`."""
+def restoration_wording(to_envelope: Callable[[T], Awaitable[str]]) -> EventWording[T]:
+    """The service's own: `step`, `result` with its envelope, `error`."""
 
     async def result(value: T) -> tuple[str, str]:
-        return "result", await told(value)
+        return "result", await to_envelope(value)
 
-    return EventWording(lambda step, begun: ("step", preview_of(step, begun)), result, lambda problem: ("error", problem))
+    return EventWording(lambda step, start: ("step", preview_of(step, start)), result, lambda problem: ("error", problem))
 
 
 def events_response(request: Request, run: Run[T], wording: EventWording[T]) -> StreamingResponse:
@@ -83,8 +87,13 @@ def events_response(request: Request, run: Run[T], wording: EventWording[T]) -> 
 
 async def _events(request: Request, run: Run[T], wording: EventWording[T]) -> AsyncIterator[bytes]:
     steps: asyncio.Queue[Step | None] = asyncio.Queue()
-    begun = time.monotonic()
-    task = asyncio.ensure_future(unless_gone(request, run(steps.put_nowait)))
+    start = time.monotonic()
+
+    async def work() -> T:
+        async with cancelled_when_gone(request):
+            return await run(steps.put_nowait)
+
+    task = asyncio.create_task(work())
     task.add_done_callback(lambda _: steps.put_nowait(None))
     number = 0
     try:
@@ -96,7 +105,7 @@ async def _events(request: Request, run: Run[T], wording: EventWording[T]) -> As
                 continue
             if step is None:
                 break
-            if (event := await asyncio.to_thread(wording.step, step, begun)) is not None:
+            if (event := await asyncio.to_thread(wording.step, step, start)) is not None:
                 number += 1
                 yield _event(number, event[0], to_json(event[1]))
         yield await _last(request, task, wording, number + 1)

@@ -22,7 +22,7 @@ from service.settings import Settings
 
 KEEP_ALIVE_SECONDS = 30
 LAST_SECONDS = 5  # for answers that are on their way when everything is done
-LINGER_SECONDS = 2.0  # for who is refused while he still sends
+LINGER_SECONDS = 2.0  # for clients that are refused while they still send
 
 
 def bind(host: str, port: int) -> list[socket.socket]:

@@ -160,7 +160,7 @@ def restore_rows(
 ) -> Summary:
     """Every row by an actor of the cluster at `address` (None: one on this machine), each of which restores by what `opened` opens.
 
-    recipe: that of `list_pending`; an actor whose own differs ends the job. Raises StoreError, told by Ray's own error.
+    recipe: that of `list_pending`; an actor whose own differs ends the job. Raises StoreError with Ray's own words.
     """
     started = time.monotonic()
     if not ray.is_initialized():

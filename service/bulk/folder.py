@@ -41,8 +41,8 @@ class Folder:
 
         Sorted names would have to be held all at once: 100,000 of them took 88 MB.
         """
-        found = self._walk()
-        while batch := await asyncio.to_thread(lambda: list(islice(found, LISTED_AT_ONCE))):
+        walk = self._walk()
+        while batch := await asyncio.to_thread(lambda: list(islice(walk, LISTED_AT_ONCE))):
             for entry in batch:
                 yield entry
 

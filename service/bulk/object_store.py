@@ -87,12 +87,12 @@ class ObjectStore:
     async def facts(self, key: str) -> Mapping[str, str] | None:
         """See Store.facts."""
         try:
-            found = await obstore.get_async(self._store, key, options={"head": True})
+            stored = await obstore.get_async(self._store, key, options={"head": True})
         except FileNotFoundError:
             return None
         except Exception as error:
             raise self._translated(error, f"asked about {key}") from error
-        return {str(name).lower(): str(value) for name, value in found.attributes.items()}
+        return {str(name).lower(): str(value) for name, value in stored.attributes.items()}
 
     async def write(
         self,

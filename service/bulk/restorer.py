@@ -40,7 +40,7 @@ class ServiceRestorer(Described):
         """See Restorer.restore."""
         context = RequestContext(f"batch-{next(self._numbers)}", CALLER, time.monotonic())
         result = await self._service.restore(parameters, Uploads(picture), FORMATS.get(parameters.format or ""), context)
-        return Restored(result.images[0].body, result.size[1], result.size[0])
+        return Restored(result.images[0], result.size[1], result.size[0])
 
 
 @asynccontextmanager

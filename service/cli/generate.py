@@ -35,7 +35,7 @@ def _generate(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--model", help="see `rddm models` (the first that generates)")
     add_steps(parser)
-    parser.add_argument("--seed", type=int, help="chosen and told if absent")
+    parser.add_argument("--seed", type=int, help="random if absent, and shown")
     parser.add_argument("-n", type=int, help="how many (1)")
     parser.add_argument("--grid", action="store_true", help="one picture with all of them")
     parser.add_argument("--format", choices=list(FORMATS), help="of the files (by OUT's name, else png)")

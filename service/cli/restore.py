@@ -113,10 +113,10 @@ def _pairs(source: Path, output: str | None, parameters: RestoreParameters) -> t
     whole = source.resolve() if source.name in {"", ".."} else source  # those have no name of their own
     folder = Path(output) if output is not None else whole.with_name(f"{whole.name}-restored")
     inside = folder.resolve() if folder.resolve() != source.resolve() else None  # what an earlier call left is no picture of it
-    found, left_out = sort_folder(source, inside)
-    if not found:
+    pictures, left_out = sort_folder(source, inside)
+    if not pictures:
         raise Refused("; ".join([f"there is no picture in {source}", *left_out[:MOST_NAMED]]))
-    pairs = [(path, folder / path.relative_to(source).with_name(_name(path, parameters))) for path in found]
+    pairs = [(path, folder / path.relative_to(source).with_name(_name(path, parameters))) for path in pictures]
     return _checked(pairs), left_out
 
 
@@ -159,11 +159,11 @@ async def _restore_all(items: Sequence[RestoreItem], server: str | None, key: st
 
             async def run(item: RestoreItem) -> None:
                 async with free:
-                    begun = time.perf_counter()
+                    started = time.perf_counter()
                     try:
                         with timings.part(f"{item.source.name}: restored", awaits=True):
                             result = await _restore_one(backend, item)
-                        tell(progress.console, f"{item.target}  {summary_of(result)}  {time.perf_counter() - begun:.2f} s")
+                        tell(progress.console, f"{item.target}  {summary_of(result)}  {time.perf_counter() - started:.2f} s")
                     except (ServiceError, ClientError, OSError) as error:
                         failures.append(f"{item.source}: {error}")
                     progress.advance(bar)

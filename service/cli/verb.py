@@ -36,8 +36,8 @@ def settings_of(**given: Any) -> Settings:
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as wrong:
-        told = "; ".join(f"{'.'.join(map(str, one['loc']))} = {one['input']!r}: {one['msg'].lower()}" for one in wrong.errors())
-        raise Refused(f"settings: {told}") from wrong
+        reasons = "; ".join(f"{'.'.join(map(str, one['loc']))} = {one['input']!r}: {one['msg'].lower()}" for one in wrong.errors())
+        raise Refused(f"settings: {reasons}") from wrong
 
 
 def local_settings(server: str | None, model_repository: Path | None) -> Callable[..., Settings]:

@@ -87,7 +87,7 @@ class Client:
         return self._run(self._operations.analyse(image))
 
     def generate(self, *, on_step: OnStep | None = None, **options: Unpack[GenerateOptions]) -> Generated:
-        """Generate pictures; a seed not given is chosen by the server and told."""
+        """Generate pictures; a seed not given is chosen by the server, and given in the result."""
         return self._run(self._operations.generate(options, on_step))
 
     def submit_restore(
@@ -172,7 +172,7 @@ class AsyncClient:
         return await self._run(self._operations.analyse(image))
 
     async def generate(self, *, on_step: OnStepAsync | None = None, **options: Unpack[GenerateOptions]) -> Generated:
-        """Generate pictures; a seed not given is chosen by the server and told."""
+        """Generate pictures; a seed not given is chosen by the server, and given in the result."""
         return await self._run(self._operations.generate(options, on_step))
 
     async def submit_restore(

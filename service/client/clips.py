@@ -22,7 +22,7 @@ class JobFailed(ClientError):
 async def restore_clip(
     source: Path, target: Path, base_url: str, api_key: str | None, on_frame: Callable[[int, int], None], **parameters: Any
 ) -> dict[str, Any]:
-    """The clip at target, whole or not at all; what the finished job told. on_frame: told of frames done, and of all or 0.
+    """The clip at target, whole or not at all; what the finished job says. on_frame: called with frames done, and of all or 0.
 
     parameters: as of POST /restore/video. Cancelling the task cancels the job. Raises ClientError and OSError.
     """

@@ -77,8 +77,8 @@ class AwaitingDriver:
                 await asyncio.sleep(seconds)
                 return None
             case Notify(listener, step):
-                told = listener(step)
-                return await told if inspect.isawaitable(told) else told
+                outcome = listener(step)
+                return await outcome if inspect.isawaitable(outcome) else outcome
 
     async def send(self, request: httpx2.Request) -> httpx2.Response | Unreachable:
         await self.close_stream()
@@ -109,23 +109,23 @@ class AwaitingDriver:
 
 def unreachable(request: httpx2.Request | None, error: httpx2.RequestError) -> Unreachable:
     where = "the stream" if request is None else f"{request.url.scheme}://{request.url.netloc.decode()}"
-    found = Unreachable(
+    failure = Unreachable(
         f"{where}: {type(error).__name__}: {error}", patient=isinstance(error, httpx2.ReadTimeout | httpx2.WriteTimeout)
     )
-    found.__cause__ = error
-    return found
+    failure.__cause__ = error
+    return failure
 
 
 def drive(operation: Operation[T], driver: BlockingDriver) -> T:
     """Run an operation to its end."""
-    told: object = None
+    outcome: object = None
     try:
         while True:
             try:
-                effect = operation.send(told)
+                effect = operation.send(outcome)
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]
-            told = driver.do(effect)
+            outcome = driver.do(effect)
     finally:
         operation.close()
         driver.close_stream()
@@ -133,14 +133,14 @@ def drive(operation: Operation[T], driver: BlockingDriver) -> T:
 
 async def drive_async(operation: Operation[T], driver: AwaitingDriver) -> T:
     """Run an operation to its end; cancelling the task closes the stream, which cancels the work on the server."""
-    told: object = None
+    outcome: object = None
     try:
         while True:
             try:
-                effect = operation.send(told)
+                effect = operation.send(outcome)
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]
-            told = await driver.do(effect)
+            outcome = await driver.do(effect)
     finally:
         operation.close()
         await driver.close_stream()

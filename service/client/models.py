@@ -179,7 +179,7 @@ def to_job(body: Mapping[str, Any]) -> Job:
     return Job(**{name: body[name] for name in names}, problem=body.get("problem"))
 
 
-def _told(envelope: Mapping[str, Any]) -> dict[str, Any]:
+def _facts(envelope: Mapping[str, Any]) -> dict[str, Any]:
     names = ("media_type", "model", "digest", "steps", "seed", "timings")
     return {name: envelope[name] for name in names} | {"location": envelope.get("location")}
 
@@ -188,7 +188,7 @@ def to_restored(envelope: Mapping[str, Any]) -> Restored:
     """From the JSON envelope of /restore."""
     analysis = to_analysed(envelope["analysis"]) if "analysis" in envelope else None
     image = base64.b64decode(envelope["image"])
-    return Restored(**_told(envelope), image=image, changed=envelope.get("changed", True), analysis=analysis)
+    return Restored(**_facts(envelope), image=image, changed=envelope.get("changed", True), analysis=analysis)
 
 
 def to_analysed(body: Mapping[str, Any]) -> Analysed:
@@ -200,7 +200,7 @@ def to_generated(envelope: Mapping[str, Any]) -> Generated:
     """From the JSON of /generate: several pictures, or one picture or sheet."""
     several = envelope.get("images") or [{"image": envelope["image"], "seed": envelope["seed"]}]
     images = tuple(base64.b64decode(one["image"]) for one in several)
-    return Generated(**_told(envelope), images=images, seeds=tuple(one["seed"] for one in several))
+    return Generated(**_facts(envelope), images=images, seeds=tuple(one["seed"] for one in several))
 
 
 def to_timings(header: str) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """What a client does with the gateway, each operation written once.
 
-An operation is a generator: it yields its effects (`Send`, `ReadLine`, `Sleep`, `Notify`) and is told what came of it. It touches
+An operation is a generator: it yields its effects (`Send`, `ReadLine`, `Sleep`, `Notify`) and gets what came of it. It touches
 neither network nor clock: `drivers` does, blocking or awaiting.
 """
 
@@ -118,7 +118,7 @@ def to_address(base_url: str) -> httpx2.URL:
 
 
 def to_headers(api_key: str | None) -> dict[str, str]:
-    """Raises ValueError for a key that no header can carry; the key is not told."""
+    """Raises ValueError for a key that no header can carry; the key is not shown."""
     if api_key and not (api_key.isascii() and api_key.isprintable()):
         raise ValueError("the API key has a character that no header can carry; expected printable ASCII in one line")
     return {"user-agent": "rddm-serve-client"} | ({"authorization": f"Bearer {api_key}"} if api_key else {})
@@ -181,7 +181,7 @@ class Operations:
         return asked if asked <= self.max_wait else None
 
     def spread(self, attempt: int) -> float:
-        """Twice as long after each attempt, and random, so that callers who failed together do not come back together."""
+        """Twice as long after each attempt, and random, so that callers that failed together do not come back together."""
         return min(0.5 * 2.0**attempt, self.max_wait) * random.uniform(0.5, 1)  # noqa: S311 - hides nothing
 
     def read(self, path: str, read: Callable[[Any], T], method: str = "GET") -> Operation[T]:

@@ -1,4 +1,4 @@
-"""What a config.pbtxt, on disk or told by a Triton server, says of a model's versions.
+"""What a config.pbtxt, on disk or from a Triton server, says of a model's versions.
 
 Of the text only what is needed here is read, by the numbers that Triton's `model_config.proto` gives the members: Triton's client
 and its messages need not be installed.

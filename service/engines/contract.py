@@ -40,7 +40,7 @@ LARGE_PIXELS = 640 * 640  # calls with rows of more have places of their own, so
 
 @dataclass(frozen=True)
 class Ticket:
-    """Who asks what of which weights. A merged batch has a ticket of its own.
+    """Caller, request and weights of a call. A merged batch has a ticket of its own.
 
     deadline: seconds on the clock of `time.monotonic`, or None. exclusive: whether no other request wants the engine, so that
     this one call, of WIDE_PIXELS or more, may have all of it. on_start: called, in any thread, when the engine begins to

@@ -1,6 +1,6 @@
 """An engine inside the gateway's own process: calls run in a pool of threads, by whatever runtime opens the model files.
 
-A call that is cancelled, or whose deadline passes, never starts or is told to stop.
+A call that is cancelled, or whose deadline passes, never starts, or stops.
 
 Calls side by side have a thread each: nothing yields more pictures a second. Large calls have threads of their own, which give way
 to those of small ones: the operating system shares the cores, and no small picture waits for a large call. A picture that has the
@@ -14,7 +14,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -167,10 +167,10 @@ class LocalEngine(LocalRepository[Networks]):
             await asyncio.to_thread(pool.shutdown, wait=True, cancel_futures=True)
         await super().close()
 
-    async def predict(self, x_t: Array, condition: Array | None, time: Array, ticket: Ticket) -> Outputs:
+    def predict(self, x_t: Array, condition: Array | None, time: Array, ticket: Ticket) -> Coroutine[Any, Any, Outputs]:
         """See `service.engines.contract.Engine`."""
         model, networks = self._versions.find(ticket.weights)
-        return await self.run(model, networks, to_feeds(x_t, condition, time), ticket)
+        return self.run(model, networks, to_feeds(x_t, condition, time), ticket)
 
     async def run(self, model: Model, networks: Networks, feeds: Feeds, ticket: Ticket) -> Outputs:
         """A call of an opened version, which need not take traffic."""
@@ -179,7 +179,7 @@ class LocalEngine(LocalRepository[Networks]):
         if seconds is not None and seconds <= 0:
             raise DeadlineExceeded("the deadline passed before the network was called")
         pool = self._large if math.prod(feeds[X_T].shape[2:]) > LARGE_PIXELS else self._small
-        call = pool.submit(self._start, networks, feeds, cancellation, model, ticket)
+        call = pool.submit(self._call, networks, feeds, cancellation, model, ticket)
         try:
             async with asyncio.timeout(seconds):
                 return await asyncio.wrap_future(call)
@@ -210,14 +210,11 @@ class LocalEngine(LocalRepository[Networks]):
         """See LocalRepository."""
         return _Candidate(self, model, handle)
 
-    def _start(self, networks: Networks, feeds: Feeds, cancellation: Cancellation, model: Model, ticket: Ticket) -> Outputs:
+    def _call(self, networks: Networks, feeds: Feeds, cancellation: Cancellation, model: Model, ticket: Ticket) -> Outputs:
+        """Raises InvalidValue for what the graph does not take, BadAnswer, and the runtime's errors as the service's own."""
         network = networks.suited(ticket)
         if ticket.on_start is not None:
             ticket.on_start()
-        return self._call(network, feeds, cancellation, model)
-
-    def _call(self, network: Network, feeds: Feeds, cancellation: Cancellation, model: Model) -> Outputs:
-        """Raises InvalidValue for what the graph does not take, BadAnswer, and the runtime's errors as the service's own."""
         check_feeds(feeds, model)
         with self._runtime.translated(model.spec.name):
             outputs = network.run(feeds, cancellation)
@@ -249,8 +246,9 @@ class LocalEngine(LocalRepository[Networks]):
         """
         multiples = next(k for k in count(math.isqrt(WIDE_PIXELS) // model.spec.size_multiple + 1) if is_prime(k))
         feeds = golden_input(model.spec, multiples * model.spec.size_multiple)
-        answers = [self._call(network, feeds, Cancellation(), model) for network in networks]
-        agree = all(np.array_equal(a, b) for a, b in zip(*answers, strict=True))
+        ticket = Ticket(model.weights, "agreement", "engine")
+        outputs = [self._call(Networks(network), feeds, Cancellation(), model, ticket) for network in networks]
+        agree = all(np.array_equal(a, b) for a, b in zip(*outputs, strict=True))
         if not agree:
             log.warning("model %s answers otherwise with %d threads: pictures get one", model.spec.name, self.threads.all)
         return agree
@@ -264,8 +262,8 @@ class _Candidate:
     model: Model
     networks: Networks
 
-    async def predict(self, x_t: Array, condition: Array | None, time: Array, ticket: Ticket) -> Outputs:
-        return await self.engine.run(self.model, Networks(self.networks.first), to_feeds(x_t, condition, time), ticket)
+    def predict(self, x_t: Array, condition: Array | None, time: Array, ticket: Ticket) -> Coroutine[Any, Any, Outputs]:
+        return self.engine.run(self.model, Networks(self.networks.first), to_feeds(x_t, condition, time), ticket)
 
 
 def is_prime(number: int) -> bool:

@@ -12,7 +12,7 @@ Handle = TypeVar("Handle")
 
 
 class ModelVersions(Generic[Handle]):
-    """Handle is what the engine keeps per version (a session, say); release is told when the last request has left it."""
+    """Handle is what the engine keeps per version (a session, say); release is called when the last request has left it."""
 
     def __init__(self, release: Callable[[Model, Handle], None]) -> None:
         self._release = release

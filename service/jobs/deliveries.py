@@ -1,4 +1,4 @@
-"""What webhooks are to be told, kept until they were: at least once, whatever ends in between."""
+"""Messages of webhooks, kept until they were delivered: at least once, whatever ends in between."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ LEASE_SECONDS = 60.0  # after which another gateway tries, since this one may ha
 
 @dataclass(frozen=True)
 class Delivery:
-    """One message. id: the same at every attempt, by which receivers know a repetition; body: JSON; attempts: begun so far."""
+    """One message. id: the same at every attempt, by which receivers know a repetition; body: JSON; attempts: so far."""
 
     id: str
     url: str

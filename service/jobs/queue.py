@@ -52,9 +52,9 @@ class Estimate:
 class JobHooks:
     """What the queue asks its surroundings.
 
-    preview: what an event tells of a step. estimate: None where nothing is known of a job. closing: whether no job shall be begun.
+    preview: what an event says of a step. estimate: None where nothing is known of a job. closing: whether no job shall be started.
     deliver: called when there are new webhook messages. sweep: called about once a minute. public_url: what links begin with.
-    has_source: whether this gateway can read a clip's file. forget: told of each job that is no longer kept.
+    has_source: whether this gateway can read a clip's file. forget: called for each job that is no longer kept.
     """
 
     preview: Callable[[Step, float], dict[str, Any]]
@@ -69,7 +69,7 @@ class JobHooks:
 
 @dataclass(eq=False)
 class LocalJob:
-    """A job that this gateway runs or ran: its events so far, and who waits for the next. work: the most that it had to do."""
+    """A job that this gateway runs or ran: its events so far, and what waits for the next. work: the most that it had to do."""
 
     job: Job
     events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
@@ -80,7 +80,7 @@ class LocalJob:
     ending: bool = False
 
     def tell(self, name: str, data: dict[str, Any]) -> None:
-        """Add an event and wake who waits."""
+        """Add an event and wake what waits."""
         self.events.append((name, data))
         self.changed.set()
         self.changed = asyncio.Event()
@@ -93,7 +93,7 @@ class LocalJob:
 
     @property
     def last_step(self) -> dict[str, Any] | None:
-        """The latest step that was told of."""
+        """The latest step that an event named."""
         return next((data for name, data in reversed(self.events) if name == "step"), None)
 
 
@@ -188,17 +188,17 @@ class JobQueue:
         Of a job that another gateway runs, the latest step at each look; the number of a step's event is the step's.
         """
         job = await self.find(identity, caller)
-        number, told = after, time.monotonic()
+        number, shown_at = after, time.monotonic()
         while (local := self._local(identity)) is None:
             if job.status not in ACTIVE:
                 yield max(number, (job.steps or 0)) + 1, *self._ending(job)
                 return
             step = await self._store.last_event(identity)
             if step is not None and step["step"] > number:
-                number, told = step["step"], time.monotonic()
+                number, shown_at = step["step"], time.monotonic()
                 yield number, "step", step
-            elif time.monotonic() - told > PING_SECONDS:
-                told = time.monotonic()
+            elif time.monotonic() - shown_at > PING_SECONDS:
+                shown_at = time.monotonic()
                 yield None
             await asyncio.sleep(POLL_SECONDS / 2)
             job = await self._store.job(identity) or replace(job, status="cancelled")

@@ -55,7 +55,7 @@ class JobRunner:
             order = RestoreOrder.model_validate_json(job.parameters)
             result = await self._gateway.restoration.restore(order, sources, kind, context, on_step)
             if order.output_url is not None:
-                await self._references.write(order.output_url, result.images[0].body, result.kind.media_type)
+                await self._references.write(order.output_url, result.images[0], result.kind.media_type)
             return await self._gateway.finish(job.caller, result, as_json=job.as_json, several=False, delivered_to=order.output_url)
 
     async def _run_clip(self, job: Job, context: RequestContext, on_step: Listener) -> StoredResponse:

@@ -140,7 +140,7 @@ class JobStore:
     ) -> Claim | None:
         """The oldest job that nobody works on and that need not wait, for that gateway, until its lease ends.
 
-        announce: what webhooks are to be told of a job that never ran before. clips: clips only, or pictures only. can_do: whether
+        announce: the webhook messages of a job that never ran before. clips: clips only, or pictures only. can_do: whether
         this gateway can do it at all.
         """
 
@@ -150,10 +150,10 @@ class JobStore:
                 "and (owner is null or (lease < ? and owner <> ?)) and (kind = 'video') = ? order by created limit ?",
                 *(tx.now, tx.now, owner, clips, LOOKED_AT),
             )
-            found = next(((job, *rest) for facts, *rest in rows if can_do(job := _job(facts))), None)
-            if found is None:
+            chosen = next(((job, *rest) for facts, *rest in rows if can_do(job := _job(facts))), None)
+            if chosen is None:
                 return None
-            job, losses = found[0], found[2] + (found[1] is not None)
+            job, losses = chosen[0], chosen[2] + (chosen[1] is not None)
             running = replace(job, status="running", step=0, progress=None, eta=None, started=job.started or tx.now)
             tx.execute(
                 "update rddm_jobs set owner = ?, lease = ?, losses = ?, event = null where id = ?",
@@ -195,7 +195,7 @@ class JobStore:
         await self._database.run(act)
 
     async def finish(self, owner: str, job: Job, finished: StoredResponse | None, deliveries: Sequence[Delivery] = ()) -> bool:
-        """The last facts, the answer where there is one, and what webhooks are to be told of it; what was sent is let go of.
+        """The last facts, the answer where there is one, and its webhook messages; what was sent is let go of.
 
         False, and nothing is written, where the job is no longer that gateway's.
         """
@@ -234,7 +234,7 @@ class JobStore:
         return _job(rows[0][0]) if rows else None
 
     async def last_event(self, identity: str) -> dict[str, Any] | None:
-        """The last step of a job, as the gateway that runs it told it."""
+        """The last step of a job, as the gateway that runs it recorded it."""
         rows = await self._database.run(lambda tx: tx.execute("select event from rddm_jobs where id = ?", identity))
         return json.loads(rows[0][0]) if rows and rows[0][0] else None
 

@@ -29,9 +29,9 @@ GONE = 410
 
 
 def message(job: str, address: str, event: Event, document: Mapping[str, Any]) -> Delivery:
-    """What an address is told of a job. Its id is of the job and the event, so that nobody is told twice under two ids."""
-    told = {"type": f"job.{event}", "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"), "data": document}
-    return Delivery(f"{job}-{event}", address, json.dumps(told))
+    """The message about a job to an address. Its id is of the job and the event, so that a repetition has the same."""
+    payload = {"type": f"job.{event}", "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"), "data": document}
+    return Delivery(f"{job}-{event}", address, json.dumps(payload))
 
 
 class Webhooks:

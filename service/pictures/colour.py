@@ -206,8 +206,8 @@ def chromaticities_of(profile: bytes) -> Chromaticities:
     matrix = cicp.adapted(np.array(columns, np.float64).T, cicp.D50_XYZ)
     with np.errstate(divide="ignore", invalid="ignore"):
         points = (matrix / matrix.sum(axis=0))[:2].T.round(4)
-    found: Chromaticities = (*cicp.D65, *(float(value) for value in points.ravel()))  # type: ignore[assignment]
-    return found if np.isfinite(points).all() and _is_possible(found) else BT709
+    measured: Chromaticities = (*cicp.D65, *(float(value) for value in points.ravel()))  # type: ignore[assignment]
+    return measured if np.isfinite(points).all() and _is_possible(measured) else BT709
 
 
 def _xyz(profile: bytes, name: bytes) -> tuple[float, float, float] | None:

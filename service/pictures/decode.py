@@ -40,6 +40,7 @@ def _in_srgb(source: Source, record: PictureFormat) -> Picture:
     exif = Exif.of(source.exif) if source.exif is not None else None
     samples, working = source.samples, colour.to_working(source.samples.colour, source.samples.space, source.colours)
     orientation = _orientation(source, exif)
+    further = (*source.further, "hdr") if working.tone_mapped else source.further
     metadata = SourceMetadata(
         format=record.name,
         depth=source.depth,
@@ -48,16 +49,10 @@ def _in_srgb(source: Source, record: PictureFormat) -> Picture:
         orientation=orientation,
         profile=working.profile,
         beyond=None if working.beyond is None else upright(working.beyond, orientation),
-        exif=source.exif,
-        xmp=source.xmp,
-        dpi=source.dpi,
-        lossless=source.lossless,
-        gain_map=source.gain_map,
-        further=(*source.further, "hdr") if working.tone_mapped else source.further,
         converted=working.converted,
-        compression=source.compression,
         exposure=None if exif is None else exif.exposure,
         places=(exif is not None and exif.tells_places) or (source.xmp is not None and xmp.tells_places(source.xmp)),
+        **(source.beside_pixels() | {"further": further}),
     )
     return Picture(upright(working.pixels, orientation), metadata)
 

@@ -144,8 +144,8 @@ class Layout:
             raise Unreadable(f"a directory of {count} entries")
         next_at = first + step * count
         following = self.place(data, next_at) if next_at + (8 if self.big else 4) <= len(data) else 0
-        found = (self._entry(data, first + step * index) for index in range(count))
-        return Directory(dict(pair for pair in found if pair is not None), at, next_at, following)
+        parsed = (self._entry(data, first + step * index) for index in range(count))
+        return Directory(dict(pair for pair in parsed if pair is not None), at, next_at, following)
 
     def _entry(self, data: bytes, at: int) -> tuple[int, Entry] | None:
         if at + (20 if self.big else 12) > len(data):

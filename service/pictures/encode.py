@@ -9,6 +9,7 @@ from service.pictures import colour, xmp
 from service.pictures.cicp import BT709, Chromaticities
 from service.pictures.directories import Directory
 from service.pictures.exif import Exif
+from service.pictures.files import png, png_file
 from service.pictures.files.png import Spread
 from service.pictures.formats import PictureFormat, Policy
 from service.pictures.picture import Outgoing, SourceMetadata, as_stored
@@ -35,7 +36,7 @@ def encode(pixels: Pixels, metadata: SourceMetadata, record: PictureFormat, writ
     """
     outgoing = outgoing_of(pixels, metadata, record, writing)
     if record.name == "png":
-        return bytes(record.module.write(outgoing, spread))
+        return png.write(outgoing.samples, png_file.chunks_of(outgoing), spread)
     return bytes(record.module.write(outgoing))
 
 

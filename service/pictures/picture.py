@@ -1,6 +1,6 @@
 """A decoded picture: upright sRGB pixels to work on, and all that is needed to give the result back as the picture came."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -39,21 +39,16 @@ class Samples:
     space: Space
 
 
-@dataclass(frozen=True, eq=False)
-class Source:
-    """What a format's reader gives.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class BesidePixels:
+    """What a picture's file holds beside pixels and colours.
 
-    samples: as they are stored. depth: bits of a sample, 8 or 16. colours: what the file says of them. orientation: the EXIF value
-    1..8 that turns them upright; None where EXIF says it, as it does in formats whose viewers obey it. exif: a TIFF block; xmp: a
-    packet, as it is. dpi: pixels per inch, across and down. lossless: whether the file was compressed without loss where its format
-    leaves a choice. gain_map: the further picture that makes this one one of high dynamic range. further: names of what else the
-    file holds, see LEFT_OUT. compression: the quality, 1..100, that the quantisation tables of a JPEG stand for.
+    exif: a TIFF block; xmp: a packet, as it is. dpi: pixels per inch, across and down. lossless: whether the file was compressed
+    without loss where its format leaves a choice. gain_map: the further picture that makes this one one of high dynamic range.
+    further: names of what else the file holds, see LEFT_OUT. compression: the quality, 1..100, that the quantisation tables of a
+    JPEG stand for.
     """
 
-    samples: Samples
-    depth: Depth
-    colours: ColourTags = field(default_factory=ColourTags)
-    orientation: int | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
@@ -61,6 +56,24 @@ class Source:
     gain_map: bytes | None = None
     further: tuple[str, ...] = ()
     compression: int | None = None
+
+    def beside_pixels(self) -> dict[str, Any]:
+        """These, by name."""
+        return {each.name: getattr(self, each.name) for each in fields(BesidePixels)}
+
+
+@dataclass(frozen=True, eq=False)
+class Source(BesidePixels):
+    """What a format's reader gives.
+
+    samples: as they are stored. depth: bits of a sample, 8 or 16. colours: what the file says of them. orientation: the EXIF value
+    1..8 that turns them upright; None where EXIF says it, as it does in formats whose viewers obey it.
+    """
+
+    samples: Samples
+    depth: Depth
+    colours: ColourTags = field(default_factory=ColourTags)
+    orientation: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,15 +116,14 @@ LEFT_OUT = {
 
 
 @dataclass(frozen=True, eq=False)
-class SourceMetadata:
+class SourceMetadata(BesidePixels):
     """What a picture had beside its colours.
 
     format: its name; depth: bits of a sample, 8 or 16; grey: it had one colour channel; alpha: upright, h w, at its depth;
     orientation: the EXIF value 1..8 in which its pixels were stored; profile: its ICC profile, if one can go back to it; beyond:
-    upright, what sRGB cannot hold of its colours, see service.pictures.colour.beyond_srgb; exif: a TIFF block; xmp: a packet; dpi:
-    pixels per inch, across and down; lossless, gain_map, further: as in Source; converted: its numbers meant other colours than
-    sRGB and the answer's do not; compression: as in Source; exposure: the light for which the camera was set, EV at ISO 100, where
-    EXIF says it; places: whether the file tells of any.
+    upright, what sRGB cannot hold of its colours, see service.pictures.colour.beyond_srgb; converted: its numbers meant other
+    colours than sRGB and the answer's do not; exposure: the light for which the camera was set, EV at ISO 100, where EXIF says it;
+    places: whether the file names any.
     """
 
     format: str
@@ -121,14 +133,7 @@ class SourceMetadata:
     orientation: int = 1
     profile: bytes | None = None
     beyond: Pixels | None = None
-    exif: bytes | None = None
-    xmp: bytes | None = None
-    dpi: tuple[float, float] | None = None
-    lossless: bool = False
-    gain_map: bytes | None = None
-    further: tuple[str, ...] = ()
     converted: bool = False
-    compression: int | None = None
     exposure: float | None = None
     places: bool = False
 

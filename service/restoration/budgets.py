@@ -24,11 +24,12 @@ EWMA_WEIGHT = 0.1
 
 @dataclass(frozen=True)
 class RequestContext:
-    """request: its id; arrived: on the clock of time.monotonic."""
+    """request: its id. arrived, deadline: on the clock of time.monotonic; no deadline is known before the parameters are."""
 
     request: str
     caller: Caller
     arrived: float
+    deadline: float = math.inf
 
 
 class Estimator(Protocol):
@@ -70,10 +71,11 @@ class Budgets:
         self.encoding = EncodingCosts()
         self._pixels_held = 0
 
-    def deadline(self, parameters: CommonParameters, context: RequestContext) -> float:
-        """When the request must have ended, on the clock of time.monotonic."""
-        longest = self._settings.request_timeout_seconds
-        return context.arrived + (longest if parameters.max_latency_ms is None else min(longest, parameters.max_latency_ms / 1000))
+    def until_deadline(self, parameters: CommonParameters, context: RequestContext) -> RequestContext:
+        """The context with the moment by which the request must have ended."""
+        longest, wanted = self._settings.request_timeout_seconds, parameters.max_latency_ms
+        seconds = longest if wanted is None else min(longest, wanted / 1000)
+        return replace(context, deadline=context.arrived + seconds)
 
     def fit(
         self,

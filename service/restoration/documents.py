@@ -44,10 +44,10 @@ def base64_of(data: bytes) -> str:
 def stored_responses(result: RequestResult) -> list[StoredResponse]:
     """The pictures as GET /results/{id} gives them; their entity tags are computed."""
     headers = {name: value for name, value in headers_of(result).items() if name.startswith("X-")}
-    answers = [StoredResponse(image.body, result.kind.media_type, headers) for image in result.images]
-    for answer in answers:
-        _ = answer.etag
-    return answers
+    responses = [StoredResponse(image, result.kind.media_type, headers) for image in result.images]
+    for response in responses:
+        _ = response.etag
+    return responses
 
 
 def facts_of(result: RequestResult) -> dict[str, Any]:
@@ -75,17 +75,17 @@ def stages_of(result: RequestResult) -> list[dict[str, Any]]:
 def envelope(result: RequestResult, locations: list[str], several: bool) -> dict[str, Any]:
     """The JSON answer: one `image`, or several `images`."""
     if not several:
-        return {"image": base64_of(result.images[0].body), **facts_of(result), "location": locations[0]}
+        return {"image": base64_of(result.images[0]), **facts_of(result), "location": locations[0]}
     images = [
-        {"image": base64_of(image.body), "seed": image.seed, "location": location}
-        for image, location in zip(result.images, locations, strict=True)
+        {"image": base64_of(image), "seed": seed, "location": location}
+        for image, seed, location in zip(result.images, result.seeds, locations, strict=True)
     ]
     return {"images": images, **facts_of(result)}
 
 
 def delivery_of(result: RequestResult, address: str) -> StoredResponse:
     """The answer whose picture lies at an address, which is shown without its query: a presigned one's is a secret."""
-    body = result.images[0].body
+    body = result.images[0]
     output = {
         "output_url": urlsplit(address)._replace(query="", fragment="").geturl(),
         "bytes": len(body),
@@ -95,16 +95,16 @@ def delivery_of(result: RequestResult, address: str) -> StoredResponse:
 
 
 def content_of(
-    result: RequestResult, answers: Sequence[StoredResponse], locations: list[str], *, as_json: bool, several: bool
+    result: RequestResult, responses: Sequence[StoredResponse], locations: list[str], *, as_json: bool, several: bool
 ) -> StoredResponse:
     """The body of the answer and its headers. locations: where the pictures can be got again."""
     headers = headers_of(result) if several else headers_of(result) | {"Content-Location": locations[0]}
     if as_json:
         return StoredResponse(to_json(envelope(result, locations, several)).encode(), JSON, headers)
-    return StoredResponse(answers[0].body, answers[0].media_type, headers | {"ETag": answers[0].etag})
+    return StoredResponse(responses[0].body, responses[0].media_type, headers | {"ETag": responses[0].etag})
 
 
-def preview_of(step: Step, begun: float) -> dict[str, Any]:
+def preview_of(step: Step, started: float) -> dict[str, Any]:
     """A step as its event tells it, with the predicted x_0 as a small JPEG."""
     before = {} if step.before is None else {"before": _jpeg_address(step.before)}
     return {
@@ -114,7 +114,7 @@ def preview_of(step: Step, begun: float) -> dict[str, Any]:
         **before,
         "width": step.preview.shape[3],
         "height": step.preview.shape[2],
-        "elapsed_ms": round((time.monotonic() - begun) * 1000, 1),
+        "elapsed_ms": round((time.monotonic() - started) * 1000, 1),
     }
 
 

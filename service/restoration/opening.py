@@ -17,7 +17,6 @@ from service.sampling.pipeline import Pipeline
 from service.scheduling.learned import LearnedFile
 from service.scheduling.scheduler import OnCall, Scheduler
 from service.settings import Settings
-from service.telemetry.tracing import StepSpans, TracedBatches, TracedSteps
 
 
 @asynccontextmanager
@@ -32,7 +31,7 @@ async def open_service(
 ) -> AsyncIterator[RestorationService]:
     """Starts the codec processes, the engine and the scheduler; ends them in reverse order.
 
-    engine, codecs: instead of those that the settings name. on_call: told of each network call, in the event loop. wanted: of the
+    engine, codecs: instead of those that the settings name. on_call: gets each network call, in the event loop. wanted: of the
     requests that will come, where all are for one model: only that one need be opened. one_request: there will be one at most.
     Raises EngineUnavailable where no model can be used, ModuleNotFoundError where the engine's packages are not installed, NotFound
     where there is no model for what is wanted.
@@ -42,9 +41,8 @@ async def open_service(
         engine.restrict(choice_for(settings, wanted), one_request=one_request)
     bounds = Bounds(settings.max_pixels, settings.max_side)
     codecs = codecs or CodecPool(bounds, settings.codec_workers, settings.codec_seconds, settings.codec_memory_bytes)
-    spans = StepSpans()
     scheduler = Scheduler(
-        TracedBatches(engine, spans),
+        engine,
         lambda: engine.instances,
         settings.queue_megapixel_steps,
         arrays,
@@ -52,7 +50,7 @@ async def open_service(
         file=LearnedFile(settings.learned_path, engine.identity),
         filled_rows=engine.filled_rows,
     )
-    pipeline = Pipeline(TracedSteps(scheduler, spans), scheduler, arrays)
+    pipeline = Pipeline(scheduler, scheduler, arrays)
     service = RestorationService(settings, engine, scheduler, ResultCache(FlipEnsemble(pipeline), settings.results_bytes), codecs)
     try:
         await _together(codecs.start(), engine.start())

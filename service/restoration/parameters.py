@@ -122,7 +122,7 @@ class CommonParameters(BaseModel):
         default=None, description="whether WebP and JPEG XL are written without loss; like the input if absent"
     )
     max_latency_ms: Milliseconds | None = Field(default=None, description="fewer steps are taken if that many would take longer")
-    webhook: Webhook | None = Field(default=None, description="https address told of a job's end; with Prefer: respond-async only")
+    webhook: Webhook | None = Field(default=None, description="https address to call when the job has ended; for jobs only")
 
 
 class RestoreParameters(CommonParameters):
@@ -190,8 +190,8 @@ class RestoreParameters(CommonParameters):
             raise ValueError("expected brightness or brightness_mean, not both")
         turned = [name for name, is_set in (("strength", self.strength != 1), ("brightness", self.sets_brightness)) if is_set]
         if self.returned != "image" and (turned or len(self.tasks) > 1):
-            told = turned[0] if turned else "several tasks"
-            raise ValueError(f"{told} goes with return = image; the {self.returned} are one network's own")
+            named = turned[0] if turned else "several tasks"
+            raise ValueError(f"{named} goes with return = image; the {self.returned} are one network's own")
         return self
 
 
@@ -200,7 +200,10 @@ class GenerateParameters(CommonParameters):
 
     quality: Quality | None = Field(default=None, description="of JPEG, WebP, AVIF and JPEG XL; high if absent")
     model: Name | None = Field(default=None, description="the first model that generates, if absent")
-    seed: Seed | None = Field(default=None, description="chosen and told if absent; picture k of n is what seed + k gives alone")
+    seed: Seed | None = Field(
+        default=None,
+        description="random if absent, and in the answer; picture k of n is what seed + k gives alone",
+    )
     n: Count = Field(default=1, description="how many pictures")
     grid: Flag = Field(default=False, description="one picture with all n in it")
 

@@ -46,7 +46,7 @@ class Restorer:
 
     def restore(self, image: bytes, parameters: RestoreParameters | None = None, mask: bytes | None = None) -> bytes:
         """A picture file for a picture file: in parameters.format, or in the format that came."""
-        return self.restore_request(image, parameters, mask).images[0].body
+        return self.restore_request(image, parameters, mask).images[0]
 
     def restore_request(
         self, image: bytes, parameters: RestoreParameters | None = None, mask: bytes | None = None

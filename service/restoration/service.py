@@ -27,8 +27,8 @@ from service.restoration.parameters import AUTO, LARGEST_SEED, GenerateParameter
 from service.restoration.sheets import grid, run_all
 from service.restoration.source import Source, check_takes_mask, to_model_input
 from service.restoration.uploads import Uploads
-from service.results.cache import FinishedResult, ResultCache, until
-from service.sampling.pipeline import MEMBERS, Kept, Listener, Work
+from service.results.cache import ResultCache, until
+from service.sampling.pipeline import MEMBERS, Kept, Listener, Result, Work
 from service.scheduling.scheduler import Scheduler
 from service.settings import Settings
 from service.telemetry.tracing import part_span
@@ -44,22 +44,15 @@ def random_seed() -> int:
 
 
 @dataclass(frozen=True)
-class OutputImage:
-    """One finished picture file, and the seed that it was made with."""
-
-    body: bytes
-    seed: int
-
-
-@dataclass(frozen=True)
 class RequestResult:
-    """The result of a request. size: height and width of the pictures; timings: milliseconds of decode, sample and encode.
+    """The result of a request. images: its picture files; seed: of the first one, one more for each other. size: height and width
+    of the pictures; timings: milliseconds of decode, sample and encode.
 
     stages: the models that made it, in order, with their steps. dropped: names of parts of the source's file that the result's has
     not (service.pictures.picture.LEFT_OUT). analysis: of task auto; without stages the picture came back as it was.
     """
 
-    images: tuple[OutputImage, ...]
+    images: tuple[bytes, ...]
     kind: PictureFormat
     size: tuple[int, int]
     stages: tuple[Resolved, ...]
@@ -67,6 +60,11 @@ class RequestResult:
     timings: Mapping[str, float]
     dropped: tuple[str, ...] = ()
     analysis: Analysis | None = None
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seed of each image."""
+        return tuple(range(self.seed, self.seed + len(self.images)))
 
     @property
     def model(self) -> Model:
@@ -138,27 +136,26 @@ class RestorationService:
 
         Raises the errors of service.errors.
         """
-        stopwatch, deadline = Stopwatch(), self.budgets.deadline(parameters, context)
-        with self.models.lease(parameters) as leased, ExitStack() as held:
+        stopwatch, context = Stopwatch(), self.budgets.until_deadline(parameters, context)
+        with self._stages(parameters) as leased, ExitStack() as held:
             stages = leased
-            check_stages(parameters, stages)
-            for stage in stages:
-                self.scheduler.introduce(stage.model)
-            async with until(deadline, "waited to be read"):
+            async with until(context.deadline, "waited to be read"):
                 with stopwatch.measure("decode"):
-                    source = await self._decode(uploads, stages, context, held)
-            kind = kind or usual_format(parameters, ALL_FORMATS[source.picture.metadata.format])
+                    picture = await self.codecs.decode(uploads.image, whose(context))
+                    held.enter_context(self.budgets.hold(picture.pixels.shape[0] * picture.pixels.shape[1]))
+                    source = Source(picture, await self._mask(uploads, stages, context))
+                    check_mask(source, stages)
+            kind = kind or usual_format(parameters, ALL_FORMATS[picture.metadata.format])
             analysis = None
             if parameters.is_auto:
                 with stopwatch.measure("analyse"):
-                    analysis = await self._analyse(source.picture, stages)
+                    analysis = await self._analyse(picture, stages)
                 stages = planned_stages(analysis.plan, stages)
                 if not stages:
                     return await self._give_back(parameters, uploads, source, kind, context, analysis, stopwatch)
                 parameters = fitting(parameters, stages)
-            restoring = Restoring(parameters, stages, context, kind, deadline)
             with stopwatch.measure("sample"):
-                result, taken = await self._run_stages(restoring, source, on_step)
+                result, taken = await self._run_stages(parameters, stages, source, kind, context, on_step)
             with stopwatch.measure("encode"):
                 pixels, metadata = await offload(result.pixels.size, output_of, parameters, result, source)
                 writing = Writing(parameters.metadata, parameters.file_quality, parameters.lossless)
@@ -166,8 +163,7 @@ class RestorationService:
                 body = await self.codecs.encode(pixels, metadata, kind, writing, whose(context))
             self.budgets.encoding.record(kind, source.size[0] * source.size[1], stopwatch.milliseconds["encode"] / 1000)
             size = stored_size(pixels, metadata, kind, parameters.metadata)
-            image = OutputImage(body, parameters.seed)
-            return RequestResult((image,), kind, size, taken, parameters.seed, stopwatch.milliseconds, dropped, analysis)
+            return RequestResult((body,), kind, size, taken, parameters.seed, stopwatch.milliseconds, dropped, analysis)
 
     async def _give_back(
         self,
@@ -188,40 +184,45 @@ class RestorationService:
                 writing = Writing(parameters.metadata, parameters.file_quality, parameters.lossless)
                 body = await self.codecs.encode(pixels, metadata, kind, writing, whose(context))
         size = stored_size(pixels, metadata, kind, parameters.metadata)
-        image = OutputImage(body, parameters.seed)
-        return RequestResult((image,), kind, size, (), parameters.seed, stopwatch.milliseconds, dropped, analysis)
+        return RequestResult((body,), kind, size, (), parameters.seed, stopwatch.milliseconds, dropped, analysis)
 
     async def analyse(self, image: bytes, context: RequestContext) -> Analysis:
         """What is wrong with a picture and what task auto would do, with nothing restored. Raises the errors of service.errors."""
         parameters = RestoreParameters(task=AUTO)
-        deadline = self.budgets.deadline(parameters, context)
-        with self.models.lease(parameters) as stages, ExitStack() as held:
-            async with until(deadline, "waited to be read"):
-                source = await self._decode(Uploads(image), stages, context, held)
-            return await self._analyse(source.picture, stages)
+        context = self.budgets.until_deadline(parameters, context)
+        with self.models.lease(parameters) as stages:
+            async with until(context.deadline, "waited to be read"):
+                picture = await self.codecs.decode(image, whose(context))
+            with self.budgets.hold(picture.pixels.shape[0] * picture.pixels.shape[1]):
+                return await self._analyse(picture, stages)
 
     async def _analyse(self, picture: Picture, stages: tuple[Resolved, ...]) -> Analysis:
         tasks = {stage.model.spec.task for stage in stages} | {stage.model.spec.name for stage in stages}
         return await asyncio.to_thread(analyse, picture, self.classifier, tasks)
 
     async def _run_stages(
-        self, restoring: "Restoring", source: Source, on_step: Listener | None
-    ) -> tuple[FinishedResult, tuple[Resolved, ...]]:
+        self,
+        parameters: RestoreParameters,
+        stages: tuple[Resolved, ...],
+        source: Source,
+        kind: PictureFormat,
+        context: RequestContext,
+        on_step: Listener | None = None,
+    ) -> tuple[Result, tuple[Resolved, ...]]:
         """Each model on what the one before it made, in 16 bits between them; the last result, and the steps that were taken."""
-        parameters, context = restoring.parameters, restoring.context
-        self.budgets.check_cost(restoring.stages, source.size, MEMBERS if parameters.flips else 1)
+        self.budgets.check_cost(stages, source.size, MEMBERS if parameters.flips else 1)
         taken: list[Resolved] = []
         async with AsyncExitStack() as charges:
-            for index, stage in enumerate(restoring.stages):
-                left = len(restoring.stages) - index
-                async with until(restoring.deadline, "was prepared"):
-                    work = await self._to_work(source, parameters, stage, context, restoring.deadline)
+            for index, stage in enumerate(stages):
+                left = len(stages) - index
+                async with until(context.deadline, "was prepared"):
+                    work = await offload(source.picture.pixels.size, to_work, source, parameters, stage, context)
                 work = work if left == 1 else replace(work, depth=16)
                 if not self.results.keeps(work):  # a kept result takes no time
-                    work = self.budgets.fit(work, parameters, context, restoring.kind, stages_left=left)
+                    work = self.budgets.fit(work, parameters, context, kind, stages_left=left)
                 await charges.enter_async_context(self.budgets.charge(context.caller, work.load.megapixel_steps))
                 done = sum(stage.steps for stage in taken)
-                ahead = sum(stage.steps for stage in restoring.stages[index + 1 :])
+                ahead = sum(stage.steps for stage in stages[index + 1 :])
                 result = await self.results.run(work, _moved(on_step, done, ahead))
                 taken.append(Resolved(work.model, work.steps))
                 source = source.continued(result.pixels)
@@ -232,13 +233,13 @@ class RestorationService:
     ) -> RequestResult:
         """n pictures with the seeds from parameters.seed on; on_step hears of all of them together."""
         stopwatch, kind = Stopwatch(), kind or FORMATS["png"]
-        deadline = self.budgets.deadline(parameters, context)
+        context = self.budgets.until_deadline(parameters, context)
         seed, n = random_seed() if parameters.seed is None else parameters.seed, parameters.n
         self._check_count(n, seed)
         with self.models.lease(parameters) as (resolved,):
             self.scheduler.introduce(resolved.model)
             request, caller = context.request, context.caller.name
-            first = Work(resolved.model, resolved.steps, seed, request, caller, keep=frozenset(), deadline=deadline)
+            first = Work(resolved.model, resolved.steps, seed, request, caller, keep=frozenset(), deadline=context.deadline)
             first = self.budgets.fit(first, parameters, context, kind, n)
             works = [replace(first, seed=seed + k, request=f"{context.request}-{k}") for k in range(n)]
             async with self.budgets.charge(context.caller, n * first.load.megapixel_steps):
@@ -249,9 +250,8 @@ class RestorationService:
                 frames = [grid(pictures)] if parameters.grid else pictures
                 writing = Writing("none", parameters.quality, parameters.lossless)
                 bodies = [await self.codecs.encode(frame, PLAIN, kind, writing, whose(context)) for frame in frames]
-            images = tuple(OutputImage(body, seed + k) for k, body in enumerate(bodies))
             size = (frames[0].shape[0], frames[0].shape[1])
-            return RequestResult(images, kind, size, (Resolved(first.model, first.steps),), seed, stopwatch.milliseconds)
+            return RequestResult(tuple(bodies), kind, size, (Resolved(first.model, first.steps),), seed, stopwatch.milliseconds)
 
     async def restore_pixels(
         self, pixels: Pixels, parameters: RestoreParameters, context: RequestContext, mask: Pixels | None = None
@@ -262,20 +262,16 @@ class RestorationService:
         """
         depth: Depth = 16 if pixels.dtype == np.uint16 else 8
         source = Source(Picture(pixels, replace(PLAIN, depth=depth)), mask)
-        deadline = self.budgets.deadline(parameters, context)
-        with self.models.lease(parameters) as leased, self.budgets.hold(source.size[0] * source.size[1]):
+        context = self.budgets.until_deadline(parameters, context)
+        with self._stages(parameters) as leased, self.budgets.hold(source.size[0] * source.size[1]):
             stages = leased
-            check_stages(parameters, stages)
             check_mask(source, stages)
-            for stage in stages:
-                self.scheduler.introduce(stage.model)
             if parameters.is_auto:
                 stages = planned_stages((await self._analyse(source.picture, stages)).plan, stages)
                 if not stages:
                     return pixels
                 parameters = fitting(parameters, stages)
-            restoring = Restoring(parameters, stages, context, FORMATS["png"], deadline)
-            result, _ = await self._run_stages(restoring, source, None)
+            result, _ = await self._run_stages(parameters, stages, source, FORMATS["png"], context)
             return (await offload(result.pixels.size, output_of, parameters, result, source))[0]
 
     def check_restore(self, parameters: RestoreParameters, uploads: Uploads) -> tuple[Resolved, ...]:
@@ -296,48 +292,40 @@ class RestorationService:
         if seed + n - 1 > LARGEST_SEED:
             raise InvalidValue(f"seed {seed} + n {n} goes beyond the largest seed, 2^63-1")
 
-    async def _decode(self, uploads: Uploads, stages: tuple[Resolved, ...], context: RequestContext, held: ExitStack) -> Source:
-        """Picture and mask; the picture counts as held until the stack is closed."""
-        picture = await self.codecs.decode(uploads.image, whose(context))
-        held.enter_context(self.budgets.hold(picture.pixels.shape[0] * picture.pixels.shape[1]))
+    @contextmanager
+    def _stages(self, parameters: RestoreParameters) -> Iterator[tuple[Resolved, ...]]:
+        """The models and steps of a restoration; the models stay loaded for the block."""
+        with self.models.lease(parameters) as stages:
+            check_stages(parameters, stages)
+            for stage in stages:
+                self.scheduler.introduce(stage.model)
+            yield stages
+
+    async def _mask(self, uploads: Uploads, stages: tuple[Resolved, ...], context: RequestContext) -> Pixels | None:
         if uploads.mask is None:
-            return Source(picture)
+            return None
         check_takes_mask(mask_taker(stages))
-        source = Source(picture, (await self.codecs.decode(uploads.mask, whose(context))).pixels)
-        check_mask(source, stages)
-        return source
-
-    async def _to_work(
-        self, source: Source, parameters: RestoreParameters, resolved: Resolved, context: RequestContext, deadline: float
-    ) -> Work:
-        pixels, spec = source.picture.pixels, resolved.model.spec
-        mask = source.mask if "mask" in spec.condition else None
-        model_input = await offload(pixels.size, to_model_input, pixels, mask, spec)
-        return Work(
-            resolved.model,
-            resolved.steps,
-            parameters.seed,
-            context.request,
-            context.caller.name,
-            model_input.x_in,
-            model_input.mask,
-            keep=KEPT[parameters.returned],
-            pixels=model_input.pixels,
-            depth=source.depth,
-            deadline=deadline,
-            flips=parameters.flips,
-        )
+        return (await self.codecs.decode(uploads.mask, whose(context))).pixels
 
 
-@dataclass(frozen=True)
-class Restoring:
-    """One restoration on its way: what is asked for, of which models, for whom, in which format, until when."""
-
-    parameters: RestoreParameters
-    stages: tuple[Resolved, ...]
-    context: RequestContext
-    kind: PictureFormat
-    deadline: float
+def to_work(source: Source, parameters: RestoreParameters, stage: Resolved, context: RequestContext) -> Work:
+    """What a model does with a picture."""
+    spec = stage.model.spec
+    x_in, mask, digest = to_model_input(source.picture.pixels, source.mask if "mask" in spec.condition else None, spec)
+    return Work(
+        stage.model,
+        stage.steps,
+        parameters.seed,
+        context.request,
+        context.caller.name,
+        x_in,
+        mask,
+        keep=KEPT[parameters.returned],
+        pixels=digest,
+        depth=source.depth,
+        deadline=context.deadline,
+        flips=parameters.flips,
+    )
 
 
 def planned_stages(plan: tuple[str, ...], stages: tuple[Resolved, ...]) -> tuple[Resolved, ...]:
@@ -375,7 +363,7 @@ def check_mask(source: Source, stages: tuple[Resolved, ...]) -> None:
 
 
 def _moved(on_step: Listener | None, done: int, ahead: int) -> Listener | None:
-    """Tells of a model's steps as of some among those of all models."""
+    """Gives a model's steps as some among those of all models."""
     if on_step is None or not (done or ahead):
         return on_step
     listener = on_step
@@ -392,7 +380,7 @@ def usual_format(parameters: RestoreParameters, given: PictureFormat) -> Picture
     return answer_format(given.name) if parameters.returned == "image" else FORMATS["png"]
 
 
-def output_of(parameters: RestoreParameters, result: FinishedResult, source: Source) -> tuple[Pixels, SourceMetadata]:
+def output_of(parameters: RestoreParameters, result: Result, source: Source) -> tuple[Pixels, SourceMetadata]:
     """The pixels to answer with, and the metadata of the source that belongs to them."""
     metadata = source.picture.metadata
     if parameters.returned == "image":

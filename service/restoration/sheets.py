@@ -7,8 +7,8 @@ from functools import partial
 import numpy as np
 
 from rddm.image import Pixels, to_image, to_pixels
-from service.results.cache import FinishedResult, ResultCache
-from service.sampling.pipeline import Listener, Step, Work
+from service.results.cache import ResultCache
+from service.sampling.pipeline import Listener, Result, Step, Work
 from service.sampling.state import thumbnail
 
 GRID_GAP = 2  # pixels
@@ -33,7 +33,7 @@ class JointProgress:
             self._on_step(Step(slowest.step, slowest.steps, thumbnail(shown)))
 
 
-async def run_all(results: ResultCache, works: list[Work], on_step: Listener | None) -> list[FinishedResult]:
+async def run_all(results: ResultCache, works: list[Work], on_step: Listener | None) -> list[Result]:
     """Runs all works at once; one that fails ends the others, and its error is raised."""
     try:
         async with asyncio.TaskGroup() as group:

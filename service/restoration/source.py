@@ -52,21 +52,12 @@ def check_takes_mask(spec: ModelSpec) -> None:
         raise InvalidValue(f"model {spec.name} takes no mask")
 
 
-@dataclass(frozen=True, eq=False)
-class ModelInput:
-    """Picture and mask as the model is given them, (1, 3, h, w), and SHA-256 of the pixels that they were made of."""
-
-    x_in: Image
-    mask: Image | None
-    pixels: bytes
-
-
-def to_model_input(pixels: Pixels, mask: Pixels | None, spec: ModelSpec) -> ModelInput:
-    """The digest is of pixels, since those are a fourth as many bytes."""
+def to_model_input(pixels: Pixels, mask: Pixels | None, spec: ModelSpec) -> tuple[Image, Image | None, bytes]:
+    """Picture and mask as the model is given them, (1, 3, h, w), and SHA-256 of the pixels, which are a fourth as many bytes."""
     digest = hashlib.sha256()
     for part in (pixels, mask):
         digest.update(b"-" if part is None else f"{part.shape} {part.dtype} ".encode())
         digest.update(b"" if part is None else np.ascontiguousarray(part).data)
     large = None if mask is None else repeated(mask, spec.scale)
     masked = None if large is None else (to_image(large) + np.float32(1)) / np.float32(2)  # networks take masks in [0, 1]
-    return ModelInput(to_image(prepared(enlarged(pixels, spec.scale), spec.preprocessing)), masked, digest.digest())
+    return to_image(prepared(enlarged(pixels, spec.scale), spec.preprocessing)), masked, digest.digest()

@@ -1,22 +1,21 @@
 """What need not be computed twice: identical work runs once; finished x_0 are kept, as pixels, within a bound in bytes.
 
 With NumPy's Philox a result is a function of picture, mask, model file, method, steps and seed, whatever eta is; its pixels, of
-their depth too. Who asked, file formats and metadata are no part of it: they are applied per request, later.
+their depth too. The caller, file formats and metadata are no part of it: they are applied per request, later.
 """
 
 import asyncio
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Generic, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rddm.image import Pixels, to_image
+from rddm.image import to_image
 from service.engines.arrays import HOST
 from service.errors import DeadlineExceeded, QueueFull
 from service.sampling.pipeline import Listener, Result, Sampler, Step, Work
@@ -65,33 +64,19 @@ def key_of(work: Work) -> str:
     return digest.hexdigest()
 
 
-@dataclass(frozen=True, eq=False)
-class FinishedResult:
-    """x_0 as pixels h w 3, uint8 or uint16, and what was kept beside it, as in sampling.pipeline.Result. All is read-only."""
-
-    pixels: Pixels
-    residual: Image | None = None
-    trace: tuple[Image, ...] = ()
-
-    @property
-    def arrays(self) -> list[NDArray[Any]]:
-        """What it consists of."""
-        return [self.pixels, *([] if self.residual is None else [self.residual]), *self.trace]
-
-
-def finished(result: Result) -> FinishedResult:
-    """x_0 as bytes takes a quarter of the floats' memory (as 16 bits a half), so that many more results are kept."""
-    made = FinishedResult(result.pixels, result.residual, result.trace)
-    for array in made.arrays:
+def frozen(result: Result) -> Result:
+    """The same, read-only, as several requests may hold it, and without the floats of x_0: four times the memory of its pixels."""
+    result = replace(result, kept_x_0=None)
+    for array in result.arrays:
         array.flags.writeable = False
-    return made
+    return result
 
 
 @dataclass(eq=False)
 class InFlight:
     """Work that runs now: how many requests wait for it, and what listens to its steps; a late listener gets the latest at once."""
 
-    task: "asyncio.Task[FinishedResult]"
+    task: "asyncio.Task[Result]"
     waiting: int = 0
     latest: Step | None = None
     listeners: list[Listener] = field(default_factory=list)
@@ -102,7 +87,7 @@ class ResultCache:
 
     def __init__(self, sampler: Sampler, limit_bytes: int) -> None:
         self.sampler = sampler
-        self.entries: LruCache[FinishedResult] = LruCache(limit_bytes)
+        self.entries: LruCache[Result] = LruCache(limit_bytes)
         self._in_flight: dict[tuple[str, bool], InFlight] = {}
         self.hits = self.shared = self.misses = 0
 
@@ -110,7 +95,7 @@ class ResultCache:
         """Whether the result of work whose pixels' digest is known is there already."""
         return work.pixels is not None and self.entries.get(key_of(work)) is not None
 
-    async def run(self, work: Work, on_step: Listener | None = None) -> FinishedResult:
+    async def run(self, work: Work, on_step: Listener | None = None) -> Result:
         """The kept result, the one that is on its way, or a new one.
 
         A request that joined work which ends for its first caller's reasons (a deadline, a quota) starts it again.
@@ -118,17 +103,19 @@ class ResultCache:
         quick = work.pixels is not None or work.size[0] * work.size[1] <= HOST.inline_pixels
         key = key_of(work) if quick else await asyncio.to_thread(key_of, work)
         while True:
-            if (kept := self.entries.get(key)) is not None:
+            if (result := self.entries.get(key)) is not None:
                 self.hits += 1
                 if on_step is not None:
-                    on_step(Step(work.steps, work.steps, await asyncio.to_thread(_preview, kept)))
-                return kept
+                    on_step(Step(work.steps, work.steps, await asyncio.to_thread(_preview, result)))
+                return result
             running = self._in_flight.get((key, on_step is not None))
-            first = running is None
+            is_first = running is None
             try:
-                return await self._join(running or self._start(key, work, on_step is not None), work, on_step)
+                with self._joined(running := running or self._start(key, work, on_step is not None), on_step):
+                    async with until(work.deadline, "was sampled"):
+                        return await asyncio.shield(running.task)
             except (DeadlineExceeded, QueueFull):
-                if first or _is_past(work.deadline):
+                if is_first or _is_past(work.deadline):
                     raise
 
     def _start(self, key: str, work: Work, shows_steps: bool) -> InFlight:
@@ -139,22 +126,22 @@ class ResultCache:
             for listener in listeners:
                 listener(step)
 
-        async def sample() -> FinishedResult:
+        async def sample() -> Result:
             try:
-                result = await self.sampler.run(work, tell if shows_steps else None)
-                made = finished(result)
+                result = frozen(await self.sampler.run(work, tell if shows_steps else None))
             finally:
                 if self._in_flight.get((key, shows_steps)) is running:
                     del self._in_flight[key, shows_steps]
-            self.entries.put(key, made, sum(array.nbytes for array in made.arrays))
-            return made
+            self.entries.put(key, result, sum(array.nbytes for array in result.arrays))
+            return result
 
         running = InFlight(asyncio.create_task(sample()), listeners=listeners)
         self._in_flight[key, shows_steps] = running
         return running
 
-    async def _join(self, running: InFlight, work: Work, on_step: Listener | None) -> FinishedResult:
-        """Waits for running work, not longer than this work's own deadline; the last to leave cancels it."""
+    @contextmanager
+    def _joined(self, running: InFlight, on_step: Listener | None) -> Iterator[None]:
+        """Waits for running work in the block; the last to leave cancels it."""
         if running.waiting:
             self.shared += 1
         else:
@@ -165,8 +152,7 @@ class ResultCache:
             if running.latest is not None:
                 on_step(running.latest)
         try:
-            async with until(work.deadline, "was sampled"):
-                return await asyncio.shield(running.task)
+            yield
         finally:
             if on_step is not None:
                 running.listeners.remove(on_step)
@@ -180,8 +166,8 @@ class ResultCache:
         running.task.cancel()
 
 
-def _preview(kept: FinishedResult) -> Image:
-    return thumbnail(to_image(kept.pixels))
+def _preview(result: Result) -> Image:
+    return thumbnail(to_image(result.pixels))
 
 
 def _is_past(deadline: float | None) -> bool:

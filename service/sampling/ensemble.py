@@ -5,6 +5,7 @@ self-ensemble of Timofte et al. 2016, with the flips alone, which keep the pictu
 """
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,10 +42,11 @@ class FlipEnsemble:
 
     sampler: Sampler
 
-    async def run(self, work: Work, on_step: Listener | None = None) -> Result:
+    def run(self, work: Work, on_step: Listener | None = None) -> Coroutine[Any, Any, Result]:
         """See Sampler.run; of a flip ensemble on_step is called once all four have done a step."""
-        if not work.flips:
-            return await self.sampler.run(work, on_step)
+        return self._run_flips(work, on_step) if work.flips else self.sampler.run(work, on_step)
+
+    async def _run_flips(self, work: Work, on_step: Listener | None) -> Result:
         steps = Together(work.steps, on_step)
         if len(plan(work.model.spec, *work.size).tiles) > 1:
             results = [await self._run(work, axes, steps.listener(axes)) for axes in FLIPS]
@@ -69,22 +71,22 @@ class FlipEnsemble:
 
 def turned_back(result: Result, axes: tuple[int, ...]) -> Result:
     """All of it mirrored again. axes: of (1, 3, h, w)."""
-    pixels = np.flip(result.pixels, [axis - 2 for axis in axes])
+    pixels = np.flip(result.pixels, tuple(axis - 2 for axis in axes))
     x_0, residual = (None if one is None else flipped(one, axes) for one in (result.kept_x_0, result.residual))
     return Result(pixels, x_0, residual, tuple(flipped(one, axes) for one in result.trace))
 
 
 class Together:
-    """Hears of the steps of the four: a step is done when all have done it; the upright one's preview shows it."""
+    """The steps of all four as one: a step is done when all have done it; the upright one's preview shows it."""
 
     def __init__(self, steps: int, on_step: Listener | None) -> None:
         self._steps, self._on_step = steps, on_step
         self._done = dict.fromkeys(FLIPS, 0)
         self._previews: dict[int, Image] = {}
-        self._told = 0
+        self._shown = 0
 
     def listener(self, axes: tuple[int, ...]) -> Listener | None:
-        """What that member's steps are told."""
+        """The listener of a member's steps."""
         if self._on_step is None:
             return None
         return lambda step: self._hear(axes, step)
@@ -93,9 +95,9 @@ class Together:
         self._done[axes] = step.step
         if not axes:
             self._previews[step.step] = step.preview
-        while self._on_step is not None and min(self._done.values()) > self._told:
-            self._told += 1
-            self._on_step(Step(self._told, step.steps, self._previews.pop(self._told)))
+        while self._on_step is not None and min(self._done.values()) > self._shown:
+            self._shown += 1
+            self._on_step(Step(self._shown, step.steps, self._previews.pop(self._shown)))
 
 
 def averaged(results: list[Result], work: Work) -> Result:

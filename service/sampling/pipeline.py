@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rddm.image import Depth, Pixels, to_pixels
 from rddm.objective import check_method
@@ -27,6 +28,7 @@ from service.errors import DeadlineExceeded, InvalidValue
 from service.sampling.state import Image, SamplingState
 from service.scheduling.admission import Load, load_of
 from service.scheduling.scheduler import Scheduler
+from service.telemetry.tracing import step_span
 
 Array = Any
 Kept = Literal["x_0", "residual", "trace"]
@@ -43,7 +45,7 @@ class Work:
     x_in: (1, 3, h, w) float32 in [-1, 1], or None to generate one of the spec's image_size. mask: like x_in, for models that
     take one. seed: 0..2^63-1. method: None for the model's own. keep: what the result holds beside its pixels.
     deadline: on the clock of `time.monotonic`; once it has passed, the work ends at its next step. pixels: a digest of what x_in
-    and mask were made of, where that is known. depth: bits of the pixels that x_0 is wanted in. context: what the network is told
+    and mask were made of, where that is known. depth: bits of the pixels that x_0 is wanted in. context: what the network gets
     of the whole, of the tile's size, in place of x_in itself: a clip's neighbouring frames share one. flips: sampled four times,
     mirrored in three of them, and averaged (service.sampling.ensemble).
     """
@@ -99,9 +101,9 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """The pixels of x_0, h w 3 in the wanted depth, and what was kept: x_0 itself and the last step's residual, (1, 3, h, w);
+    """Pixels of x_0, h w 3 in the wanted depth, and what was kept beside them.
 
-    I_T .. I_0, sides at most 512.
+    kept_x_0, residual: x_0 itself and the last step's residual, (1, 3, h, w). trace: I_T .. I_0, sides at most 512.
     """
 
     pixels: Pixels
@@ -115,6 +117,11 @@ class Result:
         if self.kept_x_0 is None:
             raise ValueError("x_0 was not kept: the work's `keep` did not name it")
         return self.kept_x_0
+
+    @property
+    def arrays(self) -> list[NDArray[Any]]:
+        """The arrays that it consists of."""
+        return [array for array in (self.pixels, self.kept_x_0, self.residual, *self.trace) if array is not None]
 
 
 Listener = Callable[[Step], None]
@@ -187,24 +194,21 @@ class Pipeline:
             shows_x_0=on_step is not None,
             context=work.context,
         )
-        with nullcontext() if self._scheduler is None else self._scheduler.admit(work.ticket, work.load):
-            await self._sample(state, work.ticket, on_step)
+        ticket, step = work.ticket, self._whole_step if state.whole else self._tiled_step
+        with nullcontext() if self._scheduler is None else self._scheduler.admit(ticket, work.load):
+            await self._work(state, state.prepare)
+            while (question := state.question) is not None:
+                if ticket.deadline is not None and time.monotonic() > ticket.deadline:
+                    raise DeadlineExceeded(f"the deadline passed before step {question.step} of {question.steps}")
+                await step(state, ticket)
+                if on_step is not None:
+                    on_step(Step(question.step, question.steps, await self._work(state, state.preview)))
             residual = await self._work(state, state.residual)
             if not state.keeps_x_0:
                 return Result(state.pixels, None, residual, tuple(state.trace))
             x_0 = await self._work(state, state.x_0)
             pixels = await offload(x_0.size, to_pixels, x_0, work.depth)
             return Result(pixels, x_0 if "x_0" in work.keep else None, residual, tuple(state.trace))
-
-    async def _sample(self, state: SamplingState, ticket: Ticket, on_step: Listener | None) -> None:
-        await self._work(state, state.prepare)
-        step = self._whole_step if state.whole else self._tiled_step
-        while (question := state.question) is not None:
-            if ticket.deadline is not None and time.monotonic() > ticket.deadline:
-                raise DeadlineExceeded(f"the deadline passed before step {question.step} of {question.steps}")
-            await step(state, ticket)
-            if on_step is not None:
-                on_step(Step(question.step, question.steps, await self._work(state, state.preview)))
 
     async def _work(self, state: SamplingState, act: Callable[..., T], *arguments: Any) -> T:
         """Array work: here for a small picture, in a thread beside the event loop for a large one."""
@@ -218,11 +222,12 @@ class Pipeline:
     async def _whole_step(self, state: SamplingState, ticket: Ticket) -> None:
         """A picture that is one call."""
         x_t, condition = await self._work(state, state.cut, state.plan.tiles[0])
-        outputs = await self._engine.predict(x_t, condition, self._time(state), ticket)
+        with step_span(x_t, ticket):
+            outputs = await self._engine.predict(x_t, condition, self._time(state), ticket)
         await self._work(state, state.take, outputs)
 
     def _time(self, state: SamplingState) -> Array:
-        """What the network is told of the step: (1, 2)."""
+        """The step's time, as the network takes it: (1, 2)."""
         assert state.question is not None
         return self._arrays.place(np.array([state.question.time], np.float32))
 
@@ -238,7 +243,8 @@ class Pipeline:
         async def answer(index: int) -> tuple[Array, ...]:
             async with cut:
                 x_t, condition = await self._work(state, state.cut, tiles[index])
-                return await self._engine.predict(x_t, condition, placed, ticket)
+                with step_span(x_t, ticket):
+                    return await self._engine.predict(x_t, condition, placed, ticket)
 
         async def use(index: int, outputs: tuple[Array, ...]) -> None:
             await self._work(state, state.blend, index, outputs)

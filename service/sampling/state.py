@@ -32,7 +32,7 @@ KEPT_NOISE_PIXELS = 640 * 640  # what the models that ship take in one call; a l
 
 @lru_cache(maxsize=8)
 def default_noise(k: int, height: int, width: int) -> Image:
-    """The k-th field of the seed of everyone who names none: kept, since so many ask for it. Only to be read."""
+    """The k-th field of DEFAULT_SEED, that of requests without a seed: kept, and read-only."""
     return philox_noise(DEFAULT_SEED, 3, height, width)(k)
 
 
@@ -57,7 +57,7 @@ def _of_rows(noise: Callable[[int], Array], rows: slice) -> Callable[[int], Arra
 
 @dataclass(eq=False)
 class Band:
-    """Some rows of the picture, and their conversation: `question` is what it asks now, None when x_0 is found.
+    """Some rows of the picture, and their conversation: `question` is what it asks now, None once x_0 is known.
 
     outputs: of its rows, as far as tiles are blended.
     """
@@ -205,15 +205,15 @@ class SamplingState:
     def advance(self, band: Band) -> None:
         """One band's outputs become its prediction, and that its next x_t, or x_0."""
         if (question := band.question) is None:
-            raise RuntimeError("this band has found its x_0 already")
+            raise RuntimeError("this band has its x_0 already")
         outputs, band.outputs = band.outputs, ()
         x_in = self._x_in[..., band.rows, :]
-        told = predict(self.spec, schedule_of(self.spec), outputs, question.x_t, x_in, question.t, self.method)
+        prediction = predict(self.spec, schedule_of(self.spec), outputs, question.x_t, x_in, question.t, self.method)
         if self.keeps_residual and question.step == question.steps:
-            self._residual = self._written(self._residual, band, told.res)
-        x_0 = told.x_0
+            self._residual = self._written(self._residual, band, prediction.res)
+        x_0 = prediction.x_0
         try:
-            band.question = band.sampling.send(told)
+            band.question = band.sampling.send(prediction)
         except StopIteration as end:
             band.question, x_0 = None, end.value
         if band.question is None and not self.keeps_x_0:

@@ -11,6 +11,7 @@ from rddm.graph import BATCH_SIZES
 from service.engines.arrays import Arrays
 from service.engines.contract import Array, Inputs, Outputs, Ticket
 from service.scheduling.costs import Shape, pixels
+from service.telemetry.tracing import current_span
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class QueuedRows:
         self.rows = int(rows)
         self.shape: Shape = (self.ticket.weights, height, width)  # what the rows of a batch have in common
         self.answer: asyncio.Future[Outputs] = asyncio.get_running_loop().create_future()
-        self.asked = monotonic()
+        self.asked, self.span = monotonic(), current_span()
 
     @property
     def megapixels(self) -> float:

@@ -1,8 +1,8 @@
-"""Who is next: start-time fair queueing on two levels, callers first, then each caller's requests.
+"""What is next: start-time fair queueing on two levels, callers first, then each caller's requests.
 
 Each caller, and within it each request, has a virtual time, which grows by what its items cost. The one furthest behind
 is next, so that a caller with a hundred requests gets no more than a caller with one, and a caller's small picture does not
-wait behind its large one. Who comes back after a pause starts at the present: idleness earns no credit.
+wait behind its large one. A caller that comes back after a pause starts at the present: idleness earns no credit.
 """
 
 import math

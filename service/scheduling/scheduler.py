@@ -3,8 +3,8 @@
 When the engine has a place, take the fairest head, fill its batch with what waits and fits, up to the size that pays. Large calls
 have places of their own, in which small pictures never wait for them.
 
-The network is pure in (x_t, x_in, t) with t per row, so a batch may mix anything that has one shape and the same weights. Who is
-next: `fair_queue`. Which sizes pay: `learning`. What calls cost: `costs`. Who is let in, and how long work will take: `admit` and
+The network is pure in (x_t, x_in, t) with t per row, so a batch may mix anything that has one shape and the same weights. The order
+of rows: `fair_queue`. Which sizes pay: `learning`. What calls cost: `costs`. Admission, and how long work will take: `admit` and
 `estimate`.
 """
 
@@ -24,6 +24,7 @@ from service.scheduling.costs import Costs, Shape, is_large, is_wide, pixels
 from service.scheduling.fair_queue import FairQueue
 from service.scheduling.learned import LearnedFile
 from service.scheduling.learning import Learner
+from service.telemetry.tracing import batch_span
 
 WHOLE_DEPTH = 2  # calls of whole pictures in flight per instance
 MAX_TRIES = 20  # calls that rows may be part of while the engine is full or short of memory
@@ -54,7 +55,7 @@ class Scheduler:
         filled_rows: int = 1,
     ) -> None:
         self._engine, self._given_instances, self._arrays = engine, instances, arrays
-        self._most_pending, self._on_call = queue_megapixel_steps, on_call
+        self._most_pending, self._on_call = queue_megapixel_steps, on_call or (lambda *_: None)
         self.costs = Costs()
         self.learner = Learner(engine, arrays, file or LearnedFile(None, ""), filled_rows)
         self._queue: FairQueue[QueuedRows] = FairQueue()
@@ -126,7 +127,14 @@ class Scheduler:
     @contextmanager
     def admit(self, ticket: Ticket, load: Load, /) -> Iterator[None]:
         """Holds a place for one picture. Raises QueueFull if the work already admitted leaves no room for it."""
-        self._check_room(ticket.weights, load)
+        over = self.pending + load.megapixel_steps - self._most_pending
+        if self.pending > 0 and over > 0:
+            seconds = over * self.costs.seconds_per_megapixel((ticket.weights, load.height, load.width)) / self.instances
+            raise QueueFull(
+                f"{self.pending:.0f} megapixel-steps are in work, this picture adds {load.megapixel_steps:.1f}; "
+                f"{self._most_pending:.0f} are allowed",
+                retry_after=float(max(1, math.ceil(seconds))) if math.isfinite(seconds) else 1.0,
+            )
         request = self._request(ticket)
         request.tiles, request.pictures = load.tiles, request.pictures + 1
         request.remaining += load.megapixel_steps
@@ -136,16 +144,6 @@ class Scheduler:
             request.pictures -= 1
             request.remaining = request.remaining if request.pictures else 0.0
             self._drop_if_idle(request)
-
-    def _check_room(self, weights: Weights, load: Load) -> None:
-        over = self.pending + load.megapixel_steps - self._most_pending
-        if self.pending > 0 and over > 0:
-            seconds = over * self.costs.seconds_per_megapixel((weights, load.height, load.width)) / self.instances
-            raise QueueFull(
-                f"{self.pending:.0f} megapixel-steps are in work, this picture adds {load.megapixel_steps:.1f}; "
-                f"{self._most_pending:.0f} are allowed",
-                retry_after=float(max(1, math.ceil(seconds))) if math.isfinite(seconds) else 1.0,
-            )
 
     def estimate(self, weights: Weights, load: Load, caller: str) -> float:
         """Seconds until such work of this caller would be done; NaN while no call of these weights was measured.
@@ -289,14 +287,15 @@ class Scheduler:
         inputs = await offload(copied, batch.join, self._arrays, filled)
         is_behind, sent = self._beside(batch.shape) > self.instances, monotonic()
         starts: list[float] = []  # nothing of the batch: engines may keep tickets
-        outputs = await self._engine.predict(*inputs, batch.ticket(lambda: starts.append(monotonic())))
+        ticket = batch.ticket(lambda: starts.append(monotonic()))
+        with batch_span(inputs[0], ticket, [item.span for item in batch.items]):
+            outputs = await self._engine.predict(*inputs, ticket)
         seconds = monotonic() - (starts[0] if starts else sent)
         # A call that may have waited behind another one, or had the whole engine while others came, says nothing of costs.
         if (starts or not is_behind) and not (batch.exclusive and self._shared_at >= sent):
             instances = self.instances if batch.exclusive else 1
             self.costs.record(batch.shape, filled, seconds, instances, exclusive=batch.exclusive)
-        if self._on_call is not None:
-            self._on_call(batch.shape[0].name, batch.rows, seconds, waited)
+        self._on_call(batch.shape[0].name, batch.rows, seconds, waited)
         return outputs
 
     async def _recover(self, batch: Batch, error: Exception) -> None:

@@ -1,6 +1,6 @@
 """YUV <-> RGB by the stream's own matrix and range, so that a clip that nothing changes comes back as it went.
 
-Tags alone convert nothing: libswscale takes RGB to limited-range BT.601 whatever the encoder is told. Limited range is converted
+Tags alone convert nothing: libswscale takes RGB to limited-range BT.601 whatever the encoder's tags say. Limited range is converted
 by libswscale with its exact flags (luma comes back to the bit). Full range is converted here: libswscale (9.5) reads and writes
 full-range chroma half a level low, and 10-bit full-range luma one level and a half high.
 """

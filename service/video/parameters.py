@@ -25,7 +25,7 @@ class ClipParameters(BaseModel):
     codec: Codec | None = Field(default=None, description="h264 if absent; ffv1 is lossless")
     quality: Quality | None = Field(default=None, description="CRF: 18 for h264, 20 for h265, 25 for av1 if absent; 0 is best")
     container: Container | None = Field(default=None, description="mp4 if absent, mkv for ffv1")
-    webhook: Webhook | None = Field(default=None, description="https address told of the job's end")
+    webhook: Webhook | None = Field(default=None, description="https address that is called when the job has ended")
 
     def options(self) -> ClipOptions:
         """Raises InvalidValue for what does not go together."""

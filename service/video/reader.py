@@ -133,7 +133,7 @@ class ClipReader:
     def _check_size(self) -> None:
         context, bounds = self._stream.codec_context, self._bounds
         if context.width < 1 or context.height < 1:
-            return  # told by the first frame
+            return  # the first frame says it
         if max(context.width, context.height) > bounds.max_side or context.width * context.height > bounds.max_pixels:
             raise TooLarge(
                 f"a frame is {context.width} x {context.height} pixels; at most {bounds.max_pixels} in all and "

@@ -201,7 +201,7 @@ class _Run:
 
     async def _restore_all(self, restored: Restored, group: asyncio.TaskGroup) -> None:
         places = asyncio.Semaphore(self._restorer.at_once)
-        async for shot in self._told():
+        async for shot in self._shots_with_context():
             if shot.index >= self.skipped:
                 await places.acquire()
                 task = group.create_task(self._restore(shot))
@@ -232,7 +232,7 @@ class _Run:
             except QueueFull as full:
                 await asyncio.sleep(min(max(full.retry_after or 1.0, 0.1), LONGEST_PAUSE))
 
-    async def _told(self) -> AsyncIterator[Shot]:
+    async def _shots_with_context(self) -> AsyncIterator[Shot]:
         """Frames in order, each with the context that its neighbours share, where the model takes one."""
         spec = self._work.model.spec
         reach = REACH if spec.sees_context and self._work.steady != "off" else 0

@@ -44,12 +44,12 @@ class WorkFolder:
     def __init__(self, path: Path, identity: dict[str, Any]) -> None:
         """identity: JSON values that decide the result's bytes."""
         self.path = path
-        told = json.dumps(identity, sort_keys=True)
+        text = json.dumps(identity, sort_keys=True)
         same = path / "clip.json"
-        if not (same.is_file() and same.read_text("utf-8") == told):
+        if not (same.is_file() and same.read_text("utf-8") == text):
             self.remove()
             path.mkdir(parents=True)
-            _commit(same, told.encode())
+            _commit(same, text.encode())
         self.segments = self._whole()
         self._writing: Path | None = None
         for left in path.glob("*-*.mp4"):

@@ -86,7 +86,7 @@ def _names(sampling: Sampling, bits: int) -> tuple[str, ...]:
 class SegmentWriter:
     """Upright frames to one file of packets. Every segment begins with a key frame and needs no other.
 
-    Nothing is reordered, so that packet k is frame k; when it is shown is told to `join`.
+    Nothing is reordered, so that packet k is frame k; `join` gets the times at which it is shown.
     """
 
     def __init__(self, path: Path, facts: ClipFacts, options: ClipOptions) -> None:

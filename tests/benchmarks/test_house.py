@@ -4,7 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.house import by_room, circles, code_lines, constants_of, graph_name_places, own_tests, spells_graph, upward_imports
+from benchmarks.house import (
+    by_room,
+    circles,
+    code_lines,
+    constants_of,
+    graph_name_places,
+    is_passed_on,
+    own_tests,
+    spells_graph,
+    upward_imports,
+)
 
 SOURCE = '''"""A module.
 
@@ -66,3 +76,14 @@ def test_a_graph_name_in_a_docstring_is_no_place(module: Path) -> None:
 def test_this_checkout_spells_the_graphs_names_once_and_tests_most_modules_by_name(root: Path) -> None:
     assert graph_name_places(root) == ["rddm/graph.py"]
     assert own_tests(root)["share"] > 0.5
+
+
+def test_a_class_that_measures_or_belongs_to_a_file_format_is_no_type() -> None:
+    def named(name: str, module: str) -> type:
+        return type(name, (), {"__module__": module})
+
+    assert is_passed_on(named("Work", "service.sampling.pipeline"))
+    assert not is_passed_on(named("_Exchange", "service.api.middleware"))
+    assert not is_passed_on(named("Stopwatch", "service.restoration.service"))
+    assert not is_passed_on(named("Filtered", "service.pictures.files.png"))
+    assert not is_passed_on(named("Model", "rddm.model"))

@@ -1,6 +1,7 @@
 """The environment of the plain tritonserver."""
 
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -34,3 +35,30 @@ def test_the_lock_is_free_after_an_error(tmp_path: Path) -> None:
         raise server.NotInstallable("no room")
     with server.locked(lock):
         pass
+
+
+class Starting:
+    """A server whose start fails as often as its ports are taken."""
+
+    def __init__(self, ports: Sequence[int], errors: list[str]) -> None:
+        self.ports, self.errors = ports, errors
+
+    def start(self) -> None:
+        if self.errors:
+            raise RuntimeError(self.errors.pop())
+
+
+def test_ports_that_were_taken_meanwhile_are_chosen_again() -> None:
+    taken = ["failed to start HTTP service: Unavailable - Socket '127.0.0.1:59441' already in use"] * 2
+    made: list[Starting] = []
+
+    def make(ports: Sequence[int]) -> Starting:
+        made.append(Starting(ports, taken))
+        return made[-1]
+
+    assert server.started(make, 3) is made[2]  # type: ignore[arg-type,comparison-overlap]
+    assert all(len(set(one.ports)) == 3 for one in made)
+    with pytest.raises(RuntimeError, match="already in use"):
+        server.started(lambda ports: Starting(ports, ["already in use"] * 3), 2)  # type: ignore[arg-type,return-value]
+    with pytest.raises(RuntimeError, match="no room"):
+        server.started(lambda ports: Starting(ports, ["no room"]), 3)  # type: ignore[arg-type,return-value]

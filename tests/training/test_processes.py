@@ -1,7 +1,6 @@
 """Two processes train one model: the gradients they step with are the mean of both."""
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -41,12 +40,6 @@ side = 16
 """
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def joined(a: MicroBatch, b: MicroBatch) -> MicroBatch:
     pairs = Pairs(*(torch.cat([getattr(a.pairs, part), getattr(b.pairs, part)]) for part in ("target", "given")))
     return MicroBatch(pairs, torch.cat([a.t, b.t]), torch.cat([a.eps, b.eps]))
@@ -61,18 +54,11 @@ def test_two_processes_step_as_one_with_both_batches(tmp_path: Path, root: Path)
             Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(tmp_path / part / f"{name}.png")
     recipe_file = tmp_path / "recipe.toml"
     recipe_file.write_text(RECIPE.format(folder=tmp_path))
-    run = [sys.executable, "-m", "training.train", str(recipe_file), "-o", str(tmp_path / "run"), "--device", "cpu"]
-    shared = {
-        "WORLD_SIZE": "2",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(free_port()),
-        "OMP_NUM_THREADS": "1",
-        "ACCELERATE_USE_CPU": "true",
-    }
-    processes = [
-        subprocess.Popen(run, cwd=root, env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}) for rank in range(2)
-    ]
-    assert [process.wait(timeout=280) for process in processes] == [0, 0]
+    # --standalone: the launcher's own store binds port 0, and the processes get the port that it has.
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    run = ["-m", "training.train", str(recipe_file), "-o", str(tmp_path / "run"), "--device", "cpu"]
+    variables = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    subprocess.run([*launch, *run], cwd=root, env=variables, check=True, timeout=280)
 
     recipe = load_recipe(recipe_file)
     source, _ = make_sources(recipe.data, None, torch.device("cpu"))

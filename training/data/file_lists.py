@@ -90,8 +90,8 @@ def _expression(part: str) -> str:
 
 def _wild(matched_by: re.Pattern[str], path: str) -> str:
     """What the wildcards matched of a path, without suffix."""
-    found = matched_by.fullmatch(path)
-    name = "/".join(group for group in found.groups() if group is not None) if found else path
+    matching = matched_by.fullmatch(path)
+    name = "/".join(group for group in matching.groups() if group is not None) if matching else path
     return name.removesuffix(Path(path).suffix)
 
 

@@ -88,7 +88,7 @@ def _group(folder: Path, name: str) -> tuple[Path, ...]:
 
 
 def _file(folder: Path, name: str) -> Path:
-    found = sorted(path for path in folder.glob("*") if path.stem == name)
-    if len(found) != 1:
-        raise FileNotFoundError(f"{folder} holds {len(found)} files named {name!r}; expected one")
-    return found[0]
+    matching = sorted(path for path in folder.glob("*") if path.stem == name)
+    if len(matching) != 1:
+        raise FileNotFoundError(f"{folder} holds {len(matching)} files named {name!r}; expected one")
+    return matching[0]

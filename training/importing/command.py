@@ -26,7 +26,7 @@ from training.importing.official import FOLDERS, LICENCE, Choices, Variant, conv
 
 Save = Callable[[Path], None]
 COMMON = {"name", "task", "licence"}
-# What each kind of source is told beside its file; another option given with it is refused.
+# The options that each kind of source takes beside its file; another option given with it is refused.
 OPTIONS: dict[str, set[str]] = {
     "a checkpoint of the authors": {"variant", "objective", "sum_scale", "image_size", "steps", "eta", "equalize"},
     "a diffusers folder": set(),
@@ -175,8 +175,8 @@ def _read(source: Path, given: dict[str, Any]) -> tuple[ModelSpec, Mapping[str, 
 def _read_graph(source: Path, name: str, given: Mapping[str, Any]) -> tuple[ModelSpec, Mapping[str, Any], int, Save]:
     network = one_pass.read_network(source)
     constants = dict(given.get("constants", []))
-    told = one_pass.Told(given.get("range"), given.get("order"), given.get("answer"), constants)
-    understood = one_pass.understand(network, told)
+    stated = one_pass.Stated(given.get("range"), given.get("order"), given.get("answer"), constants)
+    understood = one_pass.understand(network, stated)
     spec = one_pass.spec_of(understood, name, given["task"], given.get("licence", LICENCE))
     graph, facts = one_pass.wrapped(network, understood), one_pass.facts_of(source, understood)
     size = sum(int(one_pass.np.prod(tensor.dims)) for tensor in network.graph.initializer)

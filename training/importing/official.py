@@ -131,7 +131,7 @@ class Official:
 
 @dataclass(frozen=True)
 class Choices:
-    """What an import is told beside the file; None where the file, or the authors' own setting, decides."""
+    """What is stated of an import beside the file; None where the file, or the authors' own setting, decides."""
 
     name: str | None = None
     task: str | None = None
@@ -174,8 +174,8 @@ def read_official(path: Path) -> Official:
     )
 
 
-def _named_tensors(found: object) -> bool:
-    return isinstance(found, Mapping) and all(isinstance(key, str) and isinstance(found[key], Tensor) for key in found)
+def _named_tensors(value: object) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(key, str) and isinstance(value[key], Tensor) for key in value)
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -316,10 +316,10 @@ def _check_choices(choices: Choices, generates: bool) -> None:
     given = {"--eta": choices.eta, "--image-size": choices.image_size}
     if generates:
         given = {"--sum-scale": choices.sum_scale, "--equalize": choices.equalize or None}
-    told = [option for option, value in given.items() if value is not None]
-    if told:
+    given_options = [option for option, value in given.items() if value is not None]
+    if given_options:
         kind = "generates from noise alone" if generates else "restores: the authors add no noise back, and any size is taken"
-        raise ValueError(f"{' and '.join(told)} cannot be used with this file, whose model {kind}")
+        raise ValueError(f"{' and '.join(given_options)} cannot be used with this file, whose model {kind}")
 
 
 def _default_steps(network: UNetConfig, variant: Variant) -> int:

@@ -60,7 +60,7 @@ class OnePass:
 
 
 @dataclass(frozen=True)
-class Told:
+class Stated:
     """What the caller says of the network; None is probed (order: rgb)."""
 
     range: Range | None = None
@@ -92,20 +92,28 @@ def read_network(path: Path) -> onnx.ModelProto:
     return model
 
 
-def understand(model: onnx.ModelProto, told: Told) -> OnePass:
-    """What the graph says, what was told, and what probing shows. Raises ValueError naming what must be told."""
+def understand(model: onnx.ModelProto, stated: Stated) -> OnePass:
+    """What the graph says, what was stated, and what probing shows. Raises ValueError naming what must be stated."""
     image, others = _inputs(model)
-    constants = dict(told.constants or {})
+    constants = dict(stated.constants or {})
     _check_constants(others, constants)
     if len(model.graph.output) != 1:
         names = [value.name for value in model.graph.output]
         raise ValueError(f"the network has the outputs {names}; expected one picture")
     draft = OnePass(
-        image, model.graph.output[0].name, told.range or "0..1", told.order or "rgb", told.answer or "image", 1, None, 1, constants
+        image,
+        model.graph.output[0].name,
+        stated.range or "0..1",
+        stated.order or "rgb",
+        stated.answer or "image",
+        1,
+        None,
+        1,
+        constants,
     )
     network = _Network(relaxed(model), draft)
     draft = replace(draft, **_sizes(network, _declared_side(model, image)))
-    return _read_values(_Network(relaxed(model), draft), told)
+    return _read_values(_Network(relaxed(model), draft), stated)
 
 
 def _inputs(model: onnx.ModelProto) -> tuple[str, dict[str, onnx.ValueInfoProto]]:
@@ -215,27 +223,27 @@ def _scale(answer: tuple[int, ...] | None, shape: tuple[int, int, int]) -> int |
     return next((scale for scale in SCALES if answer == (batch, 3, height * scale, width * scale)), None)
 
 
-def _read_values(network: _Network, told: Told) -> OnePass:
-    """Of the value range and the kind of answer what was not told: the reading that takes most noise off a picture."""
+def _read_values(network: _Network, stated: Stated) -> OnePass:
+    """Of the value range and the kind of answer what was not stated: the reading that takes most noise off a picture."""
     facts = network.facts
-    if told.range is not None and told.answer is not None:
+    if stated.range is not None and stated.answer is not None:
         return facts
-    errors = {(r, a): _error(network, r, a) for r, a in _readings(told, facts.scale)}
+    errors = {(r, a): _error(network, r, a) for r, a in _readings(stated, facts.scale)}
     ranked = sorted(errors, key=lambda reading: errors[reading])
     best, others = ranked[0], ranked[1:]
     if errors[best] > NEAR or any(errors[other] < CLEARLY * errors[best] for other in others):
         shown = ", ".join(f"{r} with {a} {errors[r, a]:.2f}" for r, a in ranked[:4])
-        options = [option for option, value in (("--range", told.range), ("--answer", told.answer)) if value is None]
+        options = [option for option, value in (("--range", stated.range), ("--answer", stated.answer)) if value is None]
         raise ValueError(
             f"{' and '.join(options)} must be said: probing does not tell (error of a picture with a little noise: {shown})"
         )
-    names = [name for name, value in (("range", told.range), ("answer", told.answer)) if value is None]
+    names = [name for name, value in (("range", stated.range), ("answer", stated.answer)) if value is None]
     return replace(facts, range=best[0], answer=best[1], probed=tuple(names))
 
 
-def _readings(told: Told, scale: int) -> Iterator[tuple[Range, Answer]]:
-    for value_range in [told.range] if told.range else get_args(Range):
-        for answer in [told.answer] if told.answer else get_args(Answer) if scale == 1 else ["image"]:
+def _readings(stated: Stated, scale: int) -> Iterator[tuple[Range, Answer]]:
+    for value_range in [stated.range] if stated.range else get_args(Range):
+        for answer in [stated.answer] if stated.answer else get_args(Answer) if scale == 1 else ["image"]:
             yield value_range, answer
 
 

@@ -1,4 +1,4 @@
-"""What a network is told of a whole picture."""
+"""What a network knows of a whole picture."""
 
 import torch
 from torch import Tensor

@@ -14,7 +14,7 @@ from service.settings import is_loopback
 async def administrator(request: Request, gateway: GatewayDependency, caller: CallerDependency) -> None:
     """Raises Forbidden, also for what a page of another host makes a browser on this machine send.
 
-    Where no key tells who asks, the Host must be this machine too: a page's own name can be made to point here.
+    Where no key names the caller, the Host must be this machine too: a page's own name can be made to point here.
     """
     check_admin(caller)
     host, origin = request.headers.get("host", ""), request.headers.get("origin")

@@ -48,8 +48,8 @@ async def ready(gateway: GatewayDependency, require: Literal["all", "any"] = "al
     answering = [state["ready"] for state in states.values()]
     if not (any(answering) if require == "any" else answering and all(answering)):
         failing = sorted(name for name, state in states.items() if not state["ready"])
-        told = f"models that do not answer: {failing}" if states else "no model is loaded"
-        raise EngineUnavailable(told, models=states, broken=dict(gateway.repository.broken))
+        reason = f"models that do not answer: {failing}" if states else "no model is loaded"
+        raise EngineUnavailable(reason, models=states, broken=dict(gateway.repository.broken))
     return {"status": "ready", "models": states}
 
 

@@ -5,9 +5,8 @@ from dataclasses import replace
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, Field
 
-from service.api.bodies import from_headers, from_query, media_type
+from service.api.bodies import JobHeaders, from_headers, from_query, media_type
 from service.api.dependencies import caller_of, context_of, gateway_of, jobs_of, problems
 from service.api.openapi import asked_by, clip_body, job_answer
 from service.api.prefix import below, prefix_of
@@ -22,31 +21,18 @@ router = APIRouter(tags=["clips"])
 TYPES = ("application/octet-stream", "application/mp4", "application/x-matroska", "application/ogg", "")
 
 
-class ClipHeaders(BaseModel):
-    """What the headers say of a clip's job."""
-
-    idempotency_key: str | None = Field(
-        default=None,
-        alias="idempotency-key",
-        min_length=1,
-        max_length=255,
-        pattern=r"^[!-~ ]+$",
-        description="sent again with the same clip, it is the same job",
-    )
-
-
 @router.post(
     "/restore/video",
     summary="Restore a clip",
     response_class=Response,
     status_code=202,
     responses=job_answer() | problems(400, 401, 404, 408, 409, 413, 415, 422, 429, 503),
-    openapi_extra={"requestBody": clip_body(), **asked_by(query=ClipParameters, header=ClipHeaders)},
+    openapi_extra={"requestBody": clip_body(), **asked_by(query=ClipParameters, header=JobHeaders)},
 )
 async def restore_video(request: Request) -> Response:
     """The clip is the body itself; the answer is a job, whose steps are frames. A clip that cannot be read is refused at once."""
     gateway, caller = gateway_of(request), caller_of(request)
-    parameters, headers = from_query(ClipParameters, request), from_headers(ClipHeaders, request)
+    parameters, headers = from_query(ClipParameters, request), from_headers(JobHeaders, request)
     with gateway.drain.track():
         _check_type(media_type(request))
         model = gateway.clips.check(parameters)
@@ -77,8 +63,8 @@ async def restore_video(request: Request) -> Response:
             raise
         if kept.id != job.id:
             await folder.remove()
-        told = below(prefix_of(request.scope), jobs.document(kept))
-        return JSONResponse(told, status_code=202, headers={"Location": told["links"]["self"], **context.caller.headers()})
+        document = below(prefix_of(request.scope), jobs.document(kept))
+        return JSONResponse(document, status_code=202, headers={"Location": document["links"]["self"], **context.caller.headers()})
 
 
 def _check_type(kind: str) -> None:
@@ -104,5 +90,5 @@ def _with_clip(job: Job, size: int, digest: str, facts: ClipFacts, parameters: C
         "container": options.container,
         "notes": list(facts.notes),
     }
-    told = f"video {parameters.model_dump_json(exclude_none=True)}"
-    return replace(job, bytes=size, clip=clip, steps=facts.frames or None, fingerprint=fingerprint(told, digest, None))
+    request = f"video {parameters.model_dump_json(exclude_none=True)}"
+    return replace(job, bytes=size, clip=clip, steps=facts.frames or None, fingerprint=fingerprint(request, digest, None))

@@ -14,7 +14,7 @@ from service.api.prefix import below, prefix_of, response_below
 from service.restoration.documents import to_json
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problems(401))
-Identity = Annotated[str, Path(description="as the 202 answer told it", max_length=64)]
+Identity = Annotated[str, Path(description="as in the 202 answer", max_length=64)]
 LastEvent = Annotated[str | None, Header(alias="Last-Event-ID", pattern=r"^[0-9]{1,9}$")]
 
 

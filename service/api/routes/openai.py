@@ -192,10 +192,11 @@ async def answer(request: Request, gateway: Gateway, context: RequestContext, pa
                 return await parsed.run(on_step)
 
         return responses.events_response(request, run, OpenAIWording(gateway, parsed).events())
-    result = await responses.unless_gone(request, parsed.run(None))
+    async with responses.cancelled_when_gone(request):
+        result = await parsed.run(None)
     body = {
         "created": int(time.time()),
-        "data": [{"b64_json": base64_of(image.body)} for image in result.images],
+        "data": [{"b64_json": base64_of(image)} for image in result.images],
         "output_format": result.kind.name,
         "size": f"{result.size[1]}x{result.size[0]}",
     }
@@ -214,7 +215,7 @@ class OpenAIWording:
         """As the stream needs it."""
         return responses.EventWording(self._step, self._result, lambda problem: ("error", with_openai_error(problem)))
 
-    def _step(self, step: Step, _begun: float) -> tuple[str, Mapping[str, Any]] | None:
+    def _step(self, step: Step, _start: float) -> tuple[str, Mapping[str, Any]] | None:
         """partial_images of the steps before the last, spread evenly."""
         wanted, before_last = min(self._parsed.parameters.partial_images, step.steps - 1), step.steps - 1
         if step.step >= step.steps or step.step * wanted // before_last == (step.step - 1) * wanted // before_last:
@@ -228,13 +229,13 @@ class OpenAIWording:
     async def _result(self, result: RequestResult) -> tuple[str, str]:
         self._gateway.metrics.observe_timings(result.label, result.timings)
         size = f"{result.size[1]}x{result.size[0]}"
-        name, data = self._event("completed", result.images[0].body, size, result.kind.name, {"usage": USAGE})
+        name, data = self._event("completed", result.images[0], size, result.kind.name, {"usage": USAGE})
         return name, to_json(data)
 
     def _event(self, name: str, body: bytes, size: str, format_: str, facts: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
         kind = f"{self._parsed.kind}.{name}"
-        told = {"type": kind, "b64_json": base64_of(body), "created_at": int(time.time()), "size": size, "output_format": format_}
-        return kind, {**told, "quality": "auto", "background": "auto", **facts}
+        event = {"type": kind, "b64_json": base64_of(body), "created_at": int(time.time()), "size": size, "output_format": format_}
+        return kind, {**event, "quality": "auto", "background": "auto", **facts}
 
 
 @router.get("/models")

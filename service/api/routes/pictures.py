@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from service.api import responses
-from service.api.bodies import from_headers, from_query, json_body, media_type, read_restore, validated
+from service.api.bodies import JobHeaders, from_headers, from_query, json_body, media_type, read_restore, validated
 from service.api.dependencies import caller_of, context_of, gateway_of, jobs_of, problems
 from service.api.negotiation import AcceptedFormat, negotiate
 from service.api.openapi import analysis_answer, asked_by, generate_body, picture_answers, restore_body
@@ -33,18 +33,10 @@ ALL_PROBLEMS = problems(400, 401, 404, 406, 408, 409, 413, 415, 422, 424, 429, 5
 RunRequest = Callable[[Listener | None], Coroutine[Any, Any, RequestResult]]
 
 
-class Preferences(BaseModel):
+class Preferences(JobHeaders):
     """What the headers say of when the answer is wanted."""
 
     prefer: str = Field(default="", alias="prefer", max_length=200, description="respond-async makes a job of it")
-    idempotency_key: str | None = Field(
-        default=None,
-        alias="idempotency-key",
-        min_length=1,
-        max_length=255,
-        pattern=r"^[!-~ ]+$",
-        description="sent again with the same request, it is the same job",
-    )
 
     @property
     def respond_async(self) -> bool:
@@ -85,17 +77,15 @@ async def restore(request: Request) -> Response:
     gateway, context = gateway_of(request), context_of(request, caller_of(request))
     query, preferences = from_query(RestoreParameters, request), from_headers(Preferences, request)
     with gateway.drain.track():
-        parameters, sources = await read_restore(request, query, request.app.state.references)
+        parameters, sources, output_url = await read_restore(request, query, request.app.state.references)
         stages = gateway.restoration.check_restore(parameters, sources)
         model = AUTO if parameters.is_auto else ", ".join(stage.model.spec.name for stage in stages)
         accepted = negotiate(accept_of(request), parameters.format, media_type(request) == JSON)
-        if parameters.output_url is not None and accepted.shape == "picture":
+        if output_url is not None and accepted.shape == "picture":
             raise NotAcceptable(f"with output_url the answer is {JSON}, as the picture goes elsewhere")
         accepted = accepted.settled(usual_format(parameters, sniff(sources.image)))
 
-        async def run(on_step: Listener | None) -> RequestResult:
-            return await gateway.restoration.restore(parameters, sources, accepted.kind, context, on_step)
-
+        run = partial(gateway.restoration.restore, parameters, sources, accepted.kind, context)
         parsed = ParsedRequest(
             "restore",
             parameters,
@@ -106,7 +96,7 @@ async def restore(request: Request) -> Response:
             False,
             prefix_of(request.scope),
             run,
-            parameters.output_url,
+            output_url,
         )
         return await answer(request, gateway, context, parsed, preferences)
 
@@ -125,8 +115,9 @@ async def analyse(request: Request) -> Response:
     """
     gateway, context = gateway_of(request), context_of(request, caller_of(request))
     with gateway.drain.track():
-        _, sources = await read_restore(request, from_query(RestoreParameters, request), request.app.state.references)
-        analysis = await responses.unless_gone(request, gateway.restoration.analyse(sources.image, context))
+        _, sources, _ = await read_restore(request, from_query(RestoreParameters, request), request.app.state.references)
+        async with responses.cancelled_when_gone(request):
+            analysis = await gateway.restoration.analyse(sources.image, context)
         return JSONResponse(analysis.document())
 
 
@@ -152,10 +143,7 @@ async def generate(request: Request) -> Response:
         if accepted.shape == "picture" and several:
             raise NotAcceptable(f"several pictures come as {JSON}, or as one with grid=true")
         model = gateway.restoration.check_generate(parameters).model.spec.name
-
-        async def run(on_step: Listener | None) -> RequestResult:
-            return await gateway.restoration.generate(parameters, accepted.kind, context, on_step)
-
+        run = partial(gateway.restoration.generate, parameters, accepted.kind, context)
         parsed = ParsedRequest("generate", sent, parameters, None, model, accepted, several, prefix_of(request.scope), run)
         return await answer(request, gateway, context, parsed, preferences)
 
@@ -165,25 +153,28 @@ async def answer(
 ) -> Response:
     """Now, step by step, or later as a job."""
     if preferences.respond_async:
-        return await _later(request, context, parsed, preferences)
+        return await _submit_job(request, context, parsed, preferences)
     if parsed.parameters.webhook is not None:
         raise InvalidValue("webhook is for jobs only; expected the header Prefer: respond-async beside it")
     if parsed.accepted.shape == "events":
-        wording = responses.restoration_wording(partial(_told, request, gateway, context, parsed))
-        return responses.events_response(request, lambda on_step: _held(gateway, parsed, on_step), wording)
-    result = await responses.unless_gone(request, parsed.run(None))
+        wording = responses.restoration_wording(partial(_to_envelope, request, gateway, context, parsed))
+        return responses.events_response(request, lambda on_step: _tracked(gateway, parsed, on_step), wording)
+    async with responses.cancelled_when_gone(request):
+        result = await parsed.run(None)
     as_json = parsed.accepted.shape == "json"
     response = responses.response_of(await _finish(request, gateway, context, parsed, result, as_json=as_json))
     response.headers.update(context.caller.headers())
     return response
 
 
-async def _held(gateway: Gateway, parsed: ParsedRequest, on_step: Listener) -> RequestResult:
+async def _tracked(gateway: Gateway, parsed: ParsedRequest, on_step: Listener) -> RequestResult:
     with gateway.drain.track():
         return await parsed.run(on_step)
 
 
-async def _told(request: Request, gateway: Gateway, context: RequestContext, parsed: ParsedRequest, result: RequestResult) -> str:
+async def _to_envelope(
+    request: Request, gateway: Gateway, context: RequestContext, parsed: ParsedRequest, result: RequestResult
+) -> str:
     return (await _finish(request, gateway, context, parsed, result, as_json=True)).body.decode()
 
 
@@ -192,7 +183,7 @@ async def _finish(
 ) -> StoredResponse:
     """The result as a response, once it lies where it is to go."""
     if parsed.output_url is not None:
-        await request.app.state.references.write(parsed.output_url, result.images[0].body, result.kind.media_type)
+        await request.app.state.references.write(parsed.output_url, result.images[0], result.kind.media_type)
     return await gateway.finish(
         context.caller.name,
         result,
@@ -203,7 +194,7 @@ async def _finish(
     )
 
 
-async def _later(request: Request, context: RequestContext, parsed: ParsedRequest, preferences: Preferences) -> Response:
+async def _submit_job(request: Request, context: RequestContext, parsed: ParsedRequest, preferences: Preferences) -> Response:
     if parsed.parameters.webhook is not None:
         request.app.state.webhooks.check(parsed.parameters.webhook)
     sent, accepted = parsed.sent.model_dump_json(exclude_none=True), parsed.accepted

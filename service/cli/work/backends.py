@@ -1,4 +1,4 @@
-"""Who does the work of a verb: this process, or a gateway that runs somewhere."""
+"""What does the work of a verb: this process, or a gateway that runs somewhere."""
 
 import time
 from collections.abc import AsyncIterator, Callable
@@ -68,7 +68,7 @@ class LocalBackend:
 
 
 def _output_files(result: RequestResult) -> list[OutputFile]:
-    return [OutputFile(image.body, result.models, result.steps, image.seed) for image in result.images]
+    return [OutputFile(image, result.models, result.steps, seed) for image, seed in zip(result.images, result.seeds, strict=True)]
 
 
 class RemoteBackend:

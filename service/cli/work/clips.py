@@ -36,7 +36,7 @@ PICTURE_OPTIONS = {
     "brightness": "--brightness",
     "brightness_mean": "--brightness-mean",
 }
-NO_LIMIT = 10**9  # frames and seconds: who works on a machine of his own decides himself
+NO_LIMIT = 10**9  # frames and seconds: on a machine of one's own nothing is bounded
 COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
@@ -108,9 +108,9 @@ def work_folder(target: Path) -> Path:
 
 async def _restore_here(source: Path, target: Path, parameters: ClipParameters, settings: Settings) -> int:
     target.parent.mkdir(parents=True, exist_ok=True)
-    begun = time.monotonic()
+    started = time.monotonic()
     bounds = ClipBounds(settings.max_pixels, settings.max_side, NO_LIMIT, NO_LIMIT)
-    context = RequestContext(f"command-{time.monotonic_ns()}", COMMAND_LINE, begun)
+    context = RequestContext(f"command-{time.monotonic_ns()}", COMMAND_LINE, started)
     async with open_service(settings, wanted=RestoreParameters(task=parameters.task)) as service:
         with Progress(*COLUMNS, console=Console(stderr=True)) as progress:
             bar = progress.add_task("restoring", total=None)
@@ -121,7 +121,7 @@ async def _restore_here(source: Path, target: Path, parameters: ClipParameters, 
             result, work = await ClipService(service).restore(
                 source, target, work_folder(target), parameters, context, on_frame, bounds
             )
-            spent = time.monotonic() - begun
+            spent = time.monotonic() - started
             resumed = f", {result.resumed} of them from an earlier run" if result.resumed else ""
             tell(
                 progress.console,

@@ -31,7 +31,7 @@ def format_of(output: str | None, format_: str | None) -> str | None:
 
 
 def format_in(path: Path) -> PictureFormat:
-    """The format of a file, told by its content. Raises UnsupportedMedia, which names the file, and OSError."""
+    """The format of a file, by its content. Raises UnsupportedMedia, which names the file, and OSError."""
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     try:
@@ -41,7 +41,7 @@ def format_in(path: Path) -> PictureFormat:
 
 
 def sort_folder(folder: Path, results: Path | None = None) -> tuple[list[Path], list[str]]:
-    """The pictures below a folder, told by their content, and the other files, in words; hidden ones are neither.
+    """The pictures below a folder, by their content, and the other files, in words; hidden ones are neither.
 
     results: a folder within it that is passed over. Links to folders are not followed, as by `rddm batch`: they may be rings.
     """

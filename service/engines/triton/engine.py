@@ -209,8 +209,8 @@ class TritonEngine(ServingEngine):
                 return EngineUnavailable(f"a server could not load model {name!r}: {type(error).title.lower()}")
             finally:
                 await server.examine()
-            found = [weights for weights in (*server.proven, *server.faults) if weights.name == name]
-            newest = max(found, key=lambda weights: weights.version, default=None)
+            versions = [weights for weights in (*server.proven, *server.faults) if weights.name == name]
+            newest = max(versions, key=lambda weights: weights.version, default=None)
             return EngineUnavailable(server.faults[newest]) if newest in server.faults else None
 
         return load
@@ -248,11 +248,11 @@ class TritonEngine(ServingEngine):
 
     async def _round(self) -> None:
         """Look the names up, examine every server, and adopt what they serve."""
-        found = await resolve(self.urls)
-        if found is not None:
-            for address in found - self._servers.keys():
+        addresses = await resolve(self.urls)
+        if addresses is not None:
+            for address in addresses - self._servers.keys():
                 self._servers[address] = RemoteServer(address, self._make_transport, self._longest_step)
-            for address in self._servers.keys() - found:
+            for address in self._servers.keys() - addresses:
                 self._keep(_let_go(self._servers.pop(address)))
         await asyncio.gather(*(server.examine() for server in self._servers.values()))
         self._adopt()
@@ -325,12 +325,12 @@ def split_url(url: str) -> tuple[str, int]:
 async def resolve(urls: Sequence[str]) -> set[str] | None:
     """All addresses behind the urls; None while a name cannot be looked up, since that says nothing of the servers behind it."""
     loop = asyncio.get_running_loop()
-    found = set()
+    addresses = set()
     for host, port in map(split_url, urls):
         try:
             entries = await loop.getaddrinfo(host, port, type=1)
         except OSError as error:
             log.warning("%s cannot be looked up: %s", host, error)
             return None
-        found |= {f"[{entry[4][0]}]:{port}" if ":" in str(entry[4][0]) else f"{entry[4][0]}:{port}" for entry in entries}
-    return found
+        addresses |= {f"[{entry[4][0]}]:{port}" if ":" in str(entry[4][0]) else f"{entry[4][0]}:{port}" for entry in entries}
+    return addresses

@@ -90,11 +90,11 @@ def to_error(error: InferenceServerException, name: str) -> ServiceError | LostR
     code = to_code(error)
     kind = to_kind(code, said)
     retry_after = RETRY_AFTER_SECONDS if issubclass(kind, QueueFull | EngineUnavailable) else None
-    found = kind(DETAILS[kind].format(name=name), retry_after=retry_after)
+    raised = kind(DETAILS[kind].format(name=name), retry_after=retry_after)
     special = {grpc.StatusCode.UNAVAILABLE: ServerUnreachable, grpc.StatusCode.INTERNAL: ModelCrashed}
     if kind is EngineUnavailable and code in special:
-        return special[code](found.detail, retry_after=retry_after)
-    return found
+        return special[code](raised.detail, retry_after=retry_after)
+    return raised
 
 
 def to_code(error: InferenceServerException) -> grpc.StatusCode:

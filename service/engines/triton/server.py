@@ -23,7 +23,7 @@ from service.errors import DeadlineExceeded, EngineUnavailable, ServiceError
 log = logging.getLogger(__name__)
 
 MESSAGE_BYTES = 2**31 - 1
-# A server that is started anew is found within half a second; gRPC's own default lets a channel rest for up to two minutes.
+# A server that is started anew is noticed within half a second; gRPC's own default lets a channel rest for up to two minutes.
 CHANNEL = [
     ("grpc.max_send_message_length", MESSAGE_BYTES),
     ("grpc.max_receive_message_length", MESSAGE_BYTES),
@@ -79,11 +79,11 @@ class RemoteServer:
         if left <= 0:
             raise DeadlineExceeded("the deadline passed before the network was called")
         outputs = output_names(model.spec)
-        begun = time.monotonic()
+        sent_at = time.monotonic()
         self.in_flight += 1
         self.empty.clear()
         try:
-            found = await self._transport.exchange(self._call(ticket, min(allowed, left)), feeds, outputs, model.spec.name)
+            arrays = await self._transport.exchange(self._call(ticket, min(allowed, left)), feeds, outputs, model.spec.name)
         except DeadlineExceeded as error:
             if allowed < left:
                 raise Slow(f"a step of model {model.spec.name!r} took more than {allowed:.1f} s", retry_after=1) from error
@@ -97,14 +97,14 @@ class RemoteServer:
             self.in_flight -= 1
             if not self.in_flight:
                 self.empty.set()
-        check_outputs(found, x_t, model)
+        check_outputs(arrays, x_t, model)
         if self._transport.kind != "cuda":
-            check_finite(found, model)
-        timeout.measured(x_t, time.monotonic() - begun)
-        return found
+            check_finite(arrays, model)
+        timeout.measured(x_t, time.monotonic() - sent_at)
+        return arrays
 
     def _call(self, ticket: Ticket, seconds: float) -> Callable[..., Any]:
-        """The inference but for its tensors; the server is told the time limit too, so that it drops what nobody waits for."""
+        """The inference but for its tensors; the server gets the time limit too, so that it drops what nobody waits for."""
 
         def call(inputs: list[Any], outputs: list[Any]) -> Any:
             return self._client.infer(
@@ -183,8 +183,8 @@ class RemoteServer:
 
     async def _prove(self, ready: Mapping[str, frozenset[int]]) -> None:
         """Ask every version that is ready for its golden answer, but those that gave it and have not changed."""
-        found = {name: await self._described(name) for name in ready}
-        models = [found[name][version] for name, versions in ready.items() for version in versions & found[name].keys()]
+        described = {name: await self._described(name) for name in ready}
+        models = [described[name][version] for name, versions in ready.items() for version in versions & described[name].keys()]
         served = {model.weights: model for model in models}
         for kept in (self.proven, self.faults):
             for weights in kept.keys() - served.keys():

@@ -22,8 +22,8 @@ class StepTimeout:
 
     def measured(self, x_t: Array, seconds: float) -> None:
         """A call on x_t took so long."""
-        found = seconds / _pixels(x_t)
-        self._per_pixel = found if self._per_pixel is None else (1 - MEMORY) * self._per_pixel + MEMORY * found
+        per_pixel = seconds / _pixels(x_t)
+        self._per_pixel = per_pixel if self._per_pixel is None else (1 - MEMORY) * self._per_pixel + MEMORY * per_pixel
 
 
 def _pixels(x_t: Array) -> int:

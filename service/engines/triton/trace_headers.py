@@ -1,4 +1,4 @@
-"""The trace that a call belongs to, as a server is told of it."""
+"""The trace that a call belongs to, as headers of the call."""
 
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 

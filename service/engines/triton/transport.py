@@ -78,7 +78,7 @@ class Shared:
         self._later(self._forget_abandoned())
 
     async def exchange(self, call: Call, feeds: Feeds, outputs: Sequence[str], model: str) -> tuple[Array, ...]:
-        """The same kind of array out as in. A server that was started anew is told of the region again."""
+        """The same kind of array out as in. A server that was started anew gets the region registered again."""
         shapes = [tuple(array.shape) for array in feeds.values()] + [tuple(feeds[X_T].shape)] * len(outputs)
         offsets, size = layout(shapes)
         placed = list(zip([*feeds, *outputs], shapes, offsets, strict=True))
@@ -111,7 +111,7 @@ class Shared:
                 for region in self._known.values():
                     await region.unregister(self._client)
         except (TimeoutError, InferenceServerException) as error:
-            log.info("a Triton server could not be told that shared memory is gone: %s", error)
+            log.info("a Triton server did not hear that shared memory is gone: %s", error)
         self._pool.close()
 
     async def _ask(self, call: Call, region: Region, feeds: Placed, answers: Placed, model: str) -> Any:
@@ -143,13 +143,13 @@ class Shared:
 
     def _read(self, result: Any, region: Region, answers: Placed, model: str) -> tuple[Array, ...]:
         """The outputs, if the server says that it wrote what was expected."""
-        found = []
+        arrays = []
         for name, shape, offset in answers:
-            told = result.get_output(name)
-            if told is None or tuple(told.shape) != shape:
-                raise BadAnswer(f"{name} of model {model!r} has shape {tuple(told.shape) if told else None}; expected {shape}")
-            found.append(region.read(offset, shape))
-        return tuple(found)
+            tensor = result.get_output(name)
+            if tensor is None or tuple(tensor.shape) != shape:
+                raise BadAnswer(f"{name} of model {model!r} has shape {tuple(tensor.shape) if tensor else None}; expected {shape}")
+            arrays.append(region.read(offset, shape))
+        return tuple(arrays)
 
     def _put_away(self, region: Region, certain: bool) -> None:
         if certain:

@@ -89,7 +89,7 @@ def _locations(data: bytes, iloc: Box) -> list[Location]:
         raise ValueError("an AVIF file whose items are located in another way than expected")
     base_size = data[iloc.start + 5] >> 4
     (count,) = struct.unpack_from(">H", data, iloc.start + 6)
-    at, found = iloc.start + 8, []
+    at, places = iloc.start + 8, []
     for _ in range(count):
         item = int.from_bytes(data[at : at + 2], "big")
         at += 4 + 2 * version
@@ -97,9 +97,9 @@ def _locations(data: bytes, iloc: Box) -> list[Location]:
         extents, place, length = struct.unpack_from(">HII", data, at + base_size)
         if extents != 1:
             raise ValueError("an AVIF file whose items lie in several pieces")
-        found.append(Location(item, base + place, length))
+        places.append(Location(item, base + place, length))
         at += base_size + 10
-    return found
+    return places
 
 
 def _primary(data: bytes, pitm: Box) -> int:

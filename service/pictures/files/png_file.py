@@ -15,7 +15,7 @@ from service.errors import Malformed, TooLarge
 from service.pictures.colour import LARGEST_PROFILE, CodePoints, ColourTags
 from service.pictures.eight_bits import resolution, samples_of
 from service.pictures.files import png
-from service.pictures.files.png import SIGNATURE, Spread
+from service.pictures.files.png import SIGNATURE
 from service.pictures.picture import Bounds, Outgoing, Samples, Source
 
 PIXEL_CHUNKS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
@@ -113,7 +113,7 @@ def _sixteen(clean: bytes) -> Samples:
 
 
 def _from_narrow_range(samples: Samples) -> Samples:
-    """Colours from 16 .. 235 (of 8 bits; 16 bits likewise), as video has them, in the full range."""
+    """Colours from 16 .. 235 (of 8 bits, or the same share of 16), as video has them, in the full range."""
     top = int(np.iinfo(samples.colour.dtype).max)
     step = (top + 1) / 256
     levels = (np.arange(top + 1) - 16 * step) * (top / (219 * step))
@@ -167,8 +167,13 @@ def _dpi(body: bytes | None) -> tuple[float, float] | None:
     return resolution(across * INCHES, down * INCHES)
 
 
-def write(outgoing: Outgoing, spread: Spread = map) -> bytes:
-    """PNG, with profile, resolution and metadata before the pixels. spread: what works on the strips."""
+def write(outgoing: Outgoing) -> bytes:
+    """PNG, with profile, resolution and metadata before the pixels."""
+    return png.write(outgoing.samples, chunks_of(outgoing))
+
+
+def chunks_of(outgoing: Outgoing) -> list[Chunk]:
+    """What is written before the pixels: profile, resolution and metadata."""
     chunks: list[Chunk] = []
     if outgoing.profile is not None:
         chunks.append((b"iCCP", b"ICC Profile\0\0" + zlib_ng.compress(outgoing.profile)))
@@ -179,4 +184,4 @@ def write(outgoing: Outgoing, spread: Spread = map) -> bytes:
         chunks.append((b"eXIf", outgoing.exif))
     if outgoing.xmp is not None:
         chunks.append((b"iTXt", XMP_KEYWORD + b"\0\0\0\0\0" + outgoing.xmp))
-    return png.write(outgoing.samples, chunks, spread)
+    return chunks

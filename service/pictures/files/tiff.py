@@ -108,7 +108,7 @@ def _samples(data: bytes, page: Directory) -> tuple[Samples, Any]:
 
 
 def _by_pillow(data: bytes) -> Samples:
-    """Pillow turns a TIFF upright when it loads it, unless it is told that it need not."""
+    """Pillow turns a TIFF upright when it loads it, unless a flag says that it need not."""
     try:
         with Image.open(BytesIO(_as_stored(data)), formats=["TIFF"]) as file:
             return samples_of(file)

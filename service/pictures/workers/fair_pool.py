@@ -1,4 +1,4 @@
-"""Few things that many callers want one at a time: who waits is served in fair order, so that nobody waits for all of another's."""
+"""Few things that many callers want one at a time, lent in fair order: no caller waits for all of another's requests."""
 
 import asyncio
 from typing import Generic, TypeVar
@@ -31,7 +31,7 @@ class FairPool(Generic[T]):
         return self._idle.pop()
 
     async def wait(self, caller: str, request: str, cost: float) -> T:
-        """One thing, once it is this request's turn; who uses it gives it, or another one, back by `put`."""
+        """One thing, once it is this request's turn; the user gives it, or another one, back by `put`."""
         if self._idle:
             return self._idle.pop()
         mine: asyncio.Future[T] = asyncio.get_running_loop().create_future()

@@ -56,22 +56,22 @@ def pack(facts: Mapping[str, Any], shared: mmap.mmap | None = None) -> list[byte
             return {"$blob": len(value)}
         raise TypeError(f"{type(value).__name__} cannot go into a message")
 
-    told = json.dumps(facts, default=replaced).encode()
+    text = json.dumps(facts, default=replaced).encode()
     if shared is not None and sum(len(blob) for blob in blobs) <= len(shared):
         shared.seek(0)
         for blob in blobs:
             shared.write(blob)
         blobs.clear()
-    return [LENGTH.pack(len(told) + sum(len(blob) for blob in blobs), len(told)), told, *blobs]
+    return [LENGTH.pack(len(text) + sum(len(blob) for blob in blobs), len(text)), text, *blobs]
 
 
-def unpack(told_length: int, payload: bytes, shared: mmap.mmap | None = None) -> dict[str, Any]:
+def unpack(facts_length: int, payload: bytes, shared: mmap.mmap | None = None) -> dict[str, Any]:
     """What pack was given. Raises ValueError where lengths, types or shapes do not fit one another.
 
     shared: where the blobs are if the payload ends with the facts; they are copied, as the other side may write there again.
     """
-    in_shared = shared is not None and len(payload) == told_length
-    at = 0 if in_shared else told_length
+    in_shared = shared is not None and len(payload) == facts_length
+    at = 0 if in_shared else facts_length
     source = shared if shared is not None and in_shared else memoryview(payload)
 
     def restored(value: dict[str, Any]) -> object:
@@ -88,7 +88,7 @@ def unpack(told_length: int, payload: bytes, shared: mmap.mmap | None = None) ->
             raise ValueError(f"an array of {value['dtype']} in a message; expected one of {DTYPES}")
         return np.frombuffer(blob, value["dtype"]).reshape(value["shape"])
 
-    facts = json.loads(payload[:told_length], object_hook=restored)
+    facts = json.loads(payload[:facts_length], object_hook=restored)
     if not isinstance(facts, dict):
         raise ValueError("a message's facts are not a mapping")
     return facts

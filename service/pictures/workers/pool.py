@@ -1,6 +1,6 @@
 """The worker processes in which pictures are read and written: several, each killed at the time limit and replaced.
 
-Who waits for one is served in fair order: callers in turn, and within a caller the request that has had least.
+What waits for one is served in fair order: callers in turn, and within a caller the request that has had least.
 
 What holds nothing that a sender wrote, the pixels of a PNG, is written in threads of the gateway.
 """
@@ -34,7 +34,7 @@ NOBODY: Whose = ("", "")
 AS_IT_CAME = Writing()
 BROKEN = "the picture broke the process that read it"
 START_SECONDS = 60.0
-TOLD = {kind.__name__: kind for kind in (errors.Malformed, errors.TooLarge, errors.UnsupportedMedia)}
+REFUSALS = {kind.__name__: kind for kind in (errors.Malformed, errors.TooLarge, errors.UnsupportedMedia)}
 ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH", "SYSTEMROOT")
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
@@ -44,10 +44,10 @@ def is_ours(metadata: SourceMetadata, record: PictureFormat) -> bool:
     return record.name == "png" and metadata.is_plain
 
 
-def _done(act: Callable[[T], R], part: T) -> Future[R]:
-    """What a thread would have told of it."""
+def done(result: R) -> Future[R]:
+    """A future that has its result."""
     future: Future[R] = Future()
-    future.set_result(act(part))
+    future.set_result(result)
     return future
 
 
@@ -97,19 +97,16 @@ class Worker:
 
     async def ask(self, facts: dict[str, Any]) -> dict[str, Any]:
         """Its answer. Raises asyncio.IncompleteReadError or OSError when the process dies, TooLarge if that was for its memory."""
-        async with watched(self.process, self.most_bytes):
-            return await self._exchange(facts)
-
-    async def _exchange(self, facts: dict[str, Any]) -> dict[str, Any]:
         stdin, stdout = self.process.stdin, self.process.stdout
         assert stdin is not None
         assert stdout is not None
-        stdin.writelines(pack(facts, self.shared))
-        await stdin.drain()
-        length, told = LENGTH.unpack(await stdout.readexactly(LENGTH.size))
-        if length > self.most_bytes:
-            raise ValueError(f"a message of {length} bytes")
-        return unpack(told, await stdout.readexactly(length), self.shared)
+        async with watched(self.process, self.most_bytes):
+            stdin.writelines(pack(facts, self.shared))
+            await stdin.drain()
+            length, facts_length = LENGTH.unpack(await stdout.readexactly(LENGTH.size))
+            if length > self.most_bytes:
+                raise ValueError(f"a message of {length} bytes")
+            return unpack(facts_length, await stdout.readexactly(length), self.shared)
 
     async def end(self) -> None:
         """Kill it and wait until it is gone."""
@@ -168,28 +165,28 @@ class CodecPool:
         return bytes(answer["data"])
 
     def _side_by_side(self, act: Callable[[T], R], parts: Iterable[T]) -> list[R]:
-        """See service.pictures.files.png.Spread: by the threads, and by this one, which takes what none of them has begun.
+        """See service.pictures.files.png.Spread: by the threads, and by this one, which takes what none of them has started.
 
         Few parts wait at once, so that they need not all be held.
         """
-        told: list[Future[R]] = []
+        results: list[Future[R]] = []
         waiting: deque[tuple[int, T]] = deque()
         try:
             for part, is_last in with_last(parts):
-                while waiting and told[waiting[0][0]].done():
+                while waiting and results[waiting[0][0]].done():
                     waiting.popleft()
                 if is_last or len(waiting) == PARTS_AHEAD * self.workers:
-                    told.append(_done(act, part))
+                    results.append(done(act(part)))
                 else:
-                    waiting.append((len(told), part))
-                    told.append(self._threads.submit(act, part))
+                    waiting.append((len(results), part))
+                    results.append(self._threads.submit(act, part))
             for index, part in reversed(waiting):
-                if told[index].cancel():
-                    told[index] = _done(act, part)
-            return [one.result() for one in told]
+                if results[index].cancel():
+                    results[index] = done(act(part))
+            return [result.result() for result in results]
         except BaseException:
-            for one in told:
-                one.cancel()
+            for result in results:
+                result.cancel()
             raise
 
     async def _run(self, facts: dict[str, Any], cost: float, whose: Whose, seconds: float | None = None) -> dict[str, Any]:
@@ -211,7 +208,7 @@ class CodecPool:
         finally:
             self._idle.put(worker)
         if "error" in answer:
-            raise TOLD.get(answer["error"], errors.Malformed)(str(answer["detail"]))
+            raise REFUSALS.get(answer["error"], errors.Malformed)(str(answer["detail"]))
         return answer
 
     async def _living(self, worker: Worker | None) -> Worker:

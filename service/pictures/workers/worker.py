@@ -53,8 +53,8 @@ def serve(
 ) -> None:
     """Answer one message after the other."""
     while len(head := source.read(LENGTH.size)) == LENGTH.size:
-        length, told = LENGTH.unpack(head)
-        sink.writelines(pack(answer(unpack(told, source.read(length), shared)), shared))
+        length, facts_length = LENGTH.unpack(head)
+        sink.writelines(pack(answer(unpack(facts_length, source.read(length), shared)), shared))
         sink.flush()
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from service.api.middleware import BodyLimits, BodyMiddleware, RequestBody, RequestMiddleware
+from service.api.middleware import BodyLimits, RefusalMiddleware, RequestBody, RequestMiddleware
 from service.errors import SlowSender, TooLarge
 from service.telemetry.requests import RequestRecord
 
@@ -37,7 +37,7 @@ async def exchange(app: Any, asked: dict[str, Any], *pieces: bytes) -> tuple[int
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await RequestMiddleware(BodyMiddleware(app, LIMITS), records.append)(asked, Sender(*pieces), send)
+    await RequestMiddleware(RefusalMiddleware(app), records.append, LIMITS)(asked, Sender(*pieces), send)
     body = b"".join(message.get("body", b"") for message in sent[1:])
     return sent[0]["status"], dict(sent[0]["headers"]), body, records
 

@@ -1,30 +1,18 @@
-"""A path below which a proxy offers the service: what requests are told, and answers that stay below it."""
+"""A path below which a proxy offers the service: in requests' scopes, and answers that stay below it."""
 
 import json
 from typing import Any
 
 import pytest
+from starlette.datastructures import MutableHeaders
 
-from service.api.prefix import PrefixMiddleware, below, prefix_of, response_below, route_of
+from service.api.prefix import below, located, place_references, prefix_of, response_below, route_of
 from service.results.stored import StoredResponse
 
 
-async def located(path: str, root_path: str = "", headers: dict[str, str] | None = None, location: str = "") -> tuple[Any, str]:
-    """The scope that the app is given, and the reference of its answer on the way out."""
-    seen: list[Any] = []
-    sent: list[Any] = []
-
-    async def app(scope: Any, _: Any, send: Any) -> None:
-        seen.append(scope)
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"location", location.encode())]})
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
+def scope_of(path: str, root_path: str = "", headers: dict[str, str] | None = None) -> Any:
     encoded = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
-    scope = {"type": "http", "path": path, "headers": encoded}
-    await PrefixMiddleware(app, root_path)(scope, None, send)  # type: ignore[arg-type]
-    return seen[0], dict(sent[0]["headers"])[b"location"].decode()
+    return located({"type": "http", "path": path, "headers": encoded}, root_path)
 
 
 @pytest.mark.parametrize(
@@ -40,8 +28,8 @@ async def located(path: str, root_path: str = "", headers: dict[str, str] | None
         ("", "/" + "a" * 300, "/restore", ""),
     ],
 )
-async def test_the_route_is_the_same_below_any_prefix(root_path: str, forwarded: str, path: str, prefix: str) -> None:
-    scope, _ = await located(path, root_path, {"x-forwarded-prefix": forwarded})
+def test_the_route_is_the_same_below_any_prefix(root_path: str, forwarded: str, path: str, prefix: str) -> None:
+    scope = scope_of(path, root_path, {"x-forwarded-prefix": forwarded})
     assert (prefix_of(scope), route_of(scope)) == (prefix, "/restore")
 
 
@@ -55,8 +43,10 @@ async def test_the_route_is_the_same_below_any_prefix(root_path: str, forwarded:
         ("http://gateway/rddm/x?y=1", "/rddm/x?y=1"),
     ],
 )
-async def test_what_an_answer_refers_to_stays_below_it_and_names_no_host(location: str, moved: str) -> None:
-    assert (await located("/x", "/rddm", {"host": "gateway"}, location))[1] == moved
+def test_what_an_answer_refers_to_stays_below_it_and_names_no_host(location: str, moved: str) -> None:
+    headers = MutableHeaders({"location": location})
+    place_references(headers, scope_of("/x", "/rddm", {"host": "gateway"}))
+    assert headers["location"] == moved
 
 
 def test_documents_refer_below_the_prefix() -> None:

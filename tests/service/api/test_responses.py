@@ -12,7 +12,8 @@ from fastapi.sse import ServerSentEvent
 from starlette.requests import ClientDisconnect, Request
 
 from service.api import responses
-from service.api.responses import EventWording, events_response, response_of, to_wire, unless_gone
+from service.api.middleware import BodyLimits, RequestBody
+from service.api.responses import EventWording, cancelled_when_gone, events_response, response_of, to_wire
 from service.errors import TooLarge
 from service.results.stored import StoredResponse
 from service.sampling.pipeline import Listener, Step
@@ -24,7 +25,9 @@ def request(*, gone: bool = False) -> Request:
             await asyncio.Event().wait()
         return {"type": "http.disconnect"}
 
-    return Request({"type": "http", "headers": [], "state": {"request_id": "r-1"}}, receive)
+    scope: dict[str, Any] = {"type": "http", "headers": [], "state": {"request_id": "r-1"}}
+    scope["state"]["body"] = RequestBody(scope, receive, BodyLimits(10, 5.0, 1.0))  # type: ignore[arg-type]
+    return Request(scope, receive)
 
 
 async def result(value: int) -> tuple[str, str]:
@@ -61,17 +64,39 @@ async def test_work_ends_when_the_caller_hangs_up() -> None:
         return 1
 
     with pytest.raises(ClientDisconnect):
-        await unless_gone(request(gone=True), work())
+        async with cancelled_when_gone(request(gone=True)):
+            await work()
     assert ended.is_set()
+
+
+async def test_a_cancellation_from_elsewhere_stays_one() -> None:
+    async def work() -> None:
+        async with cancelled_when_gone(request()):
+            await asyncio.sleep(60)
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_caller_who_hangs_up_after_the_work_cancels_nothing() -> None:
+    async with cancelled_when_gone(request(gone=True)):
+        pass
+    await asyncio.sleep(0)
+    assert len(asyncio.all_tasks()) == 1
 
 
 async def test_a_result_and_an_error_come_through() -> None:
     async def fails() -> int:
         raise TooLarge("too large")
 
-    assert await unless_gone(request(), asyncio.sleep(0, 7)) == 7
+    async with cancelled_when_gone(request()):
+        assert await asyncio.sleep(0, 7) == 7
     with pytest.raises(TooLarge):
-        await unless_gone(request(), fails())
+        async with cancelled_when_gone(request()):
+            await fails()
 
 
 async def test_steps_come_in_order_and_then_the_result() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.cluster import agent_ports, cluster
+from benchmarks.cluster import add_node, cluster
 from service.bulk.deferred import defer_restorer
 from service.bulk.folder import Folder
 from service.bulk.picture import BatchJob, recipe_of
@@ -62,7 +62,7 @@ def test_a_node_that_is_killed_loses_nothing(nodes: Any, tmp_path: Path, monkeyp
 
     source, target = tmp_path / "in", tmp_path / "out"
     fill(source)
-    second = nodes.add_node(num_cpus=2, **agent_ports())
+    second = add_node(nodes, num_cpus=2)
     nodes.wait_for_nodes()
     job, summary = BatchJob(RestoreParameters()), Summary()
     recipe, rows, resumed = asyncio.run(pending(job, source, target, summary))

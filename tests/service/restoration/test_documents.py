@@ -20,13 +20,13 @@ from service.restoration.documents import (
     to_json,
 )
 from service.restoration.models import Resolved
-from service.restoration.service import OutputImage, RequestResult
+from service.restoration.service import RequestResult
 from service.sampling.pipeline import Step
 from tests.service.serving import RESTORER, model
 
 
 def result(count: int = 1, **changes: Any) -> RequestResult:
-    images = tuple(OutputImage(f"picture {index}".encode(), 7 + index) for index in range(count))
+    images = tuple(f"picture {index}".encode() for index in range(count))
     facts: dict[str, Any] = {
         "images": images,
         "kind": FORMATS["webp"],

@@ -82,7 +82,7 @@ def test_details_and_generated_pictures_come_with_how_they_were_made(png: bytes)
         result = one.restore_request(png, RestoreParameters(steps=3, seed=9))
         assert (result.steps, result.seed, result.model.spec.name) == (3, 9, "lowlight")
         assert set(result.timings) == {"decode", "sample", "encode"}
-        assert [image.seed for image in one.generate(GenerateParameters(n=2, seed=4)).images] == [4, 5]
+        assert one.generate(GenerateParameters(n=2, seed=4)).seeds == (4, 5)
 
 
 def test_errors_are_the_services_and_the_next_picture_is_served(png: bytes) -> None:

@@ -17,12 +17,12 @@ LARGER = KEEPER.model_copy(update={"name": "larger", "task": "upscale", "scale":
 def test_x_in_is_the_enlargement_and_a_mask_keeps_to_its_pixels() -> None:
     pixels, mask = pixels_of(24, 40), np.zeros((24, 40, 3), np.uint8)
     mask[4, 6] = 255
-    made = to_model_input(pixels, mask, MASKED.model_copy(update={"scale": 2}))
-    assert np.array_equal(made.x_in, to_image(enlarged(pixels, 2)))
-    assert made.mask is not None
-    assert made.mask.shape == made.x_in.shape == (1, 3, 48, 80)
-    assert np.argwhere(made.mask[0, 0] == 1).tolist() == [[8, 12], [8, 13], [9, 12], [9, 13]]
-    assert made.pixels == to_model_input(pixels, mask, MASKED).pixels
+    x_in, large, digest = to_model_input(pixels, mask, MASKED.model_copy(update={"scale": 2}))
+    assert np.array_equal(x_in, to_image(enlarged(pixels, 2)))
+    assert large is not None
+    assert large.shape == x_in.shape == (1, 3, 48, 80)
+    assert np.argwhere(large[0, 0] == 1).tolist() == [[8, 12], [8, 13], [9, 12], [9, 13]]
+    assert digest == to_model_input(pixels, mask, MASKED)[2]
 
 
 def test_an_answer_is_as_large_as_the_scale_says() -> None:

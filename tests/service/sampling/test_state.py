@@ -70,7 +70,7 @@ def test_residual_trace_and_previews_are_kept_where_they_are_asked_for(arrays: A
 
 def test_a_band_that_has_its_x_0_takes_no_further_answer() -> None:
     done = sampled(state((16, 16)))
-    with pytest.raises(RuntimeError, match="found its x_0 already"):
+    with pytest.raises(RuntimeError, match="has its x_0 already"):
         done.advance(done.bands[0])
 
 

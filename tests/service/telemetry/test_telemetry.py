@@ -18,7 +18,7 @@ from opentelemetry.trace import SpanContext
 from service.engines.contract import Ticket
 from service.engines.triton.trace_headers import trace_headers
 from service.telemetry.logs import JsonLines
-from service.telemetry.tracing import StepSpans, TracedBatches
+from service.telemetry.tracing import batch_span
 from tests.service.conftest import RunningApp, running
 from tests.service.serving import FakeServingEngine
 from tests.service.test_keys import with_keys
@@ -63,16 +63,16 @@ async def test_a_trace_goes_from_the_door_to_the_batch_of_each_step(
     assert batch.parent.span_id == int("2" * 16, 16)
 
 
-class Told(FakeServingEngine):
-    """Keeps what a server would be told of the trace."""
+class Noting(FakeServingEngine):
+    """Notes the trace headers that a server would get."""
 
     async def predict(self, *given: Any) -> Any:
-        self.told = trace_headers()
+        self.headers = trace_headers()
         return await super().predict(*given)
 
 
-async def test_a_server_is_told_of_the_batch_that_it_is_sent(spans: InMemorySpanExporter, settings: Any, png: bytes) -> None:
-    engine = Told()
+async def test_a_server_gets_the_span_of_the_batch_that_it_is_sent(spans: InMemorySpanExporter, settings: Any, png: bytes) -> None:
+    engine = Noting()
     async with running(settings, engine) as gateway:
         parent = f"00-{'3' * 32}-{'4' * 16}-01"
         headers = {"traceparent": parent, "tracestate": "vendor=1", "baggage": "name=secret"}
@@ -80,15 +80,17 @@ async def test_a_server_is_told_of_the_batch_that_it_is_sent(spans: InMemorySpan
     [batch] = [
         span for span in spans.get_finished_spans() if span.name == "rddm.batch" and span.context.trace_id == int("3" * 32, 16)
     ]
-    assert engine.told == {"traceparent": f"00-{'3' * 32}-{batch.context.span_id:016x}-01", "tracestate": "vendor=1"}
+    assert engine.headers == {"traceparent": f"00-{'3' * 32}-{batch.context.span_id:016x}-01", "tracestate": "vendor=1"}
 
 
-async def test_a_batch_does_not_take_the_trace_of_whoever_began_its_task(spans: InMemorySpanExporter) -> None:
-    engine, stranger = Told(), SpanContext(int("5" * 32, 16), int("6" * 16, 16), is_remote=True)
-    with trace.use_span(trace.NonRecordingSpan(stranger)):
-        asked = np.zeros((1, 3, 32, 32), np.float32), None, np.zeros((1, 2), np.float32)
-        await TracedBatches(engine, StepSpans()).predict(*asked, Ticket(engine.models()["lowlight"].weights, "request", "caller"))
-    assert "5" * 32 not in engine.told.get("traceparent", "")
+def test_a_batch_does_not_take_the_trace_of_the_task_that_runs_it(spans: InMemorySpanExporter) -> None:
+    stranger = SpanContext(int("5" * 32, 16), int("6" * 16, 16), is_remote=True)
+    ticket = Ticket(FakeServingEngine().models()["lowlight"].weights, "request", "caller")
+    with (
+        trace.use_span(trace.NonRecordingSpan(stranger)),
+        batch_span(np.zeros((1, 3, 32, 32), np.float32), ticket, [trace.INVALID_SPAN_CONTEXT]),
+    ):
+        assert "5" * 32 not in trace_headers().get("traceparent", "")
 
 
 async def test_a_shared_batch_is_linked_to_every_request_in_it(spans: InMemorySpanExporter, settings: Any, png: bytes) -> None:

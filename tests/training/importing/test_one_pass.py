@@ -15,7 +15,7 @@ from service.cli.restore import restore
 from tests.one_pass import ffdnet, high_pass, scaled
 from training.checkpoint import GRAPH, SPEC
 from training.importing.command import main
-from training.importing.one_pass import OnePass, Told, read_network, spec_of, understand, wrapped
+from training.importing.one_pass import OnePass, Stated, read_network, spec_of, understand, wrapped
 
 SIGMA = {"sigma": 0.1}
 Pixels = np.ndarray
@@ -37,36 +37,36 @@ def answer(path: Path, x_in: Pixels, **constants: float) -> Pixels:
 
 
 def test_ffdnets_shape_is_probed(tmp_path: Path) -> None:
-    facts = understand(read_network(ffdnet(tmp_path / "net.onnx")), Told(range="0..1", constants=SIGMA))
+    facts = understand(read_network(ffdnet(tmp_path / "net.onnx")), Stated(range="0..1", constants=SIGMA))
     assert (facts.image, facts.output, facts.multiple, facts.side, facts.scale) == ("x", "y", 2, None, 1)
     assert (facts.range, facts.order, facts.answer, facts.probed) == ("0..1", "rgb", "image", ("answer",))
 
 
 @pytest.mark.parametrize(("factor", "kind"), [(1.0, "residual"), (-1.0, "correction")])
 def test_an_answer_that_is_the_noise_is_what_is_to_be_removed(tmp_path: Path, factor: float, kind: str) -> None:
-    assert understand(read_network(high_pass(tmp_path / "net.onnx", factor)), Told(range="0..1")).answer == kind
+    assert understand(read_network(high_pass(tmp_path / "net.onnx", factor)), Stated(range="0..1")).answer == kind
 
 
 def test_an_answer_near_nothing_could_be_either(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--answer must be said: probing does not tell"):
-        understand(read_network(scaled(tmp_path / "net.onnx", factor=0.0)), Told(range="0..1"))
+        understand(read_network(scaled(tmp_path / "net.onnx", factor=0.0)), Stated(range="0..1"))
 
 
 def test_an_enlarging_network_is_understood(tmp_path: Path) -> None:
-    facts = understand(read_network(scaled(tmp_path / "net.onnx", times=4)), Told(range="0..1"))
+    facts = understand(read_network(scaled(tmp_path / "net.onnx", times=4)), Stated(range="0..1"))
     spec = spec_of(facts, "a", "upscale", "none")
     assert (facts.scale, spec.size_multiple, spec.preprocessing) == (4, 4, ("repeat_4",))
 
 
 def test_a_network_of_one_size_is_served_in_tiles_of_it(tmp_path: Path) -> None:
-    facts = understand(read_network(scaled(tmp_path / "net.onnx", size=48)), Told(range="0..1", answer="image"))
+    facts = understand(read_network(scaled(tmp_path / "net.onnx", size=48)), Stated(range="0..1", answer="image"))
     spec = spec_of(facts, "a", "restore", "none")
     assert (facts.side, spec.sizes, spec.reach) == (48, ((48, 48),), 0)
 
 
 def test_probing_that_tells_nothing_asks(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"--range must be said: probing does not tell \(error of a picture with a little noise: "):
-        understand(read_network(scaled(tmp_path / "net.onnx")), Told(answer="image"))
+        understand(read_network(scaled(tmp_path / "net.onnx")), Stated(answer="image"))
 
 
 @pytest.mark.parametrize("kind", ["image", "residual", "correction"])
@@ -188,7 +188,7 @@ def test_a_network_of_other_inputs_is_refused(tmp_path: Path) -> None:
     grey = onnx.load(ffdnet(tmp_path / "net.onnx"))
     grey.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 1
     with pytest.raises(ValueError, match="expected one picture b 3 h w of floats"):
-        understand(grey, Told())
+        understand(grey, Stated())
 
 
 def test_the_summary_and_the_card_say_what_was_probed(

@@ -40,7 +40,7 @@ class TritonPythonModel:
         if live:
             try:
                 answers = dict(zip(map(id, live), self.run(live), strict=True))
-            except Exception as error:  # whatever it is, the callers must be told and the process go on
+            except Exception as error:  # whatever it is, the callers must get it and the process go on
                 reason, code = str(error), backend.TritonError.INTERNAL
         # one object for each: the server crashes over a response that stands in the list twice
         return [
