@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
-from service.analysis.classifier import Classifier
 from service.bulk.picture import Restored, Restorer
 from service.engines.registry import ENGINES
 from service.engines.repository import describe
@@ -22,7 +21,7 @@ class Described:
     """What the models say that restore a picture, one or several in turn: the half of a Restorer that needs no service."""
 
     def __init__(self, stages: tuple[Resolved, ...], parameters: RestoreParameters) -> None:
-        judges = [Classifier().digest] if parameters.is_auto else []
+        judges = [_classifier_digest()] if parameters.is_auto else []
         self.digest = " ".join([*(stage.model.digest for stage in stages), *judges])
         self.steps = ",".join(str(stage.steps) for stage in stages)
 
@@ -35,6 +34,12 @@ class Described:
         if parameters.format is not None:
             return FORMATS[parameters.format]
         return answer_format(sniff(picture).name) if parameters.returned == "image" else FORMATS["png"]
+
+
+def _classifier_digest() -> str:
+    from service.analysis.classifier import Classifier  # noqa: PLC0415 (only task=auto asks it)
+
+    return Classifier().digest
 
 
 class DeferredRestorer(Described):
