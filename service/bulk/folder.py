@@ -25,6 +25,7 @@ class Folder:
     def __init__(self, path: str, *, may_create: bool = False) -> None:
         """Raises StoreError where there is no such folder and it may not be created."""
         self._root = Path(path)
+        self._prefix = os.path.join(self._root, "")  # noqa: PTH118 (what is to be cut from a key's path)
         self.name = path
         if not self._root.is_dir() and not may_create:
             raise StoreError(f"{path} is no folder; expected a folder, a manifest (.jsonl, .parquet) or s3://...", fatal=True)
@@ -47,7 +48,7 @@ class Folder:
                 yield entry
 
     def _walk(self) -> Iterator[Entry]:
-        waiting = [self._root]
+        waiting = [str(self._root)]
         while waiting:
             folder = waiting.pop()
             try:
@@ -62,12 +63,12 @@ class Folder:
                     if not one.is_dir():
                         yield self._entry(one)
                     elif one.is_symlink():
-                        yield Entry(self._key(Path(one.path)), problem="a link to a folder is not followed")
+                        yield Entry(self._key(one.path), problem="a link to a folder is not followed")
                     else:
-                        waiting.append(Path(one.path))
+                        waiting.append(one.path)
 
     def _entry(self, one: "os.DirEntry[str]") -> Entry:
-        key = self._key(Path(one.path))
+        key = self._key(one.path)
         try:
             facts = one.stat()
         except OSError as error:
@@ -76,8 +77,9 @@ class Folder:
             return Entry(key, problem="neither a file nor a folder")
         return Entry(key, facts.st_size, f"{facts.st_size}-{facts.st_mtime_ns}", facts.st_mtime)
 
-    def _key(self, path: Path) -> str:
-        return path.relative_to(self._root).as_posix()
+    def _key(self, path: str) -> str:
+        """By strings: paths as objects took a third of a listing's time."""
+        return path.removeprefix(self._prefix).replace(os.sep, "/")
 
     def _path(self, key: str) -> Path:
         path = self._root.joinpath(*key.split("/"))
