@@ -5,6 +5,7 @@ import os
 import tempfile
 import time
 import uuid
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -19,6 +20,7 @@ from obstore.store import from_url
 from service.bulk.stores import STATE, AlreadyThere, Entry, StoreError
 
 LISTED_AT_ONCE = 1000
+LOGS_AT_ONCE = 16
 RECORD_SECONDS = 2.0  # records that end within it share an object: each write is paid for
 RETRIES: Any = {"max_retries": 4, "retry_timeout": timedelta(seconds=60)}
 CLIENT: Any = {"timeout": "120s", "connect_timeout": "10s"}
@@ -118,12 +120,24 @@ class ObjectStore:
         await self.write(name, lines, {}, replace=True)
 
     async def logs(self, prefix: str, wanted: Callable[[str], bool] = bool) -> AsyncIterator[bytes]:
-        """See Store.logs."""
-        async for one in self._list(f"{STATE}/"):
-            name = one["path"].split("/")[1]
-            if name.startswith(prefix) and wanted(name):
-                for line in (await self.read(one["path"])).splitlines(keepends=True):
+        """See Store.logs; some objects are on their way while one is read."""
+        waiting: deque[asyncio.Task[bytes]] = deque()
+        try:
+            async for one in self._list(f"{STATE}/"):
+                name = one["path"].split("/")[1]
+                if not name.startswith(prefix) or not wanted(name):
+                    continue
+                waiting.append(asyncio.create_task(self.read(one["path"])))
+                if len(waiting) == LOGS_AT_ONCE:
+                    for line in (await waiting.popleft()).splitlines(keepends=True):
+                        yield line
+            while waiting:
+                for line in (await waiting.popleft()).splitlines(keepends=True):
                     yield line
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
 
     def _translated(self, error: Exception, doing: str) -> StoreError:
         words = _words(error)
