@@ -2,8 +2,10 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from service.bulk.clip import ClipSize
 from service.bulk.picture import Restored, Restorer
 from service.engines.registry import ENGINES
 from service.engines.repository import describe
@@ -12,6 +14,7 @@ from service.pictures.formats import FORMATS, PictureFormat, answer_format, snif
 from service.restoration.models import ModelNames, Resolved, check_stages
 from service.restoration.parameters import RestoreParameters
 from service.settings import Settings
+from service.video.parameters import ClipParameters
 
 if TYPE_CHECKING:
     from service.bulk.restorer import ServiceRestorer
@@ -70,6 +73,13 @@ class DeferredRestorer(Described):
         """See Restorer.restore."""
         assert self._service is not None
         return await self._service.restore(picture, parameters)
+
+    async def restore_clip(
+        self, source: Path, target: Path, folder: Path, parameters: ClipParameters, on_frame: Callable[[], None]
+    ) -> ClipSize:
+        """See Restorer.restore_clip."""
+        assert self._service is not None
+        return await self._service.restore_clip(source, target, folder, parameters, on_frame)
 
 
 @asynccontextmanager

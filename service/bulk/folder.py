@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import shutil
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -112,7 +113,7 @@ class Folder:
     async def write(
         self,
         key: str,
-        body: bytes,
+        body: bytes | Path,
         facts: Mapping[str, str],  # noqa: ARG002
         *,
         modified: float | None = None,
@@ -121,11 +122,11 @@ class Folder:
         """See Store.write. A temporary file beside it takes the name when all bytes are there."""
         await asyncio.to_thread(self._write, self._path(key), body, modified, replace)
 
-    def _write(self, path: Path, body: bytes, modified: float | None, replace: bool) -> None:
+    def _write(self, path: Path, body: bytes | Path, modified: float | None, replace: bool) -> None:
         part = path.with_name(f"{PART_PREFIX}{uuid.uuid4().hex}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(body)
+            shutil.copyfile(body, part) if isinstance(body, Path) else part.write_bytes(body)
             if modified is not None:
                 os.utime(part, (modified, modified))
             if replace:

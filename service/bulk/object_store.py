@@ -99,16 +99,22 @@ class ObjectStore:
     async def write(
         self,
         key: str,
-        body: bytes,
+        body: bytes | Path,
         facts: Mapping[str, str],
         *,
         modified: float | None = None,  # noqa: ARG002  a bucket keeps its own times
         replace: bool = False,
     ) -> None:
-        """See Store.write; creation is the store's own conditional write."""
-        mode: Literal["overwrite", "create"] = "overwrite" if replace else "create"
+        """See Store.write; creation is the store's own conditional write, but for a file: in parts there is none.
+
+        So what has come to a file's name is seen before its first part is sent, and not while they are.
+        """
+        in_parts = isinstance(body, Path)
+        if in_parts and not replace and await self.facts(key) is not None:
+            raise AlreadyThere(f"{key} is there already")
+        mode: Literal["overwrite", "create"] = "overwrite" if replace or in_parts else "create"
         try:
-            await obstore.put_async(self._store, key, body, attributes=dict(facts), mode=mode, use_multipart=False)
+            await obstore.put_async(self._store, key, body, attributes=dict(facts), mode=mode, use_multipart=in_parts)
         except exceptions.AlreadyExistsError as there:
             raise AlreadyThere(f"{key} is there already") from there
         except Exception as error:
