@@ -17,7 +17,8 @@ from service.video.parameters import ClipParameters
 from service.video.segments import digest_of
 
 __all__ = ["ClipSize", "digest_of", "is_clip", "opened_scratch", "parameters_for"]
-PICTURES_ONLY = ("mask", "strength", "brightness", "brightness_mean")  # what would change a clip, and cannot be asked of one
+PICTURES_ONLY = ("strength", "brightness", "brightness_mean", "flips")  # what would change a clip, and cannot be asked of one
+WORDS = {"flips": "quality=best (ensemble)"}
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ def parameters_for(pictures: RestoreParameters, clips: ClipParameters) -> ClipPa
     check_installed()
     plain = RestoreParameters()
     for name in PICTURES_ONLY:
-        if getattr(pictures, name, None) != getattr(plain, name, None):
-            raise InvalidValue(f"{name} is for pictures, and this is a clip")
+        if getattr(pictures, name) != getattr(plain, name):
+            raise InvalidValue(f"{WORDS.get(name, name)} is for pictures, and this is a clip")
     asked = {"task": pictures.task, "steps": pictures.steps, "seed": pictures.seed}
     return clips.model_copy(update=asked)
 

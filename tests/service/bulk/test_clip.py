@@ -84,6 +84,8 @@ async def test_what_only_pictures_can_be_asked_for_fails_clips(clips: Path, tmp_
     summary = await run(clips, tmp_path / "out", restorer, job(parameters=RestoreParameters(strength=0.5)))
     assert (summary.restored, summary.failed) == (1, 3)
     assert records(tmp_path / "out")["walk.mp4"].problem == "strength is for pictures, and this is a clip"
+    await run(clips, tmp_path / "other", FakeRestorer(), job(parameters=RestoreParameters(quality="best")))
+    assert records(tmp_path / "other")["walk.mp4"].problem == "quality=best (ensemble) is for pictures, and this is a clip"
 
 
 @pytest.mark.parametrize(("start", "expected"), [(MP4, True), (MATROSKA, True), (png(0), False), (b"", False), (b"text", False)])
