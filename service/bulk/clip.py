@@ -17,7 +17,8 @@ from service.video.parameters import ClipParameters
 from service.video.segments import digest_of
 
 __all__ = ["ClipSize", "digest_of", "is_clip", "opened_scratch", "parameters_for"]
-PICTURES_ONLY = ("strength", "brightness", "brightness_mean", "flips", "is_auto")  # what would change a clip, and cannot be asked of one
+# What would change a clip, and cannot be asked of one.
+PICTURES_ONLY = ("strength", "brightness", "brightness_mean", "flips", "is_auto")
 WORDS = {"flips": "quality=best (ensemble)", "is_auto": "task=auto"}
 
 
