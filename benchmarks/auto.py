@@ -133,7 +133,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             FILE.write_bytes(model.SerializeToString())
         else:
             for kind in SETS:
-                count = sum(one.kind == kind for one in pictures)
+                if (count := sum(one.kind == kind for one in pictures)) == 0:
+                    continue
                 note_use(SPLITS, "faults (task=auto)", f"{kind}.report", count, given.reason, {})
     print(json.dumps(results, indent=2))
     RESULT.write_text(json.dumps(results, indent=2) + "\n")

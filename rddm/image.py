@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 Pixels = NDArray[Any]  # uint8 or uint16
 Depth = Literal[8, 16]
@@ -43,6 +42,8 @@ def prepared(pixels: Pixels, steps: Sequence[str]) -> Pixels:
 
 def enlarged(pixels: Pixels, scale: int) -> Pixels:
     """Pixels h w 3 by Pillow's bicubic filter as scale h, scale w, 3, of the same type: x_in where spec.scale is not 1."""
+    from PIL import Image  # noqa: PLC0415 (most need the numbers of a picture only)
+
     if scale == 1:
         return pixels
     size = (pixels.shape[1] * scale, pixels.shape[0] * scale)
@@ -103,6 +104,8 @@ def decode(data: bytes) -> NDArray[np.uint8]:
 
     Raises OSError for what Pillow cannot read, ValueError for samples that are neither of 8 nor of 16 bits.
     """
+    from PIL import Image, ImageOps  # noqa: PLC0415
+
     with Image.open(BytesIO(data)) as picture:
         upright = ImageOps.exif_transpose(picture)
     if upright.mode[0] in "IF":
@@ -119,6 +122,8 @@ def _to_bytes(levels: NDArray[Any], mode: str) -> NDArray[np.uint8]:
 
 def encode(pixels: NDArray[np.uint8], format: str = "png", **options: object) -> bytes:
     """RGB pixels h w 3 as a file of a format that Pillow writes."""
+    from PIL import Image  # noqa: PLC0415
+
     file = BytesIO()
     Image.fromarray(pixels).save(file, format, **options)
     return file.getvalue()

@@ -95,6 +95,12 @@ def adjusted(page: Page) -> None:
     page.run("window.scrollTo(0, document.querySelector('#strength').getBoundingClientRect().top - 420)")
 
 
+def automatic(page: Page) -> None:
+    """What the page begins with: it looks what is wrong, does it, and says so."""
+    page.open(task=None)
+    done(page)
+
+
 Scene = tuple[Callable[[Page], None], int, int, str]
 DESK, PHONE = (1280, 860), (360, 780)
 SCENES: dict[str, Scene] = {
@@ -107,6 +113,8 @@ SCENES: dict[str, Scene] = {
     "generate": (generate, *DESK, "light"),
     "reference": (reference, *DESK, "light"),
     "dark": (done, *DESK, "dark"),
+    "automatic": (automatic, *DESK, "light"),
+    "phone-automatic": (automatic, *PHONE, "light"),
     "adjusted": (adjusted, *DESK, "light"),
     "phone-adjusted": (adjusted, *PHONE, "light"),
     "phone-start": (start, *PHONE, "light"),

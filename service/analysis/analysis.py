@@ -9,7 +9,7 @@ import numpy as np
 from rddm.faults import PERCENTILES, PixelFacts, facts_of, views_of
 from rddm.image import Pixels
 from service.analysis.classifier import Classifier
-from service.analysis.plan import CERTAIN_QUALITY, planned
+from service.analysis.plan import CERTAIN, CERTAIN_QUALITY, COLOURED_GRAIN, planned
 from service.pictures.picture import Picture
 
 
@@ -34,7 +34,9 @@ def analyse(picture: Picture, classifier: Classifier, tasks: Collection[str]) ->
     probabilities = classifier.probabilities(views, facts)
     quality = picture.metadata.compression
     if quality is not None and quality <= CERTAIN_QUALITY:
-        probabilities["jpeg"] = 1.0
+        probabilities["jpeg"] = CERTAIN
+    if facts.coloured_grain >= COLOURED_GRAIN:
+        probabilities["noise"] = max(probabilities["noise"], CERTAIN)
     return Analysis(described(picture, facts), probabilities, planned(probabilities, classifier.thresholds, tasks))
 
 
@@ -50,6 +52,7 @@ def described(picture: Picture, facts: PixelFacts) -> dict[str, Any]:
         "mean": round(facts.mean, 3),
         "dark_channel": round(facts.dark_channel, 3),
         "noise": [round(value, 2) for value in facts.noise],
+        "coloured_grain": round(facts.coloured_grain, 2),
         "blocks": round(facts.blocks, 2),
     }
 

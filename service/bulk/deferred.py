@@ -2,9 +2,10 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from service.analysis.classifier import Classifier
+from service.bulk.clip import ClipSize
 from service.bulk.picture import Restored, Restorer
 from service.engines.registry import ENGINES
 from service.engines.repository import describe
@@ -13,6 +14,7 @@ from service.pictures.formats import FORMATS, PictureFormat, answer_format, snif
 from service.restoration.models import ModelNames, Resolved, check_stages
 from service.restoration.parameters import RestoreParameters
 from service.settings import Settings
+from service.video.parameters import ClipParameters
 
 if TYPE_CHECKING:
     from service.bulk.restorer import ServiceRestorer
@@ -22,7 +24,7 @@ class Described:
     """What the models say that restore a picture, one or several in turn: the half of a Restorer that needs no service."""
 
     def __init__(self, stages: tuple[Resolved, ...], parameters: RestoreParameters) -> None:
-        judges = [Classifier().digest] if parameters.is_auto else []
+        judges = [_classifier_digest()] if parameters.is_auto else []
         self.digest = " ".join([*(stage.model.digest for stage in stages), *judges])
         self.steps = ",".join(str(stage.steps) for stage in stages)
 
@@ -35,6 +37,12 @@ class Described:
         if parameters.format is not None:
             return FORMATS[parameters.format]
         return answer_format(sniff(picture).name) if parameters.returned == "image" else FORMATS["png"]
+
+
+def _classifier_digest() -> str:
+    from service.analysis.classifier import Classifier  # noqa: PLC0415 (only task=auto asks it)
+
+    return Classifier().digest
 
 
 class DeferredRestorer(Described):
@@ -65,6 +73,13 @@ class DeferredRestorer(Described):
         """See Restorer.restore."""
         assert self._service is not None
         return await self._service.restore(picture, parameters)
+
+    async def restore_clip(
+        self, source: Path, target: Path, folder: Path, parameters: ClipParameters, on_frame: Callable[[], None]
+    ) -> ClipSize:
+        """See Restorer.restore_clip."""
+        assert self._service is not None
+        return await self._service.restore_clip(source, target, folder, parameters, on_frame)
 
 
 @asynccontextmanager

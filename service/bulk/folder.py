@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import shutil
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -25,6 +26,7 @@ class Folder:
     def __init__(self, path: str, *, may_create: bool = False) -> None:
         """Raises StoreError where there is no such folder and it may not be created."""
         self._root = Path(path)
+        self._prefix = os.path.join(self._root, "")  # noqa: PTH118 (what is to be cut from a key's path)
         self.name = path
         if not self._root.is_dir() and not may_create:
             raise StoreError(f"{path} is no folder; expected a folder, a manifest (.jsonl, .parquet) or s3://...", fatal=True)
@@ -47,7 +49,7 @@ class Folder:
                 yield entry
 
     def _walk(self) -> Iterator[Entry]:
-        waiting = [self._root]
+        waiting = [str(self._root)]
         while waiting:
             folder = waiting.pop()
             try:
@@ -62,12 +64,12 @@ class Folder:
                     if not one.is_dir():
                         yield self._entry(one)
                     elif one.is_symlink():
-                        yield Entry(self._key(Path(one.path)), problem="a link to a folder is not followed")
+                        yield Entry(self._key(one.path), problem="a link to a folder is not followed")
                     else:
-                        waiting.append(Path(one.path))
+                        waiting.append(one.path)
 
     def _entry(self, one: "os.DirEntry[str]") -> Entry:
-        key = self._key(Path(one.path))
+        key = self._key(one.path)
         try:
             facts = one.stat()
         except OSError as error:
@@ -76,8 +78,9 @@ class Folder:
             return Entry(key, problem="neither a file nor a folder")
         return Entry(key, facts.st_size, f"{facts.st_size}-{facts.st_mtime_ns}", facts.st_mtime)
 
-    def _key(self, path: Path) -> str:
-        return path.relative_to(self._root).as_posix()
+    def _key(self, path: str) -> str:
+        """By strings: paths as objects took a third of a listing's time."""
+        return path.removeprefix(self._prefix).replace(os.sep, "/")
 
     def _path(self, key: str) -> Path:
         path = self._root.joinpath(*key.split("/"))
@@ -110,7 +113,7 @@ class Folder:
     async def write(
         self,
         key: str,
-        body: bytes,
+        body: bytes | Path,
         facts: Mapping[str, str],  # noqa: ARG002
         *,
         modified: float | None = None,
@@ -119,11 +122,11 @@ class Folder:
         """See Store.write. A temporary file beside it takes the name when all bytes are there."""
         await asyncio.to_thread(self._write, self._path(key), body, modified, replace)
 
-    def _write(self, path: Path, body: bytes, modified: float | None, replace: bool) -> None:
+    def _write(self, path: Path, body: bytes | Path, modified: float | None, replace: bool) -> None:
         part = path.with_name(f"{PART_PREFIX}{uuid.uuid4().hex}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(body)
+            shutil.copyfile(body, part) if isinstance(body, Path) else part.write_bytes(body)
             if modified is not None:
                 os.utime(part, (modified, modified))
             if replace:

@@ -5,6 +5,7 @@ import os
 import tempfile
 import time
 import uuid
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -19,6 +20,7 @@ from obstore.store import from_url
 from service.bulk.stores import STATE, AlreadyThere, Entry, StoreError
 
 LISTED_AT_ONCE = 1000
+LOGS_AT_ONCE = 16
 RECORD_SECONDS = 2.0  # records that end within it share an object: each write is paid for
 RETRIES: Any = {"max_retries": 4, "retry_timeout": timedelta(seconds=60)}
 CLIENT: Any = {"timeout": "120s", "connect_timeout": "10s"}
@@ -97,16 +99,22 @@ class ObjectStore:
     async def write(
         self,
         key: str,
-        body: bytes,
+        body: bytes | Path,
         facts: Mapping[str, str],
         *,
         modified: float | None = None,  # noqa: ARG002  a bucket keeps its own times
         replace: bool = False,
     ) -> None:
-        """See Store.write; creation is the store's own conditional write."""
-        mode: Literal["overwrite", "create"] = "overwrite" if replace else "create"
+        """See Store.write; creation is the store's own conditional write, but for a file: in parts there is none.
+
+        So what has come to a file's name is seen before its first part is sent, and not while they are.
+        """
+        in_parts = isinstance(body, Path)
+        if in_parts and not replace and await self.facts(key) is not None:
+            raise AlreadyThere(f"{key} is there already")
+        mode: Literal["overwrite", "create"] = "overwrite" if replace or in_parts else "create"
         try:
-            await obstore.put_async(self._store, key, body, attributes=dict(facts), mode=mode, use_multipart=False)
+            await obstore.put_async(self._store, key, body, attributes=dict(facts), mode=mode, use_multipart=in_parts)
         except exceptions.AlreadyExistsError as there:
             raise AlreadyThere(f"{key} is there already") from there
         except Exception as error:
@@ -118,12 +126,24 @@ class ObjectStore:
         await self.write(name, lines, {}, replace=True)
 
     async def logs(self, prefix: str, wanted: Callable[[str], bool] = bool) -> AsyncIterator[bytes]:
-        """See Store.logs."""
-        async for one in self._list(f"{STATE}/"):
-            name = one["path"].split("/")[1]
-            if name.startswith(prefix) and wanted(name):
-                for line in (await self.read(one["path"])).splitlines(keepends=True):
+        """See Store.logs; some objects are on their way while one is read."""
+        waiting: deque[asyncio.Task[bytes]] = deque()
+        try:
+            async for one in self._list(f"{STATE}/"):
+                name = one["path"].split("/")[1]
+                if not name.startswith(prefix) or not wanted(name):
+                    continue
+                waiting.append(asyncio.create_task(self.read(one["path"])))
+                if len(waiting) == LOGS_AT_ONCE:
+                    for line in (await waiting.popleft()).splitlines(keepends=True):
+                        yield line
+            while waiting:
+                for line in (await waiting.popleft()).splitlines(keepends=True):
                     yield line
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
 
     def _translated(self, error: Exception, doing: str) -> StoreError:
         words = _words(error)

@@ -1,4 +1,4 @@
-"""One object of a batch: read, restored, written; every outcome is a record."""
+"""One object of a batch, a picture or a clip: read, restored, written; every outcome is a record."""
 
 import asyncio
 import hashlib
@@ -6,15 +6,20 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol, TypeVar
 
+from service.bulk.clip import ClipSize, digest_of, is_clip, opened_scratch, parameters_for
 from service.bulk.records import Record
 from service.bulk.stores import AlreadyThere, Entry, Store, StoreError
 from service.errors import EngineUnavailable, QueueFull, ServiceError, UnsupportedMedia, WorkerDied
 from service.pictures.formats import sniff
 from service.restoration.parameters import RestoreParameters
+from service.video.facts import SUFFIX_OF, SUFFIXES
+from service.video.parameters import ClipParameters
 
 T = TypeVar("T")
+PLAIN_CLIPS = ClipParameters()
 HEAD_BYTES = 4096  # enough to tell a picture from what is none
 WHOLE_BYTES = 4 << 20  # objects of up to this size are read at once, larger ones only if their head is a picture's
 MOST_TRIES = 6
@@ -51,13 +56,19 @@ class Restorer(Protocol):
         """Raises the errors of service.errors."""
         ...
 
+    async def restore_clip(
+        self, source: Path, target: Path, folder: Path, parameters: ClipParameters, on_frame: Callable[[], None]
+    ) -> ClipSize:
+        """The clip at target; what is done of it stays in folder until it is. Raises the errors of service.errors."""
+        ...
+
 
 @dataclass(frozen=True)
 class BatchJob:
     """What is asked for.
 
     shard: (index, count), index from 0: the objects whose key's CRC-32 leaves that remainder. retry_failed: pictures that failed
-    before are tried again. most_bytes: of a source file.
+    before are tried again. most_bytes: of a picture's file. clips: how clips are calmed and written; the rest is as for pictures.
     """
 
     parameters: RestoreParameters
@@ -66,6 +77,7 @@ class BatchJob:
     dry_run: bool = False
     most_bytes: int = 200 << 20
     keeps_times: bool = True
+    clips: ClipParameters = PLAIN_CLIPS
 
     @property
     def log(self) -> str:
@@ -81,9 +93,13 @@ class BatchJob:
         return log == self.log or not log.endswith(self._of_all_shards)
 
 
-def recipe_of(restorer: Restorer, parameters: RestoreParameters) -> str:
-    """What the result is a function of beside the picture: model digest, steps, and every parameter, hashed to 16 digits."""
+def recipe_of(restorer: Restorer, parameters: RestoreParameters, clips: ClipParameters | None = None) -> str:
+    """What the result is a function of beside the picture: model digest, steps, and every parameter, hashed to 16 digits.
+
+    What is asked of clips counts where it is not the default.
+    """
     said = parameters.model_dump_json(exclude={"max_latency_ms", "webhook", "steps"})
+    said += clips.model_dump_json() if clips not in (None, PLAIN_CLIPS) else ""
     return hashlib.sha256(f"{restorer.digest} {restorer.steps} {said}".encode()).hexdigest()[:16]
 
 
@@ -95,12 +111,21 @@ def target_key(key: str, suffixes: tuple[str, ...]) -> str:
 
 
 class PictureWork:
-    """Does what a job asks for, one object at a time. resumed: whether an earlier run left records."""
+    """Does what a job asks for, one object at a time. resumed: whether an earlier run left records; on_frame: of each clip's."""
 
-    def __init__(self, job: BatchJob, source: Store, target: Store, restorer: Restorer, *, resumed: bool) -> None:
+    def __init__(
+        self,
+        job: BatchJob,
+        source: Store,
+        target: Store,
+        restorer: Restorer,
+        *,
+        resumed: bool,
+        on_frame: Callable[[], None] = lambda: None,
+    ) -> None:
         self._job, self._source, self._target, self._restorer = job, source, target, restorer
-        self._is_resumed = resumed
-        self._recipe = recipe_of(restorer, job.parameters)
+        self._is_resumed, self._on_frame = resumed, on_frame
+        self._recipe = recipe_of(restorer, job.parameters, job.clips)
 
     async def record_of(self, entry: Entry, earlier_target: str | None) -> Record:
         """What came of the object, whose result lies in the target then. Raises StoreError where no other object can fare better.
@@ -124,12 +149,16 @@ class PictureWork:
     async def _restore(self, entry: Entry, record: Record, earlier_target: str | None) -> Record:
         if entry.problem is not None:
             return replace(record, problem=entry.problem)
-        picture = await self._read(entry)
-        if (earlier := await self._result_without_record(entry, picture, record)) is not None:
-            return earlier
+        is_small = entry.size is not None and entry.size <= WHOLE_BYTES
+        start = await patiently(lambda: self._source.read(entry.key, None if is_small else HEAD_BYTES))
+        if is_clip(start):
+            return await self._restore_clip(entry, record, earlier_target)
+        picture = await self._picture(entry, start, is_small=is_small)
+        target = target_key(entry.key, self._restorer.suffixes(picture, self._job.parameters))
+        if (earlier := await self._result_without_record(entry, target, record)) is not None:
+            return replace(earlier, bytes_in=len(picture))
         restored = await patiently(lambda: self._restored(picture))
         digest = hashlib.sha256(restored.body).hexdigest()
-        target = target_key(entry.key, self._restorer.suffixes(picture, self._job.parameters))
         done = replace(
             record,
             status="restored",
@@ -143,6 +172,43 @@ class PictureWork:
         await self._write(entry, done, restored.body, earlier_target)
         return done
 
+    async def _restore_clip(self, entry: Entry, record: Record, earlier_target: str | None) -> Record:
+        """Segments stay in the scratch folder until the clip's result is written, so that a killed run goes on in its midst."""
+        try:
+            parameters = parameters_for(self._job.parameters, self._job.clips)
+        except UnsupportedMedia as missing:  # the extra: not the clip's fault, and another run may have it
+            return replace(record, problem=missing.detail)
+        suffix = SUFFIX_OF[parameters.options().container]
+        target = target_key(entry.key, tuple(name for name, kind in SUFFIXES.items() if SUFFIX_OF[kind] == suffix))
+        if (earlier := await self._result_without_record(entry, target, record)) is not None:
+            return earlier
+        with opened_scratch(self._target, entry.key) as scratch:
+            async with self._source.as_file(entry.key) as source:
+                return await self._restore_file(entry, replace(record, target=target), source, scratch, parameters, earlier_target)
+
+    async def _restore_file(
+        self, entry: Entry, record: Record, source: Path, scratch: Path, parameters: ClipParameters, earlier_target: str | None
+    ) -> Record:
+        result = scratch / f"result{SUFFIX_OF[parameters.options().container]}"
+        try:
+            size = await patiently(
+                lambda: self._restorer.restore_clip(source, result, scratch / "work", parameters, self._on_frame)
+            )
+        except ServiceError as error:
+            return replace(record, target=None, problem=error.detail)
+        done = replace(
+            record,
+            status="restored",
+            bytes_in=entry.size,
+            bytes_out=(await asyncio.to_thread(result.stat)).st_size,
+            width=size.width,
+            height=size.height,
+            frames=size.frames,
+            digest=await asyncio.to_thread(digest_of, result),
+        )
+        await self._write(entry, done, result, earlier_target)
+        return done
+
     async def _restored(self, picture: bytes) -> Restored:
         """A picture is to blame for the end of its process only if that happens again: a machine that goes down ends them, too."""
         try:
@@ -151,27 +217,23 @@ class PictureWork:
             await asyncio.sleep(DIED_PAUSE)
             return await self._restorer.restore(picture, self._job.parameters)
 
-    async def _result_without_record(self, entry: Entry, picture: bytes, record: Record) -> Record | None:
+    async def _result_without_record(self, entry: Entry, target: str, record: Record) -> Record | None:
         """The record of a result that a killed run wrote and had no time to note, where the store keeps facts beside results."""
         if not self._is_resumed or self._target.record_seconds == 0:
             return None
-        target = target_key(entry.key, self._restorer.suffixes(picture, self._job.parameters))
         noted = await patiently(lambda: self._target.facts(target)) or {}
         if noted.get(RECIPE_FACT) != self._recipe or noted.get(TAG_FACT) != entry.tag:
             return None
-        return replace(record, status="restored", target=target, bytes_in=len(picture), digest=noted.get(DIGEST_FACT))
+        return replace(record, status="restored", target=target, digest=noted.get(DIGEST_FACT))
 
-    async def _read(self, entry: Entry) -> bytes:
-        """Raises UnsupportedMedia for what is no picture, before much of it is read."""
+    async def _picture(self, entry: Entry, start: bytes, *, is_small: bool) -> bytes:
+        """The whole file. Raises UnsupportedMedia for what is no picture, before much of it is read."""
         if entry.size is not None and entry.size > self._job.most_bytes:
             raise StoreError(f"the file has {entry.size} bytes; at most {self._job.most_bytes} are read")
-        if entry.size is None or entry.size > WHOLE_BYTES:
-            sniff(await patiently(lambda: self._source.read(entry.key, HEAD_BYTES)))
-        picture = await patiently(lambda: self._source.read(entry.key))
-        sniff(picture)
-        return picture
+        sniff(start)
+        return start if is_small else await patiently(lambda: self._source.read(entry.key))
 
-    async def _write(self, entry: Entry, record: Record, body: bytes, earlier_target: str | None) -> None:
+    async def _write(self, entry: Entry, record: Record, body: bytes | Path, earlier_target: str | None) -> None:
         """Creates the result, or replaces one that an earlier record says is ours; a file of somebody else is never lost."""
         target = record.target or entry.key
         facts = {RECIPE_FACT: self._recipe, TAG_FACT: entry.tag, DIGEST_FACT: record.digest or ""}
@@ -183,7 +245,7 @@ class PictureWork:
             noted = await patiently(lambda: self._target.facts(target)) or {}
             if RECIPE_FACT in noted:  # a run that was killed between the result and its record
                 await patiently(lambda: self._target.write(target, body, facts, modified=modified, replace=True))
-            elif await patiently(lambda: self._target.read(target)) != body:
+            elif hashlib.sha256(await patiently(lambda: self._target.read(target))).hexdigest() != record.digest:
                 raise StoreError(
                     f"{target} is there already and no record says that it is a result; expected another target"
                 ) from None

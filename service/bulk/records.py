@@ -18,7 +18,7 @@ class Record:
 
     key: in the source. recipe: what the result is a function of beside the picture (see `runner.recipe_of`). tag: of the object
     that was read. target: the result's key. digest: SHA-256 of the result. seconds: from reading to writing. finished: seconds
-    of the epoch. problem: in words, unless restored.
+    of the epoch. problem: in words, unless restored. frames: of a clip.
     """
 
     key: str
@@ -34,6 +34,7 @@ class Record:
     width: int | None = None
     height: int | None = None
     digest: str | None = None
+    frames: int | None = None
 
     def to_line(self) -> bytes:
         """The record as a line of JSON; members without a value are left out."""

@@ -2,9 +2,11 @@
 
 import itertools
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
+from service.bulk.clip import ClipSize
 from service.bulk.deferred import Described
 from service.bulk.picture import Restored
 from service.keys import Caller
@@ -16,6 +18,9 @@ from service.restoration.parameters import RestoreParameters
 from service.restoration.service import RestorationService
 from service.restoration.uploads import Uploads
 from service.settings import Settings
+from service.video.facts import NO_LIMIT, ClipBounds
+from service.video.parameters import ClipParameters
+from service.video.service import ClipService
 
 CALLER = Caller("batch", admin=True)
 PICTURES_PER_CALL = 2  # one is read or written while another is at the engine
@@ -41,6 +46,17 @@ class ServiceRestorer(Described):
         context = RequestContext(f"batch-{next(self._numbers)}", CALLER, time.monotonic())
         result = await self._service.restore(parameters, Uploads(picture), FORMATS.get(parameters.format or ""), context)
         return Restored(result.images[0], result.size[1], result.size[0])
+
+    async def restore_clip(
+        self, source: Path, target: Path, folder: Path, parameters: ClipParameters, on_frame: Callable[[], None]
+    ) -> ClipSize:
+        """See Restorer.restore_clip."""
+        context = RequestContext(f"batch-{next(self._numbers)}", CALLER, time.monotonic())
+        settings = self._service.settings
+        bounds = ClipBounds(settings.max_pixels, settings.max_side, NO_LIMIT, NO_LIMIT)
+        clips = ClipService(self._service)
+        result, _ = await clips.restore(source, target, folder, parameters, context, lambda _: on_frame(), bounds)
+        return ClipSize(result.facts.width, result.facts.height, result.frames)
 
 
 @asynccontextmanager

@@ -24,7 +24,7 @@ MOST_QUEUED = 64  # entries that were listed and wait; a busy engine needs a few
 
 @dataclass
 class Summary:
-    """Counts of one run. kept: done by an earlier run; refused: no picture; failed_before: left out."""
+    """Counts of one run. kept: done by an earlier run; refused: no picture; failed_before: left out; frames: of clips."""
 
     listed: int = 0
     restored: int = 0
@@ -33,6 +33,7 @@ class Summary:
     failed: int = 0
     failed_before: int = 0
     megapixels: float = 0.0
+    frames: int = 0
     seconds: float = 0.0
     done_listing: bool = False
     problems: list[Record] = field(default_factory=list)
@@ -51,7 +52,7 @@ class Summary:
         """Adds what came of one object in this run."""
         if record.status == "restored":
             self.restored += 1
-            self.megapixels += (record.width or 0) * (record.height or 0) / 1e6
+            self.megapixels += (record.width or 0) * (record.height or 0) * (record.frames or 1) / 1e6
             return
         if record.status == "failed":
             self.failed += 1
@@ -115,8 +116,8 @@ class _Batch:
     ) -> None:
         self._job, self._target, self._restorer = job, target, restorer
         self._index, self._on_change = index, on_change
-        self._recipe = recipe_of(restorer, job.parameters)
-        self._pictures = PictureWork(job, source, target, restorer, resumed=len(index) > 0)
+        self._recipe = recipe_of(restorer, job.parameters, job.clips)
+        self._pictures = PictureWork(job, source, target, restorer, resumed=len(index) > 0, on_frame=self._count_frame)
         self._queue: asyncio.Queue[Entry | None] = asyncio.Queue(MOST_QUEUED)
         self._records: asyncio.Queue[Record | None] = asyncio.Queue()
         self._ending = asyncio.Event()
@@ -181,6 +182,10 @@ class _Batch:
         if self._writer.done():  # it ends early only by an error
             self._writer.result()
         self.summary.count(record)
+        self._on_change(self.summary)
+
+    def _count_frame(self) -> None:
+        self.summary.frames += 1
         self._on_change(self.summary)
 
     # Records

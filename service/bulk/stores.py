@@ -71,9 +71,9 @@ class Store(Protocol):
         ...
 
     async def write(
-        self, key: str, body: bytes, facts: Mapping[str, str], *, modified: float | None = None, replace: bool = False
+        self, key: str, body: bytes | Path, facts: Mapping[str, str], *, modified: float | None = None, replace: bool = False
     ) -> None:
-        """The whole object or none. Raises AlreadyThere unless it may be replaced."""
+        """The whole object, of bytes or of a file, or none. Raises AlreadyThere unless it may be replaced."""
         ...
 
     async def append(self, log: str, lines: bytes) -> None:

@@ -1,4 +1,4 @@
-"""rddm batch: every picture of a folder, a bucket or a manifest, once, with a record of each."""
+"""rddm batch: every picture and clip of a folder, a bucket or a manifest, once, with a record of each."""
 
 import argparse
 import asyncio
@@ -21,8 +21,10 @@ from service.bulk.runner import Listener
 from service.bulk.stores import STATE, Entry
 from service.cli.arguments import add_adjusting, add_metadata, add_task, add_writing
 from service.cli.verb import Refused, parameters_of, run_verb, settings_of
+from service.cli.work.clips import CLIP_OPTIONS, add_clip_options
 from service.pictures.formats import FORMATS
 from service.restoration.parameters import RestoreParameters
+from service.video.parameters import ClipParameters
 
 OPTIONS = ("task", "steps", "seed", "format", "metadata", "quality", "lossless", "strength", "brightness", "brightness_mean")
 SHARD = re.compile(r"(\d{1,9})/(\d{1,9})")
@@ -39,8 +41,8 @@ def batch(argv: Sequence[str]) -> int:
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rddm batch",
-        description="Restores every picture of SOURCE into TARGET, once. A second run does what the first left; every object has "
-        f"a record below TARGET/{STATE}. Exit status: 0 all restored, 1 some failed, 2 a value is not allowed.",
+        description="Restores every picture and clip of SOURCE into TARGET, once. A second run does what the first left; every "
+        f"object has a record below TARGET/{STATE}. Exit status: 0 all restored, 1 some failed, 2 a value is not allowed.",
     )
     parser.add_argument(
         "source", metavar="SOURCE", help="a folder, s3://, gs:// or az:// with a prefix, or a manifest (.jsonl, .parquet)"
@@ -48,6 +50,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("target", metavar="TARGET", help="a folder or a prefix for results and records")
     parser.add_argument("--root", metavar="STORE", help="what a manifest's keys are relative to (the manifest's own folder)")
     add_parameters(parser)
+    add_clip_options(parser)
     parser.add_argument("--shard", type=_shard, default=(0, 1), metavar="I/N", help="part I of N, counted from 0: for N machines")
     parser.add_argument("--retry-failed", action="store_true", help="try pictures again that failed in an earlier run")
     parser.add_argument("--accept-failures", action="store_true", help="exit status 0 though pictures failed: the records tell")
@@ -83,7 +86,8 @@ def _shard(text: str) -> tuple[int, int]:
 
 def _batch(argv: Sequence[str]) -> int:
     given = _arguments().parse_args(argv)
-    job = BatchJob(parameters_in(given), given.shard, given.retry_failed, given.dry_run)
+    clips = parameters_of(ClipParameters, **{name: getattr(given, name) for name in CLIP_OPTIONS})
+    job = BatchJob(parameters_in(given), given.shard, given.retry_failed, given.dry_run, clips=clips)
     try:
         source, manifest = _source(given.source, given.root)
         target = open_store(given.target, may_create=True)
@@ -130,7 +134,7 @@ def _run_on_ray(job: BatchJob, source: Store, target: Store, entries: AsyncItera
 
     async def list_rows() -> tuple[str, Any, bool]:
         async with defer_restorer(settings_of(), job.parameters) as restorer:
-            recipe = recipe_of(restorer, job.parameters)
+            recipe = recipe_of(restorer, job.parameters, job.clips)
             return recipe, *await list_pending(job, target, recipe, outside(entries, source, target), summary)
 
     recipe, rows, resumed = asyncio.run(list_rows())
@@ -184,17 +188,19 @@ def _bar(started: float) -> Iterator[Listener]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.completed:,.0f}/{task.fields[listed]} pictures, {task.fields[speed]:.2f} megapixels/s"),
+        TextColumn("{task.completed:,.0f}/{task.fields[listed]} files{task.fields[frames]}, {task.fields[speed]:.2f} megapixels/s"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("restoring", total=None, listed="?", speed=0.0)
+        task = progress.add_task("restoring", total=None, listed="?", frames="", speed=0.0)
 
         def show(summary: Summary) -> None:
             total = summary.listed if summary.done_listing else None
             speed = summary.megapixels / max(1e-3, time.monotonic() - started)
-            progress.update(task, completed=summary.ended, total=total, listed=f"{summary.listed:,}" if total else "?", speed=speed)
+            frames = f", {summary.frames:,} frames of clips" if summary.frames else ""
+            listed = f"{summary.listed:,}" if total else "?"
+            progress.update(task, completed=summary.ended, total=total, listed=listed, frames=frames, speed=speed)
 
         yield show
 

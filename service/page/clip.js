@@ -2,6 +2,7 @@
 
 import { address, request } from "./api.js";
 import { events } from "./events.js";
+import { heldKey } from "./key.js";
 
 const find = (name) => document.getElementById(name);
 const [file, task, steady, codec, go, cancel, download, said, progress, stage, controls, split, play] =
@@ -10,7 +11,7 @@ const [before, after, beforeFrame, afterFrame] = ["before", "after", "before-fra
 
 let chosen = null;
 let job = null; // the address of the one in work
-let result = null; // object URL
+let result = null; // address of the restored clip
 
 const say = (text) => { said.textContent = text; };
 const server = (path, query) => address(`..${path}`, query);
@@ -78,13 +79,18 @@ async function watch() {
 async function show(container) {
   const told = await (await request(server(job.self))).json();
   if (told.status !== "succeeded") return say("Cancelled.");
-  const blob = await (await request(server(job.result))).blob();
-  result = URL.createObjectURL(blob);
+  result = await playable(server(job.result));
   [download.href, download.download, download.hidden] = [result, `${chosen.name.replace(/\.[^.]*$/, "")}-restored.${container}`, false];
   after.src = result;
   frames(null);
   say(`Done: ${told.steps} frames, ${told.model}, steadying ${told.clip.steady}. ${told.clip.notes.join(". ")}`);
   return together();
+}
+
+// The clip's own address, which is read a part at a time as it plays. A video element sends no key: where one is needed the whole
+// clip is held instead.
+async function playable(url) {
+  return heldKey() ? URL.createObjectURL(await (await request(url)).blob()) : String(url);
 }
 
 // Both clips from the start; the restored one follows the other.

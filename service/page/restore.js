@@ -379,10 +379,9 @@ function report(envelope, blob, size, seen) {
   facts(find(".facts"), [
     ["Picture", `${sides(size)}, ${bytes(blob.size)}`],
     ["Time", milliseconds(total(timings))],
-    ["Sampling", milliseconds(timings.sample)],
+    ...(timings.sample === undefined ? [] : [["Sampling", milliseconds(timings.sample)]]),
     ...(analysis ? [["Seen", faultsSeen(analysis)], ["Done", envelope.changed ? analysis.plan.join(", then ") : "nothing: as it came"]] : []),
-    ["Steps", String(envelope.steps)],
-    ["Seed", done.query.seed],
+    ...(envelope.model ? [["Steps", String(envelope.steps)], ["Seed", done.query.seed]] : []),
     ...(envelope.model ? [["Model", `${envelope.model} ${String(envelope.digest).slice(0, 8)}`]] : []),
     ...(seen ? [] : [["Shown", "a preview: this browser cannot show the file"]]),
   ]);

@@ -85,7 +85,9 @@ class ModelNames:
             return name
         models = self._restorers()
         tasks = {model.spec.task for model in models.values()}
-        known = sorted({AUTO, *models, *tasks, *(alias for task in tasks for alias in aliases_of(task))})
+        known = sorted(
+            {*([AUTO] if self.plannable() else []), *models, *tasks, *(alias for task in tasks for alias in aliases_of(task))}
+        )
         raise NotFound(f"unknown task {wanted[:64]!r}; expected one of {known}")
 
     def _restorers(self) -> dict[str, Model]:

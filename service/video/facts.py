@@ -1,5 +1,6 @@
 """What is known of a clip before its frames are read, what may be asked of one, and the kinds of clip files."""
 
+import importlib.util
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -38,6 +39,7 @@ class ClipBounds:
     max_seconds: float
 
 
+MISSING = "clips are not read here: the extra `video` is not installed; pip install 'rddm-serve[video]'"
 NO_LIMIT = 10**9  # frames and seconds, on a machine whose user decides
 
 
@@ -133,6 +135,12 @@ READ_SUFFIXES = (
 EXPECTED = "MP4, MOV, Matroska, WebM, AVI, MPEG-TS, MPEG-PS, FLV, Ogg or NUT"
 PICTURE_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1")
 MOV_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
+
+
+def check_installed() -> None:
+    """Raises UnsupportedMedia where PyAV or OpenCV is not there."""
+    if any(importlib.util.find_spec(name) is None for name in ("av", "cv2")):
+        raise UnsupportedMedia(MISSING)
 
 
 def container_of(start: bytes) -> str:

@@ -7,7 +7,7 @@ Each arrow is a short queue, so the memory does not depend on the clip's length.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,7 +25,7 @@ from service.video.facts import ClipBounds, ClipFacts, ClipOptions
 from service.video.parameters import Steadying
 from service.video.process import ClipProcess, ProcessLimits, open_process
 from service.video.segments import WorkFolder, digest_of
-from service.video.steadying import REACH, CutDetector, MotionBlend, thumbnail, window_context
+from service.video.steadying import REACH, Calm, CutDetector, MotionBlend, thumbnail, window_context
 
 Floats = NDArray[np.float32]
 
@@ -185,7 +185,7 @@ class _Run:
         self._notes: list[str] = []
         self._blend = MotionBlend() if work.steady == "motion" else None
         if self._blend is not None:
-            self._blend.previous = folder.last_frame()
+            self._blend.previous = _calm(folder.state())
         self._times: list[tuple[int, int]] = []
 
     async def run(self) -> list[str]:
@@ -293,7 +293,7 @@ class _Run:
             return pixels
         if shot.first:
             self._blend.forget()
-        return self._blend.blend(pixels, following)
+        return self._blend.blend(shot.pixels, pixels, following)
 
     async def _between(self, shot: Shot) -> None:
         """Ends the segment where this frame begins another one: by the frames alone, so that a resumed run does the same."""
@@ -303,8 +303,13 @@ class _Run:
     async def _commit(self) -> None:
         await self._writer.ask("finish")
         last = self._blend.previous if self._blend is not None else None
-        await asyncio.to_thread(self._folder.commit, self._times, last)
+        state = {} if last is None else {"pixels": last.pixels, "trust": last.trust}
+        await asyncio.to_thread(self._folder.commit, self._times, state)
         self._times = []
+
+
+def _calm(state: Mapping[str, NDArray[Any]]) -> Calm | None:
+    return Calm(state["pixels"], state["trust"]) if state else None
 
 
 async def _with_next(restored: Restored) -> AsyncIterator[tuple[Shot, Pixels, Pixels | None]]:

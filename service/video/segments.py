@@ -1,7 +1,7 @@
 """Work on a clip, kept in a folder: whole segments, so that a killed run goes on at the last of them.
 
     00000.mp4, 00000.json, 00001.mp4, ...    a segment's packets; its frames' times, and that it is whole
-    state-00001.npy                          the last whole segment's last frame, for the blend along the motion
+    state-00001.npz                          the last whole segment's last frame, for the blend along the motion
     clip.json                                of which clip, model and options all this is
 
 A segment counts once its JSON file is there, which is renamed into place last.
@@ -12,13 +12,13 @@ import json
 import os
 import secrets
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from rddm.image import Pixels
+from numpy.typing import NDArray
 
 CHUNK = 1 << 20
 
@@ -77,26 +77,29 @@ class WorkFolder:
         self._writing = self.path / f"{len(self.segments):05}-{secrets.token_hex(4)}.mp4"
         return self._writing
 
-    def commit(self, times: list[tuple[int, int]], last: Pixels | None) -> None:
-        """The segment that was opened is whole; last: the frame that the next one is blended with."""
+    def commit(self, times: list[tuple[int, int]], state: Mapping[str, NDArray[Any]]) -> None:
+        """The segment that was opened is whole; state: arrays of what the next one begins with, or none."""
         assert self._writing is not None
         number = len(self.segments)
         path = self.path / f"{number:05}.mp4"
         _sync(self._writing)
         self._writing.replace(path)
-        if last is not None:
+        if state:
             part = self.path / "state.part"
             with part.open("wb") as file:
-                np.save(file, last)
-            part.replace(self.path / f"state-{number:05}.npy")
+                np.savez(file, **state)  # type: ignore[arg-type]
+            part.replace(self.path / f"state-{number:05}.npz")
         _commit(path.with_suffix(".json"), json.dumps({"times": times}).encode())
         self.segments.append(Segment(number, path, tuple(times)))
-        (self.path / f"state-{number - 1:05}.npy").unlink(missing_ok=True)
+        (self.path / f"state-{number - 1:05}.npz").unlink(missing_ok=True)
 
-    def last_frame(self) -> Pixels | None:
+    def state(self) -> dict[str, NDArray[Any]]:
         """What the last commit kept."""
-        path = self.path / f"state-{len(self.segments) - 1:05}.npy"
-        return np.load(path) if path.is_file() else None
+        path = self.path / f"state-{len(self.segments) - 1:05}.npz"
+        if not path.is_file():
+            return {}
+        with np.load(path) as arrays:
+            return dict(arrays)
 
     def remove(self) -> None:
         """The folder and all in it."""

@@ -1,19 +1,18 @@
 """Clips as callers ask for them: the model, limits and quota, then service.video.restoration. It knows nothing of HTTP."""
 
 import asyncio
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from service.errors import InvalidValue, QuotaSpent, TooLarge, UnsupportedMedia
+from service.errors import InvalidValue, QuotaSpent, TooLarge
 from service.keys import Quota
 from service.restoration.budgets import RequestContext
 from service.restoration.parameters import RestoreParameters
 from service.restoration.service import RestorationService
 from service.scheduling.admission import load_of
 from service.settings import Settings
-from service.video.facts import ClipBounds, ClipFacts
+from service.video.facts import ClipBounds, ClipFacts, check_installed
 from service.video.parameters import ClipParameters
 from service.video.process import ProcessLimits
 
@@ -22,13 +21,6 @@ if TYPE_CHECKING:
 
 LONGEST_PAUSE = 30.0
 CALL_SECONDS = 60.0  # that one frame may take to be read or written
-MISSING = "clips are not read here: the extra `video` is not installed; pip install 'rddm-serve[video]'"
-
-
-def check_installed() -> None:
-    """Raises UnsupportedMedia where PyAV or OpenCV is not there."""
-    if any(importlib.util.find_spec(name) is None for name in ("av", "cv2")):
-        raise UnsupportedMedia(MISSING)
 
 
 class ClipService:

@@ -30,6 +30,8 @@ SHARE = 0.8  # of the moved previous frame where it agrees perfectly
 DETAIL = 0.4  # the part of that which single pixels' differences have
 AGREEMENT, VOTE_AREA = 5, 3  # pixels to a side of half the size, over which agreement is judged
 TOLERANCE, FAR, VOTE_TOLERANCE = 10 / 255, 30 / 255, 20 / 255
+CHANGED = 12 / 255  # of a network's change of a pixel, at which trust falls to 1 / e
+MOST, UNLIKE, FADING = 0.95, 60 / 255, 0.97  # of what is trusted more: its largest share, how far it may differ, a frame's loss
 
 
 def thumbnail(pixels: Pixels) -> Floats:
@@ -106,8 +108,16 @@ def _spread(height: int, width: int) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True, eq=False)
+class Calm:
+    """A calmed frame: pixels h w 3; trust h w, 255 where they are as the camera saw them, 0 where the network made them up."""
+
+    pixels: Pixels
+    trust: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
 class Moved:
-    """Another frame's pixels where they are now, h w 3, and where it tells nothing, beyond its border (h w)."""
+    """Another frame's pixels (h w 3, or h w) where they are now, and where it tells nothing, beyond its border (h w)."""
 
     pixels: Pixels
     outside: NDArray[np.bool_]
@@ -118,30 +128,35 @@ class MotionBlend:
 
     First a vote: where the calmed frame before and the prediction after agree, each pixel becomes the median of the three, so that
     a streak of rain that the network left in one frame, or a stem that it took for one, is outvoted. Then a blend with the frame
-    before. What moved otherwise than the flow tells disagrees and is left as it is.
+    before. What moved otherwise than the flow tells disagrees and is left as it is, but where the network had to change the frame
+    by far, and did not change what was there before: what it made up, such as the place of a drop on the pane, gives way.
     """
 
     def __init__(self) -> None:
         cv2.setNumThreads(1)
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-        self.previous: Pixels | None = None
+        self.previous: Calm | None = None
 
     def forget(self) -> None:
         """Another shot begins."""
         self.previous = None
 
-    def blend(self, prediction: Pixels, following: Pixels | None = None) -> Pixels:
-        """The calmed frame, which is the previous one for the next. Pixels h w 3; following: the next prediction of the shot."""
-        if self.previous is not None and self.previous.shape == prediction.shape:
-            before = self._moved(self.previous, prediction)
-            if following is not None:
-                prediction = outvoted(prediction, before, self._moved(following, prediction))
-            prediction = blended(prediction, before)
-        self.previous = prediction
-        return prediction
+    def blend(self, came: Pixels, prediction: Pixels, following: Pixels | None = None) -> Pixels:
+        """The calmed frame, which is the previous one for the next. Pixels h w 3.
 
-    def _moved(self, other: Pixels, now: Pixels) -> Moved:
-        return moved(other, self.motion(now, other))
+        came: the frame before its restoration; following: the next prediction of the shot.
+        """
+        trust, calm = trust_of(came, prediction), prediction
+        if self.previous is not None and self.previous.pixels.shape == prediction.shape:
+            flow = self.motion(prediction, self.previous.pixels)
+            before, earlier = moved(self.previous.pixels, flow), moved(self.previous.trust, flow).pixels
+            if following is not None:
+                calm = outvoted(calm, before, moved(following, self.motion(prediction, following)))
+            weight = weight_of(calm, before, trust, earlier)
+            calm = blended(calm, before, weight)
+            trust = inherited(trust, earlier, weight)
+        self.previous = Calm(calm, trust)
+        return calm
 
     def motion(self, now: Pixels, other: Pixels) -> Floats:
         """For every pixel of `now`, where it is in `other`: an offset (x, y) in pixels, h w 2."""
@@ -178,13 +193,35 @@ def outvoted(prediction: Pixels, before: Moved, after: Moved) -> Pixels:
     return _towards(prediction, _difference(middle, prediction), weight)
 
 
-def blended(prediction: Pixels, before: Moved) -> Pixels:
-    """The prediction and the frame before it, by how well they agree.
+def trust_of(came: Pixels, prediction: Pixels) -> NDArray[np.uint8]:
+    """How little the network changed the frame around each pixel, 0..255 (h w)."""
+    height, width = came.shape[:2]
+    change = cv2.dilate(cv2.blur(_largest(_difference(*_halves(came, prediction))), (3, 3)), np.ones((3, 3), np.uint8))
+    kept = np.exp(-np.square(np.asarray(change, np.float32) / np.float32(np.iinfo(came.dtype).max * CHANGED)))
+    return np.asarray(np.rint(255 * np.asarray(cv2.resize(kept, (width, height), interpolation=cv2.INTER_LINEAR))), np.uint8)
+
+
+def weight_of(prediction: Pixels, before: Moved, trust: NDArray[np.uint8], earlier: NDArray[np.uint8]) -> Floats:
+    """The share of the frame before: by how well both agree, or by how much more it is to be trusted, if they agree at all."""
+    alike = np.float32(SHARE) * agreement(before.pixels, prediction, AGREEMENT, TOLERANCE, FAR)
+    better = np.asarray(cv2.subtract(earlier, trust), np.float32) / 255  # 0 where it is less
+    better *= np.float32(MOST) * agreement(before.pixels, prediction, AGREEMENT, UNLIKE, np.inf)
+    weight: Floats = np.maximum(alike, better)
+    weight[before.outside] = 0
+    return weight
+
+
+def inherited(trust: NDArray[np.uint8], earlier: NDArray[np.uint8], weight: Floats) -> NDArray[np.uint8]:
+    """The trust of a blend; what comes from frames before fades by FADING a frame."""
+    gained = np.asarray(cv2.subtract(np.rint(FADING * earlier).astype(np.uint8), trust), np.float32)
+    return np.asarray(np.rint(trust + weight * gained), np.uint8)
+
+
+def blended(prediction: Pixels, before: Moved, weight: Floats) -> Pixels:
+    """The prediction and a share of the frame before it.
 
     Of what differs from one pixel to the next less is taken: that is where interpolation along the flow costs sharpness.
     """
-    weight = np.float32(SHARE) * agreement(before.pixels, prediction, AGREEMENT, TOLERANCE, FAR)
-    weight[before.outside] = 0
     change = _difference(before.pixels, prediction)
     soft = cv2.blur(change, (3, 3))
     return _towards(prediction, np.asarray(cv2.addWeighted(change, DETAIL, soft, 1 - DETAIL, 0)), weight)
@@ -197,9 +234,7 @@ def agreement(a: Pixels, b: Pixels, area: int, tolerance: float, far: float) -> 
     flow is wrong; 1 / e at far). Noise and thin streaks differ by less, and about a mean of zero.
     """
     height, width = a.shape[:2]
-    size = (-(-width // 2), -(-height // 2))
-    halves = [cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture in (a, b)]
-    difference = _difference(np.asarray(halves[0]), np.asarray(halves[1]))
+    difference = _difference(*_halves(a, b))
     top = np.float32(np.iinfo(a.dtype).max)
     shifted = _largest(np.asarray(cv2.blur(difference, (area, area)))) / (top * np.float32(tolerance))
     exponent = np.square(shifted)
@@ -207,6 +242,15 @@ def agreement(a: Pixels, b: Pixels, area: int, tolerance: float, far: float) -> 
         apart = np.asarray(cv2.blur(_largest(difference), (area, area))) / (top * np.float32(far))
         exponent += np.square(apart)
     return np.asarray(cv2.resize(np.exp(-exponent), (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _halves(a: Pixels, b: Pixels) -> tuple[Pixels, Pixels]:
+    """Both at half their size."""
+    height, width = a.shape[:2]
+    size = (-(-width // 2), -(-height // 2))
+    return np.asarray(cv2.resize(a, size, interpolation=cv2.INTER_AREA)), np.asarray(
+        cv2.resize(b, size, interpolation=cv2.INTER_AREA)
+    )
 
 
 def _difference(a: Pixels, b: Pixels) -> Floats:

@@ -21,6 +21,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from rddm.faults import FAULTS
 from training.faults.examples import Examples, FaultyPictures
 from training.faults.network import FaultNetwork
+from training.faults.refining import loss_of, refine
 from training.synthesis.draws import Dice
 from training.synthesis.photographs import Collection
 from training.synthesis.pool import default_cache, load_pool
@@ -75,12 +76,6 @@ def varied(examples: Examples, dice: Dice) -> tuple[Tensor, Tensor, Tensor]:
     return thumbnails, windows, examples.numbers
 
 
-def loss_of(logits: Tensor, examples: Examples) -> Tensor:
-    """Binary cross-entropy over the faults that count."""
-    losses = functional.binary_cross_entropy_with_logits(logits, examples.labels, reduction="none")
-    return (losses * examples.weights).sum() / examples.weights.sum()
-
-
 @dataclass(frozen=True)
 class Run:
     """A trained network, and what it took."""
@@ -117,7 +112,7 @@ def train(
         optimiser.param_groups[0]["lr"] = rate
         with torch.autocast("cpu", torch.bfloat16):
             logits = network(*varied(examples, dice))
-        loss = loss_of(logits.float(), examples)
+        loss = loss_of(logits.float(), examples.labels, examples.weights)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -144,6 +139,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--photographs", type=Path, required=True, metavar="DIR", help="free photographs, with ATTRIBUTION.tsv")
     parser.add_argument("--cpu-minutes", type=float, default=15, metavar="N", help="of training, of this process's CPU time (15)")
     parser.add_argument("--from", dest="before", type=Path, metavar="RUN", help="a run whose weights are taken to begin with")
+    parser.add_argument("--refine", type=int, default=2000, metavar="N", help="pictures for the last layers alone (2000)")
     parser.add_argument("--pictures", type=int, default=2352, metavar="N", help="in the pool (2352)")
     parser.add_argument("--cache", type=Path, default=default_cache(), metavar="DIR", help="where pools are kept")
     given = parser.parse_args(argv)
@@ -166,7 +162,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.manual_seed(SEED)
     network = FaultNetwork() if given.before is None else begun(load_file(given.before / WEIGHTS))
     pictures = FaultyPictures(pool, streaks, drops)
-    save(train(network, pictures, given.cpu_minutes * 60, tell), given.output, collection.digest)
+    run = train(network, pictures, given.cpu_minutes * 60, tell) if given.cpu_minutes > 0 else Run(network.eval(), 0, 0.0)
+    refined = Dice(torch.Generator().manual_seed(SEED + 1))
+    refine(run.network, pictures, given.refine, refined, lambda step, loss: console.print(f"refining {step} {loss:.4f}"))
+    save(run, given.output, collection.digest)
     return 0
 
 

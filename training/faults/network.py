@@ -38,10 +38,14 @@ class FaultNetwork(nn.Module):
         self.judge = nn.Sequential(nn.Linear(inside, HIDDEN), nn.LeakyReLU(0.1), nn.Linear(HIDDEN, len(FAULTS)))
 
     def forward(self, thumbnail: Tensor, windows: Tensor, numbers: Tensor) -> Tensor:
+        logits: Tensor = self.judge(self.features(thumbnail, windows, numbers))
+        return logits
+
+    def features(self, thumbnail: Tensor, windows: Tensor, numbers: Tensor) -> Tensor:
+        """What the last layers judge by: (b, features)."""
         whole = pooled(self.whole(thumbnail))
         close = pooled(self.close(windows.flatten(0, 1))).view(len(thumbnail), windows.shape[1], -1)
-        logits: Tensor = self.judge(torch.cat([whole, close.mean(1), close.amax(1), numbers], 1))
-        return logits
+        return torch.cat([whole, close.mean(1), close.amax(1), numbers], 1)
 
 
 def pooled(features: Tensor) -> Tensor:

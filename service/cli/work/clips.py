@@ -18,7 +18,7 @@ from service.restoration.budgets import RequestContext
 from service.restoration.opening import open_service
 from service.restoration.parameters import RestoreParameters
 from service.settings import Settings
-from service.video.facts import SUFFIX_OF, SUFFIXES, ClipBounds, Codec, Container
+from service.video.facts import NO_LIMIT, SUFFIX_OF, SUFFIXES, ClipBounds, Codec, Container
 from service.video.parameters import ClipParameters, Steadying
 from service.video.service import ClipService
 
@@ -36,7 +36,6 @@ PICTURE_OPTIONS = {
     "brightness": "--brightness",
     "brightness_mean": "--brightness-mean",
 }
-NO_LIMIT = 10**9  # frames and seconds: on a machine of one's own nothing is bounded
 COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
@@ -47,7 +46,7 @@ def add_clip_options(parser: argparse.ArgumentParser) -> None:
         "--steady", choices=get_args(Steadying), help="off, exposure (neighbours share theirs), motion (and blend; default)"
     )
     group.add_argument("--codec", choices=get_args(Codec), help="of the result (h264); ffv1 is lossless")
-    group.add_argument("--container", choices=get_args(Container), help="by OUT's name, else mp4, mkv for ffv1")
+    group.add_argument("--container", choices=get_args(Container), help="mp4, mkv for ffv1; of one clip by OUT's name")
 
 
 def refuse_clip_options(given: argparse.Namespace) -> None:

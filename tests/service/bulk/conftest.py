@@ -4,14 +4,17 @@ import asyncio
 import hashlib
 import io
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from service.bulk.clip import ClipSize
 from service.bulk.picture import Restored
 from service.errors import Malformed
 from service.restoration.parameters import RestoreParameters
+from service.video.parameters import ClipParameters
 
 
 class FakeRestorer:
@@ -21,6 +24,7 @@ class FakeRestorer:
         self.digest, self.steps, self.at_once = digest, 2, at_once
         self.calls: Counter[str] = Counter()
         self.starts = 0
+        self.ends_at_clips, self.resumed = False, 0
 
     def suffixes(self, picture: bytes, parameters: RestoreParameters) -> tuple[str, ...]:
         return (".webp",) if parameters.format == "webp" else (".png",)
@@ -34,6 +38,25 @@ class FakeRestorer:
         if b"broken" in picture:
             raise Malformed("the png picture is damaged or cut short")
         return Restored(f"{self.digest}:".encode() + picture, 8, 8)
+
+    async def restore_clip(
+        self, source: Path, target: Path, folder: Path, parameters: ClipParameters, on_frame: Callable[[], None]
+    ) -> ClipSize:
+        on_frame()
+        return await asyncio.to_thread(self._restore_clip, source, target, folder, parameters)
+
+    def _restore_clip(self, source: Path, target: Path, folder: Path, parameters: ClipParameters) -> ClipSize:
+        clip = source.read_bytes()
+        self.calls[hashlib.sha256(clip).hexdigest()] += 1
+        folder.mkdir(exist_ok=True)
+        self.resumed += (folder / "segment").exists()
+        (folder / "segment").touch()
+        if b"slow" in clip and self.ends_at_clips:
+            raise RuntimeError("the process ended here")
+        if b"broken" in clip:
+            raise Malformed("the clip is damaged")
+        target.write_bytes(f"{self.digest}:{parameters.steady}:".encode() + clip)
+        return ClipSize(16, 8, 5)
 
 
 def png(number: int) -> bytes:

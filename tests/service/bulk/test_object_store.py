@@ -135,3 +135,18 @@ async def test_a_manifest_in_a_bucket_is_read_as_a_file(tmp_path: Path) -> None:
     assert (len(keys), keys[-1]) == (30_000, "29999.png")
     with pytest.raises(StoreError, match=r"nothing to be read at gone\.jsonl"):
         _ = [entry async for entry in read_manifest(place, "gone.jsonl")]
+
+
+async def test_a_clip_goes_through_a_file_and_comes_back_with_its_facts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    source, target, restorer = store("clips"), store("clips-out"), FakeRestorer()
+    body = b"\0\0\0\x18ftypisom" + bytes(6 << 20)
+    await source.write("walk.mp4", body, {})
+    job = BatchJob(RestoreParameters())
+    summary = await run_batch(job, source, target, restorer, source.entries(), lambda _: None)
+    assert (summary.restored, summary.frames) == (1, 1)
+    assert await target.read("walk.mp4") == b"weights:motion:" + body
+    assert (await target.facts("walk.mp4") or {})["rddm-digest"] == (await records(target))[0].digest
+    assert not list((tmp_path / "rddm" / "clips").glob("*"))
+    with pytest.raises(AlreadyThere):
+        await target.write("walk.mp4", tmp_path, {})

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from service.cli.batch import batch
+from service.cli.restore import restore
 from tests.models import release_tiny
 from tests.service.bulk.conftest import png
+from tests.service.video.clips import Recipe, write_clip
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +118,17 @@ def test_a_run_that_is_killed_goes_on_and_ends_with_the_same_bytes(pictures: Pat
     assert len({record["key"] for record in final}) == 41
     assert len(final) <= 41 + 2 * 4  # what was in flight at each kill
     shutil.rmtree(tmp_path / "out")
+
+
+def test_a_clip_among_pictures_is_what_rddm_restore_makes_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(png(1))
+    clip = write_clip(folder / "walk.mp4", Recipe(times=range(0, 5 * 3750, 3750)))
+    argv = [str(folder), str(tmp_path / "out")]
+    assert batch(argv) == 0
+    assert "2 restored" in capsys.readouterr().out
+    assert restore([str(clip), "-o", str(tmp_path / "alone.mp4")]) == 0
+    assert (tmp_path / "out" / "walk.mp4").read_bytes() == (tmp_path / "alone.mp4").read_bytes()
+    assert batch(argv) == 0
+    assert "0 restored, 2 restored before" in capsys.readouterr().out

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from service.api.server import bind
+from service.cli import restore as restoring
 from service.cli import serve as serving
 from service.cli.generate import generate
 from service.cli.models import models
@@ -30,6 +31,12 @@ from tests.service.test_pictures import opened
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     with live(settings_for(tmp_path_factory.mktemp("jobs"), port=0)) as server:
         yield server
+
+
+@pytest.fixture(autouse=True)
+def _by_the_default_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pictures here are random: what auto would do with them is no matter."""
+    monkeypatch.setattr(restoring, "usual_task", lambda _: None)
 
 
 @pytest.fixture(params=["here", "there"])

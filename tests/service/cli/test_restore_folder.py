@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.cli.restore import restore
+from service.cli import restore as restoring
+from service.cli.restore import restore, usual_task
 from service.cli.work import backends
 from service.cli.work.files import sort_folder
 from service.restoration.opening import open_service
@@ -22,6 +23,7 @@ BROKEN_HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 64
 @pytest.fixture(autouse=True)
 def _here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backends, "open_service", lambda settings, **_: open_service(settings, FakeServingEngine()))
+    monkeypatch.setattr(restoring, "usual_task", lambda _: None)  # the pictures are random: what auto does is asked below
 
 
 def names(folder: Path) -> list[str]:
@@ -137,3 +139,18 @@ def test_strength_brightness_and_several_tasks_reach_the_picture(tmp_path: Path,
     assert np.asarray(opened((tmp_path / "c.png").read_bytes())).mean() / 255 == pytest.approx(0.5, abs=0.01)
     assert restore([str(source), "--brightness", "4"]) == 2
     assert restore([str(source), "--task", "keeper", "--brightness", "1"]) == 1
+
+
+def test_without_a_task_it_looks_what_is_wrong(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(restoring, "usual_task", usual_task)
+    source = tmp_path / "white.png"
+    source.write_bytes(file_of(np.full((90, 120, 3), 200, np.uint8)))
+    assert restore([str(source)]) == 0
+    assert (tmp_path / "white-restored.png").read_bytes() == source.read_bytes()
+    assert "nothing is wrong: as it came" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [("--steps", "2"), ("--return", "steps"), ("--model-repository", "x"), ("--mask", "m.png")])
+def test_what_is_for_one_model_is_done_by_the_default_model(words: tuple[str, str]) -> None:
+    assert usual_task(restoring._restore_arguments().parse_args(["a.png", *words])) is None
+    assert usual_task(restoring._restore_arguments().parse_args(["a.png", "--strength", "0.5"])) == "auto"

@@ -40,7 +40,7 @@ async def test_a_killed_gateways_jobs_are_done_and_given_by_the_other(tmp_path: 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 async def test_500_jobs_of_two_gateways_one_of_which_is_killed(tmp_path: Path, postgres_url: str) -> None:
-    await check_kill(tmp_path, postgres_url, jobs=500, seconds=0.02, lease=15.0, patience=1500)
+    await check_kill(tmp_path, postgres_url, jobs=500, seconds=0.15, lease=15.0, patience=1500)
 
 
 async def test_any_gateway_answers_for_any_job(tmp_path: Path, postgres_url: str) -> None:

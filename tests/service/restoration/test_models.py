@@ -39,7 +39,7 @@ def test_an_alias_of_a_task_that_no_model_has_is_unknown(tmp_path: Path) -> None
 
 
 def test_an_unknown_task_is_refused_with_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match=r"unknown task 'emoji'; expected one of \['keeper', 'lowlight', 'nothing'"):
+    with pytest.raises(NotFound, match=r"unknown task 'emoji'; expected one of \['auto', 'keeper', 'lowlight', 'nothing'"):
         choice(tmp_path).names_for(RestoreParameters(task="emoji"))
 
 
@@ -76,3 +76,19 @@ def test_steps_are_the_models_own_unless_they_are_asked_for(tmp_path: Path) -> N
     assert steps_of(RESTORER, 10) == 10
     with pytest.raises(InvalidValue, match=r"steps = 11; model lowlight takes 1..10"):
         steps_of(RESTORER, 11)
+
+
+def test_auto_may_use_every_model_of_a_task_that_it_plans_in_the_order_of_repair(tmp_path: Path) -> None:
+    engine = FakeServingEngine()
+    for task in ("derain", "clean"):
+        engine.loaded[task] = model(RESTORER.model_copy(update={"name": task, "task": task}))
+    assert choice(tmp_path, engine).names_for(RestoreParameters(task="auto")) == ("clean", "derain", "lowlight")
+    for task in ("derain", "clean", "lowlight"):
+        del engine.loaded[task]
+    with pytest.raises(NotFound, match="no model for task auto; it plans with any of"):
+        choice(tmp_path, engine).names_for(RestoreParameters(task="auto"))
+
+
+def test_auto_is_no_single_task(tmp_path: Path) -> None:
+    with pytest.raises(InvalidValue, match="expected one task here"):
+        choice(tmp_path).check_single(RestoreParameters(task="auto"))

@@ -9,31 +9,29 @@ from service.video.segments import WorkFolder, digest_of
 IDENTITY = {"clip": "ab", "model": "lowlight", "steps": 2}
 
 
-def write(folder: WorkFolder, data: bytes, times: list[tuple[int, int]], last: np.ndarray | None = None) -> None:
+def write(folder: WorkFolder, data: bytes, times: list[tuple[int, int]], last: int | None = None) -> None:
     folder.open_next().write_bytes(data)
-    folder.commit(times, last)
+    folder.commit(times, {} if last is None else {"pixels": np.full((2, 2, 3), last, np.uint8)})
 
 
 def test_a_second_run_goes_on_after_the_last_whole_segment(tmp_path: Path) -> None:
     first = WorkFolder(tmp_path / "clip", IDENTITY)
-    write(first, b"one", [(0, 10), (10, 10)], np.full((2, 2, 3), 7, np.uint8))
-    write(first, b"two", [(20, 10)], np.full((2, 2, 3), 8, np.uint8))
+    write(first, b"one", [(0, 10), (10, 10)], 7)
+    write(first, b"two", [(20, 10)], 8)
     first.open_next().write_bytes(b"half")
     second = WorkFolder(tmp_path / "clip", IDENTITY)
     assert [segment.path.read_bytes() for segment in second.segments] == [b"one", b"two"]
     assert (second.frames, second.times) == (3, [(0, 10), (10, 10), (20, 10)])
-    last = second.last_frame()
-    assert last is not None
-    assert (last == 8).all()
+    assert (second.state()["pixels"] == 8).all()
     assert sorted(path.name for path in second.path.iterdir()) == [
-        *("00000.json", "00000.mp4", "00001.json", "00001.mp4", "clip.json", "state-00001.npy")
+        *("00000.json", "00000.mp4", "00001.json", "00001.mp4", "clip.json", "state-00001.npz")
     ]
 
 
 def test_what_another_clip_left_is_thrown_away(tmp_path: Path) -> None:
     write(WorkFolder(tmp_path / "clip", IDENTITY), b"one", [(0, 10)])
     other = WorkFolder(tmp_path / "clip", {**IDENTITY, "steps": 3})
-    assert (other.segments, other.frames, other.last_frame()) == ([], 0, None)
+    assert (other.segments, other.frames, other.state()) == ([], 0, {})
 
 
 def test_a_segment_without_its_facts_does_not_count(tmp_path: Path) -> None:
