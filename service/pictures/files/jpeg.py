@@ -35,7 +35,13 @@ GAIN_MAP_MARKS = (b"http://ns.adobe.com/hdr-gain-map/", b"urn:iso:std:iso:ts:214
 MPF = b"MPF\0"
 MPF_VERSION, MPF_COUNT, MPF_ENTRIES = 0xB000, 0xB001, 0xB002
 PRIMARY_PICTURE = 0x030000  # type of a Multi-Picture entry
-ANNEX_K_SUM = 3688  # of the 64 values of T.81's example table for luminance
+LUMINANCE = (  # T.81's example table, annex K.1, row by row
+    16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55,
+    14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80, 62,
+    18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92,
+    49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99,
+)  # fmt: skip
+LARGEST_STEP = 255  # of a baseline table: larger ones are cut
 VIDEO_WITHIN = 1 << 16  # a maker's trailer may come before a motion photo's video
 
 
@@ -123,7 +129,8 @@ def _compression(file: Image.Image) -> int | None:
 
 def quality_of(table: Sequence[int]) -> int:
     """The quality at which libjpeg writes about such a luminance table: T.81 annex K.1's, scaled."""
-    scale = 100 * sum(table) / ANNEX_K_SUM
+    whole = [(step, usual) for step, usual in zip(table, LUMINANCE, strict=False) if step < LARGEST_STEP] or [(LARGEST_STEP, 1)]
+    scale = 100 * sum(step for step, _ in whole) / sum(usual for _, usual in whole)
     quality = (200 - scale) / 2 if scale < 100 else 5000 / scale
     return round(min(max(quality, 1), 100))
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from PIL.ExifTags import Base
+from PIL.TiffImagePlugin import IFDRational
 
 from service.errors import Malformed, ServiceError, TooLarge
 from service.pictures.decode import decode
@@ -79,3 +80,19 @@ def test_what_a_reader_raises_is_an_error_of_ours(
     monkeypatch.setattr(webp, "read", broken)
     with pytest.raises(fault, match=words):
         decode(file_of(pixels_of(8, 8), "WEBP"), BOUNDS)
+
+
+@pytest.mark.parametrize("quality", [10, 35, 50, 75, 95])
+def test_the_tables_of_a_jpeg_tell_its_quality(quality: int) -> None:
+    compression = decode(file_of(pixels_of(16, 16), "JPEG", quality=quality), Bounds(1000, 100)).metadata.compression
+    assert compression is not None
+    assert abs(compression - quality) <= 1
+
+
+def test_exif_tells_the_light_for_which_the_camera_was_set() -> None:
+    exif = Image.Exif()
+    exif.get_ifd(0x8769).update({33434: IFDRational(1, 60), 33437: IFDRational(28, 10), 34855: 400})  # 1/60 s at f/2.8, ISO 400
+    picture = decode(file_of(pixels_of(16, 16), "JPEG", exif=exif), Bounds(1000, 100))
+    assert picture.metadata.exposure == pytest.approx(6.88, abs=0.01)
+    assert not picture.metadata.places
+    assert decode(file_of(pixels_of(16, 16), "JPEG"), Bounds(1000, 100)).metadata.exposure is None
