@@ -25,6 +25,7 @@ async def check_kill(tmp_path: Path, url: str, jobs: int, seconds: float, lease:
     async with running(settings_for(tmp_path)) as alone:
         for seed in (0, jobs // 2, jobs - 1):
             direct = await alone.client.post("/restore?steps=2", content=file_of(pixels_of(16, 24, seed=seed)))
+            assert direct.is_success, direct.text
             assert outcome.results[ids[seed]] == direct.content
     for one in ids:
         assert outcome.messages[f"{one}-started"] >= 1
