@@ -3,8 +3,13 @@
 import argparse
 import os
 from pathlib import Path
+from typing import get_args
 
 from service.settings import KEY_VARIABLE
+from service.video.facts import Codec, Container
+from service.video.parameters import Steadying
+
+CLIP_OPTIONS = ("steady", "codec", "container")
 
 
 def add_server(parser: argparse.ArgumentParser) -> None:
@@ -72,3 +77,13 @@ def _key(text: str) -> str:
     except ValueError as wrong:
         raise argparse.ArgumentTypeError(str(wrong)) from wrong
     return text
+
+
+def add_clip_options(parser: argparse.ArgumentParser) -> None:
+    """What is for clips alone."""
+    group = parser.add_argument_group("clips", "a killed run goes on where it was when the same command is given again")
+    group.add_argument(
+        "--steady", choices=get_args(Steadying), help="off, exposure (neighbours share theirs), motion (and blend; default)"
+    )
+    group.add_argument("--codec", choices=get_args(Codec), help="of the result (h264); ffv1 is lossless")
+    group.add_argument("--container", choices=get_args(Container), help="mp4, mkv for ffv1; of one clip by OUT's name")

@@ -19,9 +19,8 @@ from service.bulk.manifest import is_manifest, read_manifest
 from service.bulk.picture import recipe_of
 from service.bulk.runner import Listener
 from service.bulk.stores import STATE, Entry
-from service.cli.arguments import add_adjusting, add_metadata, add_task, add_writing
+from service.cli.arguments import CLIP_OPTIONS, add_adjusting, add_clip_options, add_metadata, add_task, add_writing
 from service.cli.verb import Refused, parameters_of, run_verb, settings_of
-from service.cli.work.clips import CLIP_OPTIONS, add_clip_options
 from service.pictures.formats import FORMATS
 from service.restoration.parameters import RestoreParameters
 from service.video.parameters import ClipParameters

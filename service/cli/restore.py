@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from service import timings
-from service.cli.arguments import add_adjusting, add_metadata, add_server, add_task, add_writing
+from service.cli.arguments import add_adjusting, add_clip_options, add_metadata, add_server, add_task, add_writing
 from service.cli.verb import Refused, local_settings, parameters_of, run_verb
 from service.cli.work import clips
 from service.cli.work.backends import Backend, OutputFile, open_backend
@@ -56,7 +56,7 @@ def _restore_arguments() -> argparse.ArgumentParser:
     add_adjusting(parser)
     add_writing(parser, "; of clips CRF, 0 is best (18 for h264, 20 for h265, 25 for av1)")
     add_metadata(parser)
-    clips.add_clip_options(parser)
+    add_clip_options(parser)
     parser.add_argument("--timings", action="store_true", help="say what the parts of the work took")
     add_server(parser)
     return parser

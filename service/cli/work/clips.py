@@ -5,11 +5,12 @@ import asyncio
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from service.cli.arguments import CLIP_OPTIONS
 from service.cli.verb import Refused, local_settings, parameters_of
 from service.cli.work.backends import COMMAND_LINE
 from service.cli.work.files import is_folder
@@ -18,14 +19,13 @@ from service.restoration.budgets import RequestContext
 from service.restoration.opening import open_service
 from service.restoration.parameters import RestoreParameters
 from service.settings import Settings
-from service.video.facts import NO_LIMIT, SUFFIX_OF, SUFFIXES, ClipBounds, Codec, Container
-from service.video.parameters import ClipParameters, Steadying
+from service.video.facts import NO_LIMIT, SUFFIX_OF, SUFFIXES, ClipBounds
+from service.video.parameters import ClipParameters
 from service.video.service import ClipService
 
 if TYPE_CHECKING:
     from service.video.restoration import ClipProgress
 
-CLIP_OPTIONS = ("steady", "codec", "container")
 PICTURE_OPTIONS = {
     "mask": "--mask",
     "format": "--format",
@@ -37,16 +37,6 @@ PICTURE_OPTIONS = {
     "brightness_mean": "--brightness-mean",
 }
 COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-
-
-def add_clip_options(parser: argparse.ArgumentParser) -> None:
-    """What is for clips alone."""
-    group = parser.add_argument_group("clips", "a killed run goes on where it was when the same command is given again")
-    group.add_argument(
-        "--steady", choices=get_args(Steadying), help="off, exposure (neighbours share theirs), motion (and blend; default)"
-    )
-    group.add_argument("--codec", choices=get_args(Codec), help="of the result (h264); ffv1 is lossless")
-    group.add_argument("--container", choices=get_args(Container), help="mp4, mkv for ffv1; of one clip by OUT's name")
 
 
 def refuse_clip_options(given: argparse.Namespace) -> None:
