@@ -36,6 +36,7 @@ import tempfile
 import threading
 import tomllib
 from collections.abc import Iterator
+from contextvars import ContextVar
 from importlib import import_module
 from importlib.util import find_spec
 from io import BytesIO
@@ -55,6 +56,7 @@ CLUSTER = ("scheduler", "admission", "fairness", "batch", "occupancy", "costs", 
 MAKERS = {"__init__", "__new__"}
 TASK, SIDE = "lowlight", 64
 RECORDED = 3  # requests: what is not in each of them belongs to something else that ran, such as the search for jobs
+OF_REQUEST: ContextVar[bool] = ContextVar("of_request", default=False)
 MEASURING = {"Call", "CallClock", "RequestRecord", "Stopwatch"}
 FORMAT_MODULES = ("service.pictures.files.", "service.pictures.png", "service.pictures.exif", "service.pictures.directories")
 # Where a request's work is done: files by their ends, and functions in them.
@@ -275,7 +277,7 @@ class Recorder:
         self.root = str(root / "service") + os.sep
         self.on = False
         self.loop: asyncio.AbstractEventLoop | None = None
-        self.earlier: set[asyncio.Task[Any]] = set()
+        self.tasks: set[asyncio.Task[Any]] = set()
         self.stations: set[str] = set()
         self.entered: set[str] = set()
         self.types: set[str] = set()
@@ -284,12 +286,22 @@ class Recorder:
     def start(self) -> None:
         """Note from now on; what runs already belongs to no request."""
         self.loop = asyncio.get_running_loop()
-        self.earlier = asyncio.all_tasks() - {asyncio.current_task()}  # type: ignore[operator]
+        self.loop.set_task_factory(self._new_task)
+        self.tasks = {asyncio.current_task()}  # type: ignore[arg-type]
+        OF_REQUEST.set(True)
         self.on = True
+
+    def _new_task(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **named: Any) -> asyncio.Task[Any]:
+        """A task, noted if the request began it, by itself or by a callback."""
+        task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, **named)
+        if OF_REQUEST.get():
+            self.tasks.add(task)
+        return task
 
     def stop(self) -> None:
         """Keep what every recorded request has."""
         self.on = False
+        OF_REQUEST.set(False)
         self.kept.append((self.stations, self.entered, self.types))
         self.stations, self.entered, self.types = set(), set(), set()
 
@@ -329,7 +341,7 @@ class Recorder:
         while frame is not None:
             self._note_station(frame)
             frame = frame.f_back
-        for task in asyncio.all_tasks(self.loop) - self.earlier:
+        for task in asyncio.all_tasks(self.loop) & self.tasks:
             awaited: Any = task.get_coro()
             while awaited is not None:
                 self._note_station(getattr(awaited, "cr_frame", None) or getattr(awaited, "ag_frame", None))
