@@ -36,10 +36,7 @@ PORT_TRIES = 3
 
 
 def agent_ports() -> dict[str, int]:
-    """Fixed ports of a node's agents: Ray waits 15 s for the files in which chosen ones are written (see findings/).
-
-    So they are chosen before Ray binds them, and where another process has taken one meanwhile, `add_node` chooses again.
-    """
+    """Fixed ports of a node's agents: Ray 2.60 ends a node whose agents do not write chosen ones into files within 15 s."""
     sockets = [socket.socket() for _ in AGENTS]
     try:
         for one in sockets:
