@@ -36,7 +36,10 @@ PORT_TRIES = 3
 
 
 def agent_ports() -> dict[str, int]:
-    """Fixed ports of a node's agents: Ray 2.60 ends a node whose agents do not write chosen ones into files within 15 s."""
+    """Fixed ports of a node's agents: Ray 2.60 ends a node whose agents do not write chosen ones into files within 15 s.
+
+    So they are chosen before Ray binds them, and where another process has taken one meanwhile, `add_node` chooses again.
+    """
     sockets = [socket.socket() for _ in AGENTS]
     try:
         for one in sockets:
