@@ -6,10 +6,11 @@ import json
 import sys
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from rddm.spec import ModelSpec
+from rddm.spec import ModelSpec, Name
 
 
 def parser() -> argparse.ArgumentParser:
@@ -21,7 +22,7 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument(
         "-o", "--output", type=Path, default=Path("model_repository"), help="the model repository (default: %(default)s)"
     )
-    verb.add_argument("--name", help="the model's name (default: the checkpoint's)")
+    verb.add_argument("--name", type=_name, help="the model's name (default: the checkpoint's)")
     verb.add_argument("--version", type=_version, help="number of the version (default: one past every version there)")
     verb.add_argument("--replace", action="store_true", help="overwrite that version if it is there")
     verb.add_argument(
@@ -47,6 +48,14 @@ def main(argv: list[str]) -> int:
     except (OSError, ValueError, RuntimeError) as error:
         print(f"rddm export: {error}", file=sys.stderr)
         return 1
+
+
+def _name(text: str) -> str:
+    try:
+        return TypeAdapter[str](Name).validate_python(text)
+    except ValidationError:
+        allowed = "up to 64 of a-z, 0-9, _ and -, the first a letter or digit"
+        raise argparse.ArgumentTypeError(f"{text!r} must be {allowed}") from None
 
 
 def _version(text: str) -> int:

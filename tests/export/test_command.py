@@ -47,6 +47,14 @@ def test_a_version_that_is_none_is_refused(wrong: str, capsys: pytest.CaptureFix
     assert f"'{wrong}' must be a whole number of at least 1" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("wrong", ["My Model", "", "a" * 65])
+def test_a_name_that_is_none_is_refused_in_one_line(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["checkpoint", f"--name={wrong}"])
+    assert left.value.code == 2
+    assert f"'{wrong}' must be up to 64 of a-z, 0-9, _ and -, the first a letter or digit" in capsys.readouterr().err
+
+
 def test_the_authors_weight_standardisation_is_folded_before_export() -> None:
     spec = tiny_spec(objective="pred_res_noise")
     network = make_network(UNetConfig(outputs=2, dim=8, dim_mults=(1, 2))).eval()
