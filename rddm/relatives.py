@@ -32,6 +32,8 @@ _DDIM = _named("ddim_linear", "ddim_linear")
 _DDIM_BESIDE_IMAGE = _named("ddim_linear", "ddim_linear", "ddim_linear")
 _NOISE = {"objective": "pred_noise", "residual_clip": None, "update": "recomposed", "variance": "ddim"}
 _X_0 = {"objective": "pred_x0", "residual_clip": None}
+# Their networks see x_t alone: beside x_in, x_t without noise would tell x_0 at every index but the last.
+_X_0_OF_X_T = {**_X_0, "condition": ()}
 _RESSHIFT = NamedSchedule(alpha=Curve(name="resshift", exponent=0.3), beta2=Curve(name="resshift", exponent=0.3), sum_scale=4)
 _I2SB_VARIANCE = 0.19  # of beta_max = 0.3 over 1,000 indices
 
@@ -71,22 +73,22 @@ RELATIVES: dict[str, Relative] = {
     "cold-naive": Relative(
         "Bansal et al., Cold Diffusion: Inverting Arbitrary Image Transforms Without Noise, NeurIPS 2023",
         "x_{t-1} = D(R(x_t, t), t - 1), algorithm 1, with D(x_0, t) = x_0 + alpha_bar_t (x_in - x_0)",
-        {**_X_0, "schedule": _named("average", "average", sum_scale=0), "update": "recomposed"},
+        {**_X_0_OF_X_T, "schedule": _named("average", "average", sum_scale=0), "update": "recomposed"},
     ),
     "cold": Relative(
         "Bansal et al., Cold Diffusion, NeurIPS 2023",
         "x_{t-1} = x_t - D(R, t) + D(R, t - 1), algorithm 2, with the same D",
-        {**_X_0, "schedule": _named("average", "average", sum_scale=0)},
+        {**_X_0_OF_X_T, "schedule": _named("average", "average", sum_scale=0)},
     ),
     "indi": Relative(
         "Delbracio and Milanfar, Inversion by Direct Iteration, TMLR 2023",
         "x_{t-d} = d/t F(x_t, t) + (1 - d/t) x_t, its inference step; epsilon_t = 0.01 throughout",
-        {**_X_0, "schedule": _named("average", "quadratic", sum_scale=1e-4), "update": "interpolated"},
+        {**_X_0_OF_X_T, "schedule": _named("average", "quadratic", sum_scale=1e-4), "update": "interpolated"},
     ),
     "indi-brownian": Relative(
         "Delbracio and Milanfar, Inversion by Direct Iteration, TMLR 2023",
         "the same + (t - d) sqrt(epsilon_{t-d}^2 - epsilon_t^2) n; epsilon_t = 0.01 / sqrt(t)",
-        {**_X_0, "schedule": _named("average", "average", sum_scale=1e-4), "update": "interpolated", "eta": 1.0},
+        {**_X_0_OF_X_T, "schedule": _named("average", "average", sum_scale=1e-4), "update": "interpolated", "eta": 1.0},
     ),
     "i2sb": Relative(
         "Liu et al., I2SB: Image-to-Image Schroedinger Bridge, ICML 2023",
@@ -94,13 +96,13 @@ RELATIVES: dict[str, Relative] = {
         {
             "objective": "pred_drift",
             "schedule": _named("i2sb", "bridge", sum_scale=_I2SB_VARIANCE),
-            **{"residual_clip": None, "update": "interpolated", "eta": 1.0},
+            **{"residual_clip": None, "update": "interpolated", "eta": 1.0, "condition": ()},
         },
     ),
     "i2sb-ode": Relative(
         "Liu et al., I2SB, ICML 2023",
         "its OT-ODE: the mean of equation 4 alone, for a network trained at beta_bar = 0",
-        {**_X_0, "schedule": _named("i2sb", "average", sum_scale=0), "update": "interpolated"},
+        {**_X_0_OF_X_T, "schedule": _named("i2sb", "average", sum_scale=0), "update": "interpolated"},
     ),
     "resshift": Relative(
         "Yue et al., ResShift: Efficient Diffusion Model for Image Super-resolution by Residual Shifting, NeurIPS 2023",
