@@ -77,7 +77,8 @@ def run_table1(size: Size, args: argparse.Namespace, console: Console) -> None:
     tasks = args.tasks or (get_args(Task) if args.data else ("generation",))
     bench = table1.Bench(size, (*WAYS, ONE_NETWORK) if args.one_network else WAYS, args.out, console)
     for results in table1.run(args.data, files, tasks, bench, args.seeds):
-        text = f"{tables.table1_text(results)}\n\n{tables.gains_text(results)}".strip() + "\n"
+        parts = (tables.table1_text(results), tables.gains_text(results), tables.questions_text(results))
+        text = "\n\n".join(filter(None, parts)) + "\n"
         write(args.out, "table1", {"results": [asdict(result) for result in results]}, text, console)
 
 

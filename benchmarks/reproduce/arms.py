@@ -4,7 +4,7 @@ A task has a network for the residual and one for the noise. SM-Res asks the fir
 the paper's two networks with a loss and an optimiser each. SM-Res-N-1Net, if wanted, asks a third, with six channels at its end.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -63,6 +63,7 @@ class Course:
     accumulate: int = 1
     optimiser: Optimiser = QUICK
     ema: EmaConfig = SOON
+    precision: Literal["float32", "bfloat16"] = "float32"
 
 
 def of_preset(task: Task) -> Course:
@@ -77,7 +78,7 @@ class Size:
 
     widths: of the small network; empty for the authors' U-Net, their squashed pictures, clip and equalised histogram. side: pixels
     that restoration is trained on; glyphs: of generated ones; samples: how many are generated. feature_steps: of training
-    autoencoder-32, None for its own.
+    autoencoder-32, None for its own. guess: networks begin at the best linear guess (benchmarks.reproduce.guess).
     """
 
     side: int
@@ -86,6 +87,7 @@ class Size:
     samples: int
     courses: Mapping[Task, Course] = field(default_factory=lambda: {task: of_preset(task) for task in PRESET})
     feature_steps: int | None = None
+    guess: bool = False
 
     @property
     def authors(self) -> bool:
@@ -104,14 +106,16 @@ class Size:
         return SmallConfig(condition=condition, outputs=outputs, widths=self.widths, depths=(1,) * len(self.widths))
 
 
+BATCHES: dict[Task, int] = {"lowlight": 16, "rain": 16, "generation": 32}  # of the quick size
 SIZES = {
     "quick": Size(
         side=32,
         glyphs=24,
-        widths=(24,),
+        widths=(32, 48),
         samples=256,
-        courses={"lowlight": Course(250, 8), "rain": Course(250, 8), "generation": Course(250, 32)},
+        courses={task: Course(600, batch, precision="bfloat16") for task, batch in BATCHES.items()},
         feature_steps=300,
+        guess=True,
     ),
     "small": Size(
         side=48,
@@ -157,6 +161,7 @@ def recipe_of(spec: ModelSpec, network: AnyConfig, data: Data, course: Course, s
         optimiser=course.optimiser,
         ema=course.ema,
         channels_last=network.kind == "small",
+        precision=course.precision,
         seed=seed,
         save_every=500 if network.kind == "small" else 5000,
     )
@@ -174,15 +179,22 @@ class Together(nn.Module):
         return tuple(out for network in self.networks for out in network(x_t, condition, time))
 
 
-def trained(recipe: Recipe, source: PairSource, folder: Path, console: Console) -> nn.Module:
+Around = Callable[[nn.Module], nn.Module]  # what stands around a network that is trained and sampled
+
+
+def trained(recipe: Recipe, source: PairSource, folder: Path, console: Console, around: Around | None = None) -> nn.Module:
     """The averaged network of the run in the folder, trained to its end first; an interrupted run goes on where it was saved.
 
-    Raises ValueError for a folder with a run of another recipe.
+    around: what the loss asks instead of the network itself; not part of what is returned. Raises ValueError for a folder with a
+    run of another recipe.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     _claim(recipe, folder)
     if _steps_done(folder) < recipe.steps:
-        _train(Trainer(recipe, device), source, folder, console)
+        trainer = Trainer(recipe, device)
+        if around is not None:
+            trainer.forward = around(trainer.network)
+        _train(trainer, source, folder, console)
     return build(load_checkpoint(folder)).to(device)
 
 

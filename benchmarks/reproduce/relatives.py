@@ -11,7 +11,7 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -23,33 +23,31 @@ from PIL import Image
 from rich.console import Console
 from torch import Tensor, nn
 
-from benchmarks.reproduce.arms import Course, recipe_of, trained
 from benchmarks.reproduce.claims import CLAIMS, Row, sentence, values_of
 from benchmarks.reproduce.features import Autoencoder, trained_autoencoder
+from benchmarks.reproduce.guess import Guess, Moments
 from benchmarks.reproduce.tables import half_width, interval, markdown
+from benchmarks.reproduce.trunk import Schooling, schooled
 from rddm.image import to_pixels
-from rddm.objective import HEADS
 from rddm.relatives import RELATIVES, relative_spec
 from rddm.sampler import PASSES, calls
 from rddm.spec import ModelSpec
 from training.checkpoint import write_text
 from training.evaluation.metrics import psnr, ssim_rgb
-from training.networks import SmallConfig
-from training.recipe import SynthesisData
 from training.sampling import sample_with
-from training.synthesis.draws import Dice, Pairs, PairSource
+from training.synthesis.draws import Dice, Pairs, PairSource, quantise, windows
 from training.synthesis.lowlight import LowLight
-from training.synthesis.rain import Rain
 from training.synthesis.streaks import render
 
 Damage = Literal["rain", "darkness"]
 DAMAGES: tuple[Damage, ...] = ("rain", "darkness")
 CALLS = (1, 2, 5, 10, 50)
-SIDE, CROP, WINDOWS, MAPS, POOL, HELD_OUT = 96, 32, 6, 48, 2048, 16
+SIDE, CROP, WINDOWS, MAPS, POOL, PIECE, HELD_OUT = 96, 32, 6, 48, 4096, 256, 24
+HEAVY = [seed for seed in range(2 * MAPS) if seed % 4 >= 2]  # curtains and bars (training.synthesis.streaks)
 FIRST_SEED, POOL_SEED, DRAW_SEED = 10, 3, 4
-# What each method is trained as: methods of one network, that differ in the step alone, share it. I2SB without noise and Cold
-# Diffusion have one x_t for each alpha_bar, which their network is told.
-NETWORK_OF = {"cold-naive": "cold", "i2sb-ode": "cold", "sdedit": "generator", "weatherdiffusion": "sr3"}
+# What each method is trained as: methods whose training is the same are one. I2SB without noise and Cold Diffusion have one x_t for
+# each alpha_bar, which their network is told.
+TRAINED_AS = {"cold-naive": "cold", "i2sb-ode": "cold", "weatherdiffusion": "sr3"}
 TOLD_ALPHA_BAR = {"cold", "cold-naive", "i2sb-ode"}
 GENERATORS = {"ddpm", "ddim"}
 FIGURES = (("psnr", "PSNR dB", 2), ("ssim", "SSIM", 3), ("code", "code distance, autoencoder-32", 2), ("seconds", "seconds", 3))
@@ -57,8 +55,9 @@ FIGURES = (("psnr", "PSNR dB", 2), ("ssim", "SSIM", 3), ("code", "code distance,
 
 @dataclass(frozen=True)
 class Setup:
-    """What a run costs: seeds, steps of training, pictures of a step, widths of the network."""
+    """What a run costs: methods, seeds, steps of training for each method, pictures of a step, widths of the network."""
 
+    methods: tuple[str, ...]
     seeds: int
     steps: int
     batch: int
@@ -72,36 +71,34 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--photos", type=Path, required=True, help="folder of photographs, searched to any depth")
     p.add_argument("--out", type=Path, default=Path("runs/relatives"), help="default: %(default)s")
     p.add_argument("--seeds", type=int, default=3, help="how often everything is trained anew (default: %(default)s)")
-    p.add_argument("--steps", type=int, default=250, help="of training, for every network (default: %(default)s)")
-    p.add_argument("--batch", type=int, default=8, help="windows of a step (default: %(default)s)")
-    p.add_argument("--widths", type=int, nargs="+", default=[24], help="of the network (default: %(default)s)")
+    p.add_argument("--steps", type=int, default=400, help="of training, for every method (default: %(default)s)")
+    p.add_argument("--batch", type=int, default=16, help="windows of a step (default: %(default)s)")
+    p.add_argument("--widths", type=int, nargs="+", default=[32, 48], help="of the network (default: %(default)s)")
     p.add_argument("--methods", nargs="+", choices=sorted(RELATIVES), default=methods(), help="default: all that restore")
     p.add_argument("--damages", nargs="+", choices=DAMAGES, default=list(DAMAGES), help="default: %(default)s")
     p.add_argument("--feature-steps", type=int, help="of training autoencoder-32, whose codes are compared (default: 600)")
-    p.add_argument("--minutes", type=float, help="start no further network after so many; what is there is reported")
+    p.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     return p
 
 
 def methods() -> list[str]:
-    """The relatives that restore; DDPM and DDIM generate, and take part as the network of SDEdit."""
+    """The relatives that restore; DDPM and DDIM generate, and take part as SDEdit's sampler."""
     return [name for name in RELATIVES if name not in GENERATORS]
 
 
 def main(argv: list[str]) -> int:
     """Trains what is missing, measures, and writes relatives.json, relatives.md and relatives.png."""
-    args, console, started = parser().parse_args(argv), Console(), time.monotonic()
-    setup = Setup(args.seeds, args.steps, args.batch, tuple(args.widths), args.feature_steps)
+    args, console = parser().parse_args(argv), Console()
+    setup = Setup(tuple(args.methods), args.seeds, args.steps, args.batch, tuple(args.widths), args.feature_steps)
+    torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
-    windows = cut(args.photos)
-    benches = [Bench.of(damage, setup, windows, args.out, console) for damage in args.damages]
+    pool = cut(args.photos)
+    benches = [Bench.of(damage, setup, pool, args.out, console) for damage in args.damages]
     rows: list[Row] = []
     for seed in range(FIRST_SEED, FIRST_SEED + setup.seeds):
         for bench in benches:
-            for method in args.methods:
-                if args.minutes is not None and time.monotonic() - started > 60 * args.minutes:
-                    break
-                rows += bench.measured(method, seed)
-        write(args.out, rows, setup)
+            rows += bench.measured(seed)
+            write(args.out, rows, setup)
     console.print((args.out / "relatives.md").read_text(), markup=False)
     return 0
 
@@ -130,8 +127,27 @@ def sources(damage: Damage, windows: Tensor) -> tuple[PairSource, PairSource]:
     kept = photograph % 8 == 0
     if damage == "darkness":
         return LowLight(windows[~kept], CROP, 64), LowLight(windows[kept], CROP, 64)
-    maps = torch.from_numpy(np.stack([render(seed, SIDE) for seed in range(MAPS)])).reshape(MAPS, 1, SIDE, SIDE)
-    return Rain(windows[~kept], maps[8:], CROP), Rain(windows[kept], maps[:8], CROP)
+    maps = torch.from_numpy(np.stack([render(seed, SIDE) for seed in HEAVY])).reshape(-1, 1, SIDE, SIDE)
+    return HeavyRain(windows[~kept], maps[8:], CROP), HeavyRain(windows[kept], maps[:8], CROP)
+
+
+@dataclass(frozen=True, eq=False)
+class HeavyRain:
+    """Pairs from uint8 pools of scenes (n, 3, side, side) and of streak maps (n, 1, side, side): two maps' streaks added as light.
+
+    As in Rain100H, no picture is nearly dry: how well light rain is left alone is not what is compared.
+    """
+
+    pool: Tensor
+    maps: Tensor
+    crop: int
+
+    def draw(self, batch: int, dice: Dice) -> Pairs:
+        """`batch` pairs."""
+        clean = windows(self.pool, batch, self.crop, dice)
+        near, far = (windows(self.maps, batch, self.crop, dice) for _ in range(2))
+        rainy = quantise(clean + dice.uniform(0.6, 1, batch, 1, 1, 1) * torch.maximum(near, far))
+        return Pairs(clean * 2 - 1, rainy * 2 - 1)
 
 
 def damaged(source: PairSource) -> Pairs:
@@ -160,7 +176,8 @@ class Bench:
 
     damage: Damage
     setup: Setup
-    training: PairSource
+    training: Pool
+    moments: Moments
     held_out: Pairs
     out: Path
     console: Console
@@ -169,68 +186,49 @@ class Bench:
     def of(cls, damage: Damage, setup: Setup, windows: Tensor, out: Path, console: Console) -> "Bench":
         """Draws the pairs."""
         training, held_out = sources(damage, windows)
-        pool = training.draw(POOL, Dice(torch.Generator().manual_seed(POOL_SEED)))
-        return cls(damage, setup, Pool(pool), damaged(held_out), out, console)
+        dice = Dice(torch.Generator().manual_seed(POOL_SEED))
+        drawn = [training.draw(PIECE, dice) for _ in range(POOL // PIECE)]
+        pool = Pairs(torch.cat([piece.target for piece in drawn]), torch.cat([piece.given for piece in drawn]))
+        return cls(damage, setup, Pool(pool), Moments.of(pool), damaged(held_out), out, console)
 
-    def measured(self, method: str, seed: int) -> list[Row]:
+    def measured(self, seed: int) -> list[Row]:
         """The rows of `measure`, from the file where an earlier run left them."""
-        path = self.out / "runs" / f"{self.damage}-{method}-{seed}.rows.json"
+        path = self.out / "runs" / f"{self.damage}-{seed}.rows.json"
         if path.is_file():
             return [Row(**row) for row in json.loads(path.read_text())]
-        rows = self.measure(method, seed)
+        rows = self.measure(seed)
         write_text(path, json.dumps([asdict(row) for row in rows]))
         return rows
 
-    def measure(self, method: str, seed: int) -> list[Row]:
-        """The method at every number of calls, from the network that it shares with its like."""
-        spec, network = self.spec(method), self.network(NETWORK_OF.get(method, method), seed)
+    def measure(self, seed: int) -> list[Row]:
+        """Every method at every number of calls, and the given pictures."""
         features = self.out / "runs" / f"autoencoder-32-{self.damage}.safetensors"
         space = trained_autoencoder(self.training, CROP, features, self.setup.feature_steps)
+        networks = self.networks(seed)
         rows = [
-            Row(self.damage, method, count, seed, sampled(network, of_calls, self.held_out, space))
-            for count in CALLS
-            if (of_calls := with_calls(spec, count)) is not None
+            Row(self.damage, "input", 0, seed, {**figures_of(self.held_out.given, self.held_out.target, space), "seconds": 0.0})
         ]
-        given = {**figures_of(self.held_out.given, self.held_out.target, space), "seconds": 0.0}
-        return [Row(self.damage, "input", 0, seed, given), *rows] if method == "rddm" else rows
+        for method in self.setup.methods:
+            spec = self.spec(method)
+            network = Guess(networks[TRAINED_AS.get(method, method)], spec, self.moments)
+            for count in CALLS:
+                if (of_calls := with_calls(spec, count)) is not None:
+                    rows.append(Row(self.damage, method, count, seed, sampled(network, of_calls, self.held_out, space)))
+        return rows
 
     def spec(self, method: str) -> ModelSpec:
-        """The relative, for the small network; x_0 is modelled as x_in less the network's output in all that model x_0.
-
-        A network that begins at 0 then begins at the given picture in each of them, and few steps of training compare methods.
-        """
+        """The relative, for the small network."""
         facts: dict[str, object] = {"name": method, "task": self.damage, "licence": "experiment", "image_size": (CROP, CROP)}
-        if RELATIVES[method].decides.get("objective") == "pred_x0":
-            facts["objective"] = "pred_res"
         if method in TOLD_ALPHA_BAR:
             facts["time_input"] = "abar_bbar"
         return relative_spec(method, **facts)
 
-    def network(self, name: str, seed: int) -> nn.Module:
-        """The network of a method, trained now unless it was before; a generator sees targets alone."""
-        generates = name == "generator"
-        spec = self.spec("ddpm") if generates else self.spec(name)
-        config = SmallConfig(
-            condition=spec.condition,
-            outputs=len(HEADS[spec.objective]),
-            widths=self.setup.widths,
-            depths=(1,) * len(self.setup.widths),
-        )
-        recipe = recipe_of(spec, config, SynthesisData(kind="rain"), Course(self.setup.steps, self.setup.batch), seed)
-        source = Targets(self.training) if generates else self.training
-        return trained(recipe, source, self.out / "runs" / f"{self.damage}-{name}-{seed}", self.console)
-
-
-@dataclass(frozen=True)
-class Targets:
-    """Pairs whose given picture is black: what a generator is trained on."""
-
-    source: PairSource
-
-    def draw(self, batch: int, dice: Dice) -> Pairs:
-        """`batch` targets."""
-        drawn = self.source.draw(batch, dice)
-        return replace(drawn, given=torch.zeros_like(drawn.target), context=None)
+    def networks(self, seed: int) -> dict[str, nn.Module]:
+        """The networks of all methods, trained together unless they were before."""
+        specs = {name: self.spec(name) for name in self.setup.methods if name not in TRAINED_AS}
+        schooling = Schooling(self.setup.steps, self.setup.batch, self.setup.widths, seed)
+        folder = self.out / "runs" / f"{self.damage}-{seed}"
+        return schooled(specs, self.training, self.moments, schooling, folder, self.console)
 
 
 def with_calls(spec: ModelSpec, count: int) -> ModelSpec | None:

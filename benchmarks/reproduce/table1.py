@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from benchmarks.reproduce.arms import PARTS, Part, Size, Task, Together, Way, recipe_of, spec_of, trained
 from benchmarks.reproduce.features import distance, trained_autoencoder
+from benchmarks.reproduce.guess import Guess, Moments
 from benchmarks.reproduce.sources import RESTORATIONS, Source, source_of
 from rddm.spec import ModelSpec
 from training.evaluation.evaluate import Example, examples, read_example, shrunk
@@ -22,7 +24,7 @@ from training.recipe import FolderData
 from training.sampling import as_graph, restore_picture, sample_with
 from training.synthesis.draws import Dice
 
-FIRST_SEED, NOISE_SEED, BATCH = 10, 7, 64
+FIRST_SEED, NOISE_SEED, BATCH, MOMENTS = 10, 7, 64, 512
 Picture = NDArray[np.uint8]
 
 
@@ -53,12 +55,21 @@ class Bench:
         spec = spec_of(task, PARTS[part], self.size, source.side)
         network = self.size.network(spec.objective, restores=restores)
         recipe = recipe_of(spec, network, source.data, self.size.courses[task], seed)
-        return trained(recipe, source.training, self.out / "runs" / f"{task}-{part}-{seed}", self.console)
+        folder = self.out / "runs" / f"{task}-{part}-{seed}"
+        if not self.size.guess:
+            return trained(recipe, source.training, folder, self.console)
+        guess = partial(Guess, spec=spec, moments=moments_of(source))
+        return guess(trained(recipe, source.training, folder, self.console, guess))
 
     def networks(self, task: Task, source: Source, seed: int) -> dict[Part, nn.Module]:
         """All that the ways ask, in their order."""
         parts = dict.fromkeys(part for way in self.ways for part in way.parts)
         return {part: self.network(task, part, source, seed) for part in parts}
+
+
+def moments_of(source: Source) -> Moments:
+    """What the guesses know of a task's training pairs."""
+    return Moments.of(source.training.draw(MOMENTS, Dice(torch.Generator().manual_seed(NOISE_SEED))))
 
 
 def asked(way: Way, task: Task, size: Size, side: int) -> ModelSpec:

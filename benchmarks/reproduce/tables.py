@@ -11,7 +11,8 @@ from benchmarks.reproduce.figure4 import Difference, Point
 from benchmarks.reproduce.table1 import Result
 
 COLUMNS = (("psnr", 2), ("ssim", 3), ("psnr_mean_matched", 2), ("frechet", 2))
-BASE = "SM-Res"
+BASE, RIVALS = "SM-Res", ("SM-Res", "SM-N", "SM-Res-N")
+REPORTED_BEST = (("rain", "SM-Res-N"), ("generation", "SM-N"))  # by the report's Table 1
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -74,6 +75,30 @@ def gains_text(results: Sequence[Result]) -> str:
             better = f"{sum(sign * gain > 0 for gain in found)} of {len(found)}"
             rows.append([task, way, title, over, f"{min(found):+.2f}..{max(found):+.2f}", better])
     return markdown(["task", "method", "figure", "less SM-Res", "range", "better"], rows) if rows else ""
+
+
+def question(results: Sequence[Result], task: str, way: str) -> str:
+    """What the report says of the way, and its lead over each other one with the interval over seeds; empty where not measured.
+
+    Yes where it leads both by more than the intervals, no where one leads it so, else open.
+    """
+    figure, sign = ("frechet", -1) if task == "generation" else ("psnr", 1)
+    own, leads = by_seed(results, task, way, figure), {}
+    for rival in [rival for rival in RIVALS if rival != way]:
+        theirs = by_seed(results, task, rival, figure)
+        leads[rival] = [sign * (a - b) for a, b in zip(own, theirs, strict=True)]
+    if len(own) < 2:
+        return ""
+    decided = [np.mean(lead) / max(half_width(lead), 1e-9) for lead in leads.values()]
+    found = "yes" if min(decided) > 1 else "no" if min(decided) < -1 else "open"
+    unit = "dB" if figure == "psnr" else "of Frechet distance"
+    over = ", ".join(f"{interval(lead, 2)} {unit} over {rival}" for rival, lead in leads.items())
+    return f"* **Is {way} best in {task}, as the report has it? {found.capitalize()} at this size:** {over}, over {len(own)} seeds."
+
+
+def questions_text(results: Sequence[Result]) -> str:
+    """What the report found best, and what was found here."""
+    return "\n".join(filter(None, (question(results, task, way) for task, way in REPORTED_BEST)))
 
 
 def points_text(points: Sequence[Point]) -> str:

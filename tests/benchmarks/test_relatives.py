@@ -10,11 +10,11 @@ from PIL import Image
 
 from benchmarks.reproduce.__main__ import main
 from benchmarks.reproduce.claims import CLAIMS, Claim, Row, sentence, verdict
-from benchmarks.reproduce.relatives import CALLS, GENERATORS, NETWORK_OF, cut, methods, with_calls
+from benchmarks.reproduce.relatives import CALLS, GENERATORS, TRAINED_AS, HeavyRain, cut, methods, with_calls
 from benchmarks.reproduce.tables import interval
 from rddm.relatives import RELATIVES, relative_spec
 from rddm.sampler import calls
-from training.checkpoint import WEIGHTS
+from training.synthesis.draws import Dice
 
 FACTS = {"name": "a", "task": "b", "licence": "c", "image_size": (32, 32)}
 
@@ -42,9 +42,10 @@ def test_a_run_writes_every_method_at_the_calls_that_it_has(photos: Path, tmp_pa
     text = (out / "relatives.md").read_text()
     assert "± " in text
     assert "* **Resfusion: five steps compete with RDDM.** resfusion at 5 calls less rddm at 5 calls, dB PSNR: rain " in text
-    assert not (out / "runs" / "rain-cold-naive-10").exists()  # it shares the network of `cold`
+    trained = torch.load(out / "runs" / "rain-10" / "state.pt", weights_only=True)["networks"]
+    assert {name.split(".")[0] for name in trained} == {"rddm", "resfusion", "drdd", "cold"}  # `cold-naive` is trained as `cold`
     assert (out / "relatives.png").stat().st_size > 5000
-    (out / "runs" / "rain-rddm-10" / WEIGHTS).unlink()  # what was measured is not measured again
+    (out / "runs" / "rain-10" / "state.pt").unlink()  # what was measured is not measured again
     assert main(["relatives", "--photos", str(photos), "--out", str(out), *size, "--damages", "rain", "--methods", *names]) == 0
     assert (out / "relatives.md").read_text() == text
 
@@ -58,7 +59,7 @@ def test_calls_are_shared_between_passes() -> None:
 
 def test_every_method_that_restores_is_measured_and_its_network_is_one_that_is_trained() -> None:
     assert set(methods()) | GENERATORS == set(RELATIVES)
-    assert set(NETWORK_OF.values()) <= {*methods(), "generator"}
+    assert set(TRAINED_AS.values()) <= set(methods())
     assert {name for claim in CLAIMS for name, _ in (claim.first, claim.second)} <= {*methods(), "input"}
 
 
@@ -100,3 +101,11 @@ def test_an_interval_of_equal_seeds_is_nothing() -> None:
     assert interval([2.0, 2.0, 2.0], 1) == "2.0 ± 0.0"
     assert interval([2.0], 1) == "2.0"
     assert interval([1.0, 2.0, 3.0], 2) == "2.00 ± 2.48"
+
+
+def test_no_picture_in_heavy_rain_is_dry() -> None:
+    scenes, maps = (torch.full((2, channels, 48, 48), level, dtype=torch.uint8) for channels, level in ((3, 50), (1, 100)))
+    pairs = HeavyRain(scenes, maps, 32).draw(4, Dice(torch.Generator().manual_seed(1)))
+    added = (pairs.given - pairs.target) * 255 / 2
+    assert pairs.target.shape == (4, 3, 32, 32)
+    assert ((added >= 59) & (added <= 101)).all()

@@ -15,7 +15,7 @@ from benchmarks.reproduce import arms, features
 from benchmarks.reproduce.arms import PARTS, SIZES, WAYS, Course, Together, recipe_of, spec_of, trained
 from benchmarks.reproduce.sources import LAYOUTS, source_of
 from benchmarks.reproduce.table1 import Result, asked
-from benchmarks.reproduce.tables import gains, gains_text, table1_text
+from benchmarks.reproduce.tables import gains, gains_text, questions_text, table1_text
 from rddm.objective import HEADS
 from training.checkpoint import FACTS, RESUME
 from training.networks import make_network
@@ -150,3 +150,16 @@ def test_the_papers_courses_are_the_presets() -> None:
         "rain": (120_000, 1, "adam"),
         "generation": (100_000, 128, "radam"),
     }
+
+
+@pytest.mark.parametrize(("leads", "found"), [((2.0, 1.0), "Yes"), ((-2.0, 1.0), "No"), ((0.0, 1.0), "Open")])
+def test_the_reports_best_is_decided_by_intervals_over_seeds(leads: tuple[float, float], found: str) -> None:
+    figures = {"SM-Res-N": 20.0, "SM-Res": 20.0 - leads[0], "SM-N": 20.0 - leads[1]}
+    apart = {"SM-Res-N": 0.1, "SM-Res": -0.1, "SM-N": 0.0}
+    results = [
+        Result("rain", way, 5, seed, "p", {"psnr": figure + apart[way] * seed})
+        for way, figure in figures.items()
+        for seed in (-1, 0, 1)
+    ]
+    assert f"**Is SM-Res-N best in rain, as the report has it? {found} at this size:**" in questions_text(results)
+    assert questions_text(results[:0]) == ""
