@@ -288,8 +288,9 @@ def table(rows: Sequence[Row], damage: str, figure: str, places: int) -> str:
 def text_of(rows: Sequence[Row], setup: Setup) -> str:
     """The report."""
     head = (
-        f"One trunk (widths {list(setup.widths)}) for all methods, for each {setup.steps} steps of {setup.batch} windows of {CROP}x{CROP}, "
-        f"{setup.seeds} seed(s), {HELD_OUT} held-out windows. ± is half the width of the 95 % interval over seeds (Student's t). "
+        f"One trunk (widths {list(setup.widths)}) for all methods, for each {setup.steps} steps of {setup.batch} windows of "
+        f"{CROP}x{CROP}, {setup.seeds} seed(s), {HELD_OUT} held-out windows. "
+        "± is half the width of the 95 % interval over seeds (Student's t). "
         "The networks are far smaller and the training far shorter than any paper's: what is compared is how the methods begin."
     )
     damages = list(dict.fromkeys(row.damage for row in rows))
