@@ -61,20 +61,22 @@ def judged(part: Part, data: Path, classifier: Classifier) -> Iterator[Judged]:
 
 
 def chosen(pictures: Sequence[Judged]) -> dict[str, float]:
-    """Thresholds by coordinate descent: most right, at most MOST_TOUCHED of the clean touched, then as high as that allows."""
+    """Thresholds by coordinate descent: most right, at most MOST_TOUCHED of the clean touched; the middle of those as good."""
     thresholds = dict.fromkeys(FAULTS, 0.99)
 
-    def worth(candidate: Mapping[str, float]) -> tuple[bool, float, float]:
+    def worth(candidate: Mapping[str, float]) -> tuple[bool, float]:
         clean = [one for one in pictures if one.task is None]
         touched = sum(one.plan(candidate) != () for one in clean) / len(clean)
         faulty = [one for one in pictures if one.task is not None]
         kinds = {one.kind for one in faulty}
         right = np.mean([np.mean([one.is_right(candidate) for one in faulty if one.kind == kind]) for kind in kinds])
-        return touched <= MOST_TOUCHED, float(right) - touched / 2, sum(candidate.values())
+        return touched <= MOST_TOUCHED, round(float(right) - touched / 2, 6)
 
     for _ in range(3):
         for fault in FAULTS:
-            thresholds[fault] = max(GRID, key=lambda value, fault=fault: worth({**thresholds, fault: value}))  # type: ignore[misc]
+            worths = {value: worth({**thresholds, fault: value}) for value in GRID}
+            as_good = [value for value, own in worths.items() if own == max(worths.values())]
+            thresholds[fault] = as_good[len(as_good) // 2]
     return thresholds
 
 

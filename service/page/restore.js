@@ -122,7 +122,8 @@ function showSample() {
 
 // The chosen task's own picture; for a task without one, that of another model that is there.
 function sampleFor(wanted) {
-  const suited = [wanted, ...models].find((entry) => entry?.task in SAMPLES);
+  const others = Object.keys(SAMPLES).map((task) => models.find((entry) => entry.task === task));
+  const suited = [wanted, ...others].find((entry) => entry?.task in SAMPLES);
   return suited && { ...SAMPLES[suited.task], model: suited.name };
 }
 
