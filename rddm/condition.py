@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rddm.exposure import Scene, brightness_of, exposure_of, in_light
+from rddm.exposure import brightness_of, exposure_of
 from rddm.graph import GraphCall, to_feeds
 from rddm.objective import Prediction, predict
 from rddm.sampler import Noise, Question, philox_noise, run, sample
@@ -102,8 +102,7 @@ def parts_of(
         "brightness": lambda: np.zeros((len(x_in), 1, *seen), np.float32),
     }
     if spec.exposure is not None:
-        told = spec.brightness is not None and spec.brightness_at == "exposure"
-        brightness = brightness_of(spec.brightness) if told and spec.brightness else None
+        brightness = None if spec.brightness is None else brightness_of(spec.brightness)
         curve = exposure_of(spec.exposure).of(makers["context"](), brightness)
         makers |= {"exposed": lambda: pad(curve.expose(x_in), *size), "code": lambda: curve.plane(*seen)}
     return {part: makers[part]() for part in spec.condition}
@@ -122,16 +121,6 @@ def concatenated(
         if parts.get(name) is None:
             raise ValueError(f"{spec.name} needs {name!r} as a condition, and none was given")
     return concatenate([parts[name] for name in spec.condition], 1) if spec.condition else None
-
-
-def answer_gain(spec: ModelSpec, x_in: Image, seen: tuple[int, int], around: Image | None = None) -> Image | None:
-    """The light that each answer has times as much, (b 1), where the spec says that the brightness is chosen there; else None.
-
-    x_in, seen, around: as in `parts_of`.
-    """
-    if spec.brightness is None or spec.brightness_at != "answer":
-        return None
-    return Scene.of(context(x_in, *seen) if around is None else around).gain_of(brightness_of(spec.brightness))
 
 
 def restore_whole(
@@ -169,6 +158,4 @@ def restore_whole(
         return predict(spec, schedule, outputs, question.x_t, grown, question.t, method)
 
     x_0: Image = run(sample(spec, schedule, grown, noise, steps), answer)
-    gain = answer_gain(spec, x_in, size, around)
-    x_0 = x_0[..., :height, :width]
-    return x_0 if gain is None else in_light(gain, x_0)
+    return x_0[..., :height, :width]

@@ -133,15 +133,6 @@ class Scene:
         stops: Image = STEP * reached.clip(0, 1).sum(1, keepdims=True)
         return stops
 
-    def gain_of(self, brightness: Brightness) -> Image:
-        """The light that an answer of the mean TARGET shall have times as much, (b 1), to be as bright as the scene probably was.
-
-        What is less than a stop too dark is left the more as it is, the less dark it is.
-        """
-        stops, statistics = self.brought_to(TARGET)
-        gain: Image = np.exp2((self.stops_to(brightness.of(statistics)) - stops) * stops.clip(0, 1))
-        return gain
-
     def brought_to(self, wanted: Image | np.float32) -> tuple[Image, Image]:
         """(stops to the wanted mean, b 1; the statistics there, b STATISTICS)."""
         stops = self.stops_to(wanted)
@@ -192,7 +183,7 @@ def as_text(*parts: Image) -> str:
 
 def over_levels(curve: Callable[[Image], Image], image: Image) -> Image:
     """curve(image), pointwise, at the cost of the distinct values where the picture's are those of a file: 256 or 65,536 levels."""
-    level = levels_of(image)
+    level = np.rint((image + 1) * np.float32(FILE_LEVELS / 2)).clip(0, FILE_LEVELS).astype(np.uint16)
     values, used = np.zeros(FILE_LEVELS + 1, np.float32), np.zeros(FILE_LEVELS + 1, np.bool_)
     values[level], used[level] = image, True
     if not np.array_equal(values[level], image):
@@ -202,25 +193,11 @@ def over_levels(curve: Callable[[Image], Image], image: Image) -> Image:
     return curved
 
 
-def levels_of(image: Image) -> NDArray[np.uint16]:
-    """The nearest level of a 16-bit file, of values in [-1, 1]."""
-    return np.rint((image + 1) * np.float32(FILE_LEVELS / 2)).clip(0, FILE_LEVELS).astype(np.uint16)
-
-
 def linear(image: Image) -> Image:
     """A picture in [-1, 1] as linear light in 0..1."""
     srgb = ((image + 1) / 2).clip(0, 1)
     bright = _power((srgb.clip(0.04) + np.float32(0.055)) / np.float32(1.055), np.float32(2.4))
     return np.where(srgb <= 0.04045, srgb / np.float32(12.92), bright)
-
-
-def in_light(gain: Image, image: Image) -> Image:
-    """Pictures (b 3 h w in [-1, 1]) with so many times the light each (b 1), clipped at white; at a 16-bit file's levels."""
-    bright, every = np.empty_like(image), linear(np.linspace(-1, 1, FILE_LEVELS + 1, dtype=np.float32))
-    for row in range(len(image)):
-        light = every * gain[row]
-        bright[row] = (encoded(light, to_root(light)) * 2 - 1)[levels_of(image[row])]
-    return bright
 
 
 def to_root(light: Image) -> Image:

@@ -99,8 +99,7 @@ class ModelSpec(Frozen):
         whole picture shrunk to what the network sees, `exposed` the picture after its tone curve, `code` what chose that curve;
         `brightness`, in training alone, the mean that the whole answer shall have, 0 where the network shall estimate it.
     exposure: the learned part of the tone curve, as text (rddm.exposure), where the condition lists `exposed` and `code`.
-    brightness: likewise the estimate of how bright the scene was; None for the same mean of every scene. brightness_at: what it
-        chooses, the curve of a network that learned to be told, or else a gain on the answer (rddm.exposure).
+    brightness: likewise the estimate of how bright the scene was, which chooses the curve; None for the same mean of every scene.
     residual_clip: predicted residuals are clipped to +-this: 1 for the authors' checkpoints, 2 (all that two images can
         differ by) for new models.
     image_clip: likewise for the predicted x_0; None leaves it unclipped (diffusers' clip_sample=False).
@@ -155,7 +154,6 @@ class ModelSpec(Frozen):
     preprocessing: tuple[Preprocessing, ...] = ()
     exposure: str | None = Field(default=None, repr=False)
     brightness: str | None = Field(default=None, repr=False)
-    brightness_at: Literal["exposure", "answer"] = "exposure"
 
     @model_validator(mode="before")
     @classmethod
@@ -210,7 +208,7 @@ class ModelSpec(Frozen):
             raise ValueError(f"condition {self.condition} lists {sorted(listed)}, which need an exposure")
         if self.brightness is not None:
             brightness_of(self.brightness)
-            if self.exposure is None and self.brightness_at == "exposure":
+            if self.exposure is None:
                 raise ValueError("a brightness chooses an exposure, and there is none")
         if self.exposure is not None:
             if len(listed) < 2 or "image" not in self.condition:
@@ -254,8 +252,8 @@ class ModelSpec(Frozen):
 
     @property
     def sees_context(self) -> bool:
-        """Whether an answer depends on the whole picture: its context is given to the network, or chooses how bright it is."""
-        return "context" in self.condition or self.exposure is not None or self.brightness is not None
+        """Whether an answer depends on the whole picture: its context is given to the network, or chooses the exposure."""
+        return "context" in self.condition or self.exposure is not None
 
     @property
     def condition_channels(self) -> int:

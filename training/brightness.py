@@ -13,14 +13,11 @@ from training.networks.exposure import Exposure
 from training.synthesis.draws import Dice, PairSource
 
 PICTURES, BATCH = 3072, 64
-TRUST = 0.5  # of what photographs say: the share that was best on real dark pairs (training/README.md)
 STEPS, ROWS, RATE, DECAY = 2000, 256, 2e-3, 0.3
 
 
 def fit_brightness(exposure: Exposure, source: PairSource, dice: Dice, pictures: int = PICTURES) -> float:
-    """Fit `exposure.guess` on so many pictures of the source; its root mean square error, 0..1, on the last eighth.
-
-    What is fitted lies between TARGET and the mean: dark photographs are not made quite as darkened ones are.
+    """Fit `exposure.guess` on so many pictures of the source; the root mean square error of the means, 0..1, on the last eighth.
 
     Raises ValueError for an exposure without an estimate, or a source that does not say how bright its targets are.
     """
@@ -29,7 +26,6 @@ def fit_brightness(exposure: Exposure, source: PairSource, dice: Dice, pictures:
     statistics, means = gathered(exposure, source, dice, pictures)
     held_out = max(len(means) // 8, 1)
     centre, spread = statistics[:-held_out].mean(0), statistics[:-held_out].std(0) + 1e-3
-    means = exposure.TARGET + TRUST * (means - exposure.TARGET)
     layers = fitted((statistics[:-held_out] - centre) / spread, means[:-held_out], exposure, dice)
     with torch.no_grad():
         first, last = exposure.guess[0], exposure.guess[2]

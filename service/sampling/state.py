@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rddm.condition import WHOLE, answer_gain, concatenated, context, pad, padded_noise, parts_of
-from rddm.exposure import in_light
+from rddm.condition import WHOLE, concatenated, context, pad, padded_noise, parts_of
 from rddm.image import Depth, Pixels, to_pixels
 from rddm.objective import HEADS, predict
 from rddm.sampler import Question, Sampling, philox_noise, sample
@@ -103,7 +102,6 @@ class SamplingState:
         self._x_0: Array | None = None
         self._residual: Array | None = None
         self._whole_condition: Array | None = None
-        self._gain: Image | None = None
 
     @property
     def whole(self) -> bool:
@@ -121,7 +119,6 @@ class SamplingState:
         size, tile = (self.plan.height, self.plan.width), self.plan.tiles[0]
         parts = parts_of(self.spec, x_in, self.mask, size, (tile.height, tile.width), self.context)
         self._parts = {part: self.arrays.place(array) for part, array in parts.items()}
-        self._gain = answer_gain(self.spec, x_in, (tile.height, tile.width), self.context)
         self._x_in = self._parts["image"] if "image" in self._parts else self.arrays.place(pad(x_in, *size))
         noise = self._noise()
         schedule = schedule_of(self.spec)
@@ -219,16 +216,10 @@ class SamplingState:
             band.question = band.sampling.send(prediction)
         except StopIteration as end:
             band.question, x_0 = None, end.value
-        if self.shows_x_0 or band.question is None:
-            x_0 = self._lit(x_0)
         if band.question is None and not self.keeps_x_0:
             self._write_pixels(band, x_0)
         if self.shows_x_0 or (band.question is None and (self.keeps_x_0 or self.keeps_trace)):
             self._x_0 = self._written(self._x_0, band, x_0)
-
-    def _lit(self, x_0: Array) -> Array:
-        """An answer as bright as its scene probably was, where the spec wants that of it."""
-        return x_0 if self._gain is None else self.arrays.place(in_light(self._gain, self.arrays.host(x_0)))
 
     def _write_pixels(self, band: Band, x_0: Array) -> None:
         """The band's x_0 as pixels, without what was grown."""

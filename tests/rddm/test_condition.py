@@ -9,11 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rddm.condition import answer_gain, concatenated, context, pad, padded_noise, parts_of, picture_noise, restore_whole, shares
-from rddm.exposure import in_light
+from rddm.condition import concatenated, context, pad, padded_noise, parts_of, picture_noise, restore_whole, shares
 from rddm.graph import CONDITION, X_T
 from rddm.spec import ModelSpec
-from tests.rddm.test_exposure import learned
 
 SPEC = ModelSpec(name="m", task="m", licence="Apache-2.0", size_multiple=8)
 sides = st.integers(1, 700)
@@ -109,19 +107,6 @@ def test_pictures_of_a_batch_are_restored_as_they_are_alone() -> None:
     together = restore_whole(network, SPEC, pictures, 3, [7, 8])
     for row, seed in enumerate((7, 8)):
         assert np.array_equal(together[row : row + 1], restore_whole(network, SPEC, pictures[row : row + 1], 3, [seed]))
-
-
-def test_an_answer_is_as_bright_as_its_scene_probably_was_where_the_spec_says_so() -> None:
-    brightness = learned(brightness=True).exported_brightness()
-    assert brightness is not None
-    spec = SPEC.model_copy(update={"brightness": brightness.to_text(), "brightness_at": "answer"})
-    dark = np.concatenate([image(13, 21, seed) * 0.1 - 0.9 for seed in (0, 1)])
-    plain, lit = (restore_whole(lambda feeds: [0.1 * feeds[X_T]], one, dark, 2, [7, 8]) for one in (SPEC, spec))
-    gain = answer_gain(spec, dark, (16, 24))
-    assert gain is not None
-    assert np.array_equal(lit, in_light(gain, plain))
-    assert not np.allclose(lit, plain, atol=0.01)
-    assert answer_gain(SPEC, dark, (16, 24)) is None
 
 
 def test_a_batch_needs_a_seed_for_each_picture() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rddm.exposure import TARGET, Brightness, Exposure, Scene, brightness_of, exposure_of, in_light, linear, over_levels
+from rddm.exposure import TARGET, Brightness, Exposure, Scene, brightness_of, exposure_of, over_levels
 from rddm.spec import ModelSpec
 from training.networks import exposure as trained
 
@@ -47,26 +47,6 @@ def test_it_estimates_the_brightness_as_the_network_that_was_trained(image: np.n
     np.testing.assert_allclose(curve.expose(image), bright.numpy() * 2 - 1, atol=3e-6)
     np.testing.assert_allclose(curve.code, code.numpy(), atol=3e-6)
     assert not np.allclose(curve.gain, network.exported().of(image).gain)
-
-
-def test_the_gain_of_an_answer_reaches_the_estimate_and_leaves_what_is_hardly_dark() -> None:
-    brightness = learned(brightness=True).exported_brightness()
-    assert brightness is not None
-    dark, bright = Scene.of(pixels(30, 1, 96, 96)), Scene.of(pixels(255, 1, 96, 96))
-    stops, statistics = dark.brought_to(TARGET)
-    assert float(stops[0, 0]) > 1
-    wanted = dark.stops_to(brightness.of(statistics))
-    assert float(np.log2(dark.gain_of(brightness))[0, 0]) == pytest.approx(float((wanted - stops)[0, 0]), abs=1e-5)
-    assert float(bright.gain_of(brightness)[0, 0]) == 1
-
-
-def test_a_gain_is_of_light_and_stays_under_white() -> None:
-    grey = np.linspace(-1, 1, 4096, dtype=np.float32).reshape(1, 1, 64, 64).repeat(3, 1)
-    twice = in_light(np.full((1, 1), 2, np.float32), grey)
-    light = linear(grey)
-    np.testing.assert_allclose(linear(twice)[light < 0.5], 2 * light[light < 0.5], atol=1e-3)
-    assert (twice[light > 0.5] == 1).all()
-    np.testing.assert_allclose(in_light(np.ones((1, 1), np.float32), grey), grey, atol=1e-4)
 
 
 def test_a_brightness_as_text_is_the_same_and_other_text_is_refused() -> None:

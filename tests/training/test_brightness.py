@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.training.synthesis.conftest import dice
-from training.brightness import TRUST, fit_brightness
+from training.brightness import fit_brightness
 from training.networks.exposure import Exposure
 from training.synthesis.draws import Dice, Pairs
 
@@ -30,16 +30,15 @@ class Lit:
 def test_it_finds_what_the_contrast_says_and_ignores_what_was_drawn() -> None:
     exposure = Exposure(8, brightness=True)
     error = fit_brightness(exposure, Lit(), dice(1), pictures=512)
-    assert error < 0.03
+    assert error < 0.05
     pairs = Lit().draw(64, dice(2))
     assert pairs.context is not None
     assert pairs.brightness is not None
     assert pairs.typical is not None
     typical = pairs.typical[:, 0] > 0
     estimated = exposure.estimate(*exposure.seen(pairs.context))[typical].detach()
-    trusted = exposure.TARGET + TRUST * (pairs.brightness[typical] - exposure.TARGET)
-    assert float((estimated - trusted).square().mean().sqrt()) < 0.03
-    assert float(trusted.std()) > 0.06
+    assert float((estimated - pairs.brightness[typical]).square().mean().sqrt()) < 0.05
+    assert float(pairs.brightness[typical].std()) > 0.1
 
 
 def test_an_exposure_or_a_source_that_has_no_brightness_is_refused() -> None:

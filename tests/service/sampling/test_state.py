@@ -5,12 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rddm.condition import answer_gain
-from rddm.exposure import in_light
 from rddm.sampler import philox_noise
 from service.engines.arrays import HOST, HostArrays
 from service.sampling.state import DEFAULT_SEED, PREVIEW_SIDE, SamplingState, default_noise, noise_of, thumbnail
-from tests.rddm.test_exposure import learned
 from tests.service.serving import RESTORER
 
 
@@ -56,21 +53,6 @@ def test_tiles_give_what_the_whole_gives() -> None:
     cut = sampled(SamplingState(spec, HOST, (120, 120), 3, 7, picture(120, 120)))
     assert (tiled.whole, cut.whole) == (True, False)
     assert np.allclose(tiled.x_0(), cut.x_0(), atol=1e-5)
-
-
-@pytest.mark.parametrize("size", [(50, 61), (200, 131)])
-def test_an_answer_has_the_brightness_of_its_scene_in_bands_and_tiles_as_whole(size: tuple[int, int]) -> None:
-    brightness = learned(brightness=True).exported_brightness()
-    assert brightness is not None
-    spec = RESTORER.model_copy(update={"brightness": brightness.to_text(), "brightness_at": "answer"})
-    dark = picture(*size) * 0.1 - 0.9
-    whole, banded = (sampled(SamplingState(spec, arrays, size, 3, 7, dark)) for arrays in (HOST, Narrow()))
-    as_it_was = sampled(SamplingState(RESTORER, HOST, size, 3, 7, dark)).x_0()
-    assert np.array_equal(whole.x_0(), banded.x_0())
-    gain = answer_gain(spec, dark, (whole.plan.height, whole.plan.width)) if whole.whole else whole._gain
-    assert gain is not None
-    assert abs(float(gain[0, 0]) - 1) > 0.01
-    assert np.array_equal(whole.x_0(), in_light(gain, as_it_was))
 
 
 @pytest.mark.parametrize("arrays", [HOST, Narrow()])
