@@ -1,66 +1,35 @@
-"""The restoration service of this process, as a batch uses it, and known before it is opened.
-
-A run that finds everything done opens no model, starts no process, and imports neither engines nor scheduler.
-"""
+"""The restoration service of this process, as a batch uses it."""
 
 import itertools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from service.bulk.clip import ClipSize
-from service.bulk.picture import Restored, Restorer
-from service.engines.registry import ENGINES
-from service.engines.repository import describe
-from service.errors import EngineUnavailable
+from service.bulk.deferred import Described
+from service.bulk.picture import Restored
 from service.keys import Caller
-from service.pictures.formats import FORMATS, PictureFormat, answer_format, sniff
+from service.pictures.formats import FORMATS
 from service.restoration.budgets import RequestContext
-from service.restoration.models import ModelNames, Resolved, check_stages
+from service.restoration.models import check_stages
+from service.restoration.opening import open_service
 from service.restoration.parameters import RestoreParameters
+from service.restoration.service import RestorationService
 from service.restoration.uploads import Uploads
 from service.settings import Settings
 from service.video.facts import NO_LIMIT, ClipBounds
 from service.video.parameters import ClipParameters
-
-if TYPE_CHECKING:
-    from service.restoration.service import RestorationService
+from service.video.service import ClipService
 
 CALLER = Caller("batch", admin=True)
 PICTURES_PER_CALL = 2  # one is read or written while another is at the engine
 
 
-class Described:
-    """What the models say that restore a picture, one or several in turn: the half of a Restorer that needs no service."""
-
-    def __init__(self, stages: tuple[Resolved, ...], parameters: RestoreParameters) -> None:
-        judges = [_classifier_digest()] if parameters.is_auto else []
-        self.digest = " ".join([*(stage.model.digest for stage in stages), *judges])
-        self.steps = ",".join(str(stage.steps) for stage in stages)
-
-    def suffixes(self, picture: bytes, parameters: RestoreParameters) -> tuple[str, ...]:
-        """See Restorer.suffixes."""
-        return self._format(picture, parameters).suffixes
-
-    @staticmethod
-    def _format(picture: bytes, parameters: RestoreParameters) -> PictureFormat:
-        if parameters.format is not None:
-            return FORMATS[parameters.format]
-        return answer_format(sniff(picture).name) if parameters.returned == "image" else FORMATS["png"]
-
-
-def _classifier_digest() -> str:
-    from service.analysis.classifier import Classifier  # noqa: PLC0415 (only task=auto asks it)
-
-    return Classifier().digest
-
-
 class ServiceRestorer(Described):
     """Restores with one model of a restoration service, or several in turn; their digests and steps are settled at the start."""
 
-    def __init__(self, service: "RestorationService", parameters: RestoreParameters) -> None:
+    def __init__(self, service: RestorationService, parameters: RestoreParameters) -> None:
         """Raises NotFound for an unknown task and InvalidValue for steps that the model does not take."""
         stages = service.models.resolve(parameters)
         check_stages(parameters, stages)
@@ -82,79 +51,16 @@ class ServiceRestorer(Described):
         self, source: Path, target: Path, folder: Path, parameters: ClipParameters, on_frame: Callable[[], None]
     ) -> ClipSize:
         """See Restorer.restore_clip."""
-        from service.video.service import ClipService  # noqa: PLC0415 (pictures need none)
-
         context = RequestContext(f"batch-{next(self._numbers)}", CALLER, time.monotonic())
         settings = self._service.settings
         bounds = ClipBounds(settings.max_pixels, settings.max_side, NO_LIMIT, NO_LIMIT)
-        result, _ = await ClipService(self._service).restore(
-            source, target, folder, parameters, context, lambda _: on_frame(), bounds
-        )
+        clips = ClipService(self._service)
+        result, _ = await clips.restore(source, target, folder, parameters, context, lambda _: on_frame(), bounds)
         return ClipSize(result.facts.width, result.facts.height, result.frames)
-
-
-class DeferredRestorer(Described):
-    """A Restorer whose service is opened by `start`, which `open_service` does."""
-
-    at_once = 1
-
-    def __init__(
-        self,
-        stages: tuple[Resolved, ...],
-        parameters: RestoreParameters,
-        open_service: Callable[[], Awaitable[ServiceRestorer]],
-    ) -> None:
-        super().__init__(stages, parameters)
-        self._open_service = open_service
-        self._service: ServiceRestorer | None = None
-
-    async def start(self) -> None:
-        """See Restorer.start. Raises EngineUnavailable where other weights lie there than were described."""
-        if self._service is not None:
-            return
-        service = await self._open_service()
-        if (service.digest, service.steps) != (self.digest, self.steps):
-            raise EngineUnavailable("the model was replaced while the run began; the next run takes the new one")
-        self._service, self.at_once = service, service.at_once
-
-    async def restore(self, picture: bytes, parameters: RestoreParameters) -> Restored:
-        """See Restorer.restore."""
-        assert self._service is not None
-        return await self._service.restore(picture, parameters)
-
-    async def restore_clip(
-        self, source: Path, target: Path, folder: Path, parameters: ClipParameters, on_frame: Callable[[], None]
-    ) -> ClipSize:
-        """See Restorer.restore_clip."""
-        assert self._service is not None
-        return await self._service.restore_clip(source, target, folder, parameters, on_frame)
 
 
 @asynccontextmanager
 async def open_restorer(settings: Settings, parameters: RestoreParameters) -> AsyncIterator[ServiceRestorer]:
     """The restoration service in this process, for as long as the block lasts."""
-    from service.restoration.opening import open_service  # noqa: PLC0415 (engines, scheduler: a third of a second)
-
     async with open_service(settings, wanted=parameters) as service:
         yield ServiceRestorer(service, parameters)
-
-
-@asynccontextmanager
-async def defer_restorer(settings: Settings, parameters: RestoreParameters) -> AsyncIterator[Restorer]:
-    """The restoration service in this process, opened by `start` and closed after the block.
-
-    A Triton server alone can describe its models, and is asked at once. Raises NotFound for an unknown task and InvalidValue for
-    values that the models do not take.
-    """
-    async with AsyncExitStack() as stack:
-
-        async def open_service() -> ServiceRestorer:
-            return await stack.enter_async_context(open_restorer(settings, parameters))
-
-        if not ENGINES[settings.engine].local:
-            yield await open_service()
-            return
-        models, _ = describe(settings.model_repository)
-        stages = ModelNames(settings, lambda: models).resolve(parameters)
-        check_stages(parameters, stages)
-        yield DeferredRestorer(stages, parameters, open_service)

@@ -13,10 +13,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from service.bulk import BatchJob, Store, StoreError, Summary, open_store, run_batch
+from service.bulk.deferred import defer_restorer
 from service.bulk.folder import Folder
 from service.bulk.manifest import is_manifest, read_manifest
 from service.bulk.picture import recipe_of
-from service.bulk.restorer import defer_restorer
 from service.bulk.runner import Listener
 from service.bulk.stores import STATE, Entry
 from service.cli.arguments import CLIP_OPTIONS, add_adjusting, add_clip_options, add_metadata, add_task, add_writing

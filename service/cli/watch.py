@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Sequence
 from rich.console import Console
 
 from service.bulk import BatchJob, Store, StoreError, Summary, open_store, run_batch
+from service.bulk.deferred import defer_restorer
 from service.bulk.folder import Folder
-from service.bulk.restorer import defer_restorer
 from service.bulk.runner import Listener
 from service.bulk.stores import STATE, Entry
 from service.bulk.watching import settled

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from benchmarks.cluster import add_node, cluster
+from service.bulk.deferred import defer_restorer
 from service.bulk.folder import Folder
 from service.bulk.picture import BatchJob, recipe_of
-from service.bulk.restorer import defer_restorer
 from service.bulk.runner import Summary
 from service.bulk.stores import StoreError
 from service.restoration.parameters import RestoreParameters

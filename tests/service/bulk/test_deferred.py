@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from service.bulk.deferred import defer_restorer
 from service.bulk.picture import Restored
-from service.bulk.restorer import defer_restorer
 from service.errors import EngineUnavailable, NotFound
 from service.restoration.parameters import RestoreParameters
 from service.settings import Settings
