@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from service.bulk.clip import ClipSize
-from service.bulk.picture import Restored, Restorer
+from service.bulk.picture import Described, Restored, Restorer
 from service.engines.registry import ENGINES
 from service.engines.repository import describe
 from service.errors import EngineUnavailable
-from service.pictures.formats import FORMATS, PictureFormat, answer_format, sniff
 from service.restoration.models import ModelNames, Resolved, check_stages
 from service.restoration.parameters import RestoreParameters
 from service.settings import Settings
@@ -18,31 +17,6 @@ from service.video.parameters import ClipParameters
 
 if TYPE_CHECKING:
     from service.bulk.restorer import ServiceRestorer
-
-
-class Described:
-    """What the models say that restore a picture, one or several in turn: the half of a Restorer that needs no service."""
-
-    def __init__(self, stages: tuple[Resolved, ...], parameters: RestoreParameters) -> None:
-        judges = [_classifier_digest()] if parameters.is_auto else []
-        self.digest = " ".join([*(stage.model.digest for stage in stages), *judges])
-        self.steps = ",".join(str(stage.steps) for stage in stages)
-
-    def suffixes(self, picture: bytes, parameters: RestoreParameters) -> tuple[str, ...]:
-        """See Restorer.suffixes."""
-        return self._format(picture, parameters).suffixes
-
-    @staticmethod
-    def _format(picture: bytes, parameters: RestoreParameters) -> PictureFormat:
-        if parameters.format is not None:
-            return FORMATS[parameters.format]
-        return answer_format(sniff(picture).name) if parameters.returned == "image" else FORMATS["png"]
-
-
-def _classifier_digest() -> str:
-    from service.analysis.classifier import Classifier  # noqa: PLC0415 (only task=auto asks it)
-
-    return Classifier().digest
 
 
 class DeferredRestorer(Described):

@@ -13,8 +13,9 @@ from service.bulk.clip import ClipSize, digest_of, is_clip, opened_scratch, para
 from service.bulk.records import Record
 from service.bulk.stores import AlreadyThere, Entry, Store, StoreError
 from service.errors import EngineUnavailable, QueueFull, ServiceError, UnsupportedMedia, WorkerDied
-from service.pictures.formats import sniff
-from service.restoration.parameters import RestoreParameters
+from service.pictures.formats import FORMATS, PictureFormat, sniff
+from service.restoration.models import Resolved
+from service.restoration.parameters import RestoreParameters, usual_format
 from service.video.facts import SUFFIX_OF, SUFFIXES
 from service.video.parameters import ClipParameters
 
@@ -61,6 +62,29 @@ class Restorer(Protocol):
     ) -> ClipSize:
         """The clip at target; what is done of it stays in folder until it is. Raises the errors of service.errors."""
         ...
+
+
+class Described:
+    """What the models say that restore a picture, one or several in turn: the half of a Restorer that needs no service."""
+
+    def __init__(self, stages: tuple[Resolved, ...], parameters: RestoreParameters) -> None:
+        judges = [_classifier_digest()] if parameters.is_auto else []
+        self.digest = " ".join([*(stage.model.digest for stage in stages), *judges])
+        self.steps = ",".join(str(stage.steps) for stage in stages)
+
+    def suffixes(self, picture: bytes, parameters: RestoreParameters) -> tuple[str, ...]:
+        """See Restorer.suffixes."""
+        return self._format(picture, parameters).suffixes
+
+    @staticmethod
+    def _format(picture: bytes, parameters: RestoreParameters) -> PictureFormat:
+        return usual_format(parameters, sniff(picture)) if parameters.format is None else FORMATS[parameters.format]
+
+
+def _classifier_digest() -> str:
+    from service.analysis.classifier import Classifier  # noqa: PLC0415 (only task=auto asks it)
+
+    return Classifier().digest
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from service.bulk.clip import ClipSize
-from service.bulk.deferred import Described
-from service.bulk.picture import Restored
+from service.bulk.picture import Described, Restored
 from service.keys import Caller
 from service.pictures.formats import FORMATS
 from service.restoration.budgets import RequestContext

@@ -21,8 +21,7 @@ from service.cli.work.output import summary_of, tell
 from service.client.errors import ClientError
 from service.errors import ServiceError
 from service.pictures.formats import BY_SUFFIX, FORMATS, TITLES
-from service.restoration.parameters import AUTO, RestoreParameters
-from service.restoration.service import usual_format
+from service.restoration.parameters import AUTO, RestoreParameters, usual_format
 from service.settings import Settings
 from service.video.facts import is_clip
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.json_schema import WithJsonSchema
 
-from service.pictures.formats import FORMATS, Policy
+from service.pictures.formats import FORMATS, PictureFormat, Policy, answer_format
 from service.restoration.adjusting import MEANS, STOPS, Adjustment
 
 LARGEST_SEED = 2**63 - 1
@@ -193,6 +193,11 @@ class RestoreParameters(CommonParameters):
             named = turned[0] if turned else "several tasks"
             raise ValueError(f"{named} goes with return = image; the {self.returned} are one network's own")
         return self
+
+
+def usual_format(parameters: RestoreParameters, given: PictureFormat) -> PictureFormat:
+    """The format of an answer for which none is named: the picture's own, or PNG for what is derived from it."""
+    return answer_format(given.name) if parameters.returned == "image" else FORMATS["png"]
 
 
 class GenerateParameters(CommonParameters):

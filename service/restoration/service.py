@@ -17,13 +17,13 @@ from service.engines.arrays import offload
 from service.engines.contract import Model, ServingEngine
 from service.errors import InvalidValue
 from service.pictures.encode import Writing, left_out
-from service.pictures.formats import ALL_FORMATS, FORMATS, PictureFormat, Policy, answer_format, sniff
+from service.pictures.formats import ALL_FORMATS, FORMATS, PictureFormat, Policy, sniff
 from service.pictures.picture import PLAIN, Picture, SourceMetadata
 from service.pictures.workers.pool import CodecPool, Whose
 from service.restoration.adjusting import takes_brightness
 from service.restoration.budgets import Budgets, RequestContext
 from service.restoration.models import ModelChoice, Resolved, check_stages
-from service.restoration.parameters import AUTO, LARGEST_SEED, GenerateParameters, RestoreParameters
+from service.restoration.parameters import AUTO, LARGEST_SEED, GenerateParameters, RestoreParameters, usual_format
 from service.restoration.sheets import grid, run_all
 from service.restoration.source import Source, check_takes_mask, to_model_input
 from service.restoration.uploads import Uploads
@@ -373,11 +373,6 @@ def _moved(on_step: Listener | None, done: int, ahead: int) -> Listener | None:
 def whose(context: RequestContext) -> Whose:
     """Caller and request, for the fair order of the codec pool."""
     return context.caller.name, context.request
-
-
-def usual_format(parameters: RestoreParameters, given: PictureFormat) -> PictureFormat:
-    """The format of an answer for which none is named: the picture's own, or PNG for what is derived from it."""
-    return answer_format(given.name) if parameters.returned == "image" else FORMATS["png"]
 
 
 def output_of(parameters: RestoreParameters, result: Result, source: Source) -> tuple[Pixels, SourceMetadata]:

@@ -22,8 +22,8 @@ from service.jobs.queue import new_job
 from service.pictures.formats import FORMATS, sniff
 from service.restoration.budgets import RequestContext
 from service.restoration.documents import JSON
-from service.restoration.parameters import AUTO, GenerateBody, GenerateParameters, RestoreParameters
-from service.restoration.service import RequestResult, random_seed, usual_format
+from service.restoration.parameters import AUTO, GenerateBody, GenerateParameters, RestoreParameters, usual_format
+from service.restoration.service import RequestResult, random_seed
 from service.restoration.uploads import Uploads
 from service.results.stored import StoredResponse
 from service.sampling.pipeline import Listener
