@@ -92,7 +92,7 @@ async def run_service(service: RestorationService, source: Path, target: Path, s
 async def beside_the_loop(folder: Path, source: Frames, rounds: int) -> dict[str, Any]:
     """For each size: frames a second of the loop, and of the service with and without steadying, medians of the rounds in turns."""
     loop = Loop(Settings().model_repository, TASK, CORES)
-    told: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     async with open_service(Settings(results_bytes=0)) as service:
         for name, (width, height, count) in SIZES.items():
             clip, warm_up, out = (folder / f"{part}.mp4" for part in (name, "warm-up", "out"))
@@ -110,9 +110,9 @@ async def beside_the_loop(folder: Path, source: Frames, rounds: int) -> dict[str
                     ways[way].append(seconds[way])
             rates = {way: count / statistics.median(values) for way, values in ways.items()}
             ratios = {way: _ratio(ways["loop"], ways[way]) for way in ("off", "motion")}
-            told[name] = {"frames": count, "frames_a_second": rates, "over_the_loop": ratios, "seconds": ways}
-            print(name, json.dumps(told[name]), flush=True)
-    return told
+            figures[name] = {"frames": count, "frames_a_second": rates, "over_the_loop": ratios, "seconds": ways}
+            print(name, json.dumps(figures[name]), flush=True)
+    return figures
 
 
 def _ratio(base: Sequence[float], other: Sequence[float]) -> float:
@@ -148,9 +148,9 @@ def beside_a_folder(folder: Path, source: Frames, rounds: int, ffmpeg: str, old:
                 [ffmpeg, "-framerate", "24", "-i", results / "%05d.png", "-crf", "18", "-pix_fmt", "yuv420p", "-y", joined],
             )
         )
-    told = {"frames": count, "clip": ours, "folder": theirs, "wall_over_folder": 1 / _ratio(theirs, ours)}
-    print(json.dumps(told), flush=True)
-    return told
+    figures = {"frames": count, "clip": ours, "folder": theirs, "wall_over_folder": 1 / _ratio(theirs, ours)}
+    print(json.dumps(figures), flush=True)
+    return figures
 
 
 PEAK = """
@@ -168,25 +168,25 @@ sys.exit(code)
 
 def peaks(folder: Path, source: Frames) -> dict[str, Any]:
     """Peak memory of the command and of the largest of its processes, MiB, for a short and a long clip."""
-    told: dict[str, Any] = {"frames_a_second": SLOW_RATE, "size": list(SMALL)}
+    figures: dict[str, Any] = {"frames_a_second": SLOW_RATE, "size": list(SMALL)}
     for name, seconds in (("short", SHORT), ("long", LONG)):
         clip = folder / f"{name}.mp4"
         write_clip(clip, sized(source, *SMALL, seconds * SLOW_RATE), SLOW_RATE)
         command = [sys.executable, "-c", PEAK, "restore", str(clip), "-o", str(folder / f"{name}-out.mp4"), "--task", TASK]
         ended = subprocess.run(command, check=True, capture_output=True, text=True)
         own, child = (int(kib) / 1024 for kib in ended.stderr.split()[-2:])
-        told[name] = {"seconds": seconds, "command_mib": round(own, 1), "largest_process_mib": round(child, 1)}
+        figures[name] = {"seconds": seconds, "command_mib": round(own, 1), "largest_process_mib": round(child, 1)}
     for part in ("command_mib", "largest_process_mib"):
-        told[f"long_over_short_{part[:-4]}"] = round(told["long"][part] / told["short"][part], 3)
-    print(json.dumps(told), flush=True)
-    return told
+        figures[f"long_over_short_{part[:-4]}"] = round(figures["long"][part] / figures["short"][part], 3)
+    print(json.dumps(figures), flush=True)
+    return figures
 
 
-def note(path: Path, part: str, told: dict[str, Any]) -> None:
+def note(path: Path, part: str, figures: dict[str, Any]) -> None:
     """Puts one part into the report."""
     report = json.loads(path.read_text("utf-8")) if path.exists() else {}
     facts = {"when": time.strftime("%Y-%m-%d"), "cores": CORES, "load": [round(value, 1) for value in os.getloadavg()]}
-    path.write_text(json.dumps(report | {part: facts | told}, indent=1) + "\n", "utf-8")
+    path.write_text(json.dumps(report | {part: facts | figures}, indent=1) + "\n", "utf-8")
 
 
 def main() -> None:

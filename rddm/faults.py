@@ -17,8 +17,8 @@ BLOCK = 8  # of JPEG, pixels
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 DARK_SIDE = 8  # cells of the dark channel, in pixels of the thumbnail
 MAD_TO_DEVIATION = 0.6745  # median of |N(0, 1)|
-BT601 = np.array([0.299, 0.587, 0.114], np.float32)
-YCC = np.array([BT601, [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32).T
+YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))  # of JPEG: luma (BT.601), two colours
+BT601, TO_YCC = np.array(YCC[0], np.float32), np.array(YCC, np.float32).T
 SCALES = 3  # of the grain: 1, 1/2, 1/4
 
 Bytes = NDArray[np.uint8]
@@ -105,7 +105,7 @@ def noise_of(windows: Bytes) -> tuple[float, float, float]:
 
 def grain_of(windows: Bytes) -> tuple[float, ...]:
     """The deviations of luma and colour differences at each of SCALES, finest first."""
-    planes, deviations = windows.astype(np.float32) @ YCC, list[float]()
+    planes, deviations = windows.astype(np.float32) @ TO_YCC, list[float]()
     for _ in range(SCALES):
         deviations += deviations_of(planes)
         planes = (planes[:, ::2, ::2] + planes[:, 1::2, ::2] + planes[:, ::2, 1::2] + planes[:, 1::2, 1::2]) / 4

@@ -33,7 +33,7 @@ def fit_brightness(exposure: Exposure, source: PairSource, dice: Dice, pictures:
         first.bias.copy_(layers[0].bias - first.weight @ centre)
         last.weight.copy_(layers[2].weight)
         last.bias.copy_(layers[2].bias)
-        error = bounded(exposure, exposure.guess(statistics[-held_out:])) - means[-held_out:]
+        error = exposure.bounded(exposure.guess(statistics[-held_out:])) - means[-held_out:]
     return float(error.square().mean().sqrt())
 
 
@@ -60,13 +60,8 @@ def fitted(inputs: Tensor, means: Tensor, exposure: Exposure, dice: Dice) -> nn.
     optimiser = torch.optim.AdamW(layers.parameters(), RATE, weight_decay=DECAY)
     for _ in range(STEPS):
         rows = dice.integers(0, len(means), ROWS)
-        loss = functional.mse_loss(bounded(exposure, layers(inputs[rows])), means[rows])
+        loss = functional.mse_loss(exposure.bounded(layers(inputs[rows])), means[rows])
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
     return layers
-
-
-def bounded(exposure: Exposure, values: Tensor) -> Tensor:
-    """Any value as a mean that the estimate can give."""
-    return exposure.DARKEST + (exposure.BRIGHTEST - exposure.DARKEST) * torch.sigmoid(values)

@@ -85,7 +85,7 @@ class Run:
     seconds: float
 
 
-def begun(weights: Mapping[str, Tensor]) -> FaultNetwork:
+def of_weights(weights: Mapping[str, Tensor]) -> FaultNetwork:
     """A network with these weights. Where it takes more numbers than they know, those begin without a say."""
     network = FaultNetwork()
     first = network.judge[0].weight.detach().zero_()
@@ -160,7 +160,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         save(run, given.output, collection.digest)
 
     torch.manual_seed(SEED)
-    network = FaultNetwork() if given.before is None else begun(load_file(given.before / WEIGHTS))
+    network = FaultNetwork() if given.before is None else of_weights(load_file(given.before / WEIGHTS))
     pictures = FaultyPictures(pool, streaks, drops)
     run = train(network, pictures, given.cpu_minutes * 60, tell) if given.cpu_minutes > 0 else Run(network.eval(), 0, 0.0)
     refined = Dice(torch.Generator().manual_seed(SEED + 1))

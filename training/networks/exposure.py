@@ -68,7 +68,12 @@ class Exposure(nn.Module):
             raise ValueError("this exposure has no estimate of the brightness; make it with brightness=True")
         with torch.no_grad():
             statistics = self.brought_to(light, root, self.TARGET)[1]
-        mean: Tensor = self.DARKEST + (self.BRIGHTEST - self.DARKEST) * torch.sigmoid(self.guess(statistics))
+        return self.bounded(self.guess(statistics))
+
+    @classmethod
+    def bounded(cls, values: Tensor) -> Tensor:
+        """Any value as a mean that the estimate can give."""
+        mean: Tensor = cls.DARKEST + (cls.BRIGHTEST - cls.DARKEST) * torch.sigmoid(values)
         return mean
 
     @staticmethod

@@ -3,7 +3,7 @@
 import torch
 
 from rddm.faults import FAULTS, NUMBERS, THUMBNAIL, WINDOW
-from training.faults.__main__ import begun, train, varied
+from training.faults.__main__ import of_weights, train, varied
 from training.faults.examples import INDEX, FaultyPictures, chosen, judged
 from training.faults.network import FaultNetwork
 from training.synthesis import drops, streaks
@@ -55,7 +55,7 @@ def test_an_earlier_run_with_fewer_numbers_answers_as_it_did() -> None:
     network = FaultNetwork().eval()
     weights = dict(network.state_dict())
     weights["judge.0.weight"] = weights["judge.0.weight"][:, :-9]
-    later = begun(weights).eval()
+    later = of_weights(weights).eval()
     examples = pictures().draw(2, dice())
     parts = varied(examples, dice())
     with torch.no_grad():
