@@ -1,7 +1,24 @@
-// The API key: asked for only when the server says 401, kept for this tab only.
+// The API key: asked for only when the server says 401, kept for this tab only. Pages bring the button that forgets it.
 
 const NAME = "rddm-key";
-const dialog = document.querySelector("#key-dialog");
+const dialog = document.createElement("dialog");
+dialog.id = "key-dialog";
+dialog.setAttribute("aria-labelledby", "key-title");
+dialog.innerHTML = `
+  <form method="dialog">
+    <h2 id="key-title">This server asks for a key</h2>
+    <p id="key-detail">Whoever runs the server gives keys out. It is kept in this tab only, and forgotten when the tab is closed.</p>
+    <div class="field">
+      <label for="key">API key</label>
+      <input id="key" type="password" autocomplete="off" required>
+    </div>
+    <div class="pair">
+      <button class="button plain wide" type="button" data-do="cancel">Cancel</button>
+      <button class="button primary wide" value="use">Use this key</button>
+    </div>
+  </form>
+`;
+document.body.append(dialog);
 const field = document.querySelector("#key");
 const forget = document.querySelector("#forget-key");
 const detail = document.querySelector("#key-detail");

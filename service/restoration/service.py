@@ -158,9 +158,7 @@ class RestorationService:
                 result, taken = await self._run_stages(parameters, stages, source, kind, context, on_step)
             with stopwatch.measure("encode"):
                 pixels, metadata = await offload(result.pixels.size, output_of, parameters, result, source)
-                writing = Writing(parameters.metadata, parameters.file_quality, parameters.lossless)
-                dropped = left_out(metadata, kind, parameters.metadata) if parameters.returned == "image" else ()
-                body = await self.codecs.encode(pixels, metadata, kind, writing, whose(context))
+                body, dropped = await self._write(parameters, pixels, metadata, kind, context)
             self.budgets.encoding.record(kind, source.size[0] * source.size[1], stopwatch.milliseconds["encode"] / 1000)
             size = stored_size(pixels, metadata, kind, parameters.metadata)
             return RequestResult((body,), kind, size, taken, parameters.seed, stopwatch.milliseconds, dropped, analysis)
@@ -179,12 +177,18 @@ class RestorationService:
         pixels, metadata = source.picture.pixels, source.picture.metadata
         body, dropped = uploads.image, tuple[str, ...]()
         if not keeps_bytes(parameters, metadata, kind):
-            dropped = left_out(metadata, kind, parameters.metadata)
             with stopwatch.measure("encode"):
-                writing = Writing(parameters.metadata, parameters.file_quality, parameters.lossless)
-                body = await self.codecs.encode(pixels, metadata, kind, writing, whose(context))
+                body, dropped = await self._write(parameters, pixels, metadata, kind, context)
         size = stored_size(pixels, metadata, kind, parameters.metadata)
         return RequestResult((body,), kind, size, (), parameters.seed, stopwatch.milliseconds, dropped, analysis)
+
+    async def _write(
+        self, parameters: RestoreParameters, pixels: Pixels, metadata: SourceMetadata, kind: PictureFormat, context: RequestContext
+    ) -> tuple[bytes, tuple[str, ...]]:
+        """The file, and what of the source's it has not."""
+        writing = Writing(parameters.metadata, parameters.file_quality, parameters.lossless)
+        dropped = left_out(metadata, kind, parameters.metadata) if parameters.returned == "image" else ()
+        return await self.codecs.encode(pixels, metadata, kind, writing, whose(context)), dropped
 
     async def analyse(self, image: bytes, context: RequestContext) -> Analysis:
         """What is wrong with a picture and what task auto would do, with nothing restored. Raises the errors of service.errors."""
