@@ -14,8 +14,8 @@ from typing import Any
 
 from service.bulk import BatchJob, Store, StoreError, Summary, open_store, run_batch
 from service.bulk.deferred import defer_restorer
+from service.bulk.entries import is_manifest, read_manifest
 from service.bulk.folder import Folder
-from service.bulk.manifest import is_manifest, read_manifest
 from service.bulk.picture import recipe_of
 from service.bulk.runner import Listener
 from service.bulk.stores import STATE, Entry

@@ -9,10 +9,10 @@ from rich.console import Console
 
 from service.bulk import BatchJob, Store, StoreError, Summary, open_store, run_batch
 from service.bulk.deferred import defer_restorer
+from service.bulk.entries import settled
 from service.bulk.folder import Folder
 from service.bulk.runner import Listener
 from service.bulk.stores import STATE, Entry
-from service.bulk.watching import settled
 from service.cli.batch import TERMINATED, add_parameters, end_on_sigterm, outside, parameters_in
 from service.cli.verb import Refused, run_verb, settings_of
 

@@ -7,9 +7,9 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from service.bulk.entries import read_manifest
 from service.bulk.folder import Folder
 from service.bulk.locations import open_store
-from service.bulk.manifest import read_manifest
 from service.bulk.object_store import ObjectStore
 from service.bulk.picture import BatchJob
 from service.bulk.records import Record, parse

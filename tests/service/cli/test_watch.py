@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from service.bulk.entries import is_unfinished, settled
 from service.bulk.folder import Folder
-from service.bulk.watching import is_unfinished, settled
 from service.cli.watch import watch
 from tests.models import release_tiny
 from tests.service.bulk.conftest import png

@@ -1,4 +1,8 @@
-"""A manifest: which objects of a store are to be restored, one row each."""
+"""Which objects of a store are to be restored, where not all are: the rows of a manifest, or what comes into a watched folder.
+
+A folder is watched by looking at it again and again, not by notifications of the system: those do not come from network drives,
+differ between systems and are lost when too many come at once. A look at 10,000 files takes tens of milliseconds.
+"""
 
 import asyncio
 import json
@@ -10,6 +14,7 @@ from service.bulk.stores import Entry, Store, StoreError
 SUFFIXES = (".jsonl", ".ndjson", ".parquet")
 ROWS_AT_ONCE = 10_000
 EXPECTED = 'expected rows with the member "key": a path below the root, such as {"key": "2024/a.jpg"}'
+UNFINISHED = {".part", ".partial", ".tmp", ".crdownload", ".download", ".filepart"}  # names of copies that are under way
 
 
 def is_manifest(location: str) -> bool:
@@ -71,3 +76,28 @@ def _key(value: object, where: str) -> str:
     if not isinstance(value, str) or not value:
         raise StoreError(f"{where} has the key {value!r}; {EXPECTED}", fatal=True)
     return value
+
+
+def is_unfinished(key: str) -> bool:
+    """Whether programs give such names to files that they have not finished, or that are no one's pictures: hidden ones."""
+    path = PurePosixPath(key)
+    return path.suffix.lower() in UNFINISHED or any(part.startswith(".") for part in path.parts)
+
+
+async def settled(store: Store, seconds: float) -> AsyncIterator[Entry]:
+    """Every object of a watched store, for ever: when two looks, so many seconds apart, see it in one state, once for each state.
+
+    An object that is empty is still to be written.
+    """
+    seen: dict[str, str] = {}
+    given: dict[str, str] = {}
+    while True:
+        there = {entry.key: entry async for entry in store.entries() if not is_unfinished(entry.key)}
+        for key, entry in there.items():
+            state = entry.problem or entry.tag
+            if seen.get(key) == state != given.get(key) and entry.size != 0:
+                given[key] = state
+                yield entry
+        seen = {key: entry.problem or entry.tag for key, entry in there.items()}
+        given = {key: state for key, state in given.items() if key in there}
+        await asyncio.sleep(seconds)
