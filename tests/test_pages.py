@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from service.pictures.formats import FORMATS
 from tests.service.conftest import settings_for
 from tests.service.on_port import Live, live
 
@@ -19,7 +21,20 @@ BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 SAMPLE = ROOT / "service" / "page" / "sample-lowlight.jpg"
 ADDRESS = "http://127.0.0.1:8000"
-PAGES = [("serve",), ("api",), ("batch",), ("train", "export", "measure")]  # those of one row in one folder
+PAGES = [  # those of one row in one folder
+    ("serve",),
+    ("api",),
+    ("batch",),
+    ("train", "export", "measure"),
+    ("deploy",),
+    ("kubernetes",),
+    ("video",),
+    ("gimp",),
+    ("formats",),
+]
+TOOLS = {"deploy": ["docker-compose"], "kubernetes": ["helm", "kubernetes-validate"], "video": ["curl"], "api": ["curl"]}
+CLIPS = ("dashcam.mp4", "party.mov", "window.mkv")
+CHECKOUT = ("docker", "docker-compose.yml", "plugins")  # what commands in a checkout read
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +52,28 @@ def write_pairs(folder: Path, count: int) -> None:
             Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / part / f"{number}.png")
 
 
+def write_clip(path: Path) -> None:
+    av = pytest.importorskip("av")
+    frame = np.random.default_rng(0).integers(0, 120, (48, 64, 3), np.uint8)
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for shift in range(3):
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(np.roll(frame, shift, 1), "rgb24")))
+        file.mux(stream.encode())
+
+
 def prepare(folder: Path, page: str, text: str) -> None:
     """The files that a page's commands speak of."""
     small = Image.open(SAMPLE).resize((96, 64))
     small.save(folder / "dark.jpg")
+    for name in CHECKOUT:
+        (folder / name).symlink_to(ROOT / name)
+    if page == "formats":
+        small.save(folder / "scan.tif")
+    if page == "video":
+        for name in CLIPS:
+            write_clip(folder / name)
     if page == "batch":
         (folder / "photos").mkdir()
         for name in ("one.jpg", "two.jpg"):
@@ -57,10 +90,14 @@ def prepare(folder: Path, page: str, text: str) -> None:
 @pytest.mark.timeout(600)
 def test_the_commands_of_a_page_run(pages: tuple[str, ...], gateway: Live, tmp_path: Path) -> None:
     text = "\n".join((ROOT / "docs" / f"{page}.md").read_text("utf-8") for page in pages)
-    prepare(tmp_path, pages[0], text)
-    commands = "\n".join(block for block in BLOCK.findall(text) if block.strip() != "rddm serve")
-    script = commands.replace(ADDRESS, gateway.url)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    for tool in TOOLS.get(pages[0], []):
+        if shutil.which(tool, path=path) is None:
+            pytest.skip(f"{tool} is not installed (make test)")
+    prepare(tmp_path, pages[0], text)
+    blocks = [block for block in BLOCK.findall(text) if block.strip() != "rddm serve"]
+    assert blocks
+    script = "\n".join(blocks).replace(ADDRESS, gateway.url).replace("docker compose ", "docker-compose ")
     environment = {"PATH": path, "HOME": str(tmp_path), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script], check=False, cwd=tmp_path, env=environment, capture_output=True, text=True
@@ -79,3 +116,13 @@ def test_no_line_is_over_120_characters(path: Path) -> None:
     if path.name == "must-survive.md":  # a table that a test writes
         return
     assert [line for line in path.read_text("utf-8").splitlines() if len(line) > 120 and not line.startswith("|")] == []
+
+
+def test_the_formats_page_lists_what_is_written() -> None:
+    text = (ROOT / "docs" / "formats.md").read_text("utf-8")
+    rows = [
+        [cell.strip() for cell in row.split("|")[1:4]] for row in text.partition("\n## ")[0].splitlines() if row.startswith("|")
+    ]
+    listed = {title: (int(bits), alpha) for title, bits, alpha in rows if bits.isdigit()}
+    written = {one.title: (one.depth, "yes" if one.alpha else "no") for one in FORMATS.values()}
+    assert listed == written

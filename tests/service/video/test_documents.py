@@ -1,4 +1,4 @@
-"""What docs/video.md tells to type is taken, and what it lists is what there is."""
+"""The commands of docs/video.md are taken, and the values and settings that it lists are those that exist."""
 
 import re
 import shlex
@@ -12,7 +12,8 @@ from service.video.facts import Codec, Container
 from service.video.parameters import ClipParameters, Steadying
 
 PAGE = (Path(__file__).parents[3] / "docs" / "video.md").read_text("utf-8")
-LINES = [line for block in re.findall(r"```\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
+BLOCKS = re.findall(r"^```(?:sh)?\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+LINES = [line for block in BLOCKS for line in block.replace("\\\n", " ").splitlines()]
 
 
 def test_every_command_is_taken() -> None:
@@ -24,7 +25,7 @@ def test_every_command_is_taken() -> None:
 
 
 def test_the_query_of_the_curl_line_is_taken() -> None:
-    [line] = [line for line in LINES if line.startswith("curl")]
+    [line] = [line for line in LINES if "/restore/video" in line]
     address = next(word for word in shlex.split(line) if word.startswith("http"))
     ClipParameters(**dict(parse_qsl(urlsplit(address).query)))
 
