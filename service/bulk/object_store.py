@@ -52,16 +52,22 @@ class ObjectStore:
                 yield Entry(one["path"], one["size"], one["e_tag"] or "", one["last_modified"].timestamp())
 
     async def _list(self, prefix: str | None) -> AsyncIterator[Any]:
+        """The next page is on its way while this one is gone through."""
         pages = obstore.list(self._store, prefix, chunk_size=LISTED_AT_ONCE)
-        while True:
-            try:
-                page = await anext(pages)
-            except StopAsyncIteration:
-                return
-            except Exception as error:
-                raise self._translated(error, "listed") from error
-            for one in page:
-                yield one
+        coming = asyncio.ensure_future(anext(pages))
+        try:
+            while True:
+                page = await coming
+                coming = asyncio.ensure_future(anext(pages))
+                for one in page:
+                    yield one
+        except StopAsyncIteration:
+            return
+        except Exception as error:
+            raise self._translated(error, "listed") from error
+        finally:
+            if not coming.cancel():
+                coming.exception()  # asked for, so that nobody warns of it
 
     async def read(self, key: str, most: int | None = None) -> bytes:
         """See Store.read."""

@@ -4,8 +4,9 @@ A folder needs no extra; `s3://`, `gs://` and `az://` are reached by obstore (ex
 the environment that each provider's own tools read.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -42,6 +43,25 @@ class Entry:
     tag: str = ""
     modified: float | None = None
     problem: str | None = None
+
+
+@asynccontextmanager
+async def listed_ahead(entries: AsyncIterator[Entry]) -> AsyncIterator[AsyncIterator[Entry]]:
+    """The entries, the first of which is on its way while the block does something else: a bucket takes its time to answer."""
+    first = asyncio.create_task(anext(entries, None))
+    await asyncio.sleep(0)  # lets it ask
+
+    async def all_entries() -> AsyncIterator[Entry]:
+        entry = await first
+        while entry is not None:
+            yield entry
+            entry = await anext(entries, None)
+
+    try:
+        yield all_entries()
+    finally:
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
 
 
 class Store(Protocol):

@@ -18,7 +18,7 @@ from service.bulk.entries import is_manifest, read_manifest
 from service.bulk.folder import Folder
 from service.bulk.picture import recipe_of
 from service.bulk.runner import Listener
-from service.bulk.stores import STATE, Entry
+from service.bulk.stores import STATE, Entry, listed_ahead
 from service.cli.arguments import CLIP_OPTIONS, add_adjusting, add_clip_options, add_metadata, add_task, add_writing
 from service.cli.verb import Refused, parameters_of, run_verb, settings_of
 from service.pictures.formats import FORMATS
@@ -29,7 +29,7 @@ OPTIONS = ("task", "steps", "seed", "format", "metadata", "quality", "lossless",
 SHARD = re.compile(r"(\d{1,9})/(\d{1,9})")
 SHOWN_PROBLEMS = 20
 TERMINATED = 143
-BAR_AFTER_SECONDS = 0.5
+BAR_AFTER_SECONDS, LINE_AFTER_SECONDS = 0.5, 60.0
 
 
 def batch(argv: Sequence[str]) -> int:
@@ -119,9 +119,9 @@ def _source(location: str, root: str | None) -> tuple[Store, tuple[Store, str] |
 
 async def _run(job: BatchJob, source: Store, target: Store, entries: AsyncIterator[Entry]) -> Summary:
     end_on_sigterm()
-    async with defer_restorer(settings_of(), job.parameters) as restorer:
+    async with listed_ahead(outside(entries, source, target)) as listed, defer_restorer(settings_of(), job.parameters) as restorer:
         with _progress() as show:
-            return await run_batch(job, source, target, restorer, outside(entries, source, target), show)
+            return await run_batch(job, source, target, restorer, listed, show)
 
 
 def _run_on_ray(job: BatchJob, source: Store, target: Store, entries: AsyncIterator[Entry], given: argparse.Namespace) -> Summary:
@@ -163,7 +163,10 @@ def _place(store: Store) -> str:
 
 @contextlib.contextmanager
 def _progress() -> Iterator[Listener]:
-    """A bar on standard error once a run has taken a moment: one that finds everything done is over before."""
+    """A bar on a terminal once a run has taken a moment: one that finds everything done is over before. Else a line a minute."""
+    if not sys.stderr.isatty():
+        yield _lines(time.monotonic())
+        return
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
         bar: Listener | None = None
@@ -176,6 +179,22 @@ def _progress() -> Iterator[Listener]:
                 bar(summary)
 
         yield show
+
+
+def _lines(started: float) -> Listener:
+    """For logs: how far the run is, every LINE_AFTER_SECONDS."""
+    due = started + LINE_AFTER_SECONDS
+
+    def show(summary: Summary) -> None:
+        nonlocal due
+        if (now := time.monotonic()) < due:
+            return
+        due = now + LINE_AFTER_SECONDS
+        listed = f"{summary.listed:,}" if summary.done_listing else f"{summary.listed:,} listed so far"
+        speed = summary.megapixels / (now - started)
+        print(f"rddm: {summary.ended:,} of {listed}, {speed:.2f} megapixels/s, {summary.failed:,} failed", file=sys.stderr)
+
+    return show
 
 
 @contextlib.contextmanager

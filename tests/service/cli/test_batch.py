@@ -132,3 +132,13 @@ def test_a_clip_among_pictures_is_what_rddm_restore_makes_of_it(tmp_path: Path, 
     assert (tmp_path / "out" / "walk.mp4").read_bytes() == (tmp_path / "alone.mp4").read_bytes()
     assert batch(argv) == 0
     assert "0 restored, 2 restored before" in capsys.readouterr().out
+
+
+def test_a_log_gets_a_line_now_and_then_instead_of_a_bar(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.cli.batch.LINE_AFTER_SECONDS", 0.0)
+    assert batch([str(pictures), str(tmp_path / "out")]) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if "megapixels/s" in line]
+    assert lines[-1].startswith("rddm: 41 of 41, ")
+    assert lines[-1].endswith(", 0 failed")
