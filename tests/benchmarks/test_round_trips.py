@@ -11,13 +11,33 @@ pytest.importorskip("pillow_jxl")
 pytest.importorskip("pi_heif")
 
 from benchmarks import round_trips
-from service.pictures.formats import FORMATS
+from service.pictures.formats import ALL_FORMATS, FORMATS
+
+GIVEN = {given.name: given for given in round_trips.given_files() if given.facts[0] in {"jxl", "heic"}}
 
 
 def test_a_thin_sample_loses_nothing() -> None:
-    report = round_trips.matrix(thin=61)
+    report = round_trips.matrix(thin=97)
     assert report["failures"] == []
     assert report["combinations"] >= 40
+
+
+def test_phones_files_are_of_every_depth_colour_and_orientation() -> None:
+    facts = [tuple(name.split(", ")) for name in round_trips.phone_files()]
+    turned = {f"orientation {one}" for one in range(1, 9)}
+    for format_, depths in (("jxl", {"8 bits", "16 bits"}), ("heic", {"8 bits", "12 bits"})):
+        mine = [one for one in facts if one[0] == format_]
+        assert {one[1] for one in mine} == depths
+        assert {one[2] for one in mine} >= {"sRGB", "P3 by ICC", "Adobe RGB by ICC", "P3 by CICP", "grey"}
+        assert all({one[3] for one in mine if one[1] == depth and one[2] == "sRGB"} == turned for depth in depths)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["jxl, 16 bits, P3 by ICC", "jxl, 16 bits, linear by gAMA", "heic, 12 bits, P3 by CICP"])
+def test_deep_files_of_phones_keep_colours_depth_and_orientation(kind: str, orientation: int) -> None:
+    given = GIVEN[f"{kind}, orientation {orientation}, alpha"]
+    assert given.deep
+    assert [words for name in ("png", "jxl") for words in round_trips.problems(given, FORMATS[name])] == []
 
 
 def test_what_is_lost_is_seen() -> None:
@@ -32,5 +52,6 @@ def test_what_is_lost_is_seen() -> None:
 def test_the_committed_report_is_whole_and_lost_nothing() -> None:
     report = json.loads(Path(round_trips.__file__).parent.joinpath("results", "round-trips.json").read_text("utf-8"))
     assert (report["failed"], report["failures"]) == (0, [])
+    assert {name.split(" -> ")[0] for name in report["by_formats"]} == set(ALL_FORMATS)
     assert {name.split(" -> ")[1] for name in report["by_formats"]} == set(FORMATS)
-    assert report["combinations"] == sum(report["by_formats"].values()) >= 2000
+    assert report["combinations"] == sum(report["by_formats"].values()) >= 4500
