@@ -10,7 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -62,14 +62,6 @@ def key_of(work: Work) -> str:
     for part in (work.x_in, work.mask):
         digest.update(b"-" if part is None else np.ascontiguousarray(part).data)
     return digest.hexdigest()
-
-
-def frozen(result: Result) -> Result:
-    """The same, read-only, as several requests may hold it, and without the floats of x_0: four times the memory of its pixels."""
-    result = replace(result, kept_x_0=None)
-    for array in result.arrays:
-        array.flags.writeable = False
-    return result
 
 
 @dataclass(eq=False)
@@ -126,18 +118,22 @@ class ResultCache:
             for listener in listeners:
                 listener(step)
 
-        async def sample() -> Result:
-            try:
-                result = frozen(await self.sampler.run(work, tell if shows_steps else None))
-            finally:
-                if self._in_flight.get((key, shows_steps)) is running:
-                    del self._in_flight[key, shows_steps]
-            self.entries.put(key, result, sum(array.nbytes for array in result.arrays))
-            return result
+        def keep(task: "asyncio.Task[Result]") -> None:
+            if self._in_flight.get((key, shows_steps)) is running:
+                del self._in_flight[key, shows_steps]
+            if not task.cancelled() and task.exception() is None:
+                self._keep(key, task.result())
 
-        running = InFlight(asyncio.create_task(sample()), listeners=listeners)
-        self._in_flight[key, shows_steps] = running
+        task = asyncio.create_task(self.sampler.run(work, tell if shows_steps else None))
+        task.add_done_callback(keep)  # before anyone waits for it: callbacks run in the order in which they were added
+        running = self._in_flight[key, shows_steps] = InFlight(task, listeners=listeners)
         return running
+
+    def _keep(self, key: str, result: Result) -> None:
+        """Keeps a result, read-only, as several requests hold it."""
+        for array in result.arrays:
+            array.flags.writeable = False
+        self.entries.put(key, result, sum(array.nbytes for array in result.arrays))
 
     @contextmanager
     def _joined(self, running: InFlight, on_step: Listener | None) -> Iterator[None]:
