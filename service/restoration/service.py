@@ -151,44 +151,20 @@ class RestorationService:
                 with stopwatch.measure("analyse"):
                     analysis = await self._analyse(picture, stages)
                 stages = planned_stages(analysis.plan, stages)
-                if not stages:
-                    return await self._give_back(parameters, uploads, source, kind, context, analysis, stopwatch)
                 parameters = fitting(parameters, stages)
-            with stopwatch.measure("sample"):
-                result, taken = await self._run_stages(parameters, stages, source, kind, context, on_step)
-            with stopwatch.measure("encode"):
-                pixels, metadata = await offload(result.pixels.size, output_of, parameters, result, source)
-                body, dropped = await self._write(parameters, pixels, metadata, kind, context)
-            self.budgets.encoding.record(kind, source.size[0] * source.size[1], stopwatch.milliseconds["encode"] / 1000)
+            pixels, metadata, taken = picture.pixels, picture.metadata, tuple[Resolved, ...]()
+            if stages:
+                with stopwatch.measure("sample"):
+                    pixels, metadata, taken = await self._run_stages(parameters, stages, source, kind, context, on_step)
+            body, dropped = uploads.image, tuple[str, ...]()
+            if stages or not keeps_bytes(parameters, metadata, kind):
+                with stopwatch.measure("encode"):
+                    writing = Writing(parameters.metadata, parameters.file_quality, parameters.lossless)
+                    body = await self.codecs.encode(pixels, metadata, kind, writing, whose(context))
+                self.budgets.encoding.record(kind, source.size[0] * source.size[1], stopwatch.milliseconds["encode"] / 1000)
+                dropped = left_out(metadata, kind, parameters.metadata)
             size = stored_size(pixels, metadata, kind, parameters.metadata)
             return RequestResult((body,), kind, size, taken, parameters.seed, stopwatch.milliseconds, dropped, analysis)
-
-    async def _give_back(
-        self,
-        parameters: RestoreParameters,
-        uploads: Uploads,
-        source: Source,
-        kind: PictureFormat,
-        context: RequestContext,
-        analysis: Analysis,
-        stopwatch: Stopwatch,
-    ) -> RequestResult:
-        """The picture as it came: its very bytes where the answer may be them, else the same pixels written anew."""
-        pixels, metadata = source.picture.pixels, source.picture.metadata
-        body, dropped = uploads.image, tuple[str, ...]()
-        if not keeps_bytes(parameters, metadata, kind):
-            with stopwatch.measure("encode"):
-                body, dropped = await self._write(parameters, pixels, metadata, kind, context)
-        size = stored_size(pixels, metadata, kind, parameters.metadata)
-        return RequestResult((body,), kind, size, (), parameters.seed, stopwatch.milliseconds, dropped, analysis)
-
-    async def _write(
-        self, parameters: RestoreParameters, pixels: Pixels, metadata: SourceMetadata, kind: PictureFormat, context: RequestContext
-    ) -> tuple[bytes, tuple[str, ...]]:
-        """The file, and what of the source's it has not."""
-        writing = Writing(parameters.metadata, parameters.file_quality, parameters.lossless)
-        dropped = left_out(metadata, kind, parameters.metadata) if parameters.returned == "image" else ()
-        return await self.codecs.encode(pixels, metadata, kind, writing, whose(context)), dropped
 
     async def analyse(self, image: bytes, context: RequestContext) -> Analysis:
         """What is wrong with a picture and what task auto would do, with nothing restored. Raises the errors of service.errors."""
@@ -212,8 +188,12 @@ class RestorationService:
         kind: PictureFormat,
         context: RequestContext,
         on_step: Listener | None = None,
-    ) -> tuple[Result, tuple[Resolved, ...]]:
-        """Each model on what the one before it made, in 16 bits between them; the last result, and the steps that were taken."""
+    ) -> tuple[Pixels, SourceMetadata, tuple[Resolved, ...]]:
+        """Each model on what the one before it made, in 16 bits between them.
+
+        What is answered with, the metadata that belong to it, and the steps that were taken.
+        """
+        original = source
         self.budgets.check_cost(stages, source.size, MEMBERS if parameters.flips else 1)
         taken: list[Resolved] = []
         async with AsyncExitStack() as charges:
@@ -230,7 +210,8 @@ class RestorationService:
                 result = await self.results.run(work, _moved(on_step, done, ahead))
                 taken.append(Resolved(work.model, work.steps))
                 source = source.continued(result.pixels)
-        return result, tuple(taken)
+        pixels, metadata = await offload(result.pixels.size, output_of, parameters, result, original)
+        return pixels, metadata, tuple(taken)
 
     async def generate(
         self, parameters: GenerateParameters, kind: PictureFormat | None, context: RequestContext, on_step: Listener | None = None
@@ -275,8 +256,8 @@ class RestorationService:
                 if not stages:
                     return pixels
                 parameters = fitting(parameters, stages)
-            result, _ = await self._run_stages(parameters, stages, source, FORMATS["png"], context)
-            return (await offload(result.pixels.size, output_of, parameters, result, source))[0]
+            restored, _, _ = await self._run_stages(parameters, stages, source, FORMATS["png"], context)
+            return restored
 
     def check_restore(self, parameters: RestoreParameters, uploads: Uploads) -> tuple[Resolved, ...]:
         """The models and steps of a request; refuses what can be refused before a job or a stream begins."""
