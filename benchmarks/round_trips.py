@@ -33,13 +33,12 @@ from PIL import Image, ImageCms
 
 from rddm.image import Pixels
 from service.pictures.decode import decode
-from service.pictures.encode import Writing, encode
+from service.pictures.encode import encode
 from service.pictures.formats import FORMATS, PictureFormat
 from service.pictures.picture import Bounds
 
 BOUNDS = Bounds(10_000, 1000)
 COLOURS = np.array([[[200, 110, 100], [100, 180, 120]], [[110, 130, 200], [190, 190, 190]]], float)
-AS_GOOD_AS_CAN_BE = Writing(quality=100, lossless=True)
 GREYS = np.array([[[60], [120]], [[180], [240]]], float)
 CLEAR = np.array([[128, 255], [255, 255]], float)  # transparency of the squares
 SIDE, LEVELS = 16, 2
@@ -346,7 +345,7 @@ def _by_libjxl(data: bytes) -> Seen:
 def problems(given: Given, record: PictureFormat) -> list[str]:
     """What is lost on the way into that format."""
     picture = decode(given.data, BOUNDS)
-    shown = seen(encode(picture.pixels, picture.metadata, record, AS_GOOD_AS_CAN_BE), record)
+    shown = seen(encode(picture.pixels, picture.metadata, record, quality=100, lossless=True), record)
     found = []
     colours, clear = at_squares(shown.colours), given.clear
     opaque = np.ones((2, 2), bool) if clear is None or record.alpha else clear == 255  # the rest is laid on white

@@ -1,7 +1,5 @@
 """Pixels that were worked on -> a file like the one that came: profile, alpha, grey, depth, orientation, metadata."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from rddm.image import Depth, Pixels
@@ -18,47 +16,53 @@ LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as Pillow's "L"
 TURNED_BY_READERS = {"avif", "heic", "jxl"}  # an orientation in EXIF or XMP says nothing there: the container turns the picture
 
 
-@dataclass(frozen=True)
-class Writing:
-    """How an answer is to be written. metadata: all but places, all, or none. quality (1..100), lossless: as usual if None."""
-
-    metadata: Policy = "keep"
-    quality: int | None = None
-    lossless: bool | None = None
-
-
-def encode(pixels: Pixels, metadata: SourceMetadata, record: PictureFormat, writing: Writing, spread: Spread = map) -> bytes:
+def encode(
+    pixels: Pixels,
+    metadata: SourceMetadata,
+    record: PictureFormat,
+    policy: Policy = "keep",
+    quality: int | None = None,
+    lossless: bool | None = None,
+    spread: Spread = map,
+) -> bytes:
     """Upright sRGB pixels h w 3 as a file of that format, with the metadata of the source as far as the format can hold it.
 
     Alpha in a format without it is laid on white; samples lose the bits that a format has not. `keep` is all metadata but places,
-    `none` no metadata at all, and then the picture is upright in the file; the colour profile always stays. spread: what works on
-    the strips of a PNG.
+    `none` no metadata at all, and then the picture is upright in the file; the colour profile always stays. quality (1..100),
+    lossless: as usual if None. spread: what works on the strips of a PNG.
     """
-    outgoing = outgoing_of(pixels, metadata, record, writing)
+    outgoing = outgoing_of(pixels, metadata, record, policy, quality, lossless)
     if record.name == "png":
         return png.write(outgoing.samples, png_file.chunks_of(outgoing), spread)
     return bytes(record.module.write(outgoing))
 
 
-def outgoing_of(pixels: Pixels, metadata: SourceMetadata, record: PictureFormat, writing: Writing) -> Outgoing:
+def outgoing_of(
+    pixels: Pixels,
+    metadata: SourceMetadata,
+    record: PictureFormat,
+    policy: Policy = "keep",
+    quality: int | None = None,
+    lossless: bool | None = None,
+) -> Outgoing:
     """What the format's writer is given."""
     depth: Depth = 16 if metadata.depth == 16 and record.depth > 8 else 8
     profile, chromaticities = _primaries(metadata, record)
     samples = _with_alpha(_at_depth(_colours(pixels, metadata, profile), depth), metadata, record, depth)
-    orientation = 1 if writing.metadata == "none" or record.upright else metadata.orientation
+    orientation = 1 if policy == "none" or record.upright else metadata.orientation
     samples = as_stored(samples, orientation)
-    kept = keeps_gain_map(metadata, record, writing.metadata)
+    kept = keeps_gain_map(metadata, record, policy)
     return Outgoing(
         samples,
         record,
         profile=profile if record.profiles else None,
         chromaticities=chromaticities,
         orientation=orientation,
-        exif=exif_for(metadata, record, writing.metadata, orientation, (samples.shape[1], samples.shape[0])),
-        xmp=xmp_for(metadata, record, writing.metadata),
+        exif=exif_for(metadata, record, policy, orientation, (samples.shape[1], samples.shape[0])),
+        xmp=xmp_for(metadata, record, policy),
         dpi=metadata.dpi,
-        quality=writing.quality,
-        lossless=is_lossless(metadata, record, writing),
+        quality=quality,
+        lossless=is_lossless(metadata, record, quality, lossless),
         gain_map=metadata.gain_map if kept else None,
     )
 
@@ -73,11 +77,11 @@ def _primaries(metadata: SourceMetadata, record: PictureFormat) -> tuple[bytes |
     return colour.wide_profile(chromaticities), chromaticities
 
 
-def is_lossless(metadata: SourceMetadata, record: PictureFormat, writing: Writing) -> bool:
+def is_lossless(metadata: SourceMetadata, record: PictureFormat, quality: int | None = None, lossless: bool | None = None) -> bool:
     """As asked for; else as the source was, if it was of the same format."""
-    if writing.lossless is not None:
-        return writing.lossless
-    return metadata.lossless and record.name == metadata.format and writing.quality is None
+    if lossless is not None:
+        return lossless
+    return metadata.lossless and record.name == metadata.format and quality is None
 
 
 def keeps_gain_map(metadata: SourceMetadata, record: PictureFormat, policy: Policy) -> bool:

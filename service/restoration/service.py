@@ -16,7 +16,7 @@ from service.analysis.classifier import Classifier
 from service.engines.arrays import offload
 from service.engines.contract import Model, ServingEngine
 from service.errors import InvalidValue
-from service.pictures.encode import Writing, left_out
+from service.pictures.encode import left_out
 from service.pictures.formats import ALL_FORMATS, FORMATS, PictureFormat, Policy, sniff
 from service.pictures.picture import PLAIN, Picture, SourceMetadata
 from service.pictures.workers.pool import CodecPool, Whose
@@ -159,8 +159,8 @@ class RestorationService:
             body, dropped = uploads.image, tuple[str, ...]()
             if stages or not keeps_bytes(parameters, metadata, kind):
                 with stopwatch.measure("encode"):
-                    writing = Writing(parameters.metadata, parameters.file_quality, parameters.lossless)
-                    body = await self.codecs.encode(pixels, metadata, kind, writing, whose(context))
+                    policy, quality, lossless = parameters.metadata, parameters.file_quality, parameters.lossless
+                    body = await self.codecs.encode(pixels, metadata, kind, policy, quality, lossless, whose=whose(context))
                 self.budgets.encoding.record(kind, source.size[0] * source.size[1], stopwatch.milliseconds["encode"] / 1000)
                 dropped = left_out(metadata, kind, parameters.metadata)
             size = stored_size(pixels, metadata, kind, parameters.metadata)
@@ -233,8 +233,8 @@ class RestorationService:
             with stopwatch.measure("encode"):
                 pictures = [result.pixels for result in results]
                 frames = [grid(pictures)] if parameters.grid else pictures
-                writing = Writing("none", parameters.quality, parameters.lossless)
-                bodies = [await self.codecs.encode(frame, PLAIN, kind, writing, whose(context)) for frame in frames]
+                wanted = parameters.quality, parameters.lossless
+                bodies = [await self.codecs.encode(frame, PLAIN, kind, "none", *wanted, whose=whose(context)) for frame in frames]
             size = (frames[0].shape[0], frames[0].shape[1])
             return RequestResult(tuple(bodies), kind, size, (Resolved(first.model, first.steps),), seed, stopwatch.milliseconds)
 

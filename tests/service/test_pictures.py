@@ -12,7 +12,7 @@ import tifffile
 from PIL import Image, ImageCms, ImageOps
 from PIL.ExifTags import GPS, IFD, Base
 
-from service.pictures.encode import Writing, encode
+from service.pictures.encode import encode
 from service.pictures.formats import FORMATS
 from service.pictures.picture import Bounds, SourceMetadata, upright
 from service.pictures.workers.pool import CodecPool
@@ -275,7 +275,6 @@ async def test_sixteen_bits_keep_profile_orientation_and_dpi(gateway: RunningApp
         upright(pixels, 8),
         SourceMetadata("png", 16, orientation=8, profile=icc, exif=exif.tobytes(), dpi=(300.0, 300.0)),
         FORMATS["png"],
-        Writing(),
     )
     png = await kept(gateway, sent)
     assert np.abs(imagecodecs.png_decode(png).astype(int) - imagecodecs.png_decode(sent)).max() <= 64

@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 
 from rddm.image import Pixels
 from service import errors
-from service.pictures.encode import Writing, encode
-from service.pictures.formats import PictureFormat
+from service.pictures.encode import encode
+from service.pictures.formats import PictureFormat, Policy
 from service.pictures.picture import Bounds, Picture, SourceMetadata
 from service.pictures.workers.fair_pool import FairPool
 from service.pictures.workers.framing import LENGTH, NOT_SHARED, SHARED_BYTES, mapped, pack, share, unpack
@@ -31,7 +31,6 @@ PIPE_BYTES = 1 << 20
 PARTS_AHEAD = 2  # of a file, for each thread
 Whose = tuple[str, str]  # caller and request
 NOBODY: Whose = ("", "")
-AS_IT_CAME = Writing()
 BROKEN = "the picture broke the process that read it"
 START_SECONDS = 60.0
 REFUSALS = {kind.__name__: kind for kind in (errors.Malformed, errors.TooLarge, errors.UnsupportedMedia)}
@@ -154,13 +153,22 @@ class CodecPool:
             raise errors.Malformed(BROKEN) from strange
 
     async def encode(
-        self, pixels: Pixels, metadata: SourceMetadata, record: PictureFormat, writing: Writing = AS_IT_CAME, whose: Whose = NOBODY
+        self,
+        pixels: Pixels,
+        metadata: SourceMetadata,
+        record: PictureFormat,
+        policy: Policy = "keep",
+        quality: int | None = None,
+        lossless: bool | None = None,
+        *,
+        whose: Whose = NOBODY,
     ) -> bytes:
-        """Upright sRGB pixels h w 3 as a file that is like the one that came."""
+        """See service.pictures.encode.encode."""
         if is_ours(metadata, record):
             loop, spread = asyncio.get_running_loop(), self._side_by_side
-            return await loop.run_in_executor(self._threads, encode, pixels, metadata, record, writing, spread)
-        facts = {"task": "encode", "pixels": pixels, "metadata": metadata.facts(), "format": record.name, "writing": vars(writing)}
+            return await loop.run_in_executor(self._threads, encode, pixels, metadata, record, policy, quality, lossless, spread)
+        wanted = {"format": record.name, "policy": policy, "quality": quality, "lossless": lossless}
+        facts = {"task": "encode", "pixels": pixels, "metadata": metadata.facts(), **wanted}
         answer = await self._run(facts, pixels.size, whose)
         return bytes(answer["data"])
 

@@ -11,7 +11,7 @@ from PIL import Image, PngImagePlugin
 from service import errors
 from service.pictures.colour import LARGEST_PROFILE
 from service.pictures.decode import decode
-from service.pictures.encode import Writing, encode
+from service.pictures.encode import encode
 from service.pictures.formats import FORMATS
 from service.pictures.picture import Bounds, SourceMetadata
 from service.pictures.workers.framing import LENGTH, SHARED_BYTES, mapped, pack, unpack
@@ -25,9 +25,9 @@ def decoded(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def encoded(facts: dict[str, Any]) -> dict[str, Any]:
-    """{"pixels", "metadata", "format", "writing"} -> {"data"}."""
-    metadata, writing = SourceMetadata(**facts["metadata"]), Writing(**facts["writing"])
-    return {"data": encode(facts["pixels"], metadata, FORMATS[facts["format"]], writing)}
+    """{"pixels", "metadata", "format", "policy", "quality", "lossless"} -> {"data"}."""
+    metadata, record = SourceMetadata(**facts["metadata"]), FORMATS[facts["format"]]
+    return {"data": encode(facts["pixels"], metadata, record, facts["policy"], facts["quality"], facts["lossless"])}
 
 
 def ready(_: dict[str, Any]) -> dict[str, Any]:

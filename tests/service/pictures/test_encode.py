@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from PIL.ExifTags import GPS, IFD, Base
 
-from service.pictures.encode import Writing, encode, exif_for, is_lossless, left_out, outgoing_of
+from service.pictures.encode import encode, exif_for, is_lossless, left_out, outgoing_of
 from service.pictures.exif import PREFIX
 from service.pictures.formats import FORMATS, sniff
 from service.pictures.picture import SourceMetadata
@@ -23,37 +23,37 @@ def exif_block() -> bytes:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_file_has_the_format_that_is_asked_for(name: str) -> None:
-    assert sniff(encode(PIXELS, SourceMetadata("png"), FORMATS[name], Writing())).name == name
+    assert sniff(encode(PIXELS, SourceMetadata("png"), FORMATS[name])).name == name
 
 
 @pytest.mark.parametrize(("name", "depth"), [("png", 16), ("tiff", 16), ("avif", 16), ("jxl", 16), ("jpeg", 8), ("webp", 8)])
 def test_sixteen_bits_stay_where_the_format_has_more_than_eight(name: str, depth: int) -> None:
-    outgoing = outgoing_of(pixels_of(8, 12, 3, 65535), SourceMetadata("png", 16), FORMATS[name], Writing())
+    outgoing = outgoing_of(pixels_of(8, 12, 3, 65535), SourceMetadata("png", 16), FORMATS[name])
     assert outgoing.samples.dtype == (np.uint16 if depth == 16 else np.uint8)
 
 
 def test_bits_are_added_and_cut_by_rounding() -> None:
-    wide = outgoing_of(PIXELS, SourceMetadata("png", 16), FORMATS["png"], Writing()).samples
+    wide = outgoing_of(PIXELS, SourceMetadata("png", 16), FORMATS["png"]).samples
     assert np.array_equal(wide, PIXELS * np.uint16(257))
-    cut = outgoing_of(wide + np.uint16(128), SourceMetadata("png", 8), FORMATS["png"], Writing()).samples
+    cut = outgoing_of(wide + np.uint16(128), SourceMetadata("png", 8), FORMATS["png"]).samples
     assert np.array_equal(cut, PIXELS)
 
 
 def test_a_grey_picture_is_one_channel_by_bt601() -> None:
     colour = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]]], np.uint8)
-    assert outgoing_of(colour, SourceMetadata("png", grey=True), FORMATS["png"], Writing()).samples.tolist() == [[76, 150, 29]]
+    assert outgoing_of(colour, SourceMetadata("png", grey=True), FORMATS["png"]).samples.tolist() == [[76, 150, 29]]
 
 
 def test_alpha_is_a_channel_or_laid_on_white() -> None:
     metadata = SourceMetadata("png", alpha=np.full((8, 12), 64, np.uint8))
     black = np.zeros_like(PIXELS)
-    assert outgoing_of(black, metadata, FORMATS["png"], Writing()).samples.shape == (8, 12, 4)
-    assert (outgoing_of(black, metadata, FORMATS["jpeg"], Writing()).samples == 191).all()
+    assert outgoing_of(black, metadata, FORMATS["png"]).samples.shape == (8, 12, 4)
+    assert (outgoing_of(black, metadata, FORMATS["jpeg"]).samples == 191).all()
 
 
 @pytest.mark.parametrize(("name", "policy", "orientation"), [("png", "keep", 6), ("png", "none", 1), ("jxl", "keep", 1)])
 def test_an_orientation_is_stored_again_where_metadata_may_say_it(name: str, policy: str, orientation: int) -> None:
-    outgoing = outgoing_of(PIXELS, SourceMetadata("png", orientation=6), FORMATS[name], Writing(policy))  # type: ignore[arg-type]
+    outgoing = outgoing_of(PIXELS, SourceMetadata("png", orientation=6), FORMATS[name], policy)  # type: ignore[arg-type]
     assert outgoing.orientation == orientation
     assert outgoing.samples.shape[:2] == ((12, 8) if orientation == 6 else (8, 12))
 
@@ -69,15 +69,15 @@ def test_exif_follows_the_policy(policy: str, make: bool, place: bool) -> None:
 
 def test_what_came_without_loss_in_the_same_format_goes_without_loss() -> None:
     metadata = SourceMetadata("webp", lossless=True)
-    assert is_lossless(metadata, FORMATS["webp"], Writing())
-    assert not is_lossless(metadata, FORMATS["jxl"], Writing())
-    assert not is_lossless(metadata, FORMATS["webp"], Writing(quality=80))
-    assert is_lossless(SourceMetadata("png"), FORMATS["webp"], Writing(lossless=True))
+    assert is_lossless(metadata, FORMATS["webp"])
+    assert not is_lossless(metadata, FORMATS["jxl"])
+    assert not is_lossless(metadata, FORMATS["webp"], quality=80)
+    assert is_lossless(SourceMetadata("png"), FORMATS["webp"], lossless=True)
 
 
 def test_a_gain_map_goes_with_a_jpeg_alone() -> None:
     metadata = SourceMetadata("jpeg", gain_map=b"map", further=("motion-video",))
     assert left_out(metadata, FORMATS["jpeg"], "keep") == ("motion-video",)
     assert left_out(metadata, FORMATS["png"], "keep") == left_out(metadata, FORMATS["jpeg"], "none") == ("gain-map", "motion-video")
-    assert outgoing_of(PIXELS, metadata, FORMATS["jpeg"], Writing()).gain_map == b"map"
-    assert outgoing_of(PIXELS, metadata, FORMATS["webp"], Writing()).gain_map is None
+    assert outgoing_of(PIXELS, metadata, FORMATS["jpeg"]).gain_map == b"map"
+    assert outgoing_of(PIXELS, metadata, FORMATS["webp"]).gain_map is None

@@ -15,7 +15,7 @@ import pytest
 
 from service import errors
 from service.errors import EngineUnavailable
-from service.pictures.encode import Writing, encode
+from service.pictures.encode import encode
 from service.pictures.formats import FORMATS, sniff
 from service.pictures.picture import Bounds
 from service.pictures.workers.pool import PARTS_AHEAD, CodecPool, Worker
@@ -77,7 +77,7 @@ async def test_a_plain_png_needs_no_process_and_is_the_same_file() -> None:
         assert np.array_equal(imagecodecs.png_decode(alone), pixels_of(9, 7))
         described = await codecs.encode(pixels_of(9, 7), metadata, FORMATS["png"])
         assert np.array_equal(imagecodecs.png_decode(described), pixels_of(9, 7))
-        assert alone == encode(pixels_of(9, 7), plain, FORMATS["png"], Writing())
+        assert alone == encode(pixels_of(9, 7), plain, FORMATS["png"])
 
 
 async def test_a_worker_that_died_while_it_had_nothing_to_do_is_no_pictures_fault() -> None:
@@ -176,4 +176,4 @@ async def test_a_part_that_fails_fails_the_whole() -> None:
 async def test_a_large_plain_png_is_the_same_file_by_threads_and_by_one() -> None:
     async with opened() as codecs:
         pixels, plain = pixels_of(700, 300), (await codecs.decode(file_of(pixels_of(8, 8)))).metadata
-        assert await codecs.encode(pixels, plain, FORMATS["png"]) == encode(pixels, plain, FORMATS["png"], Writing())
+        assert await codecs.encode(pixels, plain, FORMATS["png"]) == encode(pixels, plain, FORMATS["png"])

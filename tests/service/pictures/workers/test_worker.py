@@ -20,10 +20,8 @@ BOUNDS = {"max_pixels": 10_000, "max_side": 1000}
 def test_a_file_is_decoded_and_its_pixels_are_encoded() -> None:
     told = answer({"task": "decode", "data": file_of(pixels_of(8, 12)), **BOUNDS})
     assert np.array_equal(told["pixels"], pixels_of(8, 12))
-    writing = {"metadata": "keep", "quality": None, "lossless": None}
-    encoded = answer(
-        {"task": "encode", "pixels": told["pixels"], "metadata": told["metadata"], "format": "webp", "writing": writing}
-    )
+    wanted = {"format": "webp", "policy": "keep", "quality": None, "lossless": None}
+    encoded = answer({"task": "encode", "pixels": told["pixels"], "metadata": told["metadata"], **wanted})
     assert sniff(encoded["data"]).name == "webp"
 
 
