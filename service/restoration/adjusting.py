@@ -5,8 +5,6 @@ to their target's mean are 24.0 dB that way and 16.1 dB by the exposure alone, w
 second request with other values needs no network call, and a page can show them at once.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,30 +18,21 @@ GAINS, HALVINGS = (-8.0, 8.0), 16  # in stops; the last halving moves the mean b
 STOPS, MEANS = (-3.0, 3.0), (0.15, 0.65)
 
 
-@dataclass(frozen=True)
-class Adjustment:
-    """strength: the result's share, 0..1, the rest is what was sent. stops: more light than the network's own. mean: of the sRGB
-    values, 0..1, in place of stops.
+def adjusted(before: Pixels, after: Pixels, strength: float = 1.0, stops: float = 0.0, mean: float | None = None) -> Pixels:
+    """The result `after`, h w 3, adjusted; before: what was sent, of the same type, and of its size or a whole part of it.
+
+    strength: the result's share, 0..1, the rest is what was sent. stops: more light than the network's own. mean: of the sRGB
+    values, 0..1, in place of stops; it is reached as far as GAINS allow: black has no gain that brightens it.
     """
-
-    strength: float = 1.0
-    stops: float = 0.0
-    mean: float | None = None
-
-    def of(self, before: Pixels, after: Pixels) -> Pixels:
-        """The result, h w 3, adjusted; before: what was sent, of the same type, and of its size or a whole part of it.
-
-        The mean is reached as far as GAINS allow: black has no gain that brightens it.
-        """
-        stops = self.stops if self.mean is None else stops_to(self.mean, after)
-        if stops == 0 and self.strength == 1:
-            return after
-        light = levels_of(after.dtype)
-        table = to_levels(light * np.float32(2**stops), after.dtype) if stops else None
-        bright = after if table is None else table[after]
-        if self.strength == 1:
-            return bright
-        return blended(enlarged(as_type(before, after.dtype), after.shape[0] // before.shape[0]), bright, self.strength)
+    stops = stops if mean is None else stops_to(mean, after)
+    if stops == 0 and strength == 1:
+        return after
+    light = levels_of(after.dtype)
+    table = to_levels(light * np.float32(2**stops), after.dtype) if stops else None
+    bright = after if table is None else table[after]
+    if strength == 1:
+        return bright
+    return blended(enlarged(as_type(before, after.dtype), after.shape[0] // before.shape[0]), bright, strength)
 
 
 def takes_brightness(spec: ModelSpec) -> bool:

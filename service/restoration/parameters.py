@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from pydantic.json_schema import WithJsonSchema
 
 from service.pictures.formats import FORMATS, PictureFormat, Policy, answer_format
-from service.restoration.adjusting import MEANS, STOPS, Adjustment
+from service.restoration.adjusting import MEANS, STOPS
 
 LARGEST_SEED = 2**63 - 1
 WHOLE = re.compile(r"-?[0-9]{1,30}")
@@ -173,9 +173,9 @@ class RestoreParameters(CommonParameters):
         return self.task == AUTO
 
     @property
-    def adjustment(self) -> Adjustment:
-        """What is turned after the network."""
-        return Adjustment(self.strength, 0.0 if self.brightness == "auto" else self.brightness, self.brightness_mean)
+    def stops(self) -> float:
+        """How much more light than the network's own is asked for."""
+        return 0.0 if self.brightness == "auto" else self.brightness
 
     @property
     def sets_brightness(self) -> bool:

@@ -20,7 +20,7 @@ from service.pictures.encode import left_out
 from service.pictures.formats import ALL_FORMATS, FORMATS, PictureFormat, Policy, sniff
 from service.pictures.picture import PLAIN, Picture, SourceMetadata
 from service.pictures.workers.pool import CodecPool, Whose
-from service.restoration.adjusting import takes_brightness
+from service.restoration.adjusting import adjusted, takes_brightness
 from service.restoration.budgets import Budgets, RequestContext
 from service.restoration.models import ModelChoice, Resolved, check_stages
 from service.restoration.parameters import AUTO, LARGEST_SEED, GenerateParameters, RestoreParameters, usual_format
@@ -160,7 +160,7 @@ class RestorationService:
             if stages or not keeps_bytes(parameters, metadata, kind):
                 with stopwatch.measure("encode"):
                     policy, quality, lossless = parameters.metadata, parameters.file_quality, parameters.lossless
-                    body = await self.codecs.encode(pixels, metadata, kind, policy, quality, lossless, whose=whose(context))
+                    body = await self.codecs.encode(pixels, metadata, kind, policy, quality, lossless, whose(context))
                 self.budgets.encoding.record(kind, source.size[0] * source.size[1], stopwatch.milliseconds["encode"] / 1000)
                 dropped = left_out(metadata, kind, parameters.metadata)
             size = stored_size(pixels, metadata, kind, parameters.metadata)
@@ -234,7 +234,7 @@ class RestorationService:
                 pictures = [result.pixels for result in results]
                 frames = [grid(pictures)] if parameters.grid else pictures
                 wanted = parameters.quality, parameters.lossless
-                bodies = [await self.codecs.encode(frame, PLAIN, kind, "none", *wanted, whose=whose(context)) for frame in frames]
+                bodies = [await self.codecs.encode(frame, PLAIN, kind, "none", *wanted, whose(context)) for frame in frames]
             size = (frames[0].shape[0], frames[0].shape[1])
             return RequestResult(tuple(bodies), kind, size, (Resolved(first.model, first.steps),), seed, stopwatch.milliseconds)
 
@@ -364,7 +364,7 @@ def output_of(parameters: RestoreParameters, result: Result, source: Source) -> 
     """The pixels to answer with, and the metadata of the source that belongs to them."""
     metadata = source.picture.metadata
     if parameters.returned == "image":
-        pixels = parameters.adjustment.of(source.picture.pixels, result.pixels)
+        pixels = adjusted(source.picture.pixels, result.pixels, parameters.strength, parameters.stops, parameters.brightness_mean)
         if metadata.gain_map is not None and not keeps_brightness(source.picture.pixels, pixels):
             metadata = metadata.without_gain_map()
         return pixels, metadata.enlarged_to(pixels.shape[0], pixels.shape[1])

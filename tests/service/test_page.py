@@ -26,7 +26,7 @@ from service.api.app import PAGE
 from service.client import Client
 from service.errors import EngineUnavailable
 from service.pictures.formats import FORMATS
-from service.restoration.adjusting import Adjustment, blended
+from service.restoration.adjusting import adjusted, blended
 from tests.service.conftest import file_of, pixels_of, settings_for
 from tests.service.on_port import Live, live
 
@@ -725,7 +725,7 @@ def test_strength_and_brightness_answer_at_once_and_the_file_is_what_is_shown(pa
     assert page.text("#strength-value") == "40 %"
     turn(page, "#strength", 100)
     turn(page, "#brightness", -1.5)
-    expected = Adjustment(stops=-1.5).of(whole, whole)
+    expected = adjusted(whole, whole, stops=-1.5)
     page.until(lambda: np.abs(painted(page).astype(int) - expected).max() <= 1)
     assert np.array_equal(downloaded(page), expected)
     assert page.text("#brightness-value") == "\u22121.5"

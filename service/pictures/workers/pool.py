@@ -160,7 +160,6 @@ class CodecPool:
         policy: Policy = "keep",
         quality: int | None = None,
         lossless: bool | None = None,
-        *,
         whose: Whose = NOBODY,
     ) -> bytes:
         """See service.pictures.encode.encode."""

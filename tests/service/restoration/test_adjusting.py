@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.restoration.adjusting import Adjustment, blended, stops_to
+from service.restoration.adjusting import adjusted, blended, stops_to
 from service.restoration.parameters import RestoreParameters
 from tests.service.conftest import RunningApp, file_of, pixels_of
 
@@ -40,31 +40,31 @@ def test_a_blend_is_the_standards_linear_light(kind: type, top: int) -> None:
 
 def test_full_strength_is_the_result_itself_and_none_is_the_picture() -> None:
     before, after = PIXELS, 255 - PIXELS
-    assert Adjustment().of(before, after) is after
-    assert np.array_equal(Adjustment(strength=0).of(before, after), before)
+    assert adjusted(before, after) is after
+    assert np.array_equal(adjusted(before, after, strength=0), before)
 
 
 def test_a_result_that_is_larger_or_deeper_than_the_picture_is_blended_too() -> None:
     large = np.full((48, 80, 3), 60_000, np.uint16)
-    mixed = Adjustment(strength=0.5).of(PIXELS, large)
+    mixed = adjusted(PIXELS, large, strength=0.5)
     assert (mixed.shape, mixed.dtype) == (large.shape, np.uint16)
     assert PIXELS.mean() * 257 < mixed.mean() < 60_000
 
 
 @pytest.mark.parametrize("stops", [-3.0, -0.5, 1.0, 3.0])
 def test_a_stop_is_twice_the_light(stops: float) -> None:
-    bright = Adjustment(stops=stops).of(PIXELS, PIXELS)
+    bright = adjusted(PIXELS, PIXELS, stops=stops)
     assert np.abs(bright - to_levels(to_light(PIXELS) * 2**stops)).max() <= 1
 
 
 @pytest.mark.parametrize("mean", [0.15, 0.4, 0.65])
 def test_a_mean_is_reached(mean: float) -> None:
-    assert Adjustment(mean=mean).of(PIXELS, PIXELS).mean() / 255 == pytest.approx(mean, abs=0.005)
+    assert adjusted(PIXELS, PIXELS, mean=mean).mean() / 255 == pytest.approx(mean, abs=0.005)
 
 
 def test_black_stays_black() -> None:
     black = np.zeros((4, 4, 3), np.uint8)
-    assert not Adjustment(mean=0.4).of(black, black).any()
+    assert not adjusted(black, black, mean=0.4).any()
     assert -8 <= stops_to(0.4, black) <= 8
 
 
