@@ -24,7 +24,6 @@ from starlette.requests import Request
 from service.errors import InvalidValue, Malformed, UnsupportedMedia
 from service.references import References
 from service.restoration.parameters import RestoreBody, RestoreParameters
-from service.restoration.uploads import Uploads
 
 O = TypeVar("O", bound=BaseModel)  # noqa: E741
 MOST_FIELDS = 32
@@ -92,8 +91,8 @@ def media_type(request: Request) -> str:
 
 async def read_restore(
     request: Request, query: RestoreParameters, references: References
-) -> tuple[RestoreParameters, Uploads, str | None]:
-    """The parameters, the pictures, and the address that the result goes to instead of into the answer.
+) -> tuple[RestoreParameters, bytes, bytes | None, str | None]:
+    """The parameters, the picture file, its mask's, and the address that the result goes to instead of into the answer.
 
     Raises Malformed, UnsupportedMedia, InvalidValue, ReferenceFailed, and the middleware's errors.
     """
@@ -101,7 +100,10 @@ async def read_restore(
     if kind == "multipart/form-data":
         async with form_of(request) as form:
             parameters = validated(RestoreParameters, fields_of(form, PICTURE_PARTS - {"image[]"}), query)
-            return parameters, await _sources(form), None
+            image = await one_file(form, "image")
+            if image is None:
+                raise Malformed("the part `image` is missing")
+            return parameters, image, await one_file(form, "mask"), None
     if kind == "application/json":
         body = validated(RestoreBody, await json_body(request), query)
         if body.output_url is not None:
@@ -109,9 +111,9 @@ async def read_restore(
         image = await _picture(body.image, body.image_url, "image", references)
         assert image is not None
         mask = await _picture(body.mask, body.mask_url, "mask", references)
-        return body.order(), Uploads(image, mask), body.output_url
+        return body.order(), image, mask, body.output_url
     if kind.startswith("image/") or kind in {"application/octet-stream", ""}:
-        return query, Uploads(_not_empty(await request.body())), None
+        return query, _not_empty(await request.body()), None, None
     expected = "multipart/form-data, image/*, application/octet-stream or application/json"
     raise UnsupportedMedia(f"a body of {kind[:80]!r} is not read here; expected {expected}")
 
@@ -159,13 +161,6 @@ def fields_of(form: FormData, files: Collection[str]) -> dict[str, Any]:
         if isinstance(value, UploadFile):
             raise InvalidValue(f"the part `{name[:60]}` is a file; expected {' or '.join(f'`{file}`' for file in sorted(files))}")
     return fields
-
-
-async def _sources(form: FormData) -> Uploads:
-    image = await one_file(form, "image")
-    if image is None:
-        raise Malformed("the part `image` is missing")
-    return Uploads(image, await one_file(form, "mask"))
 
 
 async def one_file(form: FormData, name: str) -> bytes | None:

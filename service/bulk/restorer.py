@@ -15,7 +15,6 @@ from service.restoration.models import check_stages
 from service.restoration.opening import open_service
 from service.restoration.parameters import RestoreParameters
 from service.restoration.service import RestorationService
-from service.restoration.uploads import Uploads
 from service.settings import Settings
 from service.video.facts import NO_LIMIT, ClipBounds
 from service.video.parameters import ClipParameters
@@ -43,7 +42,7 @@ class ServiceRestorer(Described):
     async def restore(self, picture: bytes, parameters: RestoreParameters) -> Restored:
         """See Restorer.restore."""
         context = RequestContext(f"batch-{next(self._numbers)}", CALLER, time.monotonic())
-        result = await self._service.restore(parameters, Uploads(picture), FORMATS.get(parameters.format or ""), context)
+        result = await self._service.restore(parameters, picture, None, FORMATS.get(parameters.format or ""), context)
         return Restored(result.images[0], result.size[1], result.size[0])
 
     async def restore_clip(

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from service.jobs.store import Job
-from service.restoration.uploads import Uploads
 
 
 def job_document(job: Job, public_url: str = "") -> dict[str, Any]:
@@ -44,9 +43,9 @@ def _iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
-def fingerprint(parameters: str, accept: str, sources: Uploads | None) -> str:
-    """What makes two requests the same one."""
+def fingerprint(parameters: str, accept: str, image: bytes | None = None, mask: bytes | None = None) -> str:
+    """What makes two requests the same one. image, mask: the files of one that restores."""
     digest = hashlib.sha256(f"{parameters}\0{accept}".encode())
-    for part in (sources.image, sources.mask) if sources else ():
+    for part in () if image is None else (image, mask):
         digest.update(hashlib.sha256(part or b"").digest())
     return digest.hexdigest()

@@ -19,7 +19,6 @@ from service.jobs.deliveries import Delivery
 from service.jobs.documents import job_document
 from service.jobs.store import ACTIVE, Claim, Job, JobLimits, JobStore, Status
 from service.jobs.webhooks import Event, message
-from service.restoration.uploads import Uploads
 from service.results.stored import StoredResponse
 from service.sampling.pipeline import Listener, Step
 
@@ -35,9 +34,9 @@ ENDINGS = 5  # attempts to write the end of a job
 
 
 class JobFunction(Protocol):
-    """Runs a job. Its result has `model`, `steps` and `seed` in the headers."""
+    """Runs a job on its files, None of one that generates. Its result has `model`, `steps` and `seed` in the headers."""
 
-    async def __call__(self, job: Job, sources: Uploads | None, on_step: Listener, /) -> StoredResponse: ...
+    async def __call__(self, job: Job, image: bytes | None, mask: bytes | None, on_step: Listener, /) -> StoredResponse: ...
 
 
 @dataclass(frozen=True)
@@ -134,11 +133,10 @@ class JobQueue:
         """Jobs of the store with that status, as of a moment ago."""
         return self._counts.get(status, 0)
 
-    async def submit(self, job: Job, sources: Uploads | None) -> Job:
+    async def submit(self, job: Job, image: bytes | None = None, mask: bytes | None = None) -> Job:
         """The job, or the one that the same Idempotency-Key made before. Raises Conflict, QueueFull, StoreUnavailable."""
         job = replace(job, expires=job.created + self._limits.kept_seconds)  # not before; counted again from its end
         try:
-            image, mask = (sources.image, sources.mask) if sources else (None, None)
             job, forgotten = await self._store.submit(job, image, mask, self._limits)
         except asyncio.CancelledError:  # a cancelled write is done all the same
             with contextlib.suppress(ServiceError):
@@ -308,8 +306,7 @@ class JobQueue:
     async def _attempt(self, local: LocalJob) -> StoredResponse:
         """The pictures are read each time, so that a job which waits keeps none in memory."""
         image, mask = await self._store.sources(local.job.id)
-        sources = None if image is None else Uploads(image, mask)
-        return await self._run_job(local.job, sources, lambda step: self._stepped(local, step))
+        return await self._run_job(local.job, image, mask, lambda step: self._stepped(local, step))
 
     def _stepped(self, local: LocalJob, step: Step) -> None:
         local.job = replace(local.job, step=step.step, steps=step.steps)

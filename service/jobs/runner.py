@@ -18,7 +18,6 @@ from service.references import References
 from service.restoration.budgets import RequestContext
 from service.restoration.documents import preview_of
 from service.restoration.parameters import GenerateParameters, RestoreOrder
-from service.restoration.uploads import Uploads
 from service.results.stored import StoredResponse
 from service.sampling.pipeline import Listener, Step
 from service.sampling.state import thumbnail
@@ -39,21 +38,21 @@ class JobRunner:
     def __init__(self, gateway: Gateway, references: References) -> None:
         self._gateway, self._references = gateway, references
 
-    async def run(self, job: Job, sources: Uploads | None, on_step: Listener) -> StoredResponse:
+    async def run(self, job: Job, image: bytes | None, mask: bytes | None, on_step: Listener) -> StoredResponse:
         """Raises what service.errors knows."""
         context = RequestContext(job.id, self._gateway.keyring.named(job.caller), time.monotonic())
         if job.kind == "video":  # not tracked: what a gateway that goes down leaves undone goes on at its next start
             return await self._run_clip(job, context, on_step)
         kind = FORMATS.get(job.accept or "")
         with self._gateway.drain.track():
-            if sources is None:
+            if image is None:
                 parameters = GenerateParameters.model_validate_json(job.parameters)
                 result = await self._gateway.restoration.generate(parameters, kind, context, on_step)
                 return await self._gateway.finish(
                     job.caller, result, as_json=job.as_json, several=parameters.n > 1 and not parameters.grid
                 )
             order = RestoreOrder.model_validate_json(job.parameters)
-            result = await self._gateway.restoration.restore(order, sources, kind, context, on_step)
+            result = await self._gateway.restoration.restore(order, image, mask, kind, context, on_step)
             if order.output_url is not None:
                 await self._references.write(order.output_url, result.images[0], result.kind.media_type)
             return await self._gateway.finish(job.caller, result, as_json=job.as_json, several=False, delivered_to=order.output_url)

@@ -18,7 +18,6 @@ from service.restoration.budgets import RequestContext
 from service.restoration.opening import open_service
 from service.restoration.parameters import GenerateParameters, RestoreParameters
 from service.restoration.service import RequestResult, RestorationService
-from service.restoration.uploads import Uploads
 from service.settings import Settings
 
 T = TypeVar("T")
@@ -53,8 +52,8 @@ class Restorer:
     ) -> RequestResult:
         """The same, with the model, steps, seed and timings of the restored file."""
         wanted = parameters or RestoreParameters()
-        kind, uploads = FORMATS.get(wanted.format or ""), Uploads(image, mask)
-        return self._run(lambda context: self._service.restore(wanted, uploads, kind, context))
+        kind = FORMATS.get(wanted.format or "")
+        return self._run(lambda context: self._service.restore(wanted, image, mask, kind, context))
 
     def restore_pixels(self, pixels: Pixels, parameters: RestoreParameters | None = None, mask: Pixels | None = None) -> Pixels:
         """sRGB pixels h w 3 of uint8 or uint16 for such pixels, without files; the depth stays."""

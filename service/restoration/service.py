@@ -26,7 +26,6 @@ from service.restoration.models import ModelChoice, Resolved, check_stages
 from service.restoration.parameters import AUTO, LARGEST_SEED, GenerateParameters, RestoreParameters, usual_format
 from service.restoration.sheets import grid, run_all
 from service.restoration.source import Source, check_takes_mask, to_model_input
-from service.restoration.uploads import Uploads
 from service.results.cache import ResultCache, until
 from service.sampling.pipeline import MEMBERS, Kept, Listener, Result, Work
 from service.scheduling.scheduler import Scheduler
@@ -127,13 +126,15 @@ class RestorationService:
     async def restore(
         self,
         parameters: RestoreParameters,
-        uploads: Uploads,
+        image: bytes,
+        mask: bytes | None,
         kind: PictureFormat | None,
         context: RequestContext,
         on_step: Listener | None = None,
     ) -> RequestResult:
-        """One picture; kind None answers in the input's own format. on_step is called after each step, in the event loop.
+        """One picture file, and its mask's; kind None answers in the input's own format.
 
+        on_step is called after each step, in the event loop.
         Raises the errors of service.errors.
         """
         stopwatch, context = Stopwatch(), self.budgets.until_deadline(parameters, context)
@@ -141,9 +142,9 @@ class RestorationService:
             stages = leased
             async with until(context.deadline, "waited to be read"):
                 with stopwatch.measure("decode"):
-                    picture = await self.codecs.decode(uploads.image, whose(context))
+                    picture = await self.codecs.decode(image, whose(context))
                     held.enter_context(self.budgets.hold(picture.pixels.shape[0] * picture.pixels.shape[1]))
-                    source = Source(picture, await self._mask(uploads, stages, context))
+                    source = Source(picture, await self._mask(mask, stages, context))
                     check_mask(source, stages)
             kind = kind or usual_format(parameters, ALL_FORMATS[picture.metadata.format])
             analysis = None
@@ -156,7 +157,7 @@ class RestorationService:
             if stages:
                 with stopwatch.measure("sample"):
                     pixels, metadata, taken = await self._run_stages(parameters, stages, source, kind, context, on_step)
-            body, dropped = uploads.image, tuple[str, ...]()
+            body, dropped = image, tuple[str, ...]()
             if stages or not keeps_bytes(parameters, metadata, kind):
                 with stopwatch.measure("encode"):
                     policy, quality, lossless = parameters.metadata, parameters.file_quality, parameters.lossless
@@ -259,9 +260,9 @@ class RestorationService:
             restored, _, _ = await self._run_stages(parameters, stages, source, FORMATS["png"], context)
             return restored
 
-    def check_restore(self, parameters: RestoreParameters, uploads: Uploads) -> tuple[Resolved, ...]:
+    def check_restore(self, parameters: RestoreParameters, image: bytes) -> tuple[Resolved, ...]:
         """The models and steps of a request; refuses what can be refused before a job or a stream begins."""
-        sniff(uploads.image)
+        sniff(image)
         stages = self.models.resolve(parameters)
         check_stages(parameters, stages)
         return stages
@@ -286,11 +287,11 @@ class RestorationService:
                 self.scheduler.introduce(stage.model)
             yield stages
 
-    async def _mask(self, uploads: Uploads, stages: tuple[Resolved, ...], context: RequestContext) -> Pixels | None:
-        if uploads.mask is None:
+    async def _mask(self, mask: bytes | None, stages: tuple[Resolved, ...], context: RequestContext) -> Pixels | None:
+        if mask is None:
             return None
         check_takes_mask(mask_taker(stages))
-        return (await self.codecs.decode(uploads.mask, whose(context))).pixels
+        return (await self.codecs.decode(mask, whose(context))).pixels
 
 
 def to_work(source: Source, parameters: RestoreParameters, stage: Resolved, context: RequestContext) -> Work:

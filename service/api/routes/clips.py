@@ -57,7 +57,7 @@ async def restore_video(request: Request) -> Response:
             size, digest = await folder.receive(_pieces(request))
             facts = await gateway.clips.probe(folder.source, parameters)
             jobs = jobs_of(request)
-            kept = await jobs.submit(_with_clip(job, size, digest, facts, parameters), None)
+            kept = await jobs.submit(_with_clip(job, size, digest, facts, parameters))
         except BaseException:
             await folder.remove()
             raise
@@ -91,4 +91,4 @@ def _with_clip(job: Job, size: int, digest: str, facts: ClipFacts, parameters: C
         "notes": list(facts.notes),
     }
     request = f"video {parameters.model_dump_json(exclude_none=True)}"
-    return replace(job, bytes=size, clip=clip, steps=facts.frames or None, fingerprint=fingerprint(request, digest, None))
+    return replace(job, bytes=size, clip=clip, steps=facts.frames or None, fingerprint=fingerprint(request, digest))

@@ -36,7 +36,6 @@ from service.restoration.parameters import (
     null_is_unset,
 )
 from service.restoration.service import RequestResult
-from service.restoration.uploads import Uploads
 from service.sampling.pipeline import Listener, Step
 
 router = APIRouter(prefix="/v1", tags=["openai"], responses=problems(401, 404))
@@ -113,11 +112,11 @@ async def edits(request: Request, gateway: GatewayDependency, context: ContextDe
             raise InvalidValue(f"n = {parameters.n}; one picture is given back")
         assert image is not None
         restoration = to_restoration(parameters)
-        gateway.restoration.check_restore(restoration, Uploads(image, mask))
+        gateway.restoration.check_restore(restoration, image)
 
         async def run(on_step: Listener | None) -> RequestResult:
             kind = FORMATS[parameters.output_format]
-            result = await gateway.restoration.restore(restoration, Uploads(image, mask), kind, context, on_step)
+            result = await gateway.restoration.restore(restoration, image, mask, kind, context, on_step)
             _check_size(parameters, result)
             return result
 

@@ -24,7 +24,6 @@ from service.restoration.budgets import RequestContext
 from service.restoration.documents import JSON
 from service.restoration.parameters import AUTO, GenerateBody, GenerateParameters, RestoreParameters, usual_format
 from service.restoration.service import RequestResult, random_seed
-from service.restoration.uploads import Uploads
 from service.results.stored import StoredResponse
 from service.sampling.pipeline import Listener
 
@@ -51,7 +50,8 @@ class ParsedRequest:
     kind: Literal["restore", "generate"]
     sent: RestoreParameters | GenerateParameters
     parameters: RestoreParameters | GenerateParameters
-    sources: Uploads | None
+    image: bytes | None
+    mask: bytes | None
     model: str
     accepted: AcceptedFormat
     several: bool
@@ -77,20 +77,21 @@ async def restore(request: Request) -> Response:
     gateway, context = gateway_of(request), context_of(request, caller_of(request))
     query, preferences = from_query(RestoreParameters, request), from_headers(Preferences, request)
     with gateway.drain.track():
-        parameters, sources, output_url = await read_restore(request, query, request.app.state.references)
-        stages = gateway.restoration.check_restore(parameters, sources)
+        parameters, image, mask, output_url = await read_restore(request, query, request.app.state.references)
+        stages = gateway.restoration.check_restore(parameters, image)
         model = AUTO if parameters.is_auto else ", ".join(stage.model.spec.name for stage in stages)
         accepted = negotiate(accept_of(request), parameters.format, media_type(request) == JSON)
         if output_url is not None and accepted.shape == "picture":
             raise NotAcceptable(f"with output_url the answer is {JSON}, as the picture goes elsewhere")
-        accepted = accepted.settled(usual_format(parameters, sniff(sources.image)))
+        accepted = accepted.settled(usual_format(parameters, sniff(image)))
 
-        run = partial(gateway.restoration.restore, parameters, sources, accepted.kind, context)
+        run = partial(gateway.restoration.restore, parameters, image, mask, accepted.kind, context)
         parsed = ParsedRequest(
             "restore",
             parameters,
             parameters,
-            sources,
+            image,
+            mask,
             model,
             accepted,
             False,
@@ -115,9 +116,9 @@ async def analyse(request: Request) -> Response:
     """
     gateway, context = gateway_of(request), context_of(request, caller_of(request))
     with gateway.drain.track():
-        _, sources, _ = await read_restore(request, from_query(RestoreParameters, request), request.app.state.references)
+        _, image, _, _ = await read_restore(request, from_query(RestoreParameters, request), request.app.state.references)
         async with responses.cancelled_when_gone(request):
-            analysis = await gateway.restoration.analyse(sources.image, context)
+            analysis = await gateway.restoration.analyse(image, context)
         return JSONResponse(analysis.document())
 
 
@@ -144,7 +145,7 @@ async def generate(request: Request) -> Response:
             raise NotAcceptable(f"several pictures come as {JSON}, or as one with grid=true")
         model = gateway.restoration.check_generate(parameters).model.spec.name
         run = partial(gateway.restoration.generate, parameters, accepted.kind, context)
-        parsed = ParsedRequest("generate", sent, parameters, None, model, accepted, several, prefix_of(request.scope), run)
+        parsed = ParsedRequest("generate", sent, parameters, None, None, model, accepted, several, prefix_of(request.scope), run)
         return await answer(request, gateway, context, parsed, preferences)
 
 
@@ -206,14 +207,14 @@ async def _submit_job(request: Request, context: RequestContext, parsed: ParsedR
         parameters=parsed.parameters.model_dump_json(exclude_none=True),
         accept=accept,
         as_json=as_json,
-        fingerprint=fingerprint(f"{parsed.kind} {sent}", f"{accept} {as_json}", parsed.sources),
-        bytes=len(parsed.sources.image) + len(parsed.sources.mask or b"") if parsed.sources else 0,
+        fingerprint=fingerprint(f"{parsed.kind} {sent}", f"{accept} {as_json}", parsed.image, parsed.mask),
+        bytes=len(parsed.image or b"") + len(parsed.mask or b""),
         key=preferences.idempotency_key,
         model=parsed.model,
         seed=parsed.parameters.seed,
         webhook=parsed.parameters.webhook,
     )
     jobs = jobs_of(request)
-    document = below(parsed.prefix, jobs.document(await jobs.submit(job, parsed.sources)))
+    document = below(parsed.prefix, jobs.document(await jobs.submit(job, parsed.image, parsed.mask)))
     headers = {"Location": document["links"]["self"], "Preference-Applied": "respond-async"}
     return JSONResponse(document, status_code=202, headers=headers)

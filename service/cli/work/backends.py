@@ -15,7 +15,6 @@ from service.restoration.models import Parameters
 from service.restoration.opening import open_service
 from service.restoration.parameters import GenerateParameters, RestoreParameters
 from service.restoration.service import RequestResult
-from service.restoration.uploads import Uploads
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -51,9 +50,7 @@ class LocalBackend:
         self._service = service
 
     async def restore(self, image: bytes, mask: bytes | None, parameters: RestoreParameters) -> OutputFile:
-        result = await self._service.restore(
-            parameters, Uploads(image, mask), FORMATS.get(parameters.format or ""), self._context()
-        )
+        result = await self._service.restore(parameters, image, mask, FORMATS.get(parameters.format or ""), self._context())
         return _output_files(result)[0]
 
     async def generate(self, parameters: GenerateParameters) -> list[OutputFile]:

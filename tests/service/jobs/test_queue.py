@@ -13,7 +13,6 @@ import pytest
 from service.errors import QuotaSpent, StoreUnavailable
 from service.jobs.queue import JobFunction, JobHooks, JobQueue, new_job
 from service.jobs.store import Job, JobLimits, JobStore
-from service.restoration.uploads import Uploads
 from service.results.stored import StoredResponse
 from service.sampling.pipeline import Listener
 from service.storage.sqlite import SqliteDatabase
@@ -129,25 +128,25 @@ async def test_the_same_idempotency_key_is_the_same_job_whatever_seed_was_drawn(
 
 
 async def test_the_same_idempotency_key_twice_at_once_is_one_job() -> None:
-    async def run_job(_job: Job, _sources: Uploads | None, _on_step: Listener) -> StoredResponse:
+    async def run_job(_job: Job, _image: bytes | None, _mask: bytes | None, _on_step: Listener) -> StoredResponse:
         return FINISHED
 
     async with queue_of(run_job) as queue:
         for number in range(12):  # until there is something old to forget
-            job = await queue.submit(a_job(), None)
+            job = await queue.submit(a_job())
             await eventually(lambda: ended_jobs(queue))
-            one, other = await asyncio.gather(*(queue.submit(a_job(key=f"{number}"), None) for _ in range(2)))
+            one, other = await asyncio.gather(*(queue.submit(a_job(key=f"{number}")) for _ in range(2)))
             assert one.id == other.id != job.id
             await eventually(lambda: ended_jobs(queue))
         assert len(await queue.of("ann")) == 18
 
 
 async def test_a_job_that_could_not_be_stored_is_not_there() -> None:
-    async def run_job(_job: Job, _sources: Uploads | None, _on_step: Listener) -> StoredResponse:
+    async def run_job(_job: Job, _image: bytes | None, _mask: bytes | None, _on_step: Listener) -> StoredResponse:
         return FINISHED
 
     async with queue_of(run_job) as queue:
-        adding = asyncio.create_task(queue.submit(a_job(), None))
+        adding = asyncio.create_task(queue.submit(a_job()))
         await asyncio.sleep(0)
         adding.cancel()
         await asyncio.gather(adding, return_exceptions=True)
@@ -179,14 +178,14 @@ async def test_a_job_has_no_result_before_its_end(settings: Any) -> None:
 
 
 async def test_a_job_that_waits_for_its_quota_leaves_its_place_to_others() -> None:
-    async def run_job(job: Job, _sources: Uploads | None, _on_step: Listener) -> StoredResponse:
+    async def run_job(job: Job, _image: bytes | None, _mask: bytes | None, _on_step: Listener) -> StoredResponse:
         if job.caller == "poor":
             raise QuotaSpent("spent", retry_after=60)
         return FINISHED
 
     async with queue_of(run_job) as queue:
-        waiting = [await queue.submit(a_job(caller="poor"), None) for _ in range(2)]
-        done = await queue.submit(a_job(caller="rich"), None)
+        waiting = [await queue.submit(a_job(caller="poor")) for _ in range(2)]
+        done = await queue.submit(a_job(caller="rich"))
         await eventually(lambda: has_status(queue, done, "succeeded"))
         assert [(await queue.find(job.id, "poor")).status for job in waiting] == ["running", "running"]
 
@@ -211,13 +210,13 @@ class FullStore(JobStore):
 
 @pytest.mark.parametrize("fault", [FullStore.fault, RuntimeError("cannot schedule new futures")])
 async def test_a_job_whose_end_cannot_be_kept_ends_when_the_store_takes_it(fault: Exception) -> None:
-    async def run_job(_job: Job, _sources: Uploads | None, _on_step: Listener) -> StoredResponse:
+    async def run_job(_job: Job, _image: bytes | None, _mask: bytes | None, _on_step: Listener) -> StoredResponse:
         return FINISHED
 
     store = FullStore(SqliteDatabase(None))
     store.fault = fault
     async with queue_of(run_job, store) as queue:
-        job = await queue.submit(a_job(), None)
+        job = await queue.submit(a_job())
         await until(lambda: store.refusals > 1, 5)
         assert await has_status(queue, job, "running")
         store.full = False
@@ -225,11 +224,11 @@ async def test_a_job_whose_end_cannot_be_kept_ends_when_the_store_takes_it(fault
 
 
 async def test_a_cancellation_that_nobody_asked_for_fails_the_job() -> None:
-    async def run_job(_job: Job, _sources: Uploads | None, _on_step: Listener) -> StoredResponse:
+    async def run_job(_job: Job, _image: bytes | None, _mask: bytes | None, _on_step: Listener) -> StoredResponse:
         raise asyncio.CancelledError
 
     async with queue_of(run_job) as queue:
-        job = await queue.submit(a_job(), None)
+        job = await queue.submit(a_job())
         await eventually(lambda: has_status(queue, job, "failed"))
         assert (await queue.find(job.id, "ann")).problem
 
