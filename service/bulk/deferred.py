@@ -1,12 +1,13 @@
 """A restorer that is known before it is opened: a run that finds everything done opens no model and starts no process."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from service.bulk.clip import ClipSize
 from service.bulk.picture import Described, Restored, Restorer
+from service.engines.contract import Model
 from service.engines.registry import ENGINES
 from service.engines.repository import describe
 from service.errors import EngineUnavailable
@@ -73,7 +74,13 @@ async def defer_restorer(settings: Settings, parameters: RestoreParameters) -> A
         if not ENGINES[settings.engine].local:
             yield await open_service()
             return
-        models, _ = describe(settings.model_repository)
+        models = _described(settings.model_repository, parameters)
         stages = ModelNames(settings, lambda: models).resolve(parameters)
         check_stages(parameters, stages)
         yield DeferredRestorer(stages, parameters, open_service)
+
+
+def _described(folder: Path, parameters: RestoreParameters) -> Mapping[str, Model]:
+    """The models that bear the tasks' names where there are such; else all, one of which may do the task."""
+    models, broken = describe(folder, only=[task for task in parameters.tasks if task is not None])
+    return describe(folder)[0] if broken else models

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic_core import from_json
+
 Status = Literal["restored", "not-a-picture", "failed"]
 
 
@@ -48,7 +50,7 @@ KNOWN = {field.name for field in fields(Record)}
 def parse(line: bytes) -> Record | None:
     """The record of a line; None for a line that was cut short."""
     try:
-        members: dict[str, Any] = json.loads(line)
+        members: dict[str, Any] = from_json(line)
         return Record(**{name: value for name, value in members.items() if name in KNOWN})
     except (ValueError, TypeError, AttributeError):
         return None

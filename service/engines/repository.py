@@ -6,7 +6,7 @@ import hashlib
 import logging
 from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,10 +145,16 @@ def names_in(folder: Path) -> list[str]:
     return sorted(path.parent.name for path in folder.glob(f"[!.]*/{FILE}"))
 
 
-def describe(folder: Path, backend: str = ONNX_BACKEND) -> tuple[dict[str, Model], dict[str, str]]:
-    """The newest version of every model in the folder, from the configurations alone; why others cannot be used, by name."""
+def describe(
+    folder: Path, backend: str = ONNX_BACKEND, only: Collection[str] | None = None
+) -> tuple[dict[str, Model], dict[str, str]]:
+    """The newest version of every model in the folder, from the configurations alone; why others cannot be used, by name.
+
+    only: where the folder has a model of each of these names, no other one is looked at.
+    """
     models, broken = {}, {}
-    for name in names_in(folder):
+    names = names_in(folder)
+    for name in only if only and set(only) <= set(names) else names:
         try:
             models[name] = find_newest(folder, name, backend).model
         except EngineUnavailable as error:

@@ -114,7 +114,7 @@ Address = Annotated[str, Field(min_length=1, max_length=4000)]
 class CommonParameters(BaseModel):
     """What every request may set."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, defer_build=True)
 
     steps: Steps | None = Field(default=None, description="network calls; the model's default if absent, within its range")
     format: Format | None = Field(default=None, description="beats Accept, which beats the input's own format")

@@ -14,7 +14,7 @@ Quality = Annotated[int, BeforeValidator(whole), Field(ge=0, le=63)]
 class ClipParameters(BaseModel):
     """What is done to a clip, and how it is written."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     task: Name | None = Field(default=None, description="a model's name or task; the service's default model if absent")
     steps: Steps | None = Field(default=None, description="network calls for each frame; the model's default if absent")

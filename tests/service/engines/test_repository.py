@@ -11,7 +11,7 @@ import pytest
 from rddm.graph import X_T
 from rddm.model import Golden, Model, golden_input, to_parameters
 from service.engines.contract import Ticket
-from service.engines.repository import LocalRepository, ModelFile, find_newest, names_in
+from service.engines.repository import LocalRepository, ModelFile, describe, find_newest, names_in
 from service.errors import EngineUnavailable, UnknownModel
 from tests.service.serving import RESTORER
 
@@ -88,6 +88,14 @@ async def test_a_version_that_cannot_be_trusted_is_broken_and_the_others_serve(
     assert words in repository.broken["bad"]
     with pytest.raises(EngineUnavailable):
         await repository.load("bad")
+
+
+def test_only_the_models_that_are_named_are_described_where_all_of_them_are_there(tmp_path: Path) -> None:
+    put(tmp_path, "a", "0.5")
+    put(tmp_path, "b", "0.5")
+    assert list(describe(tmp_path, only=["b"])[0]) == ["b"]
+    assert list(describe(tmp_path, only=["b", "a task"])[0]) == ["a", "b"]
+    assert list(describe(tmp_path, only=[])[0]) == ["a", "b"]
 
 
 async def test_a_file_that_changed_is_corrupt(tmp_path: Path) -> None:
