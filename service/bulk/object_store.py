@@ -21,7 +21,7 @@ from service.bulk.stores import STATE, AlreadyThere, Entry, StoreError
 
 LISTED_AT_ONCE = 1000
 LOGS_AT_ONCE = 16
-RECORD_SECONDS = 2.0  # records that end within it share an object: each write is paid for
+RECORD_SECONDS = 5.0  # records that end within it share an object: each write is paid for, and each is read by the next run
 RETRIES: Any = {"max_retries": 4, "retry_timeout": timedelta(seconds=60)}
 CLIENT: Any = {"timeout": "120s", "connect_timeout": "10s"}
 REFUSED = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError, exceptions.UnknownConfigurationKeyError)
