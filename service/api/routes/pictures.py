@@ -1,7 +1,6 @@
 """POST /restore and POST /generate."""
 
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
@@ -12,24 +11,24 @@ from pydantic import Field
 from service.api import responses
 from service.api.bodies import JobHeaders, from_headers, from_query, json_body, media_type, read_restore, validated
 from service.api.dependencies import caller_of, context_of, gateway_of, jobs_of, problems
-from service.api.negotiation import AcceptedFormat, negotiate
+from service.api.negotiation import negotiate
 from service.api.openapi import analysis_answer, asked_by, generate_body, picture_answers, restore_body
 from service.api.prefix import below, prefix_of
 from service.errors import InvalidValue, NotAcceptable, UnsupportedMedia
-from service.gateway import Gateway
 from service.jobs.documents import fingerprint
 from service.jobs.queue import new_job
-from service.pictures.formats import FORMATS, sniff
+from service.jobs.store import Job
+from service.pictures.formats import FORMATS, PictureFormat, sniff
 from service.restoration.budgets import RequestContext
 from service.restoration.documents import JSON
-from service.restoration.parameters import AUTO, GenerateBody, GenerateParameters, RestoreParameters, usual_format
+from service.restoration.parameters import AUTO, CommonParameters, GenerateBody, GenerateParameters, RestoreParameters, usual_format
 from service.restoration.service import RequestResult, random_seed
 from service.results.stored import StoredResponse
 from service.sampling.pipeline import Listener
 
 router = APIRouter(tags=["pictures"])
 ALL_PROBLEMS = problems(400, 401, 404, 406, 408, 409, 413, 415, 422, 424, 429, 500, 503, 504)
-RunRequest = Callable[[Listener | None], Coroutine[Any, Any, RequestResult]]
+Run = Callable[[Listener | None], Coroutine[Any, Any, RequestResult]]
 
 
 class Preferences(JobHeaders):
@@ -41,23 +40,6 @@ class Preferences(JobHeaders):
     def respond_async(self) -> bool:
         """Whether the answer may come later."""
         return any(word.partition(";")[0].strip().lower() == "respond-async" for word in self.prefer.split(","))
-
-
-@dataclass(frozen=True)
-class ParsedRequest:
-    """One request as it came: what, in which shape, and what answers it. sent: the parameters before a seed was drawn."""
-
-    kind: Literal["restore", "generate"]
-    sent: RestoreParameters | GenerateParameters
-    parameters: RestoreParameters | GenerateParameters
-    image: bytes | None
-    mask: bytes | None
-    model: str
-    accepted: AcceptedFormat
-    several: bool
-    prefix: str
-    run: RunRequest
-    output_url: str | None = None
 
 
 def accept_of(request: Request) -> str | None:
@@ -79,27 +61,22 @@ async def restore(request: Request) -> Response:
     with gateway.drain.track():
         parameters, image, mask, output_url = await read_restore(request, query, request.app.state.references)
         stages = gateway.restoration.check_restore(parameters, image)
-        model = AUTO if parameters.is_auto else ", ".join(stage.model.spec.name for stage in stages)
-        accepted = negotiate(accept_of(request), parameters.format, media_type(request) == JSON)
-        if output_url is not None and accepted.shape == "picture":
+        usual = usual_format(parameters, sniff(image))
+        shape, kind = negotiate(accept_of(request), parameters.format, media_type(request) == JSON, usual)
+        if output_url is not None and shape == "picture":
             raise NotAcceptable(f"with output_url the answer is {JSON}, as the picture goes elsewhere")
-        accepted = accepted.settled(usual_format(parameters, sniff(image)))
-
-        run = partial(gateway.restoration.restore, parameters, image, mask, accepted.kind, context)
-        parsed = ParsedRequest(
-            "restore",
-            parameters,
-            parameters,
-            image,
-            mask,
-            model,
-            accepted,
-            False,
-            prefix_of(request.scope),
-            run,
-            output_url,
-        )
-        return await answer(request, gateway, context, parsed, preferences)
+        if preferences.respond_async:
+            model = AUTO if parameters.is_auto else ", ".join(stage.model.spec.name for stage in stages)
+            job = _job_of(context, preferences, "restore", parameters, parameters, kind, shape == "json", model, image, mask)
+            return await _submit(request, job, image, mask)
+        _check_no_webhook(parameters)
+        run = partial(gateway.restoration.restore, parameters, image, mask, kind, context)
+        finish = partial(_finish, request, context, output_url=output_url)
+        if shape == "events":
+            return _stream(request, run, finish)
+        async with responses.cancelled_when_gone(request):
+            result = await run()
+        return _to_response(context, await finish(result, as_json=shape == "json"))
 
 
 @router.post(
@@ -140,81 +117,103 @@ async def generate(request: Request) -> Response:
         sent = validated(GenerateBody, await json_body(request), query).parameters() if as_json else query
         parameters = sent if sent.seed is not None else sent.model_copy(update={"seed": random_seed()})
         several = parameters.n > 1 and not parameters.grid
-        accepted = negotiate(accept_of(request), parameters.format, several or as_json).settled(FORMATS["png"])
-        if accepted.shape == "picture" and several:
+        shape, kind = negotiate(accept_of(request), parameters.format, several or as_json, FORMATS["png"])
+        if shape == "picture" and several:
             raise NotAcceptable(f"several pictures come as {JSON}, or as one with grid=true")
         model = gateway.restoration.check_generate(parameters).model.spec.name
-        run = partial(gateway.restoration.generate, parameters, accepted.kind, context)
-        parsed = ParsedRequest("generate", sent, parameters, None, None, model, accepted, several, prefix_of(request.scope), run)
-        return await answer(request, gateway, context, parsed, preferences)
+        if preferences.respond_async:
+            job = _job_of(context, preferences, "generate", sent, parameters, kind, several or shape == "json", model)
+            return await _submit(request, job)
+        _check_no_webhook(parameters)
+        run = partial(gateway.restoration.generate, parameters, kind, context)
+        finish = partial(_finish, request, context, several=several)
+        if shape == "events":
+            return _stream(request, run, finish)
+        async with responses.cancelled_when_gone(request):
+            result = await run()
+        return _to_response(context, await finish(result, as_json=shape == "json"))
 
 
-async def answer(
-    request: Request, gateway: Gateway, context: RequestContext, parsed: ParsedRequest, preferences: Preferences
-) -> Response:
-    """Now, step by step, or later as a job."""
-    if preferences.respond_async:
-        return await _submit_job(request, context, parsed, preferences)
-    if parsed.parameters.webhook is not None:
+def _check_no_webhook(parameters: CommonParameters) -> None:
+    if parameters.webhook is not None:
         raise InvalidValue("webhook is for jobs only; expected the header Prefer: respond-async beside it")
-    if parsed.accepted.shape == "events":
-        wording = responses.restoration_wording(partial(_to_envelope, request, gateway, context, parsed))
-        return responses.events_response(request, lambda on_step: _tracked(gateway, parsed, on_step), wording)
-    async with responses.cancelled_when_gone(request):
-        result = await parsed.run(None)
-    as_json = parsed.accepted.shape == "json"
-    response = responses.response_of(await _finish(request, gateway, context, parsed, result, as_json=as_json))
+
+
+def _stream(request: Request, run: Run, finish: Callable[..., Coroutine[Any, Any, StoredResponse]]) -> Response:
+    """The steps as events, and at last the envelope."""
+    gateway = gateway_of(request)
+
+    async def tracked(on_step: Listener) -> RequestResult:
+        with gateway.drain.track():
+            return await run(on_step)
+
+    async def to_envelope(result: RequestResult) -> str:
+        return (await finish(result, as_json=True)).body.decode()
+
+    return responses.events_response(request, tracked, responses.restoration_wording(to_envelope))
+
+
+async def _finish(
+    request: Request,
+    context: RequestContext,
+    result: RequestResult,
+    *,
+    as_json: bool,
+    several: bool = False,
+    output_url: str | None = None,
+) -> StoredResponse:
+    """The result as a response, once it lies where it is to go."""
+    if output_url is not None:
+        await request.app.state.references.write(output_url, result.images[0], result.kind.media_type)
+    return await gateway_of(request).finish(
+        context.caller.name,
+        result,
+        as_json=as_json,
+        several=several,
+        prefix=prefix_of(request.scope),
+        delivered_to=output_url,
+    )
+
+
+def _to_response(context: RequestContext, finished: StoredResponse) -> Response:
+    response = responses.response_of(finished)
     response.headers.update(context.caller.headers())
     return response
 
 
-async def _tracked(gateway: Gateway, parsed: ParsedRequest, on_step: Listener) -> RequestResult:
-    with gateway.drain.track():
-        return await parsed.run(on_step)
-
-
-async def _to_envelope(
-    request: Request, gateway: Gateway, context: RequestContext, parsed: ParsedRequest, result: RequestResult
-) -> str:
-    return (await _finish(request, gateway, context, parsed, result, as_json=True)).body.decode()
-
-
-async def _finish(
-    request: Request, gateway: Gateway, context: RequestContext, parsed: ParsedRequest, result: RequestResult, *, as_json: bool
-) -> StoredResponse:
-    """The result as a response, once it lies where it is to go."""
-    if parsed.output_url is not None:
-        await request.app.state.references.write(parsed.output_url, result.images[0], result.kind.media_type)
-    return await gateway.finish(
-        context.caller.name,
-        result,
-        as_json=as_json,
-        several=parsed.several,
-        prefix=parsed.prefix,
-        delivered_to=parsed.output_url,
-    )
-
-
-async def _submit_job(request: Request, context: RequestContext, parsed: ParsedRequest, preferences: Preferences) -> Response:
-    if parsed.parameters.webhook is not None:
-        request.app.state.webhooks.check(parsed.parameters.webhook)
-    sent, accepted = parsed.sent.model_dump_json(exclude_none=True), parsed.accepted
-    accept = accepted.kind.name if accepted.kind else None
-    as_json = accepted.shape == "json" or parsed.several
-    job = new_job(
+def _job_of(
+    context: RequestContext,
+    preferences: Preferences,
+    kind: Literal["restore", "generate"],
+    sent: CommonParameters,
+    parameters: RestoreParameters | GenerateParameters,
+    picture_format: PictureFormat | None,
+    as_json: bool,
+    model: str,
+    image: bytes | None = None,
+    mask: bytes | None = None,
+) -> Job:
+    """sent: the parameters before a seed was drawn."""
+    accept = picture_format.name if picture_format else None
+    return new_job(
         caller=context.caller.name,
-        kind=parsed.kind,
-        parameters=parsed.parameters.model_dump_json(exclude_none=True),
+        kind=kind,
+        parameters=parameters.model_dump_json(exclude_none=True),
         accept=accept,
         as_json=as_json,
-        fingerprint=fingerprint(f"{parsed.kind} {sent}", f"{accept} {as_json}", parsed.image, parsed.mask),
-        bytes=len(parsed.image or b"") + len(parsed.mask or b""),
+        fingerprint=fingerprint(f"{kind} {sent.model_dump_json(exclude_none=True)}", f"{accept} {as_json}", image, mask),
+        bytes=len(image or b"") + len(mask or b""),
         key=preferences.idempotency_key,
-        model=parsed.model,
-        seed=parsed.parameters.seed,
-        webhook=parsed.parameters.webhook,
+        model=model,
+        seed=parameters.seed,
+        webhook=parameters.webhook,
     )
+
+
+async def _submit(request: Request, job: Job, image: bytes | None = None, mask: bytes | None = None) -> Response:
+    if job.webhook is not None:
+        request.app.state.webhooks.check(job.webhook)
     jobs = jobs_of(request)
-    document = below(parsed.prefix, jobs.document(await jobs.submit(job, parsed.image, parsed.mask)))
+    document = below(prefix_of(request.scope), jobs.document(await jobs.submit(job, image, mask)))
     headers = {"Location": document["links"]["self"], "Preference-Applied": "respond-async"}
     return JSONResponse(document, status_code=202, headers=headers)
