@@ -9,6 +9,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from rddm.model import golden_input
 from rddm.tiling import usual_size
 from service.engines.contract import Feeds, Outputs
 from service.engines.embedded.sessions import OnnxRuntime
-from service.engines.local import Cancellation, Runtime
+from service.engines.local import Runtime
 from service.engines.openvino.runtime import OpenVinoRuntime
 from service.engines.registry import cache_folder
 from service.engines.repository import find_newest, names_in
@@ -61,7 +62,7 @@ def compare(folder: Path, name: str, rounds: int) -> dict[str, Any]:
     feeds = golden_input(spec, usual_size(spec)[0])
     data = file.read()
     networks = {engine: runtime.open(data, file.model, 1) for engine, runtime in runtimes().items()}
-    calls = {engine: lambda feeds, network=network: network.run(feeds, Cancellation()) for engine, network in networks.items()}
+    calls = {engine: lambda feeds, network=network: network.run(feeds, Future()) for engine, network in networks.items()}
     answers = {engine: call(feeds)[0] for engine, call in calls.items()}
     seconds = timed(calls, feeds, rounds)
     base = float(np.median(seconds["onnxruntime"]))

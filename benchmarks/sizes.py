@@ -13,6 +13,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -31,7 +32,6 @@ from rddm.spec import ModelSpec
 from rddm.tiling import Plan, plan
 from service.engines.contract import Outputs
 from service.engines.embedded.sessions import session_options
-from service.engines.local import Cancellation
 from service.engines.openvino.runtime import OpenVinoRuntime
 from service.engines.registry import cache_folder
 from service.engines.repository import find_newest
@@ -125,7 +125,7 @@ def candidates(name: str, against: Path) -> dict[str, Candidate]:
         "before": Candidate(session(before), ModelSpec.model_validate_json(facts), earlier_tiles(json.loads(facts)), flops(before)),
         "now": Candidate(session(data), spec, lambda height, width: plan(spec, height, width), flops(data)),
         "openvino": Candidate(
-            lambda feeds: openvino.run(feeds, Cancellation()), spec, lambda height, width: plan(spec, height, width), flops(data)
+            lambda feeds: openvino.run(feeds, Future()), spec, lambda height, width: plan(spec, height, width), flops(data)
         ),
     }
 

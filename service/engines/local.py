@@ -15,7 +15,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -49,30 +49,14 @@ from service.timings import part
 log = logging.getLogger(__name__)
 
 
-class Cancellation:
-    """Stops a call that runs in another thread."""
-
-    def __init__(self) -> None:
-        self.cancelled = False
-        self._stop: Callable[[], Any] = lambda: None
-
-    def on_cancel(self, stop: Callable[[], Any]) -> None:
-        """What stops the call that is about to run; at once if it is too late for that."""
-        self._stop = stop
-        if self.cancelled:
-            stop()
-
-    def cancel(self) -> None:
-        """Of no consequence to a call that has ended."""
-        self.cancelled = True
-        self._stop()
-
-
 class Network(Protocol):
     """A model file that a runtime has opened."""
 
-    def run(self, feeds: Feeds, cancellation: Cancellation, /) -> Outputs:
-        """The outputs in order, in the kind of arrays that came in. Raises the runtime's own errors."""
+    def run(self, feeds: Feeds, ended: Future[None], /) -> Outputs:
+        """The outputs in order, in the kind of arrays that came in. Raises the runtime's own errors.
+
+        ended: done once nobody waits for them any longer: its callbacks, called in another thread, stop a call that still runs.
+        """
         ...
 
 
@@ -174,19 +158,19 @@ class LocalEngine(LocalRepository[Networks]):
 
     async def run(self, model: Model, networks: Networks, feeds: Feeds, ticket: Ticket) -> Outputs:
         """A call of an opened version, which need not take traffic."""
-        cancellation = Cancellation()
+        ended: Future[None] = Future()
         seconds = None if ticket.deadline is None else ticket.deadline - time.monotonic()
         if seconds is not None and seconds <= 0:
             raise DeadlineExceeded("the deadline passed before the network was called")
         pool = self._large if math.prod(feeds[X_T].shape[2:]) > LARGE_PIXELS else self._small
-        call = pool.submit(self._call, networks, feeds, cancellation, model, ticket)
+        call = pool.submit(self._call, networks, feeds, ended, model, ticket)
         try:
             async with asyncio.timeout(seconds):
                 return await asyncio.wrap_future(call)
         except TimeoutError as error:
             raise DeadlineExceeded("the deadline passed while the network ran") from error
         finally:
-            cancellation.cancel()
+            ended.set_result(None)
 
     def open(self, file: ModelFile) -> Networks:
         """See LocalRepository."""
@@ -210,14 +194,14 @@ class LocalEngine(LocalRepository[Networks]):
         """See LocalRepository."""
         return _Candidate(self, model, handle)
 
-    def _call(self, networks: Networks, feeds: Feeds, cancellation: Cancellation, model: Model, ticket: Ticket) -> Outputs:
+    def _call(self, networks: Networks, feeds: Feeds, ended: Future[None], model: Model, ticket: Ticket) -> Outputs:
         """Raises InvalidValue for what the graph does not take, BadAnswer, and the runtime's errors as the service's own."""
         network = networks.suited(ticket)
         if ticket.on_start is not None:
             ticket.on_start()
         check_feeds(feeds, model)
         with self._runtime.translated(model.spec.name):
-            outputs = network.run(feeds, cancellation)
+            outputs = network.run(feeds, ended)
         check_outputs(outputs, feeds[X_T], model)
         if all(isinstance(output, np.ndarray) for output in outputs):
             check_finite(outputs, model)
@@ -247,7 +231,7 @@ class LocalEngine(LocalRepository[Networks]):
         multiples = next(k for k in count(math.isqrt(WIDE_PIXELS) // model.spec.size_multiple + 1) if is_prime(k))
         feeds = golden_input(model.spec, multiples * model.spec.size_multiple)
         ticket = Ticket(model.weights, "agreement", "engine")
-        outputs = [self._call(Networks(network), feeds, Cancellation(), model, ticket) for network in networks]
+        outputs = [self._call(Networks(network), feeds, Future(), model, ticket) for network in networks]
         agree = all(np.array_equal(a, b) for a, b in zip(*outputs, strict=True))
         if not agree:
             log.warning("model %s answers otherwise with %d threads: pictures get one", model.spec.name, self.threads.all)

@@ -1,5 +1,7 @@
 """ONNX Runtime on torch's memory: it reads and writes where torch has its tensors, on a GPU."""
 
+from concurrent.futures import Future
+
 import numpy as np
 import onnxruntime
 import torch
@@ -8,7 +10,7 @@ from torch import Tensor
 from rddm.graph import X_T
 from service.engines.contract import Array, Feeds, Model, Outputs
 from service.engines.embedded.sessions import OnnxRuntime, run_options, session_options
-from service.engines.local import Cancellation, Network
+from service.engines.local import Network
 from service.engines.torch_arrays import synchronize
 from service.errors import EngineUnavailable
 
@@ -44,7 +46,7 @@ class BoundNetwork:
         self._session = session
         self._device = device
 
-    def run(self, feeds: Feeds, cancellation: Cancellation) -> Outputs:
+    def run(self, feeds: Feeds, ended: Future[None]) -> Outputs:
         """Tensors for tensors on the device. NumPy arrays, which a golden inference has, are copied there and back."""
         on_host = isinstance(feeds[X_T], np.ndarray)
         tensors = {name: self._tensor(array) for name, array in feeds.items()}
@@ -54,7 +56,7 @@ class BoundNetwork:
             for name, tensor in named.items():
                 bind(name, self._device.type, self._device.index or 0, np.float32, tuple(tensor.shape), tensor.data_ptr())
         synchronize(self._device)
-        self._session.run_with_iobinding(binding, run_options(cancellation))
+        self._session.run_with_iobinding(binding, run_options(ended))
         return tuple(output.cpu().numpy() if on_host else output for output in outputs.values())
 
     def _tensor(self, array: Array) -> Tensor:

@@ -4,13 +4,14 @@ import contextlib
 import logging
 import threading
 from collections.abc import Iterator
-from functools import cache, partial
+from concurrent.futures import Future
+from functools import cache
 from typing import Any
 
 import onnxruntime
 
 from service.engines.contract import Feeds, Model, Outputs
-from service.engines.local import Cancellation, Network
+from service.engines.local import Network
 from service.errors import EngineUnavailable, InvalidValue, OutOfMemory
 
 log = logging.getLogger(__name__)
@@ -59,15 +60,15 @@ class OnnxNetwork:
     def __init__(self, session: onnxruntime.InferenceSession) -> None:
         self._session = session
 
-    def run(self, feeds: Feeds, cancellation: Cancellation) -> Outputs:
+    def run(self, feeds: Feeds, ended: Future[None]) -> Outputs:
         """See `service.engines.local.Network`. A cancelled call stops at its next node."""
-        return tuple(self._session.run(None, dict(feeds), run_options(cancellation)))
+        return tuple(self._session.run(None, dict(feeds), run_options(ended)))
 
 
-def run_options(cancellation: Cancellation) -> onnxruntime.RunOptions:
-    """Of one call, which the cancellation stops."""
+def run_options(ended: Future[None]) -> onnxruntime.RunOptions:
+    """Of one call, which stops once `ended` is done."""
     options = onnxruntime.RunOptions()
-    cancellation.on_cancel(partial(setattr, options, "terminate", True))
+    ended.add_done_callback(lambda _: setattr(options, "terminate", True))
     return options
 
 

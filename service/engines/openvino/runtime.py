@@ -8,12 +8,13 @@ import contextlib
 import logging
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import openvino
 
 from service.engines.contract import Feeds, Model, Outputs
-from service.engines.local import Cancellation, Network
+from service.engines.local import Network
 from service.errors import EngineUnavailable, OutOfMemory
 
 log = logging.getLogger(__name__)
@@ -68,10 +69,10 @@ class OpenVinoNetwork:
         self._compiled: dict[tuple[object, ...], openvino.CompiledModel] = {}
         self._compiling = threading.Lock()
 
-    def run(self, feeds: Feeds, cancellation: Cancellation) -> Outputs:
+    def run(self, feeds: Feeds, ended: Future[None]) -> Outputs:
         """See `service.engines.local.Network`. A cancelled call stops at its next node."""
         request = self._compiled_for(feeds).create_infer_request()
-        cancellation.on_cancel(request.cancel)
+        ended.add_done_callback(lambda _: request.cancel())
         results = request.infer(dict(feeds), share_inputs=True)
         return tuple(results[k].copy() for k in range(len(results)))
 

@@ -178,14 +178,14 @@ async def test_a_generated_picture_obeys_a_weight_of_0(gateway: RunningApp) -> N
 
 
 def test_json_that_is_not_wanted_is_not_the_default() -> None:
-    assert negotiate("*/*, application/json;q=0", None, True).shape == "picture"
-    assert negotiate("application/*, application/json;q=0, image/png;q=0.1", None, True).kind == FORMATS["png"]
+    assert negotiate("*/*, application/json;q=0", None, True, FORMATS["png"]) == ("picture", None)
+    assert negotiate("application/*, application/json;q=0, image/png;q=0.1", None, True, FORMATS["webp"])[1] == FORMATS["png"]
     with pytest.raises(NotAcceptable):
-        negotiate("image/*;q=0, application/json;q=0", None, True)
+        negotiate("image/*;q=0, application/json;q=0", None, True, FORMATS["png"])
 
 
 def test_a_named_format_beats_accept() -> None:
-    assert negotiate("image/*, image/png;q=0", "png", False).settled(FORMATS["jpeg"]).kind == FORMATS["png"]
+    assert negotiate("image/*, image/png;q=0", "png", False, FORMATS["jpeg"]) == ("picture", FORMATS["png"])
 
 
 async def test_null_says_what_leaving_it_out_says(gateway: RunningApp) -> None:

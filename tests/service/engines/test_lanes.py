@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 from rddm.graph import X_T
 from service.engines.contract import LARGE_PIXELS, Feeds, Model, Outputs, Ticket
 from service.engines.embedded.sessions import OnnxRuntime
-from service.engines.local import Cancellation, LocalEngine, Network, Threads
+from service.engines.local import LocalEngine, Network, Threads
 from tests.models import release_tiny, tiny_spec
 
 SIDE = 704
@@ -34,11 +35,11 @@ class BlockingNetwork:
     runtime: Blocking
     inner: Network
 
-    def run(self, feeds: Feeds, cancellation: Cancellation) -> Outputs:
+    def run(self, feeds: Feeds, ended: Future[None]) -> Outputs:
         self.runtime.threads.append(threading.current_thread().name)
         if feeds[X_T].shape[2] == SIDE:
             assert self.runtime.go_on.wait(30)
-        return self.inner.run(feeds, cancellation)
+        return self.inner.run(feeds, ended)
 
 
 async def test_a_small_call_runs_while_large_ones_have_every_place_of_theirs(tmp_path: Path) -> None:

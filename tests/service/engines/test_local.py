@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from rddm.graph import X_T
 from rddm.model import golden_input
 from service.engines.contract import Feeds, Ticket
-from service.engines.local import Cancellation, LocalEngine, Networks, Threads, is_prime
+from service.engines.local import LocalEngine, Networks, Threads, is_prime
 from service.errors import BadAnswer, DeadlineExceeded, EngineUnavailable, InvalidValue
 from tests.service.serving import RESTORER, model
 
@@ -30,8 +31,8 @@ class Network:
         if not waits:
             self.go.set()
 
-    def run(self, feeds: Feeds, cancellation: Cancellation) -> tuple[Any, ...]:
-        cancellation.on_cancel(lambda: (self.stopped.set(), self.go.set()))
+    def run(self, feeds: Feeds, ended: Future[None]) -> tuple[Any, ...]:
+        ended.add_done_callback(lambda _: (self.stopped.set(), self.go.set()))
         self.began.set()
         self.go.wait(10)
         return (feeds[X_T],) if self.outputs is None else self.outputs
@@ -141,14 +142,6 @@ def test_one_request_takes_all_threads_and_opens_the_other_network_for_tiles_onl
     assert opened == [1]
     unlike = Networks(exclusive, lambda _: (beside, beside), first_is_exclusive=True)  # type: ignore[arg-type, return-value]
     assert unlike.suited(ticket()) is unlike.suited(ticket(exclusive=True)) is beside
-
-
-def test_a_cancellation_that_comes_first_stops_at_once() -> None:
-    stopped: list[int] = []
-    cancellation = Cancellation()
-    cancellation.cancel()
-    cancellation.on_cancel(lambda: stopped.append(1))
-    assert stopped == [1]
 
 
 def test_threads_are_counted_and_none_is_refused() -> None:

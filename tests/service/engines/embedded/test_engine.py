@@ -17,7 +17,7 @@ from rddm.model import Model, golden_input
 from service.engines.contract import WIDE_PIXELS, Engine
 from service.engines.embedded.engine import EmbeddedEngine, Threads
 from service.engines.embedded.sessions import OnnxRuntime
-from service.engines.local import Cancellation, Network
+from service.engines.local import Network
 from service.errors import BadAnswer, DeadlineExceeded, EngineUnavailable, InvalidValue, OutOfMemory, UnknownModel
 from service.sampling.pipeline import Pipeline, Work
 from service.scheduling.scheduler import Scheduler
@@ -230,10 +230,10 @@ class Crowded(OnnxRuntime):
         network = super().open(data, model, threads, exclusive=exclusive)
         return Through(lambda *given: self.run(network, *given))
 
-    def run(self, network, feeds, cancellation):
+    def run(self, network, feeds, ended):
         if len(feeds["x_t"]) > 1:
             raise onnxruntime.capi.onnxruntime_pybind11_state.RuntimeException("bad allocation")
-        return network.run(feeds, cancellation)
+        return network.run(feeds, ended)
 
 
 @dataclass
@@ -242,8 +242,8 @@ class Through:
 
     act: Callable
 
-    def run(self, feeds, cancellation: Cancellation):
-        return self.act(feeds, cancellation)
+    def run(self, feeds, ended):
+        return self.act(feeds, ended)
 
 
 async def test_a_batch_without_room_is_told_apart_so_that_a_smaller_one_can_be_tried(repository: Path) -> None:
