@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rddm.image import Depth, Pixels
+from rddm.image import Depth, Pixels, repeated
 from service.errors import Malformed, TooLarge
 from service.pictures.cicp import BT709, Chromaticities
 from service.pictures.colour import ColourTags, Space
@@ -168,10 +168,29 @@ def _enlarged(plane: Pixels | None, height: int, width: int) -> Pixels | None:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """pixels: h w 3, sRGB, upright, uint8, or uint16 where the source has 16 bits or went through its profile."""
+    """pixels: h w 3, sRGB, upright, uint8, or uint16 where the source has 16 bits or went through its profile.
+
+    mask: of the same shape, where it is to be restored, if one was sent with it.
+    """
 
     pixels: Pixels
     metadata: SourceMetadata
+    mask: Pixels | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+    @property
+    def depth(self) -> Depth:
+        """Bits in which a result is wanted: a colour profile is applied to 16."""
+        return 16 if self.metadata.depth == 16 or self.metadata.profile is not None else 8
+
+    def continued(self, pixels: Pixels) -> "Picture":
+        """The same with the pixels that a model made of it, for the next one; its mask grows with them."""
+        mask = None if self.mask is None else repeated(self.mask, pixels.shape[0] // self.size[0])
+        return replace(self, pixels=pixels, mask=mask)
 
 
 PLAIN = SourceMetadata("png")

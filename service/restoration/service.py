@@ -22,10 +22,10 @@ from service.pictures.picture import PLAIN, Picture, SourceMetadata
 from service.pictures.workers.pool import CodecPool, Whose
 from service.restoration.adjusting import adjusted, takes_brightness
 from service.restoration.budgets import Budgets, RequestContext
+from service.restoration.model_input import check_mask, check_takes_mask, to_model_input
 from service.restoration.models import ModelChoice, Resolved, check_stages
 from service.restoration.parameters import AUTO, LARGEST_SEED, GenerateParameters, RestoreParameters, usual_format
 from service.restoration.sheets import grid, run_all
-from service.restoration.source import Source, check_takes_mask, to_model_input
 from service.results.cache import ResultCache, until
 from service.sampling.pipeline import MEMBERS, Kept, Listener, Result, Work
 from service.scheduling.scheduler import Scheduler
@@ -143,9 +143,9 @@ class RestorationService:
             async with until(context.deadline, "waited to be read"):
                 with stopwatch.measure("decode"):
                     picture = await self.codecs.decode(image, whose(context))
-                    held.enter_context(self.budgets.hold(picture.pixels.shape[0] * picture.pixels.shape[1]))
-                    source = Source(picture, await self._mask(mask, stages, context))
-                    check_mask(source, stages)
+                    held.enter_context(self.budgets.hold(picture.size[0] * picture.size[1]))
+                    picture = replace(picture, mask=await self._mask(mask, stages, context))
+                    check_mask(picture, mask_taker(stages))
             kind = kind or usual_format(parameters, ALL_FORMATS[picture.metadata.format])
             analysis = None
             if parameters.is_auto:
@@ -153,18 +153,20 @@ class RestorationService:
                     analysis = await self._analyse(picture, stages)
                 stages = planned_stages(analysis.plan, stages)
                 parameters = fitting(parameters, stages)
-            pixels, metadata, taken = picture.pixels, picture.metadata, tuple[Resolved, ...]()
+            restored, taken = picture, tuple[Resolved, ...]()
             if stages:
                 with stopwatch.measure("sample"):
-                    pixels, metadata, taken = await self._run_stages(parameters, stages, source, kind, context, on_step)
+                    restored, taken = await self._run_stages(parameters, stages, picture, kind, context, on_step)
             body, dropped = image, tuple[str, ...]()
-            if stages or not keeps_bytes(parameters, metadata, kind):
+            if stages or not keeps_bytes(parameters, picture.metadata, kind):
                 with stopwatch.measure("encode"):
                     policy, quality, lossless = parameters.metadata, parameters.file_quality, parameters.lossless
-                    body = await self.codecs.encode(pixels, metadata, kind, policy, quality, lossless, whose(context))
-                self.budgets.encoding.record(kind, source.size[0] * source.size[1], stopwatch.milliseconds["encode"] / 1000)
-                dropped = left_out(metadata, kind, parameters.metadata)
-            size = stored_size(pixels, metadata, kind, parameters.metadata)
+                    body = await self.codecs.encode(
+                        restored.pixels, restored.metadata, kind, policy, quality, lossless, whose(context)
+                    )
+                self.budgets.encoding.record(kind, picture.size[0] * picture.size[1], stopwatch.milliseconds["encode"] / 1000)
+                dropped = left_out(restored.metadata, kind, parameters.metadata)
+            size = stored_size(restored, kind, parameters.metadata)
             return RequestResult((body,), kind, size, taken, parameters.seed, stopwatch.milliseconds, dropped, analysis)
 
     async def analyse(self, image: bytes, context: RequestContext) -> Analysis:
@@ -174,7 +176,7 @@ class RestorationService:
         with self.models.lease(parameters) as stages:
             async with until(context.deadline, "waited to be read"):
                 picture = await self.codecs.decode(image, whose(context))
-            with self.budgets.hold(picture.pixels.shape[0] * picture.pixels.shape[1]):
+            with self.budgets.hold(picture.size[0] * picture.size[1]):
                 return await self._analyse(picture, stages)
 
     async def _analyse(self, picture: Picture, stages: tuple[Resolved, ...]) -> Analysis:
@@ -185,23 +187,20 @@ class RestorationService:
         self,
         parameters: RestoreParameters,
         stages: tuple[Resolved, ...],
-        source: Source,
+        picture: Picture,
         kind: PictureFormat,
         context: RequestContext,
         on_step: Listener | None = None,
-    ) -> tuple[Pixels, SourceMetadata, tuple[Resolved, ...]]:
-        """Each model on what the one before it made, in 16 bits between them.
-
-        What is answered with, the metadata that belong to it, and the steps that were taken.
-        """
-        original = source
-        self.budgets.check_cost(stages, source.size, MEMBERS if parameters.flips else 1)
+    ) -> tuple[Picture, tuple[Resolved, ...]]:
+        """Each model on what the one before it made, in 16 bits between them: the answer, and the steps that were taken."""
+        original = picture
+        self.budgets.check_cost(stages, picture.size, MEMBERS if parameters.flips else 1)
         taken: list[Resolved] = []
         async with AsyncExitStack() as charges:
             for index, stage in enumerate(stages):
                 left = len(stages) - index
                 async with until(context.deadline, "was prepared"):
-                    work = await offload(source.picture.pixels.size, to_work, source, parameters, stage, context)
+                    work = await offload(picture.pixels.size, to_work, picture, parameters, stage, context)
                 work = work if left == 1 else replace(work, depth=16)
                 if not self.results.keeps(work):  # a kept result takes no time
                     work = self.budgets.fit(work, parameters, context, kind, stages_left=left)
@@ -210,9 +209,8 @@ class RestorationService:
                 ahead = sum(stage.steps for stage in stages[index + 1 :])
                 result = await self.results.run(work, _moved(on_step, done, ahead))
                 taken.append(Resolved(work.model, work.steps))
-                source = source.continued(result.pixels)
-        pixels, metadata = await offload(result.pixels.size, output_of, parameters, result, original)
-        return pixels, metadata, tuple(taken)
+                picture = picture.continued(result.pixels)
+        return await offload(result.pixels.size, output_of, parameters, result, original), tuple(taken)
 
     async def generate(
         self, parameters: GenerateParameters, kind: PictureFormat | None, context: RequestContext, on_step: Listener | None = None
@@ -247,18 +245,18 @@ class RestorationService:
         parameters.format and parameters.metadata say nothing here. Raises the errors of service.errors.
         """
         depth: Depth = 16 if pixels.dtype == np.uint16 else 8
-        source = Source(Picture(pixels, replace(PLAIN, depth=depth)), mask)
+        picture = Picture(pixels, replace(PLAIN, depth=depth), mask)
         context = self.budgets.until_deadline(parameters, context)
-        with self._stages(parameters) as leased, self.budgets.hold(source.size[0] * source.size[1]):
+        with self._stages(parameters) as leased, self.budgets.hold(picture.size[0] * picture.size[1]):
             stages = leased
-            check_mask(source, stages)
+            check_mask(picture, mask_taker(stages))
             if parameters.is_auto:
-                stages = planned_stages((await self._analyse(source.picture, stages)).plan, stages)
+                stages = planned_stages((await self._analyse(picture, stages)).plan, stages)
                 if not stages:
                     return pixels
                 parameters = fitting(parameters, stages)
-            restored, _, _ = await self._run_stages(parameters, stages, source, FORMATS["png"], context)
-            return restored
+            restored, _ = await self._run_stages(parameters, stages, picture, FORMATS["png"], context)
+            return restored.pixels
 
     def check_restore(self, parameters: RestoreParameters, image: bytes) -> tuple[Resolved, ...]:
         """The models and steps of a request; refuses what can be refused before a job or a stream begins."""
@@ -294,10 +292,10 @@ class RestorationService:
         return (await self.codecs.decode(mask, whose(context))).pixels
 
 
-def to_work(source: Source, parameters: RestoreParameters, stage: Resolved, context: RequestContext) -> Work:
+def to_work(picture: Picture, parameters: RestoreParameters, stage: Resolved, context: RequestContext) -> Work:
     """What a model does with a picture."""
     spec = stage.model.spec
-    x_in, mask, digest = to_model_input(source.picture.pixels, source.mask if "mask" in spec.condition else None, spec)
+    x_in, mask, digest = to_model_input(picture.pixels, picture.mask if "mask" in spec.condition else None, spec)
     return Work(
         stage.model,
         stage.steps,
@@ -308,7 +306,7 @@ def to_work(source: Source, parameters: RestoreParameters, stage: Resolved, cont
         mask,
         keep=KEPT[parameters.returned],
         pixels=digest,
-        depth=source.depth,
+        depth=picture.depth,
         deadline=context.deadline,
         flips=parameters.flips,
     )
@@ -343,11 +341,6 @@ def mask_taker(stages: tuple[Resolved, ...]) -> ModelSpec:
     return next((spec for spec in specs if "mask" in spec.condition), specs[0])
 
 
-def check_mask(source: Source, stages: tuple[Resolved, ...]) -> None:
-    """Raises InvalidValue for a mask that no model takes, or of another size than the picture."""
-    source.check_mask(mask_taker(stages))
-
-
 def _moved(on_step: Listener | None, done: int, ahead: int) -> Listener | None:
     """Gives a model's steps as some among those of all models."""
     if on_step is None or not (done or ahead):
@@ -361,18 +354,19 @@ def whose(context: RequestContext) -> Whose:
     return context.caller.name, context.request
 
 
-def output_of(parameters: RestoreParameters, result: Result, source: Source) -> tuple[Pixels, SourceMetadata]:
-    """The pixels to answer with, and the metadata of the source that belongs to them."""
-    metadata = source.picture.metadata
+def output_of(parameters: RestoreParameters, result: Result, original: Picture) -> Picture:
+    """The picture to answer with, with the metadata of the original that belong to it."""
+    metadata = original.metadata
     if parameters.returned == "image":
-        pixels = adjusted(source.picture.pixels, result.pixels, parameters.strength, parameters.stops, parameters.brightness_mean)
-        if metadata.gain_map is not None and not keeps_brightness(source.picture.pixels, pixels):
+        pixels = adjusted(original.pixels, result.pixels, parameters.strength, parameters.stops, parameters.brightness_mean)
+        if metadata.gain_map is not None and not keeps_brightness(original.pixels, pixels):
             metadata = metadata.without_gain_map()
-        return pixels, metadata.enlarged_to(pixels.shape[0], pixels.shape[1])
+        return Picture(pixels, metadata.enlarged_to(pixels.shape[0], pixels.shape[1]))
     if parameters.returned == "residual":
         assert result.residual is not None
-        return to_pixels(result.residual * np.float32(0.5)), metadata.for_derived_picture()
-    return np.concatenate([to_pixels(image) for image in result.trace], axis=1), metadata.for_derived_picture()
+        return Picture(to_pixels(result.residual * np.float32(0.5)), metadata.for_derived_picture())
+    strip = np.concatenate([to_pixels(image) for image in result.trace], axis=1)
+    return Picture(strip, metadata.for_derived_picture())
 
 
 def keeps_brightness(before: Pixels, after: Pixels) -> bool:
@@ -389,7 +383,7 @@ def _parts(pixels: Pixels, axis: int) -> list[Pixels]:
     return [part for part in np.array_split(pixels, BRIGHTNESS_PARTS, axis) if part.size]
 
 
-def stored_size(pixels: Pixels, metadata: SourceMetadata, kind: PictureFormat, policy: Policy) -> tuple[int, int]:
+def stored_size(picture: Picture, kind: PictureFormat, policy: Policy) -> tuple[int, int]:
     """Height and width of the file: its orientation tag, where it keeps one, turns the picture back."""
-    height, width = pixels.shape[:2]
-    return (height, width) if metadata.orientation < 5 or policy == "none" or kind.upright else (width, height)
+    height, width = picture.size
+    return (height, width) if picture.metadata.orientation < 5 or policy == "none" or kind.upright else (width, height)

@@ -6,7 +6,7 @@ import numpy as np
 
 from rddm.image import enlarged, to_image
 from service.restoration import RestoreParameters, open_restorer
-from service.restoration.source import to_model_input
+from service.restoration.model_input import to_model_input
 from service.settings import Settings
 from tests.service.conftest import pixels_of
 from tests.service.serving import KEEPER, MASKED, FakeServingEngine, model
