@@ -178,7 +178,26 @@ class Pipeline:
         engine raises.
         """
         check(work)
-        state = SamplingState(
+        state, ticket = self._state_of(work, shows_x_0=on_step is not None), work.ticket
+        with nullcontext() if self._scheduler is None else self._scheduler.admit(ticket, work.load):
+            await self._work(state, state.prepare)
+            while (question := state.question) is not None:
+                if ticket.deadline is not None and time.monotonic() > ticket.deadline:
+                    raise DeadlineExceeded(f"the deadline passed before step {question.step} of {question.steps}")
+                t = self._arrays.place(np.array([question.time], np.float32))
+                if state.whole:
+                    x_t, condition = await self._work(state, state.cut, state.plan.tiles[0])
+                    with step_span(x_t, ticket):
+                        outputs = await self._engine.predict(x_t, condition, t, ticket)
+                    await self._work(state, state.take, outputs)
+                else:
+                    await self._take_tiles(state, t, ticket)
+                if on_step is not None:
+                    on_step(Step(question.step, question.steps, await self._work(state, state.preview)))
+            return await self._result(work, state)
+
+    def _state_of(self, work: Work, *, shows_x_0: bool) -> SamplingState:
+        return SamplingState(
             work.model.spec,
             self._arrays,
             work.size,
@@ -191,24 +210,17 @@ class Pipeline:
             keeps_x_0="x_0" in work.keep or self._works_inline(work.size),
             keeps_residual="residual" in work.keep,
             keeps_trace="trace" in work.keep,
-            shows_x_0=on_step is not None,
+            shows_x_0=shows_x_0,
             context=work.context,
         )
-        ticket, step = work.ticket, self._whole_step if state.whole else self._tiled_step
-        with nullcontext() if self._scheduler is None else self._scheduler.admit(ticket, work.load):
-            await self._work(state, state.prepare)
-            while (question := state.question) is not None:
-                if ticket.deadline is not None and time.monotonic() > ticket.deadline:
-                    raise DeadlineExceeded(f"the deadline passed before step {question.step} of {question.steps}")
-                await step(state, ticket)
-                if on_step is not None:
-                    on_step(Step(question.step, question.steps, await self._work(state, state.preview)))
-            residual = await self._work(state, state.residual)
-            if not state.keeps_x_0:
-                return Result(state.pixels, None, residual, tuple(state.trace))
-            x_0 = await self._work(state, state.x_0)
-            pixels = await offload(x_0.size, to_pixels, x_0, work.depth)
-            return Result(pixels, x_0 if "x_0" in work.keep else None, residual, tuple(state.trace))
+
+    async def _result(self, work: Work, state: SamplingState) -> Result:
+        residual = await self._work(state, state.residual)
+        if not state.keeps_x_0:
+            return Result(state.pixels, None, residual, tuple(state.trace))
+        x_0 = await self._work(state, state.x_0)
+        pixels = await offload(x_0.size, to_pixels, x_0, work.depth)
+        return Result(pixels, x_0 if "x_0" in work.keep else None, residual, tuple(state.trace))
 
     async def _work(self, state: SamplingState, act: Callable[..., T], *arguments: Any) -> T:
         """Array work: here for a small picture, in a thread beside the event loop for a large one."""
@@ -219,22 +231,8 @@ class Pipeline:
     def _works_inline(self, size: tuple[int, int]) -> bool:
         return size[0] * size[1] <= self._arrays.inline_pixels
 
-    async def _whole_step(self, state: SamplingState, ticket: Ticket) -> None:
-        """A picture that is one call."""
-        x_t, condition = await self._work(state, state.cut, state.plan.tiles[0])
-        with step_span(x_t, ticket):
-            outputs = await self._engine.predict(x_t, condition, self._time(state), ticket)
-        await self._work(state, state.take, outputs)
-
-    def _time(self, state: SamplingState) -> Array:
-        """The step's time, as the network takes it: (1, 2)."""
-        assert state.question is not None
-        return self._arrays.place(np.array([state.question.time], np.float32))
-
-    async def _tiled_step(self, state: SamplingState, ticket: Ticket) -> None:
+    async def _take_tiles(self, state: SamplingState, t: Array, ticket: Ticket) -> None:
         """Every tile to the engine, some ahead of others; answers are blended in the plan's order, so no sum depends on load."""
-        placed = self._time(state)
-
         tiles = state.plan.tiles
         instances = 1 if self._scheduler is None else self._scheduler.instances
         ahead = max(instances, PIXELS_AHEAD // (tiles[0].height * tiles[0].width))
@@ -244,7 +242,7 @@ class Pipeline:
             async with cut:
                 x_t, condition = await self._work(state, state.cut, tiles[index])
                 with step_span(x_t, ticket):
-                    return await self._engine.predict(x_t, condition, placed, ticket)
+                    return await self._engine.predict(x_t, condition, t, ticket)
 
         async def use(index: int, outputs: tuple[Array, ...]) -> None:
             await self._work(state, state.blend, index, outputs)
