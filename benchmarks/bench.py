@@ -3,10 +3,7 @@
 import argparse
 import asyncio
 import json
-import os
-import platform
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -22,6 +19,7 @@ from benchmarks.builds import Build, build_at, restricted, shared_models, this_b
 from benchmarks.cold import cold_command, cold_start
 from benchmarks.contenders import KEPT_PICTURES, started
 from benchmarks.large_picture import large_picture
+from benchmarks.machine import machine
 from benchmarks.pictures import darkened, scene, to_png
 from benchmarks.scenarios import CORES, SCENARIOS, Bench, Report
 from rddm.spec import ModelSpec
@@ -58,7 +56,7 @@ def main(argv: list[str]) -> int:
     console = Console()
     with working(console) as tick:
         for name, report, last in reports(options, spec, wanted, tick):
-            keep(options.output, name, report | machine())
+            keep(options.output, name, report | {"machine": machine()})
             if last:
                 console.print(f"[bold]{name}[/bold]")
                 console.print_json(json.dumps(figures.headline(name, report)))
@@ -170,15 +168,6 @@ def of_builds(name: str, options: argparse.Namespace, rounds: int, tick: Tick) -
         else:
             report = COLD[name](builds, folder, rounds, tick)
     return report | {"models": names}
-
-
-def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
-    return {
-        "machine": {"cores": CORES, "processor": platform.machine(), "python": platform.python_version()},
-        "load_average": os.getloadavg(),
-        "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
 
 
 def keep(folder: Path, name: str, report: Report) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -205,13 +204,6 @@ def cpu_of(process: psutil.Process) -> float:
     return sum(sum(member.cpu_times()[:2]) for member in family)
 
 
-def free_port() -> int:
-    """A port that nobody listens on now, for peers whose libraries cannot choose one and say which."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 @contextmanager
 def gateway(build: Build, folder: Path | None, model: str) -> Iterator[tuple[psutil.Process, str]]:
     """A gateway's process and address, from its first /readyz of 200 to its end."""
@@ -226,12 +218,13 @@ def gateway(build: Build, folder: Path | None, model: str) -> Iterator[tuple[psu
 
 
 @contextmanager
-def server(command: list[str], port: int, ready: str) -> Iterator[psutil.Process]:
-    """A peer's process from its first answer on `ready` to its end, children included."""
-    process = subprocess.Popen([sys.executable, "-m", *command], env=environment(), stdout=subprocess.DEVNULL)
+def server(command: list[str], ready: str) -> Iterator[tuple[psutil.Process, str]]:
+    """A peer's process and address from its first answer on `ready` to its end, children included."""
+    process = subprocess.Popen([sys.executable, "-m", *command], env=environment(), stdout=subprocess.PIPE, text=True)
     with ended(process):
-        _wait(f"http://127.0.0.1:{port}{ready}", process)
-        yield psutil.Process(process.pid)
+        url = address_of(process)
+        _wait(f"{url}{ready}", process)
+        yield psutil.Process(process.pid), url
 
 
 @contextmanager
@@ -297,9 +290,8 @@ def started(folder: Path | None, model: str, builds: Sequence[Build], *, peers: 
             return Served(build.name, "gateway", url, Rest(process), calling)
 
         def peer(name: str, style: callers.Style, module: str, ready: str, more: tuple[str, ...]) -> Served:
-            port = free_port()
-            process = stack.enter_context(server([f"benchmarks.peers.{module}", *arguments, str(port), *more], port, ready))
-            return Served(name, style, f"http://127.0.0.1:{port}", Rest(process), calling)
+            process, url = stack.enter_context(server([f"benchmarks.peers.{module}", *arguments, *more], ready))
+            return Served(name, style, url, Rest(process), calling)
 
         calling = lines("benchmarks.callers")
         arguments = [str(builds[0].models(folder)), model]  # as the loop and the peers take them

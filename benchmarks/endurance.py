@@ -29,9 +29,10 @@ import numpy as np
 import psutil
 from rich.progress import Progress
 
-from benchmarks.bench import machine
+from benchmarks.builds import address_of
+from benchmarks.machine import machine
 from benchmarks.mixture import Mixture, Outcome
-from docker.triton.server import Server, free_ports, running
+from docker.triton.server import Server, running
 from service.settings import shipped_repository
 
 CALLERS = 16
@@ -134,8 +135,8 @@ def resident(process: int) -> tuple[float, float]:
 
 
 @contextlib.contextmanager
-def gateway(repository: Path, port: int, servers: Sequence[Server]) -> Iterator[subprocess.Popen[bytes]]:
-    """`rddm serve` with small caches, so that memory that grows is a leak and no cache."""
+def gateway(repository: Path, servers: Sequence[Server]) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    """`rddm serve` and its address once it listens; caches are small, so that memory that grows is a leak and no cache."""
     with tempfile.TemporaryDirectory() as folder:
         variables = {
             "RDDM_MODEL_REPOSITORY": str(repository),
@@ -146,16 +147,16 @@ def gateway(repository: Path, port: int, servers: Sequence[Server]) -> Iterator[
         }
         if servers:
             variables |= {"RDDM_ENGINE": "triton", "RDDM_TRITON_URLS": ",".join(server.url for server in servers)}
-        command = [sys.executable, "-m", "rddm", "serve", "--port", str(port)]
-        process = subprocess.Popen(command, env={**os.environ, **variables})
+        command = [sys.executable, "-m", "rddm", "serve", "--port", "0"]
+        process = subprocess.Popen(command, env={**os.environ, **variables}, stdout=subprocess.PIPE, text=True)
         try:
-            yield process
+            yield process, address_of(process)
         finally:
             process.kill()
             process.wait()
 
 
-async def ready(client: httpx2.AsyncClient, process: subprocess.Popen[bytes]) -> None:
+async def ready(client: httpx2.AsyncClient, process: "subprocess.Popen[str]") -> None:
     """Wait until the gateway answers. Raises RuntimeError if it ends instead."""
     async for _ in _ticks(READY_SECONDS):
         if process.poll() is not None:
@@ -231,7 +232,7 @@ async def watch_pauses(tally: Tally) -> None:
             tally.pauses.append((before, now))
 
 
-async def settle(client: httpx2.AsyncClient, process: subprocess.Popen[bytes], tally: Tally) -> None:
+async def settle(client: httpx2.AsyncClient, process: "subprocess.Popen[str]", tally: Tally) -> None:
     """In the end nothing may be in work, the gateway must be ready, and end when it is told to."""
     left: dict[str, str] = {}
     async for _ in _ticks(SETTLE_SECONDS):
@@ -251,11 +252,11 @@ async def settle(client: httpx2.AsyncClient, process: subprocess.Popen[bytes], t
 
 async def endure(repository: Path, requests: int, servers: Sequence[Server], kill_every: int, progress: Progress) -> Tally:
     """All requests, CALLERS at once; with Triton servers one is killed and started again every kill_every of them."""
-    [port], tally = free_ports(1), Tally()
+    tally = Tally()
     bar, fleet = progress.add_task("requests", total=requests), Fleet(servers, tally)
     limits = httpx2.Limits(max_connections=4 * CALLERS, max_keepalive_connections=CALLERS)
-    with gateway(repository, port, servers) as process:
-        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=2 * HUNG_SECONDS, limits=limits) as client:
+    with gateway(repository, servers) as (process, url):
+        async with httpx2.AsyncClient(base_url=url, timeout=2 * HUNG_SECONDS, limits=limits) as client:
             await ready(client, process)
             mixture = Mixture(client)
 
@@ -320,7 +321,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         servers = [stack.enter_context(running(repository)) for _ in range(given.servers if given.triton else 0)]
         tally = asyncio.run(endure(repository, given.requests, servers, given.kill_every, progress))
     setting = {"engine": f"{len(servers)} x triton" if servers else "embedded", "callers": CALLERS}
-    report = setting | tally.report() | {"minutes": round((time.perf_counter() - since) / 60, 1)} | machine()
+    report = setting | tally.report() | {"minutes": round((time.perf_counter() - since) / 60, 1)} | {"machine": machine()}
     print(json.dumps({name: value for name, value in report.items() if name != "memory_mib"}, indent=2))
     if given.output is not None:
         name = {0: "endurance", 1: "endurance-triton"}.get(len(servers), f"endurance-triton-{len(servers)}")

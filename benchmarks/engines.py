@@ -5,8 +5,6 @@ python -m benchmarks.engines [-o FILE] [--rounds N] [MODEL ...]
 
 import argparse
 import json
-import os
-import platform
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -15,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.machine import machine
 from rddm.model import golden_input
 from rddm.tiling import usual_size
 from service.engines.contract import Feeds, Outputs
@@ -92,14 +91,6 @@ def psnr(answer: np.ndarray[Any, Any], expected: np.ndarray[Any, Any]) -> float 
     """Decibels over the range of two; None for equal answers."""
     error = float(((answer - expected) ** 2).mean())
     return round(10 * float(np.log10(PEAK**2 / error)), 1) if error else None
-
-
-def machine() -> dict[str, Any]:
-    """What ran it."""
-    text = Path("/proc/cpuinfo").read_text("utf-8") if Path("/proc/cpuinfo").exists() else ""
-    flags = next((line.split() for line in text.splitlines() if line.startswith("flags")), [])
-    named = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8") if flag in flags]
-    return {"day": time.strftime("%Y-%m-%d"), "system": platform.platform(), "able": named, "load": os.getloadavg()[0]}
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from benchmarks.engines import machine
+from benchmarks.machine import machine
 from benchmarks.pictures import darkened, scene, to_x_in
 from benchmarks.sizes import Call, session
 from rddm.condition import concatenated, parts_of, picture_noise

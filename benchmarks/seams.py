@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.engines import machine
+from benchmarks.machine import machine
 from benchmarks.pictures import darkened, half_lit, scene, to_x_in
 from rddm.image import decode, to_image
 from rddm.tiling import Plan, plan

@@ -25,7 +25,7 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper
 
-from benchmarks.engines import machine
+from benchmarks.machine import machine
 from rddm.graph import FILE, SPEC_KEY, Feeds
 from rddm.model import golden_input
 from rddm.spec import ModelSpec

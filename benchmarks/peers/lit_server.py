@@ -1,4 +1,4 @@
-"""LitServe with its batching and one worker per core: `python -m benchmarks.peers.lit_server REPOSITORY MODEL PORT`.
+"""LitServe with its batching and one worker per core: `python -m benchmarks.peers.lit_server REPOSITORY MODEL [LARGEST]`.
 
 Requests of different steps or sizes cannot share a call there: a batch is run in groups of equal ones.
 """
@@ -13,6 +13,7 @@ import litserve
 from fastapi import Request
 
 from benchmarks.loop import CORES, Loop
+from benchmarks.peers import listening
 from rddm.image import decode
 
 RestoreRequest = tuple[bytes, int, int]
@@ -63,7 +64,8 @@ class Restorer(litserve.LitAPI):
 
 
 if __name__ == "__main__":
-    folder, name, port, *largest = sys.argv[1:]
+    folder, name, *largest = sys.argv[1:]
     api = Restorer(folder, name, int(largest[0]) if largest else LARGEST)
     server = litserve.LitServer(api, accelerator="cpu", workers_per_device=CORES, timeout=600)
-    server.run(port=int(port), generate_client_file=False, log_level="warning")
+    listener = listening()
+    server.run(fd=listener.fileno(), generate_client_file=False, log_level="warning")  # LitServe takes no port 0

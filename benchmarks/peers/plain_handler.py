@@ -1,4 +1,4 @@
-"""A FastAPI handler in FastAPI's own thread pool: `python -m benchmarks.peers.plain_handler REPOSITORY MODEL PORT THREADS`."""
+"""A FastAPI handler in FastAPI's own thread pool: `python -m benchmarks.peers.plain_handler REPOSITORY MODEL THREADS`."""
 
 import sys
 from pathlib import Path
@@ -7,6 +7,7 @@ import uvicorn
 from fastapi import FastAPI, Response, UploadFile
 
 from benchmarks.loop import Loop
+from benchmarks.peers import listening
 
 
 def application(folder: str, name: str, threads: int) -> FastAPI:
@@ -25,5 +26,6 @@ def application(folder: str, name: str, threads: int) -> FastAPI:
 
 
 if __name__ == "__main__":
-    folder, name, port, threads = sys.argv[1:]
-    uvicorn.run(application(folder, name, int(threads)), port=int(port), log_level="warning")
+    folder, name, threads = sys.argv[1:]
+    server = uvicorn.Server(uvicorn.Config(application(folder, name, int(threads)), log_level="warning"))
+    server.run([listening()])

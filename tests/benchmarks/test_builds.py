@@ -143,4 +143,4 @@ def test_a_report_is_written(fake: Callable[..., Build], tmp_path: Path, monkeyp
         main(["cold-command", "--against", str(older.folder), "--starts", "1", "--rounds", "1", "-o", str(tmp_path / "out")]) == 0
     )
     report = json.loads((tmp_path / "out" / "cold-command.json").read_text())
-    assert {"gateway at now", "gateway at older", "load_average"} <= set(report)
+    assert {"gateway at now", "gateway at older", "machine"} <= set(report)
