@@ -1,10 +1,14 @@
 """What a worker process may take by the kernel's limits. Imported in the worker, and light therefore.
 
-Linux bounds address space, file sizes and core files. macOS bounds the last two only, Windows none of them: see `watch`.
+Linux bounds address space, file sizes and core files; macOS the last two only, see `watch`; Windows memory and processes, by a Job
+Object.
 """
 
+import ctypes
 import importlib.util
 import sys
+
+from service.pictures.workers import job_object
 
 
 def has_resource() -> bool:
@@ -13,13 +17,16 @@ def has_resource() -> bool:
 
 
 def bounds_memory() -> bool:
-    """Whether the kernel itself holds a process to its memory."""
+    """Whether nobody need watch its memory. Windows bounds it by the job, but that was not tried there: it is watched as well."""
     return sys.platform == "linux" and has_resource()
 
 
 def confine(memory_bytes: int, file_bytes: int = 0) -> None:
-    """In the worker: no more than so much address space, no core file, no file longer than file_bytes, as far as the system can."""
-    if sys.platform == "win32" or not has_resource():
+    """In the worker: no more than so much memory, no core file, no file longer than file_bytes, as far as the system can."""
+    if sys.platform == "win32":
+        job_object.join(ctypes.WinDLL("kernel32"), memory_bytes)
+        return
+    if not has_resource():
         return
     import resource  # noqa: PLC0415  POSIX only
 

@@ -8,7 +8,6 @@ What holds nothing that a sender wrote, the pixels of a PNG, is written in threa
 import asyncio
 import mmap
 import os
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +21,7 @@ from service.pictures.formats import PictureFormat, Policy
 from service.pictures.picture import Bounds, Picture, SourceMetadata
 from service.pictures.workers.fair_pool import FairPool
 from service.pictures.workers.framing import LENGTH, NOT_SHARED, SHARED_BYTES, mapped, pack, share, unpack
-from service.pictures.workers.watch import apart, watched
+from service.pictures.workers.watch import apart, interpreter, watched
 from service.timings import note
 
 T = TypeVar("T")
@@ -76,11 +75,12 @@ class Worker:
         cls, memory_bytes: int, module: str = "service.pictures.workers.worker", shared_bytes: int = SHARED_BYTES, *limits: int
     ) -> "Worker":
         """A process that knows nothing of the gateway's environment but where its libraries are. limits: the module's own."""
-        environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ} | ONE_THREAD
+        python, own = interpreter()
+        environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ} | ONE_THREAD | own
         descriptor = share(shared_bytes)
         try:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", module, *map(str, (memory_bytes, descriptor, *limits))),
+                *(python, "-P", "-m", module, *map(str, (memory_bytes, descriptor, *limits))),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,

@@ -1,6 +1,6 @@
 """The gateway's side of a worker's limits: where the kernel does not bound memory, the gateway looks at it while the worker works.
 
-It looks twenty times a second, and kills the worker at its limit.
+It looks twenty times a second, and kills the worker at its limit. How long a worker may take, the pool bounds on every system.
 """
 
 import asyncio
@@ -21,6 +21,18 @@ def apart() -> dict[str, Any]:
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
     return {"start_new_session": True}
+
+
+def interpreter() -> tuple[str, dict[str, str]]:
+    """The Python of a new process, and what its environment needs.
+
+    On Windows the Python of a virtual environment is a launcher with the real one as its child: the launcher would be watched and
+    killed. So the real one is started, and finds the virtual environment by a variable, as multiprocessing does it.
+    """
+    real = getattr(sys, "_base_executable", sys.executable)
+    if sys.platform != "win32" or real == sys.executable:
+        return sys.executable, {}
+    return real, {"__PYVENV_LAUNCHER__": sys.executable}
 
 
 @asynccontextmanager

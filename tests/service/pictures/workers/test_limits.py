@@ -1,12 +1,14 @@
 """What a worker may take, as far as the system can bound it."""
 
-import resource
+import ctypes
 import sys
 
 import pytest
 
 from service.pictures.workers import limits
 from service.pictures.workers.limits import bounds_memory, confine, has_resource
+
+resource = pytest.importorskip("resource")  # POSIX only
 
 
 @pytest.fixture
@@ -31,9 +33,19 @@ def test_macos_bounds_no_memory(set_limits: dict[int, tuple[int, int]], monkeypa
     assert set_limits[resource.RLIMIT_FSIZE] == (0, 0)
 
 
-def test_windows_bounds_nothing(set_limits: dict[int, tuple[int, int]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_resource_nothing_is_bounded(set_limits: dict[int, tuple[int, int]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits.importlib.util, "find_spec", lambda _: None)
     assert not has_resource()
     assert not bounds_memory()
     confine(1 << 30)
     assert set_limits == {}
+
+
+def test_windows_bounds_a_worker_by_a_job_object(set_limits: dict[int, tuple[int, int]], monkeypatch: pytest.MonkeyPatch) -> None:
+    joined = []
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(ctypes, "WinDLL", lambda name: name, raising=False)
+    monkeypatch.setattr(limits.job_object, "join", lambda *arguments: joined.append(arguments))
+    assert not bounds_memory()  # so it is watched, too
+    confine(1 << 30)
+    assert (joined, set_limits) == ([("kernel32", 1 << 30)], {})
