@@ -6,11 +6,13 @@
 import base64
 import gzip
 import json
+import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 
@@ -40,6 +42,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         tmp_path_factory.mktemp("jobs"),
         port=0,
         max_body_bytes=2 * MEBIBYTE,
+        max_clip_bytes=2 * MEBIBYTE,
         body_timeout_seconds=4,
         idle_timeout_seconds=1.5,
         codec_seconds=8,
@@ -103,6 +106,36 @@ def truncated() -> list[Case]:
         for tenth in range(1, 10)
         if not (kind == "TIFF" and tenth == 9)
     ]
+
+
+def phones() -> dict[str, bytes]:
+    """JPEG XL and HEIC files, deep and turned."""
+    names = ("jxl, 16 bits, P3 by ICC, orientation 6", "heic, 12 bits, P3 by CICP, orientation 6, alpha")
+    with tarfile.open(ROOT / "tests" / "fixtures" / "phones.tar.xz") as archive:
+        files = {member.name: file.read() for member in archive if (file := archive.extractfile(member)) is not None}
+    return {"JPEG XL of 16 bits": files[names[0]], "HEIC of 12 bits": files[names[1]]}
+
+
+def from_phones() -> list[Case]:
+    cases = []
+    for kind, data in phones().items():
+        cases += [picture(kind, data, 200), picture(f"{kind}, its last byte gone", data[:-1], 400)]
+        cases += [picture(f"{kind} truncated at {tenth}0 %", data[: len(data) * tenth // 10], 400) for tenth in (1, 5, 9)]
+    frames = np.stack([pixels_of(8, 8, seed=seed) for seed in range(3)])
+    return [*cases, picture("animated JPEG XL", bytes(imagecodecs.jpegxl_encode(frames, lossless=True)), 413)]
+
+
+def told_apart(name: str, data: bytes, status: int, **headers: str) -> Case:
+    """To the route that says what is wrong with a picture."""
+    return post("/analyse", status, f"analyse: {name}", content=data, headers=headers)
+
+
+def clip(name: str, data: bytes, status: int, query: str = "", **headers: str) -> Case:
+    return post(f"/restore/video{query}", status, f"a clip: {name}", content=data, headers=headers)
+
+
+MATROSKA = b"\x1aE\xdf\xa3" + b"\x01" + b"\xff" * 7  # an EBML header whose length is unknown
+MP4 = b"\0\0\0\x18ftypisom\0\0\2\0isommp41"
 
 
 def encoded(**members: Any) -> str:
@@ -201,6 +234,32 @@ PICTURES = [
     picture("TIFF without its data", hostile.grey_tiff(100, 100)[:-40], 400),
     picture("JPEG of thousands of scans", hostile.many_scans(), 413),
     *(picture(f"{kind} is not read", data, 415) for kind, data in hostile.OTHER_KINDS.items()),
+]
+
+ANALYSES = [
+    told_apart("a picture", PNG, 200),
+    told_apart("a picture as JSON", encoded().encode(), 200, **{"content-type": "application/json"}),
+    told_apart("nothing", b"", 400),
+    told_apart("no picture", b"MZ" + b"\0" * 100, 415),
+    told_apart("a picture cut short", PNG[:60], 400),
+    told_apart("a decompression bomb", hostile.huge_png(), 413),
+    told_apart("JSON that ends early", b'{"image": "', 400, **{"content-type": "application/json"}),
+    post("/analyse?sharpen=1", 422, content=PNG),
+    post("/analyse?task=auto&strength=7", 422, content=PNG),
+    picture("task=auto and another", PNG, 422, "?task=auto,lowlight"),
+]
+
+CLIPS = [
+    clip("nothing", b"", 400),
+    clip("a picture", PNG, 415),
+    clip("text", b"hello " * 50, 415),
+    clip("an MP4 that ends behind its first box", MP4, 400),
+    clip("an MP4 whose box is longer than the file", MP4 + b"\x7f\xff\xff\xffmoov", 415),
+    clip("a Matroska file of nothing", MATROSKA, 400),
+    clip("JSON", encoded().encode(), 415, **{"content-type": "application/json"}),
+    clip("frames of a negative second", MP4, 422, "?start=-1"),
+    clip("a parameter that is not there", MP4, 422, "?stepz=2"),
+    clip("over the limit", MP4 + b"\0" * (3 * MEBIBYTE), 413),
 ]
 
 JSON_CASES = [
@@ -335,7 +394,7 @@ DEPARTURES = [
     gone("gone while the answer is sent", head("/restore?format=tiff", len(LARGE)), LARGE, read=100),
 ]
 
-ALL = [*BODIES, *PICTURES, *JSON_CASES, *VALUES, *HEADERS, *PLACES, *DEPARTURES]
+ALL = [*BODIES, *PICTURES, *from_phones(), *ANALYSES, *CLIPS, *JSON_CASES, *VALUES, *HEADERS, *PLACES, *DEPARTURES]
 
 
 @pytest.mark.parametrize("case", ALL, ids=[f"{case.name} -> {case.status or 'no answer'}" for case in ALL])
