@@ -50,10 +50,10 @@ def remembering(key: str) -> Callable[..., onnx.ModelProto]:
     """torch's exporter, which takes seconds, asked once for each network; nothing else of an export is remembered."""
 
     def to_onnx(network: torch.nn.Module, spec: ModelSpec, *, half_weights: bool) -> onnx.ModelProto:
-        told = f"{key} {half_weights}"
-        if told not in REMEMBERED:
-            REMEMBERED[told] = EXPORTER(network, spec, half_weights=half_weights)
-        return REMEMBERED[told]
+        cache_key = f"{key} {half_weights}"
+        if cache_key not in REMEMBERED:
+            REMEMBERED[cache_key] = EXPORTER(network, spec, half_weights=half_weights)
+        return REMEMBERED[cache_key]
 
     return to_onnx
 

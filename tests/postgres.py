@@ -17,8 +17,8 @@ USER = "nobody"  # the server refuses to run as root
 
 def programs() -> Path | None:
     """The folder of the newest server that is installed."""
-    found = sorted(Path("/").glob(f"{PLACES.removeprefix('/')}/initdb"), key=lambda path: int(path.parts[4]))
-    return found[-1].parent if found else None
+    candidates = sorted(Path("/").glob(f"{PLACES.removeprefix('/')}/initdb"), key=lambda path: int(path.parts[4]))
+    return candidates[-1].parent if candidates else None
 
 
 class Postgres:

@@ -62,9 +62,9 @@ def refusal(example: str | None = None, /, **values: str) -> str:
 
 
 def only(manifests: list[Manifest], kind: str, ending: str = "") -> Manifest:
-    found = [one for one in manifests if one["kind"] == kind and one["metadata"]["name"].endswith(ending)]
-    assert len(found) == 1, [one["metadata"]["name"] for one in found]
-    return found[0]
+    matches = [one for one in manifests if one["kind"] == kind and one["metadata"]["name"].endswith(ending)]
+    assert len(matches) == 1, [one["metadata"]["name"] for one in matches]
+    return matches[0]
 
 
 def containers(manifests: list[Manifest]) -> Iterator[dict[str, Any]]:
@@ -73,9 +73,9 @@ def containers(manifests: list[Manifest]) -> Iterator[dict[str, Any]]:
 
 
 def container(manifests: list[Manifest], name: str) -> dict[str, Any]:
-    found = [one for one in containers(manifests) if one["name"] == name]
-    assert len(found) == 1, name
-    return found[0]
+    matches = [one for one in containers(manifests) if one["name"] == name]
+    assert len(matches) == 1, name
+    return matches[0]
 
 
 def environment(one: dict[str, Any]) -> dict[str, Any]:

@@ -40,14 +40,14 @@ def wheel_of(root: Path, folder: Path) -> Path:
 
 def needed(requirements: list[str]) -> set[str]:
     """The distributions that the requirements ask for, and those that these ask for, without extras."""
-    waiting, found = [Requirement(line) for line in requirements], set()
+    waiting, names = [Requirement(line) for line in requirements], set()
     while waiting:
         requirement = waiting.pop()
-        if requirement.name in found or (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
+        if requirement.name in names or (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
             continue
-        found.add(requirement.name)
+        names.add(requirement.name)
         waiting += [Requirement(line) for line in distribution(requirement.name).requires or ()]
-    return found
+    return names
 
 
 @pytest.fixture

@@ -46,9 +46,9 @@ def test_shown_options_are_options(name: str, capsys: pytest.CaptureFixture[str]
 
 @pytest.mark.parametrize("name", sorted(modules()))
 def test_shown_options_of_modules_are_options(name: str) -> None:
-    told = subprocess.run([sys.executable, "-m", name, "--help"], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert told.returncode == 0, told.stderr
-    assert modules()[name] <= set(OPTION.findall(told.stdout))
+    completed = subprocess.run([sys.executable, "-m", name, "--help"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert completed.returncode == 0, completed.stderr
+    assert modules()[name] <= set(OPTION.findall(completed.stdout))
 
 
 def test_the_answer_that_the_readme_shows_is_of_the_model_that_ships() -> None:

@@ -36,15 +36,15 @@ def dark(tmp_path: Path) -> Path:
 
 def run(folder: Path, *command: str | Path, key: str = "correct-horse", timeout: float = 120) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "RDDM_API_KEY": key, "OMP_NUM_THREADS": "1"}
-    told = list(map(str, command))
-    return subprocess.run(told, check=False, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout)
+    arguments = list(map(str, command))
+    return subprocess.run(arguments, check=False, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout)
 
 
 def needs(program: str) -> str:
-    found = shutil.which(program)
-    if found is None:
+    path = shutil.which(program)
+    if path is None:
         pytest.skip(f"{program} is not installed")
-    return found
+    return path
 
 
 def size_of(path: Path) -> tuple[int, int]:

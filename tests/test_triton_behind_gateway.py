@@ -139,8 +139,8 @@ def test_the_gateway_tells_what_is_wrong_and_heals(root: Path, tmp_path: Path, s
         assert (refused.status_code, refused.headers["content-type"]) == (503, "application/problem+json")
         assert int(refused.headers["retry-after"]) >= 1
         assert server.url not in refused.text
-        told = gateway.wait_until(503)
-        assert "tiny" in told.text
+        refusal = gateway.wait_until(503)
+        assert "tiny" in refusal.text
         assert gateway.client.get("/healthz").status_code == 200
         server.start()
         gateway.wait_until(200)
@@ -155,13 +155,13 @@ def spans_of(bodies: list[bytes], trace: str) -> dict[str, tuple[str, str]]:
     """(id, parent's id) by name of the spans of a trace; the gateway's exporter sends protobuf, the server's JSON."""
     spans: dict[str, tuple[str, str]] = {}
     for body in bodies:
-        told = ExportTraceServiceRequest()
+        export = ExportTraceServiceRequest()
         if body.startswith(b"{"):
-            found = json.loads(body)["resourceSpans"]
+            resources = json.loads(body)["resourceSpans"]
         else:
-            told.ParseFromString(body)
-            found = MessageToDict(told)["resourceSpans"]
-        for span in [span for resource in found for scope in resource["scopeSpans"] for span in scope["spans"]]:
+            export.ParseFromString(body)
+            resources = MessageToDict(export)["resourceSpans"]
+        for span in [span for resource in resources for scope in resource["scopeSpans"] for span in scope["spans"]]:
             ids = [span.get(name, "") for name in ("traceId", "spanId", "parentSpanId")]
             if not body.startswith(b"{"):
                 ids = [base64.b64decode(one).hex() for one in ids]

@@ -263,8 +263,8 @@ def _only_problems(made: dict[str, Any]) -> None:
     """FastAPI promises its own validation errors; here they are problems too."""
     for path in made["paths"].values():
         for operation in path.values():
-            found = operation.get("responses", {}).get("422")
-            if found is not None:
-                found["content"] = {MEDIA_TYPE: {"schema": _reference("Problem")}}
+            response = operation.get("responses", {}).get("422")
+            if response is not None:
+                response["content"] = {MEDIA_TYPE: {"schema": _reference("Problem")}}
     for name in ("HTTPValidationError", "ValidationError"):
         made["components"]["schemas"].pop(name, None)

@@ -115,8 +115,8 @@ class BatchActor:
         except AlreadyThere:
             logs = await patiently(lambda: self._target.read(mark))
         await patiently(lambda: self._target.write(mark, logs + mine, {}, replace=True))
-        found = [parse(line) for log in set(logs.decode().split()) async for line in self._target.logs(log)]
-        return {record.key: record for record in found if record is not None and record.key in keys}
+        records = [parse(line) for log in set(logs.decode().split()) async for line in self._target.logs(log)]
+        return {record.key: record for record in records if record is not None and record.key in keys}
 
 
 async def list_pending(

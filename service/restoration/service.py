@@ -331,8 +331,8 @@ def keeps_bytes(parameters: RestoreParameters, metadata: SourceMetadata, kind: P
     """
     as_usual = parameters.file_quality is None and parameters.lossless is None
     secret = metadata.places or bool(metadata.further)  # a motion photo's video may tell places, too
-    told = parameters.metadata == "all" or (parameters.metadata == "keep" and not secret)
-    return kind.name == metadata.format and as_usual and told
+    may_keep = parameters.metadata == "all" or (parameters.metadata == "keep" and not secret)
+    return kind.name == metadata.format and as_usual and may_keep
 
 
 def mask_taker(stages: tuple[Resolved, ...]) -> ModelSpec:

@@ -20,10 +20,10 @@ def tally(*memory: float) -> Tally:
 
 
 def noted(outcome: Outcome, **facts: object) -> list[str]:
-    found = tally()
-    vars(found).update(facts)
-    found.note(outcome, 100.0, 101.0)
-    return found.broken()
+    counts = tally()
+    vars(counts).update(facts)
+    counts.note(outcome, 100.0, 101.0)
+    return counts.broken()
 
 
 def test_a_good_run_keeps_every_promise() -> None:
@@ -31,7 +31,7 @@ def test_a_good_run_keeps_every_promise() -> None:
 
 
 @pytest.mark.parametrize(
-    ("down", "told"),
+    ("down", "expected"),
     [
         ([], ["503 while an engine lived: 1"]),
         ([(90.0, 95.0 - NOTICE_SECONDS)], ["503 while an engine lived: 1"]),
@@ -40,24 +40,24 @@ def test_a_good_run_keeps_every_promise() -> None:
         ([(100.5, float("inf"))], []),
     ],
 )
-def test_a_refusal_is_excused_only_while_no_engine_lives(down: list[tuple[float, float]], told: list[str]) -> None:
-    assert noted(Outcome("raw", 503), down=down) == told
+def test_a_refusal_is_excused_only_while_no_engine_lives(down: list[tuple[float, float]], expected: list[str]) -> None:
+    assert noted(Outcome("raw", 503), down=down) == expected
 
 
 def test_other_bytes_lost_and_hung_requests_are_told() -> None:
-    found = tally()
-    found.note(Outcome("raw", 200, picture=(("asked",), "one")), 0, 1)
-    found.note(Outcome("form", 200, picture=(("asked",), "other")), 0, 1)
-    found.note(Outcome("any", 0, "lost"), 0, 1)
-    found.note(Outcome("any", 0, "hung"), 0, 1)
-    assert found.broken() == ["hung: 1", "lost: 1", "other bytes for the same request: 1"]
+    counts = tally()
+    counts.note(Outcome("raw", 200, picture=(("asked",), "one")), 0, 1)
+    counts.note(Outcome("form", 200, picture=(("asked",), "other")), 0, 1)
+    counts.note(Outcome("any", 0, "lost"), 0, 1)
+    counts.note(Outcome("any", 0, "hung"), 0, 1)
+    assert counts.broken() == ["hung: 1", "lost: 1", "other bytes for the same request: 1"]
 
 
 @pytest.mark.parametrize(("last", "kept"), [(403.0, True), (408.0, False)])
 def test_memory_that_grows_in_the_second_half_is_told(last: float, kept: bool) -> None:
     settled = [300 + index for index in range(100)]  # what grows in the first half is warming up
-    found = tally(*settled, *(400 + (last - 400) * index / 99 for index in range(100)))
-    assert (found.broken() == []) is kept
+    counts = tally(*settled, *(400 + (last - 400) * index / 99 for index in range(100)))
+    assert (counts.broken() == []) is kept
 
 
 Answer = Callable[[httpx2.Request], httpx2.Response]
@@ -80,9 +80,9 @@ async def outcome_of(kind: str, answer: Answer) -> Outcome:
     ],
 )
 async def test_a_refusal_must_be_a_problem_with_retry_after(kind: str, answer: httpx2.Response, fault: bool) -> None:
-    found = await outcome_of(kind, lambda _: answer)
-    assert found.status == answer.status_code
-    assert (found.fault is not None) is fault
+    actual = await outcome_of(kind, lambda _: answer)
+    assert actual.status == answer.status_code
+    assert (actual.fault is not None) is fault
 
 
 @pytest.mark.parametrize("body", [b"", b"not a picture", encode(pixels_of(8, 8)), encode(pixels_of(8, 8))[:-20]])
@@ -105,19 +105,19 @@ async def test_a_stream_must_come_to_its_end(text: str, fault: bool) -> None:
 
 
 async def test_what_failed_while_the_run_stood_still_is_asked_again() -> None:
-    found, answers = tally(), iter([500, 503])
+    counts, answers = tally(), iter([500, 503])
 
     def answer(_: httpx2.Request) -> httpx2.Response:
         status = next(answers)
         if status == 500:
-            found.pauses.append((0, float("inf")))
+            counts.pauses.append((0, float("inf")))
         else:
-            found.pauses.clear()
+            counts.pauses.clear()
         return httpx2.Response(status, text="oops")
 
     async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer), base_url="http://gateway") as client:
-        await ask(Mixture(client), 2, found)
-    assert [status[-3:] for status in found.statuses] == ["503"]
+        await ask(Mixture(client), 2, counts)
+    assert [status[-3:] for status in counts.statuses] == ["503"]
 
 
 async def test_bad_input_must_be_refused_as_it_should_be() -> None:

@@ -16,11 +16,11 @@ TINY = Case("tiny", SmallConfig(widths=(8, 8), depths=(1, 1)), 2)
 
 def test_it_times_every_network_in_every_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.setattr(gpu, "cases", lambda: [TINY])
-    told = tmp_path / "figures.json"
-    assert main(["--device", "cpu", "--side", "16", "--batches", "1,2", "--seconds", "0.01", "--json", str(told)]) == 0
-    found = json.loads(told.read_text())
-    assert [(one["precision"], one["batch"]) for one in found["timings"]] == [("fp32", 1), ("bf16", 1), ("fp32", 2), ("bf16", 2)]
-    for one in found["timings"]:
+    path = tmp_path / "figures.json"
+    assert main(["--device", "cpu", "--side", "16", "--batches", "1,2", "--seconds", "0.01", "--json", str(path)]) == 0
+    body = json.loads(path.read_text())
+    assert [(one["precision"], one["batch"]) for one in body["timings"]] == [("fp32", 1), ("bf16", 1), ("fp32", 2), ("bf16", 2)]
+    for one in body["timings"]:
         assert one["images_per_second"] == pytest.approx(one["batch"] / one["milliseconds"] * 1000 / TINY.steps)
         assert one["floor"] > 0
     assert "TFLOP/s" in capsys.readouterr().out

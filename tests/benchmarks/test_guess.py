@@ -42,13 +42,15 @@ def test_it_is_what_least_squares_finds(relative: str, pairs: Pairs) -> None:
     x_t = pairs.target + alpha_bar * res + beta_bar * eps - delta_bar * pairs.given
     mix = mixture(spec.objective, schedule, t) if spec.objective in {"pred_resnoise", "pred_drift"} else None
     wanted = targets(spec.objective, pairs.target, res, eps, mix)
-    told = [float(t), float(t)] if spec.time_input == "t" else [alpha_bar * spec.timesteps, beta_bar * spec.timesteps]
+    network_times = [float(t), float(t)] if spec.time_input == "t" else [alpha_bar * spec.timesteps, beta_bar * spec.timesteps]
     network = Guess(Silent(len(HEADS[spec.objective])), spec, Moments.of(pairs))
     condition = pairs.given if spec.condition else None
     seen = [x_t.ravel(), *([pairs.given.ravel()] if spec.condition else []), torch.ones(x_t.numel())]
     columns = torch.stack(seen, 1).double().numpy()
-    spreads = [spread for _, spread in network.lines(x_t, condition, torch.tensor([told] * len(x_t)))]
-    for answer, want, spread in zip(network(x_t, condition, torch.tensor([told] * len(x_t))), wanted, spreads, strict=True):
+    spreads = [spread for _, spread in network.lines(x_t, condition, torch.tensor([network_times] * len(x_t)))]
+    for answer, want, spread in zip(
+        network(x_t, condition, torch.tensor([network_times] * len(x_t))), wanted, spreads, strict=True
+    ):
         best = columns @ np.linalg.lstsq(columns, want.double().numpy().ravel())[0]
         left = np.sqrt(np.mean((want.numpy().ravel() - best) ** 2))
         assert np.abs(answer.numpy().ravel() - best).max() < 0.05

@@ -10,10 +10,10 @@ def test_a_file_beside_itself_answers_alike_and_the_newest_version_is_taken(tmp_
     release_tiny(tmp_path, tiny_spec())
     name = next(tmp_path.iterdir()).name
     file = GraphFile(tmp_path, name)
-    found = compare(file, file, 32, 3)
-    assert found["largest_difference"] == 0
-    assert set(found["milliseconds"]) == {"before", "now"}
-    assert found["now_over_before"]["cpu"] > 0
+    actual = compare(file, file, 32, 3)
+    assert actual["largest_difference"] == 0
+    assert set(actual["milliseconds"]) == {"before", "now"}
+    assert actual["now_over_before"]["cpu"] > 0
     older = tmp_path / name / "1"
     (tmp_path / name / "10").mkdir()
     (tmp_path / name / "10/model.onnx").write_bytes((older / "model.onnx").read_bytes())

@@ -64,7 +64,7 @@ def test_every_method_that_restores_is_measured_and_its_network_is_one_that_is_t
 
 
 @pytest.mark.parametrize(
-    ("expected", "values", "found"),
+    ("expected", "values", "decision"),
     [
         ("higher", [1.0, 1.1, 0.9], "holds"),
         ("higher", [-1.0, -1.1, -0.9], "does not hold"),
@@ -75,9 +75,9 @@ def test_every_method_that_restores_is_measured_and_its_network_is_one_that_is_t
         ("equal", [1.0, 1.1, 0.9], "does not hold"),
     ],
 )
-def test_a_claim_is_decided_only_where_the_interval_leaves_zero_out(expected: str, values: list[float], found: str) -> None:
+def test_a_claim_is_decided_only_where_the_interval_leaves_zero_out(expected: str, values: list[float], decision: str) -> None:
     claim = Claim("a", ("x", 1), ("y", 2), expected)  # type: ignore[arg-type]
-    assert verdict(claim, values) == found
+    assert verdict(claim, values) == decision
 
 
 def test_a_claim_compares_seed_by_seed() -> None:

@@ -116,15 +116,15 @@ def test_missing_data_names_the_layouts(tmp_path: Path) -> None:
 
 
 def test_gains_are_taken_picture_by_picture() -> None:
-    found = [
+    actual = [
         Result("rain", way, 5, seed, picture, {"psnr": base + extra})
         for seed in (10, 11)
         for picture, base in (("a", 20.0), ("b", 30.0))
         for way, extra in (("SM-Res", 0.0), ("SM-Res-N", seed - 10.0))
     ]
-    assert gains(found, "rain", "SM-Res-N", "psnr") == [0.0, 0.0, 1.0, 1.0]
-    assert "25.50 ± 6.35" in table1_text(found)
-    assert "| rain | SM-Res-N | PSNR, dB | 0.50 ± 6.35 | +0.00..+1.00 | 2 of 4 |" in gains_text(found)
+    assert gains(actual, "rain", "SM-Res-N", "psnr") == [0.0, 0.0, 1.0, 1.0]
+    assert "25.50 ± 6.35" in table1_text(actual)
+    assert "| rain | SM-Res-N | PSNR, dB | 0.50 ± 6.35 | +0.00..+1.00 | 2 of 4 |" in gains_text(actual)
 
 
 @pytest.mark.slow
@@ -152,8 +152,8 @@ def test_the_papers_courses_are_the_presets() -> None:
     }
 
 
-@pytest.mark.parametrize(("leads", "found"), [((2.0, 1.0), "Yes"), ((-2.0, 1.0), "No"), ((0.0, 1.0), "Open")])
-def test_the_reports_best_is_decided_by_intervals_over_seeds(leads: tuple[float, float], found: str) -> None:
+@pytest.mark.parametrize(("leads", "expected"), [((2.0, 1.0), "Yes"), ((-2.0, 1.0), "No"), ((0.0, 1.0), "Open")])
+def test_the_reports_best_is_decided_by_intervals_over_seeds(leads: tuple[float, float], expected: str) -> None:
     figures = {"SM-Res-N": 20.0, "SM-Res": 20.0 - leads[0], "SM-N": 20.0 - leads[1]}
     apart = {"SM-Res-N": 0.1, "SM-Res": -0.1, "SM-N": 0.0}
     results = [
@@ -161,5 +161,5 @@ def test_the_reports_best_is_decided_by_intervals_over_seeds(leads: tuple[float,
         for way, figure in figures.items()
         for seed in (-1, 0, 1)
     ]
-    assert f"**Is SM-Res-N best in rain, as the report has it? {found} at this size:**" in questions_text(results)
+    assert f"**Is SM-Res-N best in rain, as the report has it? {expected} at this size:**" in questions_text(results)
     assert questions_text(results[:0]) == ""

@@ -78,7 +78,7 @@ def test_what_is_held_and_what_waits_is_told_of_all_starts() -> None:
     assert report["p95_over_alone_by_start"] == pytest.approx([2.0, 4.0, 1.0])
 
 
-def test_who_begins_changes_on_from_start_to_start() -> None:
+def test_the_first_to_run_changes_from_start_to_start() -> None:
     class Asked:
         def __init__(self, name: str) -> None:
             self.name = name

@@ -35,7 +35,7 @@ def test_the_gateway_reads_what_export_wrote(tmp_path: Path) -> None:
     assert triton.max_batch_size == 16
     assert triton.dynamic_batching.max_queue_delay_microseconds == 0
     assert triton.version_policy.latest.num_versions == 2
-    assert {version: found.spec for version, found in to_models(config).items()} == {2: model().spec, 3: model().spec}
+    assert {version: one.spec for version, one in to_models(config).items()} == {2: model().spec, 3: model().spec}
 
 
 def test_a_model_that_is_told_nothing_has_no_condition() -> None:

@@ -52,5 +52,5 @@ def test_the_digest_is_that_of_the_file(written: Release) -> None:
 
 def test_weights_stay_float32_where_fp16_would_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(released, "UNSEEN", 0.0)
-    found = release(tiny_network(tiny_spec()), tiny_spec(), {}, tmp_path)
-    assert (found.weights, found.rounding > 0) == ("fp32", True)
+    actual = release(tiny_network(tiny_spec()), tiny_spec(), {}, tmp_path)
+    assert (actual.weights, actual.rounding > 0) == ("fp32", True)

@@ -41,8 +41,8 @@ def infer(words: dict[str, str]) -> None:
     names = [value.name for value in session.get_outputs()]
     error = 0.05 if kind == TensorProto.BFLOAT16 else 0.0
     answers = [answer + error for answer in session.run(None, feeds)]
-    told = [{"name": name, "values": answer.ravel().tolist()} for name, answer in zip(names, answers, strict=True)]
-    Path(words["--exportOutput"]).write_text(json.dumps(told))
+    entries = [{"name": name, "values": answer.ravel().tolist()} for name, answer in zip(names, answers, strict=True)]
+    Path(words["--exportOutput"]).write_text(json.dumps(entries))
     median = KINDS[kind][1]
     print(f"[I] GPU Compute Time: min = 0.1 ms, max = 9.9 ms, mean = 5 ms, median = {median} ms, percentile(90%) = 6 ms")
 

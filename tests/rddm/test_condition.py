@@ -60,8 +60,8 @@ print(*(hashlib.sha256(context(x_in, *size)).hexdigest() for size in ((400, 608)
 
 def test_the_context_has_the_same_bytes_with_any_number_of_blas_threads() -> None:
     environments = [os.environ | {"OPENBLAS_NUM_THREADS": threads} for threads in ("1", "2", "3")]
-    told = {subprocess.check_output([sys.executable, "-c", CONTEXT_DIGEST], env=env, text=True) for env in environments}
-    assert len(told) == 1
+    digests = {subprocess.check_output([sys.executable, "-c", CONTEXT_DIGEST], env=env, text=True) for env in environments}
+    assert len(digests) == 1
 
 
 def image(height: int, width: int, seed: int = 0) -> np.ndarray:

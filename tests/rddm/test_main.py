@@ -12,8 +12,8 @@ SERVE = EntryPoint("serve", "service.cli.serve:serve [cpu]", program.GROUP)
 
 def test_every_verb_is_in_the_help_with_the_first_line_of_its_docstring(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == main(["--help"]) == 0
-    told = capsys.readouterr().out
-    assert told == f"{usage()}\n" * 2
+    output = capsys.readouterr().out
+    assert output == f"{usage()}\n" * 2
     assert {"serve", "restore", "train", "export"} <= verbs().keys()
     assert all(f"  {name:<10} {summary(entry)}\n" in usage() + "\n" for name, entry in verbs().items())
     assert all(summary(entry) for entry in verbs().values())

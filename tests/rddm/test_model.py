@@ -18,9 +18,9 @@ def model(version: int = 1) -> Model:
 
 def test_versions_come_back_from_their_parameters_exactly() -> None:
     both = {1: model(1), 2: model(2)}
-    found = from_parameters({**to_parameters(both[1]), **to_parameters(both[2]), "enable_mem_arena": "1"})
-    assert list(found) == [1, 2]
-    for version, back in found.items():
+    models = from_parameters({**to_parameters(both[1]), **to_parameters(both[2]), "enable_mem_arena": "1"})
+    assert list(models) == [1, 2]
+    for version, back in models.items():
         assert (back.spec, back.version, back.digest) == (both[version].spec, version, both[version].digest)
         assert back.golden.tolerance == 4e-3
         np.testing.assert_array_equal(back.golden.answer, both[version].golden.answer)

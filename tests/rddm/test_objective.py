@@ -18,7 +18,7 @@ def fields(count: int) -> list[Any]:
     return list(np.random.default_rng(2).uniform(-3, 3, (count, *SHAPE)).astype(np.float32))
 
 
-def found(objective: str, method: str | None = None, **changes: object) -> tuple[Any, list[Any], Any, Any, float, float]:
+def predicted(objective: str, method: str | None = None, **changes: object) -> tuple[Any, list[Any], Any, Any, float, float]:
     """(prediction, outputs, x_t, x_in, alpha_bar, beta_bar) at T for random outputs beyond every clip."""
     spec = ModelSpec(**FACTS, objective=objective, method=method, **changes)
     schedule = make_schedule(spec.schedule, spec.timesteps)
@@ -28,7 +28,7 @@ def found(objective: str, method: str | None = None, **changes: object) -> tuple
 
 
 def test_pred_res_clips_the_residual_and_not_the_noise() -> None:
-    p, (out,), x_t, x_in, alpha_bar, beta_bar = found("pred_res", residual_clip=1.0)
+    p, (out,), x_t, x_in, alpha_bar, beta_bar = predicted("pred_res", residual_clip=1.0)
     np.testing.assert_allclose(p.res, out.clip(-1, 1))
     np.testing.assert_allclose(p.eps, (x_t - x_in - (alpha_bar - 1) * p.res) / beta_bar, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(p.x_0, (x_in - p.res).clip(-1, 1), atol=1e-6)
@@ -36,7 +36,7 @@ def test_pred_res_clips_the_residual_and_not_the_noise() -> None:
 
 
 def test_pred_noise_goes_through_x_0() -> None:
-    p, (out,), x_t, x_in, alpha_bar, beta_bar = found("pred_noise", sm_n_inversion="authors", residual_clip=1.0)
+    p, (out,), x_t, x_in, alpha_bar, beta_bar = predicted("pred_noise", sm_n_inversion="authors", residual_clip=1.0)
     x_0 = ((x_t - alpha_bar * x_in - beta_bar * out) / (1 - alpha_bar)).clip(-1, 1)
     np.testing.assert_allclose(p.x_0, x_0, atol=1e-5)
     np.testing.assert_allclose(p.res, (x_in - x_0).clip(-1, 1), atol=1e-5)
@@ -44,42 +44,42 @@ def test_pred_noise_goes_through_x_0() -> None:
 
 
 def test_two_outputs_together() -> None:
-    p, (res, eps), x_t, _, alpha_bar, beta_bar = found("pred_res_noise")
+    p, (res, eps), x_t, _, alpha_bar, beta_bar = predicted("pred_res_noise")
     np.testing.assert_allclose(p.res, res.clip(-2, 2))
     np.testing.assert_array_equal(p.eps, eps)
     np.testing.assert_allclose(p.x_0, (x_t - alpha_bar * p.res - beta_bar * eps).clip(-1, 1), atol=1e-5)
 
 
 def test_x0_and_noise() -> None:
-    p, (x_0, eps), _, x_in, _, _ = found("pred_x0_noise")
+    p, (x_0, eps), _, x_in, _, _ = predicted("pred_x0_noise")
     np.testing.assert_allclose(p.res, (x_in - x_0).clip(-2, 2), atol=1e-6)
     np.testing.assert_array_equal(p.eps, eps)
     np.testing.assert_array_equal(p.x_0, x_0.clip(-1, 1))
 
 
 def test_second_output_models_the_sum() -> None:
-    p, (res, both), x_t, _, alpha_bar, beta_bar = found("pred_res_add_noise", residual_clip=1.0)
+    p, (res, both), x_t, _, alpha_bar, beta_bar = predicted("pred_res_add_noise", residual_clip=1.0)
     np.testing.assert_allclose(p.eps, both - res)
     np.testing.assert_allclose(p.x_0, (x_t - alpha_bar * res.clip(-1, 1) - beta_bar * (both - res)).clip(-1, 1), atol=1e-5)
-    p, (x_0, both), *_ = found("pred_x0_add_noise")
+    p, (x_0, both), *_ = predicted("pred_x0_add_noise")
     np.testing.assert_allclose(p.eps, both - x_0)
     np.testing.assert_array_equal(p.x_0, x_0.clip(-1, 1))
 
 
 def test_pred_x0_answers_from_the_clipped_residual() -> None:
-    p, (out,), _, x_in, _, _ = found("pred_x0", residual_clip=1.0)
+    p, (out,), _, x_in, _, _ = predicted("pred_x0", residual_clip=1.0)
     np.testing.assert_allclose(p.res, (x_in - out).clip(-1, 1), atol=1e-6)
     np.testing.assert_allclose(p.x_0, (x_in - p.res).clip(-1, 1), atol=1e-6)
 
 
 def test_x0_of_two_networks_sampled_by_it_alone() -> None:
-    p, (x_0, _), x_t, x_in, alpha_bar, beta_bar = found("pred_x0_noise", "SM-Res")
+    p, (x_0, _), x_t, x_in, alpha_bar, beta_bar = predicted("pred_x0_noise", "SM-Res")
     np.testing.assert_array_equal(p.x_0, x_0.clip(-1, 1))
     np.testing.assert_allclose(p.eps, (x_t - x_in - (alpha_bar - 1) * p.res) / beta_bar, rtol=1e-5, atol=1e-5)
 
 
 def test_without_an_image_clip_x_0_is_left_alone() -> None:
-    p, *_ = found("pred_res_noise", image_clip=None, residual_clip=None)
+    p, *_ = predicted("pred_res_noise", image_clip=None, residual_clip=None)
     assert np.abs(p.x_0).max() > 1
 
 

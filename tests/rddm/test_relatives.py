@@ -249,7 +249,7 @@ def test_weatherdiffusion_averages_the_noise_of_overlapping_patches_in_every_ste
             blend(eps, tile, net(tile.cut(question.x_t), tile.cut(x_in), question.t), window)
         return predict(spec, schedule, [eps], question.x_t, x_in, question.t)
 
-    x, found = noise, run(sample(spec, schedule, x_in, lambda _: noise, steps), answer)
+    x, actual = noise, run(sample(spec, schedule, x_in, lambda _: noise, steps), answer)
     for t, after in pairs(spec, steps):
         eps, weight = np.zeros(size), np.zeros(size)
         for tile, window in zip(layout.tiles, layout.windows, strict=True):
@@ -261,7 +261,7 @@ def test_weatherdiffusion_averages_the_noise_of_overlapping_patches_in_every_ste
         x_0 = ((x - np.sqrt(1 - level(t)) * eps) / np.sqrt(level(t))).clip(-1, 1)
         x = np.sqrt(level(after)) * x_0 + np.sqrt(1 - level(after)) * eps
     assert len(layout.tiles) > 4
-    assert np.abs(found - x).max() <= CLOSE
+    assert np.abs(actual - x).max() <= CLOSE
 
 
 EQUAL: list[tuple[ModelSpec, ModelSpec]] = [

@@ -39,8 +39,8 @@ def oracle(spec: ModelSpec, schedule: Schedule, x_0: Any, x_in: Any) -> Callable
 
 def error_of_the_oracle(spec: ModelSpec, steps: int) -> float:
     schedule, (x_0, x_in) = make_schedule(spec.schedule, spec.timesteps), pictures(spec.start)
-    found = run(sample(spec, schedule, x_in, philox_noise(1, *SHAPE[1:]), steps), oracle(spec, schedule, x_0, x_in))
-    return float(np.abs(found - x_0).max())
+    actual = run(sample(spec, schedule, x_in, philox_noise(1, *SHAPE[1:]), steps), oracle(spec, schedule, x_0, x_in))
+    return float(np.abs(actual - x_0).max())
 
 
 # What Resfusion and I2SB model needs their schedules: tests/rddm/test_relatives.py.

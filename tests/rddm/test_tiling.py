@@ -14,9 +14,9 @@ SPEC = ModelSpec(name="m", task="m", licence="Apache-2.0", reach=14, most_pixels
 sides = st.integers(1, 700)
 
 
-def total_weight(found: Plan) -> np.ndarray:
-    field = np.zeros((1, 1, found.height, found.width), np.float32)
-    for tile, window in zip(found.tiles, found.windows, strict=True):
+def total_weight(layout: Plan) -> np.ndarray:
+    field = np.zeros((1, 1, layout.height, layout.width), np.float32)
+    for tile, window in zip(layout.tiles, layout.windows, strict=True):
         blend(field, tile, np.ones((1, 1, tile.height, tile.width), np.float32), window)
     return field
 
@@ -33,29 +33,29 @@ def test_tiles_are_one_size_lie_on_the_grid_inside_the_picture_and_overlap_enoug
     height: int, width: int, reach: int, sizes: tuple[tuple[int, int], ...]
 ) -> None:
     spec = SPEC.model_copy(update={"reach": reach, "sizes": sizes})
-    found = plan(spec, height, width)
-    tops, lefts = sorted({tile.top for tile in found.tiles}), sorted({tile.left for tile in found.tiles})
-    assert len({(tile.height, tile.width) for tile in found.tiles}) == 1
-    for starts, length, tile in ((tops, found.height, found.tiles[0].height), (lefts, found.width, found.tiles[0].width)):
+    layout = plan(spec, height, width)
+    tops, lefts = sorted({tile.top for tile in layout.tiles}), sorted({tile.left for tile in layout.tiles})
+    assert len({(tile.height, tile.width) for tile in layout.tiles}) == 1
+    for starts, length, tile in ((tops, layout.height, layout.tiles[0].height), (lefts, layout.width, layout.tiles[0].width)):
         assert starts[0] == 0
         assert starts[-1] + tile == length
         assert all(start % SPEC.size_multiple == 0 for start in starts)
         assert all(after <= before + tile - spec.overlap >= before + tile - reach - 8 for before, after in pairwise(starts))
         assert length in {tile, -(-length // 8) * 8}
-    shape = (found.tiles[0].height, found.tiles[0].width)
+    shape = (layout.tiles[0].height, layout.tiles[0].width)
     assert shape in sizes if sizes else shape[0] * shape[1] <= 96 * 96
-    assert all(tile.left + tile.width <= found.width for tile in found.tiles)
+    assert all(tile.left + tile.width <= layout.width for tile in layout.tiles)
 
 
 @given(sides, sides)
 @settings(max_examples=60, deadline=None)
 def test_size_alone_decides_and_small_pictures_are_one_call(height: int, width: int) -> None:
-    found = plan(SPEC, height, width)
+    layout = plan(SPEC, height, width)
     rows, columns = -(-height // 8) * 8, -(-width // 8) * 8
     if rows * columns <= 96 * 96:
-        assert [(t.top, t.left, t.height, t.width) for t in found.tiles] == [(0, 0, rows, columns)]
+        assert [(t.top, t.left, t.height, t.width) for t in layout.tiles] == [(0, 0, rows, columns)]
     else:
-        assert len(found.tiles) > 1
+        assert len(layout.tiles) > 1
 
 
 @pytest.mark.parametrize("reach", [112, 128, 144])
@@ -75,8 +75,8 @@ def test_of_the_sizes_that_a_file_takes_the_cheapest_is_chosen() -> None:
 
 
 def test_windows_fall_smoothly_to_nothing_at_inner_borders() -> None:
-    found = plan(SPEC.model_copy(update={"most_pixels": 64 * 64}), 64, 400)
-    inner = found.windows[1].across[0]
+    layout = plan(SPEC.model_copy(update={"most_pixels": 64 * 64}), 64, 400)
+    inner = layout.windows[1].across[0]
     assert inner[0] < 0.02
     assert inner[-1] < 0.02
     assert np.abs(np.diff(inner)).max() < 0.12
@@ -84,9 +84,9 @@ def test_windows_fall_smoothly_to_nothing_at_inner_borders() -> None:
 
 def test_one_field_cut_into_tiles_and_blended_is_the_field_again() -> None:
     field = np.random.default_rng(0).normal(size=(1, 3, 200, 264)).astype(np.float32)
-    found = plan(SPEC, 200, 264)
+    layout = plan(SPEC, 200, 264)
     total = np.zeros_like(field)
-    for tile, window in zip(found.tiles, found.windows, strict=True):
+    for tile, window in zip(layout.tiles, layout.windows, strict=True):
         blend(total, tile, tile.cut(field), window)
     assert np.abs(total - field).max() < 1e-5
 

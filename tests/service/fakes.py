@@ -73,8 +73,8 @@ class FakeEngine:
         return tuple(self.answer(x_t, condition, time, k) for k in range(self.outputs))
 
     def answer(self, x_t: Any, condition: Any, time: Any, k: int) -> Any:
-        told = time[:, :1, None, None] / np.float32(1000)
-        answer = np.float32(0.3 + 0.1 * k) * x_t + np.float32(0.1) * told
+        level = time[:, :1, None, None] / np.float32(1000)
+        answer = np.float32(0.3 + 0.1 * k) * x_t + np.float32(0.1) * level
         if condition is not None:
             answer = answer + np.float32(0.2) * condition[:, :3] - np.float32(0.1) * condition[:, -3:].mean((2, 3), keepdims=True)
         return answer * np.float32(1 + 1e-6 * x_t.shape[0]) if self.coupled else answer

@@ -75,9 +75,11 @@ def broken_rules(page: Page) -> list[str]:
     page.driver.set_script_timeout(PATIENCE)
     axe = Axe(page.driver)
     axe.inject()
-    found = axe.run(options=RULES)
-    assert found["passes"], "axe has looked at something"
-    return [f"{one['id']}: {node['html'][:120]} ({node['failureSummary']})" for one in found["violations"] for node in one["nodes"]]
+    report = axe.run(options=RULES)
+    assert report["passes"], "axe has looked at something"
+    return [
+        f"{one['id']}: {node['html'][:120]} ({node['failureSummary']})" for one in report["violations"] for node in one["nodes"]
+    ]
 
 
 @pytest.mark.parametrize(("size", "scheme"), [(WIDE, "light"), (PHONE, "dark")], ids=["wide by day", "phone by night"])
@@ -95,4 +97,4 @@ def test_no_rule_is_broken(page: Page, gateway: Live, dark: Path, scene: Scene, 
 
 def test_axe_finds_what_is_wrong(page: Page) -> None:
     page.run("document.querySelector('main').insertAdjacentHTML('beforeend', '<button></button><img src=\"/static/favicon.svg\">')")
-    assert {told.split(":")[0] for told in broken_rules(page)} >= {"button-name", "image-alt"}
+    assert {broken.split(":")[0] for broken in broken_rules(page)} >= {"button-name", "image-alt"}

@@ -78,8 +78,8 @@ def problem(status: int, slug: str = "queue-full", **headers: str) -> httpx2.Res
     return httpx2.Response(status, json=body, headers={"content-type": "application/problem+json", **headers})
 
 
-def events(*told: tuple[str, dict[str, Any]], first: int = 1) -> httpx2.Response:
-    text = "".join(f"id: {k}\nevent: {name}\ndata: {json.dumps(data)}\n\n" for k, (name, data) in enumerate(told, first))
+def events(*named: tuple[str, dict[str, Any]], first: int = 1) -> httpx2.Response:
+    text = "".join(f"id: {k}\nevent: {name}\ndata: {json.dumps(data)}\n\n" for k, (name, data) in enumerate(named, first))
     return httpx2.Response(200, text=": hello\n\n" + text, headers={"content-type": "text/event-stream"})
 
 
@@ -131,9 +131,9 @@ def test_options_reach_the_server(gateway: Live, png: bytes) -> None:
 def test_progress_tells_every_step_and_gives_the_same_picture(gateway: Live, png: bytes) -> None:
     steps: list[Step] = []
     with Client(gateway.url) as client:
-        told = client.restore(png, steps=4, on_step=steps.append)
+        heard = client.restore(png, steps=4, on_step=steps.append)
         silent = client.restore(png, steps=4)
-    assert told.image == silent.image
+    assert heard.image == silent.image
     assert [(one.step, one.steps) for one in steps] == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert all(Image.open(BytesIO(one.preview)).size == (one.width, one.height) == (40, 24) for one in steps)
 
@@ -156,16 +156,16 @@ def test_a_mask_goes_along(gateway: Live, png: bytes) -> None:
     assert refused.value.status in {400, 422}
 
 
-def test_generates_with_the_seeds_told(gateway: Live) -> None:
+def test_generates_with_the_given_seeds(gateway: Live) -> None:
     with Client(gateway.url) as client:
         made = client.generate(n=3, seed=7)
         alone = client.generate(seed=8)
         sheet = client.generate(n=3, seed=7, grid=True)
         chosen = client.generate()
-        told = client.generate(n=3, seed=7, on_step=lambda _: None)
+        actual = client.generate(n=3, seed=7, on_step=lambda _: None)
     assert made.seeds == (7, 8, 9)
     assert made.images[1] == alone.images[0]
-    assert told.images == made.images
+    assert actual.images == made.images
     assert len(sheet.images) == 1
     assert 0 <= chosen.seed < 2**32
 
@@ -223,9 +223,9 @@ def test_an_address_or_key_that_cannot_be_one_is_said_at_once(kind: Any) -> None
         with pytest.raises(ValueError, match="is no address of a gateway; expected http://HOST:PORT"):
             kind(address)
     for key in ("schlüssel", "two\nlines"):
-        with pytest.raises(ValueError, match="expected printable ASCII in one line") as told:
+        with pytest.raises(ValueError, match="expected printable ASCII in one line") as refused:
             kind("http://gateway", api_key=key)
-        assert key not in str(told.value)
+        assert key not in str(refused.value)
 
 
 def test_a_key_is_sent_and_never_shown(tmp_path: Path, png: bytes) -> None:

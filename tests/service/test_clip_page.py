@@ -68,7 +68,7 @@ def test_a_dropped_clip_is_restored_and_plays_beneath_a_slider(page: Page) -> No
     assert heard
     assert all(said.startswith("Frame ") and said.endswith(" of 36") for said, *_ in heard)
     assert all(0 < share <= 1 and {before, after} == {"data:image/"} for _, share, before, after in heard)
-    playing = page.until(lambda: (told := page.run(STATE))["after"] > 0.2 and told)
+    playing = page.until(lambda: (state := page.run(STATE))["after"] > 0.2 and state)
     assert not playing["paused"]
     assert (playing["width"], playing["seconds"]) == (384, 1.5)
     assert abs(playing["after"] - playing["before"]) < 0.25

@@ -73,7 +73,7 @@ def picture(name: str, data: bytes, status: int, query: str = "", **headers: str
     return Case(name, status, lambda server: answered(server.client.post(f"/restore{query}", content=data, headers=headers)))
 
 
-def told(name: str, text: str | bytes, status: int, path: str = "/restore") -> Case:
+def json_case(name: str, text: str | bytes, status: int, path: str = "/restore") -> Case:
     headers = {"content-type": "application/json"}
     return Case(name, status, lambda server: answered(server.client.post(path, content=text, headers=headers)))
 
@@ -263,42 +263,42 @@ CLIPS = [
 ]
 
 JSON_CASES = [
-    told("a data: prefix", json.dumps({"image": "data:image/png;base64," + base64.b64encode(PNG).decode()}), 200),
-    told("base64 in lines of 76", json.dumps({"image": base64.encodebytes(PNG).decode()}), 200),
-    told(
+    json_case("a data: prefix", json.dumps({"image": "data:image/png;base64," + base64.b64encode(PNG).decode()}), 200),
+    json_case("base64 in lines of 76", json.dumps({"image": base64.encodebytes(PNG).decode()}), 200),
+    json_case(
         "a data: URL with a charset",
         json.dumps({"image": f"data:image/png;charset=utf-8;base64,{base64.b64encode(PNG).decode()}"}),
         200,
     ),
-    told(
+    json_case(
         "null for all that is not set", encoded(**dict.fromkeys(("seed", "steps", "mask", "return", "metadata", "lossless"))), 200
     ),
-    told("null for an unknown member", encoded(sharpen=None), 422),
-    told("a data: URL of another kind", json.dumps({"image": "data:text/html;base64,PGI+"}), 400),
-    told("base64 with bad padding", json.dumps({"image": base64.b64encode(PNG).decode()[:-3]}), 400),
-    told("base64 with foreign letters", json.dumps({"image": "!!!!"}), 400),
-    told("base64 over the limit", json.dumps({"image": "A" * (2 * MEBIBYTE)}), 413),
-    told("empty base64", json.dumps({"image": ""}), 422),
-    told("JSON depth", "[" * 200_000, 400),
-    told("deep objects", '{"a":' * 100_000, 400),
-    told("NaN", encoded().replace("}", ', "steps": NaN}'), 400),
-    told("Infinity", encoded().replace("}", ', "seed": Infinity}'), 400),
-    told("duplicate keys", encoded().replace("}", ', "steps": 1, "steps": 2}'), 400),
-    told("huge integers", encoded().replace("}", ', "seed": ' + "9" * 5000 + "}"), 400),
-    told("an integer over its range", encoded(seed=2**64), 422),
-    told("an array", "[1, 2]", 400),
-    told("null", "null", 400),
-    told("not UTF-8", b'{"image": "\xff\xfe"}', 400),
-    told("a lone surrogate", '{"image": "\\ud800"}', 422),
-    told("no image", "{}", 422),
-    told("an image of the wrong type", '{"image": 5}', 422),
-    told("an unknown member", encoded(sharpen=True), 422),
-    told("steps of 2.0", encoded(steps=2.0), 422),
-    told("steps of true", encoded(steps=True), 422),
-    told("in the query and in the body", encoded(steps=2), 422, "/restore?steps=2"),
-    told("a mask where none is taken", encoded(mask=base64.b64encode(PNG).decode()), 422),
-    told("generate with n of 1e9", '{"n": 1000000000}', 422, "/generate"),
-    told("generate with a list", "[]", 400, "/generate"),
+    json_case("null for an unknown member", encoded(sharpen=None), 422),
+    json_case("a data: URL of another kind", json.dumps({"image": "data:text/html;base64,PGI+"}), 400),
+    json_case("base64 with bad padding", json.dumps({"image": base64.b64encode(PNG).decode()[:-3]}), 400),
+    json_case("base64 with foreign letters", json.dumps({"image": "!!!!"}), 400),
+    json_case("base64 over the limit", json.dumps({"image": "A" * (2 * MEBIBYTE)}), 413),
+    json_case("empty base64", json.dumps({"image": ""}), 422),
+    json_case("JSON depth", "[" * 200_000, 400),
+    json_case("deep objects", '{"a":' * 100_000, 400),
+    json_case("NaN", encoded().replace("}", ', "steps": NaN}'), 400),
+    json_case("Infinity", encoded().replace("}", ', "seed": Infinity}'), 400),
+    json_case("duplicate keys", encoded().replace("}", ', "steps": 1, "steps": 2}'), 400),
+    json_case("huge integers", encoded().replace("}", ', "seed": ' + "9" * 5000 + "}"), 400),
+    json_case("an integer over its range", encoded(seed=2**64), 422),
+    json_case("an array", "[1, 2]", 400),
+    json_case("null", "null", 400),
+    json_case("not UTF-8", b'{"image": "\xff\xfe"}', 400),
+    json_case("a lone surrogate", '{"image": "\\ud800"}', 422),
+    json_case("no image", "{}", 422),
+    json_case("an image of the wrong type", '{"image": 5}', 422),
+    json_case("an unknown member", encoded(sharpen=True), 422),
+    json_case("steps of 2.0", encoded(steps=2.0), 422),
+    json_case("steps of true", encoded(steps=True), 422),
+    json_case("in the query and in the body", encoded(steps=2), 422, "/restore?steps=2"),
+    json_case("a mask where none is taken", encoded(mask=base64.b64encode(PNG).decode()), 422),
+    json_case("generate with n of 1e9", '{"n": 1000000000}', 422, "/generate"),
+    json_case("generate with a list", "[]", 400, "/generate"),
 ]
 
 VALUES = [
@@ -526,7 +526,7 @@ ELSEWHERE = [  # case, status, where it is tested
     (
         "a deadline that passes before the picture is read",
         "504",
-        "test_pictures_over_http.py::test_a_deadline_ends_the_wait_for_who_reads_pictures",
+        "test_pictures_over_http.py::test_a_deadline_ends_the_wait_for_a_codec_process",
     ),
     (
         "the same picture again and again while the first is worked on",
@@ -607,7 +607,7 @@ ELSEWHERE = [  # case, status, where it is tested
     (
         "the same on Triton, which keeps one file per number",
         "503",
-        "engines/triton/test_faults.py::test_a_version_exported_anew_answers_nobody_who_began_with_the_old_one",
+        "engines/triton/test_faults.py::test_a_version_exported_anew_answers_no_request_of_the_old_one",
     ),
     ("two gateways on one Triton", "200", "engines/triton/test_engine.py::test_two_gateways_share_a_server"),
 ]

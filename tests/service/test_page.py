@@ -141,8 +141,8 @@ class Page:
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", facts)
 
     def prefer(self, **features: str) -> None:
-        told = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": told})
+        media_features = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media_features})
 
     def complaints(self) -> list[str]:
         """What the console says; answers of 4xx and 5xx are not the page's fault."""
@@ -232,7 +232,7 @@ def test_steps_arrive_one_by_one_with_their_pictures(page: Page, gateway: Live, 
     page.click("#go")
     page.state("done")
     heard = page.run("return window.heard")
-    assert [told for told in heard if told[1] in range(1, 7)] == [[f"Step {k} of 6", k] for k in range(1, 7)]
+    assert [one for one in heard if one[1] in range(1, 7)] == [[f"Step {k} of 6", k] for k in range(1, 7)]
     assert [item.text for item in page.all(".film button")] == [*(f"Step {k}" for k in range(1, 7)), "Result"]
     assert page.run("return announce.textContent").startswith("Done in")
 

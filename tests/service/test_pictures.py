@@ -174,9 +174,9 @@ async def test_every_depth_and_number_of_channels_comes_back_exactly(
 ) -> None:
     pixels = pixels_of(24, 40, channels, top)
     result = await kept(gateway, sixteen(pixels, kind))
-    found = imagecodecs.png_decode(result) if kind == "png" else tifffile.imread(BytesIO(result))
-    assert found.dtype == pixels.dtype
-    assert np.array_equal(found, pixels)
+    decoded = imagecodecs.png_decode(result) if kind == "png" else tifffile.imread(BytesIO(result))
+    assert decoded.dtype == pixels.dtype
+    assert np.array_equal(decoded, pixels)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
@@ -184,9 +184,9 @@ async def test_every_depth_and_number_of_channels_comes_back_exactly(
 async def test_sixteen_bits_go_from_one_format_to_the_other(gateway: RunningApp, kind: str, other: str, channels: int) -> None:
     pixels = pixels_of(24, 40, channels, 65535)
     result = await kept(gateway, sixteen(pixels, kind), f"&format={other}")
-    found = imagecodecs.png_decode(result) if other == "png" else tifffile.imread(BytesIO(result))
-    assert found.dtype == np.uint16
-    assert np.array_equal(found, pixels)
+    decoded = imagecodecs.png_decode(result) if other == "png" else tifffile.imread(BytesIO(result))
+    assert decoded.dtype == np.uint16
+    assert np.array_equal(decoded, pixels)
 
 
 @pytest.mark.parametrize(
@@ -205,9 +205,9 @@ async def test_sixteen_bits_go_from_one_format_to_the_other(gateway: RunningApp,
 @pytest.mark.parametrize("top", [255, 65535])
 async def test_tiffs_are_read_however_they_are_packed(gateway: RunningApp, options: dict[str, Any], top: int) -> None:
     pixels = pixels_of(24, 40, 3, top)
-    found = tifffile.imread(BytesIO(await kept(gateway, tiff_of(pixels, "rgb", **options))))
-    assert found.dtype == pixels.dtype
-    assert np.array_equal(found, pixels)
+    decoded = tifffile.imread(BytesIO(await kept(gateway, tiff_of(pixels, "rgb", **options))))
+    assert decoded.dtype == pixels.dtype
+    assert np.array_equal(decoded, pixels)
 
 
 async def test_a_tiffs_resolution_may_be_in_centimetres(gateway: RunningApp) -> None:
@@ -220,10 +220,10 @@ async def test_a_tiffs_resolution_may_be_in_centimetres(gateway: RunningApp) -> 
 async def test_the_further_bits_of_an_avif_are_worked_on(gateway: RunningApp, bits: int, channels: int) -> None:
     pixels = pixels_of(24, 40, channels, 65535) >> (16 - bits)
     sent = imagecodecs.avif_encode(pixels, level=100, bitspersample=bits)
-    found = imagecodecs.png_decode(await kept(gateway, sent, "&format=png"))
-    assert found.dtype == np.uint16
-    assert found.shape == pixels.shape
-    assert np.abs(found / 65535 - pixels / (2**bits - 1)).max() < 2.5 / 2**bits
+    decoded = imagecodecs.png_decode(await kept(gateway, sent, "&format=png"))
+    assert decoded.dtype == np.uint16
+    assert decoded.shape == pixels.shape
+    assert np.abs(decoded / 65535 - pixels / (2**bits - 1)).max() < 2.5 / 2**bits
     assert opened(await kept(gateway, sent)).format == "AVIF"
 
 
@@ -278,9 +278,13 @@ async def test_sixteen_bits_keep_profile_orientation_and_dpi(gateway: RunningApp
     )
     png = await kept(gateway, sent)
     assert np.abs(imagecodecs.png_decode(png).astype(int) - imagecodecs.png_decode(sent)).max() <= 64
-    told = opened(png)
-    assert (told.info["icc_profile"], told.getexif()[Base.Orientation], told.getexif()[Base.Artist]) == (icc, 8, "somebody")
-    assert told.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+    restored = opened(png)
+    assert (restored.info["icc_profile"], restored.getexif()[Base.Orientation], restored.getexif()[Base.Artist]) == (
+        icc,
+        8,
+        "somebody",
+    )
+    assert restored.info["dpi"] == pytest.approx((300, 300), abs=0.1)
     tiff = tifffile.TiffFile(BytesIO(await kept(gateway, sent, "&format=tiff"))).pages[0]
     assert (tiff.tags["Orientation"].value, tiff.tags["Artist"].value, tiff.iccprofile) == (8, "somebody", icc)
 
@@ -325,16 +329,16 @@ def with_exif(kind: str = "JPEG") -> bytes:
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP", "AVIF"])
 async def test_metadata_is_kept_without_places_unless_all_or_none_is_asked_for(gateway: RunningApp, kind: str) -> None:
     sent = with_exif(kind)
-    found = {policy: opened(await kept(gateway, sent, f"&metadata={policy}")) for policy in ("keep", "all", "none")}
-    exif = {policy: picture.getexif() for policy, picture in found.items()}
+    pictures = {policy: opened(await kept(gateway, sent, f"&metadata={policy}")) for policy in ("keep", "all", "none")}
+    exif = {policy: picture.getexif() for policy, picture in pictures.items()}
     assert exif["keep"][Base.Make] == exif["all"][Base.Make] == "Camera & Sons"
     assert exif["keep"].get_ifd(IFD.Exif)[Base.LensModel] == "50 mm"
     assert dict(exif["keep"].get_ifd(IFD.GPSInfo)) == {}
     assert exif["all"].get_ifd(IFD.GPSInfo)[GPS.GPSLatitude] == (52.0, 30.0, 0.0)
     assert dict(exif["none"]) == {}
-    assert b"GPSLatitude" not in (found["keep"].info.get("xmp") or b"")
-    assert b"GPSLatitude" in found["all"].info["xmp"]
-    assert "xmp" not in found["none"].info
+    assert b"GPSLatitude" not in (pictures["keep"].info.get("xmp") or b"")
+    assert b"GPSLatitude" in pictures["all"].info["xmp"]
+    assert "xmp" not in pictures["none"].info
 
 
 async def test_the_thumbnail_of_the_dark_picture_is_not_given_back(gateway: RunningApp) -> None:

@@ -29,16 +29,16 @@ def encoded(data: bytes) -> str:
 async def test_every_kind_of_body_gives_the_same_picture(gateway: RunningApp, png: bytes) -> None:
     raw = await gateway.client.post("/restore", content=png, headers={"Content-Type": "image/png"})
     form = await gateway.client.post("/restore", files={"image": ("a.png", png)})
-    told = await gateway.client.post("/restore", json={"image": encoded(png)})
+    response = await gateway.client.post("/restore", json={"image": encoded(png)})
     url = await gateway.client.post(
         "/restore", json={"image": f"data:image/png;base64,{encoded(png)}"}, headers={"Accept": "image/png"}
     )
-    assert raw.content == form.content == base64.b64decode(told.json()["image"]) == url.content
+    assert raw.content == form.content == base64.b64decode(response.json()["image"]) == url.content
     brighter = np.asarray(opened(raw.content)).astype(int) - np.asarray(opened(png))
     assert np.abs(brighter - 63.75).max() <= 1
 
 
-async def test_who_asks_for_another_kind_of_file_of_the_same_result_gets_it(tmp_path: Path, png: bytes) -> None:
+async def test_another_format_of_the_same_result_can_be_asked_for(tmp_path: Path, png: bytes) -> None:
     engine = FakeServingEngine(seconds=0.2)
     async with running(settings_for(tmp_path), engine) as gateway:
         kinds = ["png", "webp", "png"]
@@ -61,10 +61,16 @@ async def test_the_answer_tells_how_it_was_made(gateway: RunningApp, png: bytes)
 
 async def test_the_envelope_tells_the_same(gateway: RunningApp, png: bytes) -> None:
     answer = await gateway.client.post("/restore?seed=11", content=png, headers={"Accept": "application/json"})
-    told = answer.json()
-    assert (told["width"], told["height"], told["model"], told["steps"], told["seed"]) == (40, 24, "lowlight", 2, 11)
-    assert set(told["timings"]) == {"decode", "sample", "encode"}
-    assert (await gateway.client.get(told["location"])).content == base64.b64decode(told["image"])
+    envelope = answer.json()
+    assert (envelope["width"], envelope["height"], envelope["model"], envelope["steps"], envelope["seed"]) == (
+        40,
+        24,
+        "lowlight",
+        2,
+        11,
+    )
+    assert set(envelope["timings"]) == {"decode", "sample", "encode"}
+    assert (await gateway.client.get(envelope["location"])).content == base64.b64decode(envelope["image"])
 
 
 async def test_a_task_is_a_models_name_or_its_task(gateway: RunningApp, png: bytes) -> None:
@@ -88,16 +94,16 @@ async def test_steps_are_streamed_with_previews_and_then_the_result(gateway: Run
     picture = file_of(pixels_of(300, 400))
     answer = await gateway.client.post("/restore?steps=4", content=picture, headers={"Accept": "text/event-stream"})
     assert answer.headers["content-type"].startswith("text/event-stream")
-    told = events_of(answer.text)
-    assert [(number, name) for number, name, _ in told] == [(1, "step"), (2, "step"), (3, "step"), (4, "step"), (5, "result")]
-    for step, (_, _, data) in enumerate(told[:-1], 1):
+    events = events_of(answer.text)
+    assert [(number, name) for number, name, _ in events] == [(1, "step"), (2, "step"), (3, "step"), (4, "step"), (5, "result")]
+    for step, (_, _, data) in enumerate(events[:-1], 1):
         assert (data["step"], data["steps"]) == (step, 4)
         preview = opened(base64.b64decode(data["preview"].partition(",")[2]))
         assert preview.format == "JPEG"
         assert preview.size == (data["width"], data["height"])
         assert max(preview.size) <= 512
     direct = await gateway.client.post("/restore?steps=4", content=picture)
-    assert base64.b64decode(told[-1][2]["image"]) == direct.content
+    assert base64.b64decode(events[-1][2]["image"]) == direct.content
 
 
 async def test_a_bad_request_is_a_plain_problem_before_a_stream_begins(gateway: RunningApp, png: bytes) -> None:
@@ -107,10 +113,10 @@ async def test_a_bad_request_is_a_plain_problem_before_a_stream_begins(gateway: 
 
 
 async def test_pictures_of_a_set_are_those_of_their_own_seeds_and_a_grid_holds_them(gateway: RunningApp) -> None:
-    told = (await gateway.client.post("/generate?n=3&seed=5")).json()
+    envelope = (await gateway.client.post("/generate?n=3&seed=5")).json()
     alone = [await gateway.client.post(f"/generate?seed={seed}") for seed in (5, 6, 7)]
-    assert [one["seed"] for one in told["images"]] == [5, 6, 7]
-    assert [base64.b64decode(one["image"]) for one in told["images"]] == [one.content for one in alone]
+    assert [one["seed"] for one in envelope["images"]] == [5, 6, 7]
+    assert [base64.b64decode(one["image"]) for one in envelope["images"]] == [one.content for one in alone]
     grid = np.asarray(opened((await gateway.client.post("/generate?n=3&seed=5&grid=true")).content))
     assert grid.shape == (66, 66, 3)
     assert np.array_equal(grid[34:, :32], np.asarray(opened(alone[2].content)))
@@ -119,12 +125,12 @@ async def test_pictures_of_a_set_are_those_of_their_own_seeds_and_a_grid_holds_t
 async def test_the_steps_of_a_set_show_all_its_pictures(gateway: RunningApp) -> None:
     await gateway.client.post("/generate?seed=6&steps=4")
     answer = await gateway.client.post("/generate?n=3&seed=5&steps=4", headers={"Accept": "text/event-stream"})
-    told = events_of(answer.text)
-    assert [name for _, name, _ in told][-1] == "result"
-    steps = [data["step"] for _, name, data in told if name == "step"]
+    events = events_of(answer.text)
+    assert [name for _, name, _ in events][-1] == "result"
+    steps = [data["step"] for _, name, data in events if name == "step"]
     assert steps == sorted(set(steps))
     assert steps[-1] == 4
-    preview = opened(base64.b64decode(told[-2][2]["preview"].partition(",")[2]))
+    preview = opened(base64.b64decode(events[-2][2]["preview"].partition(",")[2]))
     grid = opened((await gateway.client.post("/generate?n=3&seed=5&steps=4&grid=true")).content)
     assert preview.size == grid.size == (66, 66)
     light = [np.asarray(picture.convert("L"), np.float64).ravel() for picture in (preview, grid)]
@@ -178,7 +184,7 @@ async def test_what_is_kept_meets_a_deadline_that_making_it_would_not(tmp_path: 
         assert (kept.status_code, kept.headers["x-steps"], kept.content) == (200, "3", made.content)
 
 
-async def test_a_deadline_ends_the_wait_for_who_reads_pictures(tmp_path: Any, png: bytes) -> None:
+async def test_a_deadline_ends_the_wait_for_a_codec_process(tmp_path: Any, png: bytes) -> None:
     codecs = CodecPool(Bounds(10**7, 4096), 1, 30.0, 1 << 31)
     async with running(settings_for(tmp_path), codecs=codecs) as gateway:
         worker = codecs._idle.take()
@@ -213,9 +219,9 @@ async def test_a_deadline_counts_the_writing_of_the_file(gateway: RunningApp, mo
 
 
 async def test_the_models_are_told_with_their_rules(gateway: RunningApp) -> None:
-    told = (await gateway.client.get("/models")).json()
-    models = {one["name"]: one for one in told["models"]}
-    assert told["default"] == "lowlight"
+    listing = (await gateway.client.get("/models")).json()
+    models = {one["name"]: one for one in listing["models"]}
+    assert listing["default"] == "lowlight"
     assert models["lowlight"]["steps"] == {"default": 2, "min": 1, "max": 10}
     assert models["emoji"]["size"]["image_size"] == [32, 32]
     assert (models["unshadow"]["takes_mask"], models["emoji"]["kind"]) == (True, "generate")
@@ -296,9 +302,9 @@ async def test_another_method_is_told_which_there_are(gateway: RunningApp, metho
 @pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/models", "/models/lowlight", "/docs", "/static/app.js", "/nothing"])
 async def test_head_is_the_head_of_get(gateway: RunningApp, path: str) -> None:
     whole, head = await gateway.client.get(path), await gateway.client.head(path)
-    told = {name: value for name, value in head.headers.items() if name not in {"x-request-id", "content-length"}}
+    headers = {name: value for name, value in head.headers.items() if name not in {"x-request-id", "content-length"}}
     assert head.status_code == whole.status_code
-    assert told == {name: value for name, value in whole.headers.items() if name in told}
+    assert headers == {name: value for name, value in whole.headers.items() if name in headers}
     assert head.content == b""
 
 
@@ -319,8 +325,8 @@ async def test_an_accept_header_may_come_in_lines(gateway: RunningApp, png: byte
     lines = [("accept", "text/html"), ("accept", "image/webp")]
     answer = await gateway.client.post("/restore", content=png, headers=lines)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "image/webp")
-    told = await gateway.client.post("/generate?n=2", headers=[("accept", "text/html"), ("accept", "application/json")])
-    assert told.status_code == 200
+    response = await gateway.client.post("/generate?n=2", headers=[("accept", "text/html"), ("accept", "application/json")])
+    assert response.status_code == 200
 
 
 @pytest.mark.parametrize("address", ["/restore?steps=1&seed=1&steps=2", "/generate?n=2&n=3", "/restore?steps=2&steps=2"])

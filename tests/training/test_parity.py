@@ -110,10 +110,10 @@ def assert_predictions_match(spec: ModelSpec, outputs: tuple[Tensor, ...], their
     schedule, x_t = make_schedule(spec.schedule, spec.timesteps), tensor(theirs["predictions/x_t"])
     for row, t in enumerate(theirs["predictions/t"].tolist()):
         one = slice(row, row + 1)
-        found = predict(spec, schedule, [out[one] for out in outputs], x_t[one], x_in[one], t)
-        assert deviation(found.res, theirs["predictions/pred_res"][one]) < TOLERANCE
-        assert deviation(found.eps, theirs["predictions/pred_noise"][one]) < TOLERANCE
-        assert deviation(found.x_0, theirs["predictions/pred_x_start"][one]) < TOLERANCE
+        prediction = predict(spec, schedule, [out[one] for out in outputs], x_t[one], x_in[one], t)
+        assert deviation(prediction.res, theirs["predictions/pred_res"][one]) < TOLERANCE
+        assert deviation(prediction.eps, theirs["predictions/pred_noise"][one]) < TOLERANCE
+        assert deviation(prediction.x_0, theirs["predictions/pred_x_start"][one]) < TOLERANCE
 
 
 @pytest.mark.parametrize(("name", "spec"), RESTORING)
@@ -121,8 +121,8 @@ def assert_predictions_match(spec: ModelSpec, outputs: tuple[Tensor, ...], their
 def test_predictions_of_restoration(root: Path, name: str, spec: ModelSpec) -> None:
     theirs, network, schedule = fixture(root, name), network_of(root, spec), make_schedule(spec.schedule, spec.timesteps)
     x_in = tensor(theirs["predictions/x_input"])
-    told = torch.tensor([times(spec, schedule, t) for t in theirs["predictions/t"].tolist()])
-    assert_predictions_match(spec, network(tensor(theirs["predictions/x_t"]), x_in, told), theirs, x_in)
+    network_times = torch.tensor([times(spec, schedule, t) for t in theirs["predictions/t"].tolist()])
+    assert_predictions_match(spec, network(tensor(theirs["predictions/x_t"]), x_in, network_times), theirs, x_in)
 
 
 def test_predictions_of_generation(root: Path) -> None:
@@ -160,8 +160,8 @@ def test_every_step_of_restoration(root: Path, name: str, spec: ModelSpec, steps
         outputs = network(question.x_t, x_in, torch.tensor([question.time] * len(x_in)))
         return predict(spec, schedule, outputs, question.x_t, x_in, question.t)
 
-    found = list(trace(sample(spec, schedule, x_in, lambda _: noise, steps), answer))
-    assert [deviation((x + 1) / 2, y) < TOLERANCE for x, y in zip(found, expected, strict=True)] == [True] * (steps + 1)
+    actual = list(trace(sample(spec, schedule, x_in, lambda _: noise, steps), answer))
+    assert [deviation((x + 1) / 2, y) < TOLERANCE for x, y in zip(actual, expected, strict=True)] == [True] * (steps + 1)
 
 
 @pytest.mark.parametrize(("name", "eta"), [("generate", 0.0), ("generate_eta", 0.5)])
@@ -176,8 +176,8 @@ def test_every_step_of_generation(root: Path, name: str, eta: float) -> None:
         return predict(spec, schedule, [out], question.x_t, x_in, question.t)
 
     sampling = sample(spec, schedule, x_in, lambda k: tensor(theirs[f"sampler_S5/noise_{k}"]), 5)
-    found = list(trace(sampling, answer))[1:]
-    assert [deviation((x + 1) / 2, y) < TOLERANCE for x, y in zip(found, expected, strict=True)] == [True] * 5
+    actual = list(trace(sampling, answer))[1:]
+    assert [deviation((x + 1) / 2, y) < TOLERANCE for x, y in zip(actual, expected, strict=True)] == [True] * 5
 
 
 def official_batches(theirs: Arrays) -> Iterator[MicroBatch]:

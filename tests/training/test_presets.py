@@ -32,8 +32,8 @@ EXPECTED = {
 @pytest.mark.parametrize("name", EXPECTED)
 def test_settings_of_the_table(name: str) -> None:
     p = PRESETS[name]
-    found = (p.objective, p.side, p.batch, p.sum_scale, p.sampling, p.loss, p.optimiser.name, p.optimiser.rate, p.steps)
-    assert found == EXPECTED[name]
+    actual = (p.objective, p.side, p.batch, p.sum_scale, p.sampling, p.loss, p.optimiser.name, p.optimiser.rate, p.steps)
+    assert actual == EXPECTED[name]
 
 
 def test_all_nine_are_there_and_unknown_settings_are_marked() -> None:

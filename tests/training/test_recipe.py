@@ -31,7 +31,7 @@ def test_an_unknown_recipe_lists_the_known(capsys: pytest.CaptureFixture[str], t
 def test_a_recipe_that_does_not_fit_names_its_file_and_every_key(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (path := tmp_path / "mine.toml").write_text('steps = "many"\n[spec]\nname = "mine"\n')
     assert main([str(path), "-o", str(tmp_path / "run")]) == 2
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     for part in ("mine.toml is no recipe", "spec.task: Field required", "steps = 'many': Input should be a valid integer"):
-        assert part in told
+        assert part in output
     assert not (tmp_path / "run").exists()

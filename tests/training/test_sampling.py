@@ -22,7 +22,7 @@ def drawn_network() -> torch.nn.Module:
     return network.eval()
 
 
-def test_sampling_does_not_depend_on_who_shares_the_batch() -> None:
+def test_sampling_does_not_depend_on_the_rest_of_the_batch() -> None:
     network, given = drawn_network(), Dice(torch.Generator().manual_seed(5)).uniform(-1, 1, 2, 3, 16, 16)
     together = sample_with(network, SPEC, given, seeds=[3, 4])
     assert torch.allclose(together[1:], sample_with(network, SPEC, given[1:], seeds=[4]), atol=1e-6)

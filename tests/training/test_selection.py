@@ -74,10 +74,10 @@ def test_mixture_is_finite_where_the_schedule_has_no_noise() -> None:
 
 
 def test_alpha_leaves_the_band_and_decides() -> None:
-    found = select(recipe(), drawn_batches(recipe(), Trainer(recipe(), CPU).objective, Constant(), dice()), CPU)
-    assert found.steps >= 100
-    assert abs(found.alpha - 0.5) >= BAND
-    assert found.objective == ("pred_res" if found.alpha > 0.5 else "pred_noise")
+    selection = select(recipe(), drawn_batches(recipe(), Trainer(recipe(), CPU).objective, Constant(), dice()), CPU)
+    assert selection.steps >= 100
+    assert abs(selection.alpha - 0.5) >= BAND
+    assert selection.objective == ("pred_res" if selection.alpha > 0.5 else "pred_noise")
 
 
 def test_two_outputs_leave_nothing_to_select() -> None:

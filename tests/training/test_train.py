@@ -74,10 +74,10 @@ def test_the_command_leaves_checkpoint_log_and_curve(recipe_file: Path, tmp_path
     assert load_checkpoint(out).facts["steps"] == 6
     assert (out / "curve.png").stat().st_size > 1000
     assert main([str(recipe_file), "-o", str(out), "--device", "cpu", "--resume", "--steps", "8"]) == 0
-    found = load_checkpoint(out).facts
-    assert found["steps"] == 8
+    recorded = load_checkpoint(out).facts
+    assert recorded["steps"] == 8
     assert main([str(recipe_file), "-o", str(out), "--device", "cpu", "--resume", "--steps", "8"]) == 0
-    assert load_checkpoint(out).facts == found
+    assert load_checkpoint(out).facts == recorded
     assert [json.loads(line)["step"] for line in (out / "log.jsonl").read_text().splitlines()] == [3, 6, 8]
 
 
@@ -97,9 +97,9 @@ def test_a_number_that_cannot_be_is_refused(
     recipe_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, value: str, allowed: str
 ) -> None:
     assert main([str(recipe_file), "-o", str(tmp_path / "run"), "--device", "cpu", f"--{option}", value]) == 2
-    told = capsys.readouterr().out
-    assert f"--{option} {value}: " in told
-    assert allowed in told
+    output = capsys.readouterr().out
+    assert f"--{option} {value}: " in output
+    assert allowed in output
     assert not (tmp_path / "run").exists()
 
 
@@ -169,9 +169,9 @@ def test_a_run_that_diverges_ends_with_the_weights_before(
     out = tmp_path / "run"
     assert main([str(recipe_file), "-o", str(out), "--device", "cpu"]) == 1
     assert "step 2 has a loss of nan" in capsys.readouterr().out
-    found = load_checkpoint(out)
-    assert found.facts["steps"] == 1
-    assert all(bool(torch.isfinite(weight).all()) for weight in found.weights.values())
+    checkpoint = load_checkpoint(out)
+    assert checkpoint.facts["steps"] == 1
+    assert all(bool(torch.isfinite(weight).all()) for weight in checkpoint.weights.values())
 
 
 def test_a_picture_that_breaks_a_run_leaves_what_was_trained(
@@ -205,9 +205,9 @@ def test_a_full_disk_ends_a_run_in_one_line(
 
     monkeypatch.setattr(checkpoint, "save_file", full)
     assert main([str(recipe_file), "--device", "cpu", "-o", str(tmp_path / "run")]) == 3
-    told = capsys.readouterr().out
-    assert "model.safetensors cannot be written: Error while serializing: I/O error: No space left" in told
-    assert "its 4 steps could not be saved" in told
+    output = capsys.readouterr().out
+    assert "model.safetensors cannot be written: Error while serializing: I/O error: No space left" in output
+    assert "its 4 steps could not be saved" in output
     assert not list((tmp_path / "run").glob("*.safetensors*"))
 
 

@@ -19,14 +19,14 @@ def test_a_restoration_is_learned() -> None:
 
 
 def test_the_same_seed_gives_the_same_weights() -> None:
-    found = []
+    collected = []
     for _ in range(2):
         trainer = Trainer(RECIPE.model_copy(update={"rollout": 0.5}), torch.device("cpu"))
         stream = batches(trainer, dice(3))
         for _ in range(5):
             trainer.step(stream)
-        found.append(weights(trainer))
-    assert torch.equal(*found)
+        collected.append(weights(trainer))
+    assert torch.equal(*collected)
 
 
 def test_a_deeper_network_begins_with_the_answers_of_a_shallower_one(tmp_path: Path) -> None:
@@ -96,8 +96,8 @@ def test_grain_is_learned_beside_a_wrong_tone() -> None:
     grain = torch.tensor([1.0, -1.0]).repeat(1, 3, 16, 8) * 0.01
     slopes = {}
     for loss in ("l1", "l1_pyramid"):
-        found = (grain + 0.2).requires_grad_()
-        LOSSES[loss](found, torch.zeros_like(found)).backward()
-        slopes[loss] = float((found.grad * grain.sign()).mean())
+        actual = (grain + 0.2).requires_grad_()
+        LOSSES[loss](actual, torch.zeros_like(actual)).backward()
+        slopes[loss] = float((actual.grad * grain.sign()).mean())
     assert slopes["l1"] == pytest.approx(0, abs=1e-9)
     assert slopes["l1_pyramid"] > 1e-4

@@ -158,8 +158,8 @@ def read_official(path: Path) -> Official:
         reason = str(error).partition(". ")[0]  # torch goes on to advise a load that runs what is in the file
         raise ValueError(f"{path} is no readable torch checkpoint (cut short, or more than tensors inside): {reason}") from error
     if not isinstance(saved, dict) or "ema" not in saved:
-        found = sorted(map(str, saved))[:8] if isinstance(saved, dict) else type(saved).__name__
-        raise ValueError(f"{path} is no official checkpoint: expected the keys step, model, opt or opt0, ema, scaler; got {found}")
+        keys = sorted(map(str, saved))[:8] if isinstance(saved, dict) else type(saved).__name__
+        raise ValueError(f"{path} is no official checkpoint: expected the keys step, model, opt or opt0, ema, scaler; got {keys}")
     if not _named_tensors(saved["ema"]):
         raise ValueError(f"{path} is no official checkpoint: its `ema` should hold named tensors")
     averaged = _part({WRAPPERS.sub(r"\1", key): value for key, value in saved["ema"].items()}, "ema_model.")

@@ -36,15 +36,15 @@ class Exposure(nn.Module):
         layers = (nn.Linear(statistics, self.GUESSING), nn.SiLU(), nn.Linear(self.GUESSING, 1))
         self.guess = nn.Sequential(*layers) if brightness else None
 
-    def forward(self, image: Tensor, context: Tensor, told: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, image: Tensor, context: Tensor, mean: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(image, context: b 3 h w in [-1, 1]) -> (the brightened image, b 3 h w in 0..1; an embedding, b width).
 
-        told: the wanted mean of each picture, (b 1), 0 where it shall be estimated; None for TARGET.
+        mean: the wanted mean of each picture, (b 1), 0 where it shall be estimated; None for TARGET.
         """
         light, root = self.seen(context)
         wanted: Tensor | float = self.TARGET
-        if told is not None:
-            wanted = torch.where(told > 0, told, self.estimate(light, root))
+        if mean is not None:
+            wanted = torch.where(mean > 0, mean, self.estimate(light, root))
         stops, statistics = self.brought_to(light, root, wanted)
         embedding = self.trunk(statistics)
         shift, gamma = self.curve(embedding)[:, :, None, None].chunk(2, 1)

@@ -190,8 +190,8 @@ class Small(nn.Module):
     def first_stage(self, parts: dict[ConditionPart, Tensor]) -> tuple[Tensor, Tensor]:
         """(the image under the estimated curve, b 3 h w in [-1, 1]; what the estimate tells the blocks, b width)."""
         if self.exposure is not None:
-            told = parts["brightness"][:, :, 0, 0] if self.config.brightness else None
-            bright, embedding = self.exposure(parts["image"], parts["context"], told)
+            mean = parts["brightness"][:, :, 0, 0] if self.config.brightness else None
+            bright, embedding = self.exposure(parts["image"], parts["context"], mean)
             return bright * 2 - 1, embedding
         corrected: tuple[Tensor, Tensor] = self.levels(parts["image"], parts["context"])  # type: ignore[misc]
         return corrected

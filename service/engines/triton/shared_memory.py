@@ -192,7 +192,7 @@ def abandoned(folder: Path = FOLDER) -> Iterator[Path]:
 
 def sweep(folder: Path = FOLDER) -> int:
     """Free what killed gateways left behind; returns how many regions that were."""
-    found = list(abandoned(folder))
-    for path in found:
+    regions = list(abandoned(folder))
+    for path in regions:
         path.unlink(missing_ok=True)
-    return len(found)
+    return len(regions)

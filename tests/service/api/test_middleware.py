@@ -62,7 +62,7 @@ async def test_a_body_that_goes_on_is_refused_when_it_is_too_long() -> None:
     assert body.complete
 
 
-async def test_a_sender_who_stops_is_slow() -> None:
+async def test_a_sender_that_stops_is_slow() -> None:
     body = RequestBody(scope(("content-length", "8")), Sender(), BodyLimits(10, 5.0, 0.001))
     with pytest.raises(SlowSender, match=r"0 bytes of the body arrived; at most 0.001 s between two pieces and 5 s in all"):
         await body.receive()
@@ -102,8 +102,8 @@ async def test_what_is_refused_never_reaches_the_app(headers: list[tuple[str, st
     async def never(*_: Any) -> None:
         raise AssertionError
 
-    found, answer, _, [record] = await exchange(never, scope(*headers), b"")
-    assert (found, record.status) == (status, status)
+    actual, answer, _, [record] = await exchange(never, scope(*headers), b"")
+    assert (actual, record.status) == (status, status)
     assert answer[b"content-type"] == b"application/problem+json"
 
 

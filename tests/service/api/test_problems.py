@@ -46,7 +46,7 @@ def test_sentences_name_the_value_and_what_is_allowed() -> None:
 
     with pytest.raises(ValidationError) as wrong:
         Model.model_validate({"number": "x" * 99, "more": 1})
-    found = {one["at"]: one["detail"] for one in sentences(wrong.value.errors())}
-    assert found["more"] == "unknown key 'more'"
-    assert found["wanted"] == "field required"
-    assert found["number"].startswith("'" + "x" * 59 + "...: input should be a valid integer")
+    details = {one["at"]: one["detail"] for one in sentences(wrong.value.errors())}
+    assert details["more"] == "unknown key 'more'"
+    assert details["wanted"] == "field required"
+    assert details["number"].startswith("'" + "x" * 59 + "...: input should be a valid integer")

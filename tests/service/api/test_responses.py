@@ -81,7 +81,7 @@ async def test_a_cancellation_from_elsewhere_stays_one() -> None:
         await task
 
 
-async def test_a_caller_who_hangs_up_after_the_work_cancels_nothing() -> None:
+async def test_a_caller_that_hangs_up_after_the_work_cancels_nothing() -> None:
     async with cancelled_when_gone(request(gone=True)):
         pass
     await asyncio.sleep(0)
@@ -120,8 +120,8 @@ async def test_a_failure_is_an_error_event_with_the_requests_id(monkeypatch: pyt
         await asyncio.sleep(0.02)
         raise TooLarge("too large")
 
-    told = await events(run)
-    assert told.startswith(": still at work\n\n")
-    assert "event: error\n" in told
-    assert '"request_id"' in told
-    assert "r-1" in told
+    stream = await events(run)
+    assert stream.startswith(": still at work\n\n")
+    assert "event: error\n" in stream
+    assert '"request_id"' in stream
+    assert "r-1" in stream

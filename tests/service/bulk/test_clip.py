@@ -34,10 +34,10 @@ def scratch(target: Path) -> list[Path]:
 async def test_clips_are_known_by_what_they_are_and_restored_to_clips(clips: Path, tmp_path: Path, restorer: FakeRestorer) -> None:
     summary = await run(clips, tmp_path / "out", restorer)
     assert (summary.restored, summary.failed, summary.frames) == (3, 1, 3)
-    told = records(tmp_path / "out")
-    assert (told["walk.mp4"].target, told["walk.jpg"].target) == ("walk.mp4", "walk.jpg.mp4")
-    assert (told["walk.mp4"].frames, told["walk.mp4"].width, told["a.png"].frames) == (5, 16, None)
-    assert told["bad.mov"].problem == "the clip is damaged"
+    by_key = records(tmp_path / "out")
+    assert (by_key["walk.mp4"].target, by_key["walk.jpg"].target) == ("walk.mp4", "walk.jpg.mp4")
+    assert (by_key["walk.mp4"].frames, by_key["walk.mp4"].width, by_key["a.png"].frames) == (5, 16, None)
+    assert by_key["bad.mov"].problem == "the clip is damaged"
     assert (tmp_path / "out" / "walk.mp4").read_bytes() == b"weights:motion:" + MP4
     assert not scratch(tmp_path / "out")
 
@@ -75,8 +75,8 @@ async def test_without_the_extra_clips_have_records_that_say_so(
         without.setattr(clip, "check_installed", missing)
         summary = await run(clips, tmp_path / "out", restorer)
     assert (summary.restored, summary.failed) == (1, 3)
-    told = records(tmp_path / "out")["walk.mp4"]
-    assert (told.status, told.problem) == ("failed", "the extra `video` is not installed")
+    record = records(tmp_path / "out")["walk.mp4"]
+    assert (record.status, record.problem) == ("failed", "the extra `video` is not installed")
     assert (await run(clips, tmp_path / "out", restorer, job(retry_failed=True))).restored == 2
 
 

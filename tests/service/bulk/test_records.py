@@ -33,7 +33,7 @@ def test_the_latest_record_of_a_key_counts() -> None:
         index.add(replace(RECORD, key="b"))
         index.add(replace(RECORD, status="failed", target=None))
         assert len(index) == 2
-        found = index.find(RECORD.key)
-        assert found is not None
-        assert (found.status, found.target, found.tag, found.recipe) == ("failed", None, "tag", "recipe")
+        record = index.find(RECORD.key)
+        assert record is not None
+        assert (record.status, record.target, record.tag, record.recipe) == ("failed", None, "tag", "recipe")
         assert index.find("c") is None

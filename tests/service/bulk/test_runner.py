@@ -33,10 +33,10 @@ def records(target: Path) -> dict[str, Record]:
 async def test_every_object_has_a_result_or_a_reason(source: Path, tmp_path: Path, restorer: FakeRestorer) -> None:
     summary = await run(source, tmp_path / "out", restorer)
     assert (summary.listed, summary.restored, summary.failed, summary.refused) == (8, 6, 1, 1)
-    told = records(tmp_path / "out")
-    assert told["broken.png"].status == "failed"
-    assert told["notes.txt"].status == "not-a-picture"
-    assert {key for key, record in told.items() if record.status == "restored"} == {
+    by_key = records(tmp_path / "out")
+    assert by_key["broken.png"].status == "failed"
+    assert by_key["notes.txt"].status == "not-a-picture"
+    assert {key for key, record in by_key.items() if record.status == "restored"} == {
         *(f"{n}.png" for n in range(4)),
         "sub/4.PNG",
         "sub/no-suffix",

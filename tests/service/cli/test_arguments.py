@@ -32,7 +32,7 @@ def test_without_loss_is_said_either_way(word: str, meant: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         (("--server", "gateway:8000"), "'gateway:8000' is no address of a gateway; expected http://HOST:PORT"),
         (("--server", "ftp://gateway"), "'ftp://gateway' is no address of a gateway"),
@@ -40,10 +40,10 @@ def test_without_loss_is_said_either_way(word: str, meant: bool) -> None:
         (("--quality", "better"), "'better'; expected best, or a whole number"),
     ],
 )
-def test_what_cannot_be_is_refused_in_words(words: tuple[str, ...], told: str) -> None:
+def test_what_cannot_be_is_refused_in_words(words: tuple[str, ...], expected: str) -> None:
     with pytest.raises(argparse.ArgumentError) as refused:
         parsed(*words)
-    assert told in str(refused.value)
+    assert expected in str(refused.value)
 
 
 def test_a_key_that_is_refused_is_not_told() -> None:

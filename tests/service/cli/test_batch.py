@@ -57,9 +57,9 @@ def test_a_folder_and_again(pictures: Path, tmp_path: Path, capsys: pytest.Captu
 def test_a_manifest(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "keys.jsonl").write_text('{"key": "03.png"}\n{"key": "gone.png"}\n')
     assert batch([str(tmp_path / "keys.jsonl"), str(tmp_path / "out"), "--root", str(pictures)]) == 1
-    told = capsys.readouterr()
-    assert "1 restored, 1 failed" in told.out
-    assert "gone.png" in told.err
+    captured = capsys.readouterr()
+    assert "1 restored, 1 failed" in captured.out
+    assert "gone.png" in captured.err
     assert list(contents(tmp_path / "out")) == ["03.png"]
     again = [str(tmp_path / "keys.jsonl"), str(tmp_path / "out"), "--root", str(pictures), "--retry-failed"]
     assert batch(again) == 1

@@ -228,10 +228,10 @@ def test_an_address_or_key_that_cannot_be_one_is_status_2(verb: Any, options: li
     with pytest.raises(SystemExit) as end:
         verb(["x.png", *options] if verb is restore else options)
     assert end.value.code == 2
-    told = capsys.readouterr().err
-    assert words in told
-    assert "schlüssel" not in told
-    assert "two" not in told
+    errors = capsys.readouterr().err
+    assert words in errors
+    assert "schlüssel" not in errors
+    assert "two" not in errors
 
 
 def test_the_key_comes_from_the_environment_and_the_command_line_beats_it(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
@@ -267,9 +267,9 @@ def test_settings_come_from_the_environment_and_the_command_line_beats_it(monkey
 def test_a_wrong_setting_is_named(monkeypatch: Any, capsys: Any, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     assert serve([]) == 2
-    told = capsys.readouterr().err
-    assert name.removeprefix("RDDM_").lower() in told
-    assert repr(value) in told
+    errors = capsys.readouterr().err
+    assert name.removeprefix("RDDM_").lower() in errors
+    assert repr(value) in errors
 
 
 def test_a_gateway_that_cannot_start_says_why(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:

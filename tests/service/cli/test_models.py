@@ -37,13 +37,13 @@ def test_a_line_tells_task_steps_size_licence_and_digest(capsys: pytest.CaptureF
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         (["load"], "rddm: load what? Expected rddm models load NAME"),
         (["--model-repository", "/none"], "rddm: /none is no folder of models"),
         (["--server", "http://a", "--model-repository", "/none"], "rddm: --model-repository is for work here"),
     ],
 )
-def test_what_cannot_be_done_is_refused_in_words(capsys: pytest.CaptureFixture[str], words: list[str], told: str) -> None:
+def test_what_cannot_be_done_is_refused_in_words(capsys: pytest.CaptureFixture[str], words: list[str], expected: str) -> None:
     assert models(words) == 2
-    assert capsys.readouterr().err.startswith(told)
+    assert capsys.readouterr().err.startswith(expected)

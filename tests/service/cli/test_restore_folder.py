@@ -49,14 +49,14 @@ def test_pictures_are_told_by_their_content_and_the_rest_is_named(tmp_path: Path
     (album / "linked").symlink_to(tmp_path / "elsewhere")
     (album / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
     assert restore([str(album)]) == 1
-    told = capsys.readouterr().err
+    errors = capsys.readouterr().err
     restored = tmp_path / "album-restored"
     assert names(restored) == ["a.png", "b.jfif", "c.jpe", "d", "deep/e.JPG", "f.2024.jpg", "g.jpg"]
     assert {opened((restored / name).read_bytes()).format for name in names(restored)[1:]} == {"JPEG"}
     for name in ("broken.heic", "notes.txt", "empty.jpg", "clip.mov", "linked", "gone.jpg"):
-        assert f"{album / name}" in told, name
-    assert ".DS_Store" not in told
-    assert "Thumbs.db" not in told
+        assert f"{album / name}" in errors, name
+    assert ".DS_Store" not in errors
+    assert "Thumbs.db" not in errors
 
 
 def test_a_folder_of_pictures_alone_ends_with_0(tmp_path: Path) -> None:

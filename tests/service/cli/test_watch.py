@@ -133,8 +133,8 @@ def test_a_value_that_is_not_allowed_is_named(option: str, value: str, tmp_path:
     argv = [str(tmp_path), str(tmp_path / "out"), option, value]
     with contextlib.suppress(SystemExit):
         assert watch(argv) == 2
-    assert value in (told := capsys.readouterr().err)
-    assert option.strip("-") in told
+    assert value in (errors := capsys.readouterr().err)
+    assert option.strip("-") in errors
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -55,10 +55,10 @@ def test_an_answer_is_read_whole_and_a_stream_line_by_line(blocking: BlockingDri
 
 @pytest.mark.parametrize(("path", "patient"), [("/late", True), ("/gone", False)])
 def test_no_answer_is_a_value_that_names_the_place(blocking: BlockingDriver, path: str, patient: bool) -> None:
-    found = drive(failing(path), blocking)
-    assert str(found).startswith("http://gateway:8000: ")
-    assert found.patient == patient
-    assert isinstance(found.__cause__, httpx2.RequestError)
+    failure = drive(failing(path), blocking)
+    assert str(failure).startswith("http://gateway:8000: ")
+    assert failure.patient == patient
+    assert isinstance(failure.__cause__, httpx2.RequestError)
 
 
 async def test_awaiting_does_the_same() -> None:

@@ -39,9 +39,9 @@ def test_bytes_and_headers_and_an_envelope_say_the_same() -> None:
 @pytest.mark.parametrize("several", [True, False])
 def test_generated_pictures_have_a_seed_each(several: bool) -> None:
     one = {"image": TEXT, "seed": 7}
-    told = {"images": [one, {**one, "seed": 8}]} if several else {"image": TEXT}
-    found = to_generated({**ENVELOPE, **told})
-    assert (found.images, found.seeds) == ((b"picture",) * (2 if several else 1), (7, 8) if several else (7,))
+    payload = {"images": [one, {**one, "seed": 8}]} if several else {"image": TEXT}
+    generated = to_generated({**ENVELOPE, **payload})
+    assert (generated.images, generated.seeds) == ((b"picture",) * (2 if several else 1), (7, 8) if several else (7,))
 
 
 def test_generated_pictures_come_as_bytes_or_as_json() -> None:

@@ -36,8 +36,8 @@ async def served(tmp_path: Path) -> AsyncIterator[tuple[Gateway, httpx2.AsyncCli
 
 async def timed(client: httpx2.AsyncClient, address: str, body: bytes) -> tuple[httpx2.Response, float]:
     """The answer, and its seconds."""
-    begun = time.perf_counter()
-    return await client.post(address, content=body), time.perf_counter() - begun
+    start = time.perf_counter()
+    return await client.post(address, content=body), time.perf_counter() - start
 
 
 async def test_steps_are_chosen_to_meet_a_deadline_and_the_rest_is_refused_at_once(
@@ -66,6 +66,6 @@ async def test_steps_are_chosen_to_meet_a_deadline_and_the_rest_is_refused_at_on
 
     refused, taken = await timed(client, f"{ASKED}&max_latency_ms=1", body)
     assert refused.status_code == 504
-    assert any(told in refused.json()["detail"] for told in ("the fewest steps of model tiny, 1,", "waited to be read"))
+    assert any(one in refused.json()["detail"] for one in ("the fewest steps of model tiny, 1,", "waited to be read"))
     assert taken < seconds
     assert (gateway.scheduler.pending, gateway.scheduler.waiting, gateway.scheduler.running, gateway.drain.working) == (0, 0, 0, 0)

@@ -66,10 +66,10 @@ def ticket(**facts: Any) -> Ticket:
 
 
 async def test_a_call_answers_and_says_when_it_begins(engine: LocalEngine) -> None:
-    begun: list[int] = []
-    [output] = await engine.run(MODEL, Networks(Network()), FEEDS, ticket(on_start=lambda: begun.append(1)))
+    starts: list[int] = []
+    [output] = await engine.run(MODEL, Networks(Network()), FEEDS, ticket(on_start=lambda: starts.append(1)))
     assert np.array_equal(output, FEEDS[X_T])
-    assert begun == [1]
+    assert starts == [1]
 
 
 async def test_a_deadline_stops_the_call(engine: LocalEngine) -> None:
@@ -113,7 +113,7 @@ async def test_what_is_asked_is_checked_and_the_runtimes_errors_are_translated(e
         await engine.run(MODEL, Networks(Network()), {X_T: FEEDS[X_T]}, ticket())
 
 
-def test_the_network_of_all_threads_is_opened_once_and_for_those_alone_who_have_the_engine() -> None:
+def test_the_network_of_all_threads_is_opened_once_and_for_exclusive_calls_only() -> None:
     beside, exclusive, opened = Network(), Network(), list[int]()
 
     def open_other(first: Network) -> tuple[Network, Network]:

@@ -55,7 +55,7 @@ def test_the_same_number_with_other_weights_is_another_version(versions: ModelVe
         versions.find(held.weights)
 
 
-def test_a_deactivated_model_serves_who_holds_it(versions: ModelVersions[str], gone: list[str]) -> None:
+def test_a_deactivated_model_serves_the_requests_that_hold_it(versions: ModelVersions[str], gone: list[str]) -> None:
     with versions.lease("tiny") as held:
         versions.deactivate("tiny")
         assert versions.models() == {}

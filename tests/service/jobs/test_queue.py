@@ -69,12 +69,12 @@ async def ended(gateway: RunningApp, job: dict[str, Any]) -> dict[str, Any]:
 
 
 def events_of(text: str) -> list[tuple[int, str, dict[str, Any]]]:
-    found = []
+    collected = []
     for block in text.split("\n\n"):
         lines = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
         if lines:
-            found.append((int(lines["id"]), lines["event"], json.loads(lines["data"])))
-    return found
+            collected.append((int(lines["id"]), lines["event"], json.loads(lines["data"])))
+    return collected
 
 
 async def test_a_job_is_kept_for_a_while_from_the_start(gateway: RunningApp) -> None:
@@ -104,9 +104,9 @@ async def test_generated_pictures_of_a_job_are_those_of_its_seed(gateway: Runnin
 async def test_events_replay_from_the_one_after_the_last_seen(gateway: RunningApp) -> None:
     job = await begin(gateway, "/restore?steps=3")
     await ended(gateway, job)
-    told = events_of((await gateway.client.get(f"/jobs/{job['id']}/events")).text)
-    assert [(number, name) for number, name, _ in told] == [(1, "step"), (2, "step"), (3, "step"), (4, "result")]
-    assert told[-1][2]["status"] == "succeeded"
+    events = events_of((await gateway.client.get(f"/jobs/{job['id']}/events")).text)
+    assert [(number, name) for number, name, _ in events] == [(1, "step"), (2, "step"), (3, "step"), (4, "result")]
+    assert events[-1][2]["status"] == "succeeded"
     rest = events_of((await gateway.client.get(f"/jobs/{job['id']}/events", headers={"Last-Event-ID": "2"})).text)
     assert [number for number, _, _ in rest] == [3, 4]
 
@@ -253,8 +253,8 @@ async def test_jobs_survive_a_restart(tmp_path: Path) -> None:
 async def test_a_damaged_picture_fails_the_job_with_its_problem(gateway: RunningApp) -> None:
     job = await ended(gateway, await begin(gateway, content=file_of(pixels_of(64, 64))[:500]))
     assert (job["status"], job["problem"]["status"]) == ("failed", 400)
-    told = events_of((await gateway.client.get(f"/jobs/{job['id']}/events")).text)
-    assert [name for _, name, _ in told] == ["error"]
+    events = events_of((await gateway.client.get(f"/jobs/{job['id']}/events")).text)
+    assert [name for _, name, _ in events] == ["error"]
 
 
 async def test_expired_jobs_are_forgotten(tmp_path: Path) -> None:

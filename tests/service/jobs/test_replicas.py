@@ -57,9 +57,9 @@ async def test_any_gateway_answers_for_any_job(tmp_path: Path, postgres_url: str
             assert (await second.client.get(f"/jobs/{job['id']}/result")).status_code == 409
             following = asyncio.create_task(second.client.get(f"/jobs/{job['id']}/events"))
             engine.gate.set()
-            told = events_of((await following).text)
-            assert told[-1][:2] == (4, "result")
-            assert [name for _, name, _ in told[:-1]] == ["step"] * (len(told) - 1)
+            events = events_of((await following).text)
+            assert events[-1][:2] == (4, "result")
+            assert [name for _, name, _ in events[:-1]] == ["step"] * (len(events) - 1)
             result = await second.client.get(f"/jobs/{job['id']}/result")
             direct = await second.client.post("/restore?steps=3&seed=5", content=file_of(pixels_of(24, 40)))
             assert result.content == direct.content

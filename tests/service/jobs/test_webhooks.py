@@ -35,8 +35,8 @@ class Receiver:
         """The next message, verified as any receiver does it."""
         async with asyncio.timeout(20):
             request = await self.heard.get()
-        told = standardwebhooks.Webhook(SECRET).verify(request.content, dict(request.headers))
-        return told | {"id": request.headers["webhook-id"]}
+        received = standardwebhooks.Webhook(SECRET).verify(request.content, dict(request.headers))
+        return received | {"id": request.headers["webhook-id"]}
 
 
 def receiving(tmp_path: Path, monkeypatch: Any, receiver: Receiver) -> Any:
@@ -62,16 +62,16 @@ async def test_a_receiver_hears_of_the_start_and_of_the_end(tmp_path: Path, monk
     receiver = Receiver()
     async with running(receiving(tmp_path, monkeypatch, receiver)) as gateway:
         job = await begin(gateway, f"/restore?webhook={ADDRESS}")
-        told = [await receiver.next() for _ in range(2)]
-        assert {(one["type"], one["id"]) for one in told} == {
+        messages = [await receiver.next() for _ in range(2)]
+        assert {(one["type"], one["id"]) for one in messages} == {
             ("job.started", f"{job['id']}-started"),
             ("job.succeeded", f"{job['id']}-succeeded"),
         }
-        last = next(one for one in told if one["type"] == "job.succeeded")
+        last = next(one for one in messages if one["type"] == "job.succeeded")
         assert last["data"] == await ended(gateway, job)
         failing = await begin(gateway, f"/restore?webhook={ADDRESS}", content=file_of(pixels_of(64, 64))[:500])
-        told = [await receiver.next() for _ in range(2)]
-        last = next(one for one in told if one["type"] == "job.failed")
+        messages = [await receiver.next() for _ in range(2)]
+        last = next(one for one in messages if one["type"] == "job.failed")
         assert (last["data"]["id"], last["data"]["problem"]["status"]) == (failing["id"], 400)
 
 
@@ -80,11 +80,11 @@ async def test_a_message_is_sent_again_under_its_id_until_it_is_confirmed(tmp_pa
     receiver = Receiver(204, 500, 400)
     async with running(receiving(tmp_path, monkeypatch, receiver)) as gateway:
         job = await begin(gateway, f"/restore?webhook={ADDRESS}")
-        told = [await receiver.next() for _ in range(4)]
-        last = [one for one in told if one["type"] == "job.succeeded"]
-        assert len(told) == 4
+        messages = [await receiver.next() for _ in range(4)]
+        last = [one for one in messages if one["type"] == "job.succeeded"]
+        assert len(messages) == 4
         assert {one["data"]["id"] for one in last} == {job["id"]}
-        assert len({one["id"] for one in told}) == 2
+        assert len({one["id"] for one in messages}) == 2
 
 
 async def test_a_receiver_that_is_gone_is_not_asked_again(tmp_path: Path, monkeypatch: Any) -> None:

@@ -444,8 +444,10 @@ async def test_a_gain_map_that_cannot_stay_is_said_to_be_gone(gateway: RunningAp
     assert answer.headers["x-dropped"] == "gain-map"
     assert b"hdrgm" not in answer.content
     assert b"21496" not in answer.content
-    told = await gateway.client.post(f"/restore?task={task}{query}", content=ultra_hdr(), headers={"Accept": "application/json"})
-    assert told.json()["dropped"] == ["gain-map"]
+    response = await gateway.client.post(
+        f"/restore?task={task}{query}", content=ultra_hdr(), headers={"Accept": "application/json"}
+    )
+    assert response.json()["dropped"] == ["gain-map"]
 
 
 MOTION = (
@@ -540,8 +542,8 @@ async def test_a_geotiffs_place_is_kept_only_where_all_is(gateway: RunningApp) -
         ("jpeg", "all", set()),
     ):
         answer = (await restored(gateway, case("places-kept"), f"&format={format_}&metadata={policy}")).content
-        found = {tag.code for tag in tifffile.TiffFile(BytesIO(answer)).pages[0].tags} if format_ == "tiff" else set()
-        assert found & tags == expected
+        codes = {tag.code for tag in tifffile.TiffFile(BytesIO(answer)).pages[0].tags} if format_ == "tiff" else set()
+        assert codes & tags == expected
 
 
 BAD_CHECKSUMS: dict[str, Callable[[], bytes]] = {

@@ -50,8 +50,8 @@ def test_an_animation_is_too_large() -> None:
 
 
 def test_metadata_is_taken_from_where_pillow_puts_it() -> None:
-    found = metadata_in({"exif": b"Exif\0\0II*\0", "xmp": "<x/>", "dpi": (300, 150)})
-    assert found == {"exif": b"II*\0", "xmp": b"<x/>", "dpi": (300.0, 150.0)}
+    metadata = metadata_in({"exif": b"Exif\0\0II*\0", "xmp": "<x/>", "dpi": (300, 150)})
+    assert metadata == {"exif": b"II*\0", "xmp": b"<x/>", "dpi": (300.0, 150.0)}
 
 
 @pytest.mark.parametrize("value", [None, b"", 7, b"x" * (MOST_METADATA + 1)])

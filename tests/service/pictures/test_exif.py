@@ -30,9 +30,9 @@ def parsed(exif: Exif) -> Image.Exif:
 
 @pytest.fixture
 def exif() -> Exif:
-    found = Exif.of(block())
-    assert found is not None
-    return found
+    actual = Exif.of(block())
+    assert actual is not None
+    return actual
 
 
 def test_what_people_say_of_a_picture_stays_and_private_tags_go(exif: Exif) -> None:

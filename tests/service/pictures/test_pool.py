@@ -116,7 +116,7 @@ def only_thread_taken(codecs: CodecPool) -> Iterator[None]:
         free.set()
 
 
-async def test_parts_are_done_in_order_by_the_threads_and_by_who_asks() -> None:
+async def test_parts_are_done_in_order_by_the_threads_and_the_calling_one() -> None:
     async with opened() as codecs:
         threads: set[int] = set()
 
@@ -131,7 +131,7 @@ async def test_parts_are_done_in_order_by_the_threads_and_by_who_asks() -> None:
         assert codecs._side_by_side(act, []) == []
 
 
-async def test_who_asks_does_all_parts_where_no_thread_begins() -> None:
+async def test_the_calling_thread_does_all_parts_where_no_other_starts() -> None:
     async with opened() as codecs:
         with only_thread_taken(codecs):
             mine = codecs._side_by_side(lambda _: threading.get_ident(), range(4))

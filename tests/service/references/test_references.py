@@ -69,11 +69,11 @@ async def test_redirects_lead_to_allowed_hosts_only_and_not_for_ever() -> None:
 
 
 async def test_a_picture_over_the_limit_is_given_up_by_its_header_and_by_its_bytes() -> None:
-    def told(_: httpx2.Request) -> httpx2.Response:
+    def announced(_: httpx2.Request) -> httpx2.Response:
         return httpx2.Response(200, headers={"content-length": "1001"}, stream=Chunks(0))
 
     chunks = Chunks(1000)
-    for handler in (told, lambda _: httpx2.Response(200, stream=chunks)):
+    for handler in (announced, lambda _: httpx2.Response(200, stream=chunks)):
         with pytest.raises(TooLarge, match="1000 bytes"):
             await opened(handler).read(f"{HOST}/a", "image_url")
     assert chunks.given <= 12

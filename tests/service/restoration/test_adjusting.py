@@ -95,7 +95,7 @@ async def test_brightness_is_of_the_light_and_of_the_mean(gateway: RunningApp) -
 
 
 @pytest.mark.parametrize(
-    ("query", "told"),
+    ("query", "words"),
     [
         ("task=keeper&brightness=1", "keeper does not"),
         ("task=keeper&brightness_mean=0.3", "keeper does not"),
@@ -114,10 +114,10 @@ async def test_brightness_is_of_the_light_and_of_the_mean(gateway: RunningApp) -
         ("task=" + ",".join(["keeper"] * 6), "expected 1 to 5 names"),
     ],
 )
-async def test_what_cannot_be_turned_is_refused_in_words(gateway: RunningApp, query: str, told: str) -> None:
+async def test_what_cannot_be_turned_is_refused_in_words(gateway: RunningApp, query: str, words: str) -> None:
     answer = await gateway.client.post(f"/restore?{query}", content=PNG)
     assert answer.status_code == 422, answer.text
-    assert told in answer.json()["detail"]
+    assert words in answer.json()["detail"]
 
 
 async def test_tasks_are_done_in_their_order_and_each_model_is_told(gateway: RunningApp) -> None:
@@ -152,8 +152,8 @@ async def test_a_picture_of_several_tasks_is_decoded_and_encoded_once(gateway: R
 
 async def test_the_steps_of_several_tasks_count_on(gateway: RunningApp) -> None:
     stream = await gateway.client.post("/restore?task=keeper,lowlight", content=PNG, headers={"accept": "text/event-stream"})
-    told = [line for line in stream.text.splitlines() if line.startswith('data: {"step":')]
-    assert [line[: len('data: {"step":1,"steps":4')] for line in told] == [f'data: {{"step":{k},"steps":4' for k in (1, 2, 3, 4)]
+    lines = [line for line in stream.text.splitlines() if line.startswith('data: {"step":')]
+    assert [line[: len('data: {"step":1,"steps":4')] for line in lines] == [f'data: {{"step":{k},"steps":4' for k in (1, 2, 3, 4)]
 
 
 async def test_a_mask_goes_to_the_tasks_that_take_one(gateway: RunningApp) -> None:

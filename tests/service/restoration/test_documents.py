@@ -72,18 +72,18 @@ def test_what_is_kept_has_no_timings() -> None:
 
 
 def test_a_presigned_address_is_shown_without_its_secret() -> None:
-    told = json.loads(delivery_of(result(), "https://bucket.example/key?signature=secret#x").body)
-    assert (told["output_url"], told["bytes"]) == ("https://bucket.example/key", 9)
-    assert "secret" not in json.dumps(told)
+    body = json.loads(delivery_of(result(), "https://bucket.example/key?signature=secret#x").body)
+    assert (body["output_url"], body["bytes"]) == ("https://bucket.example/key", 9)
+    assert "secret" not in json.dumps(body)
 
 
 def test_a_step_is_shown_as_a_small_jpeg() -> None:
     step = Step(1, 3, np.zeros((1, 3, 24, 40), np.float32), before=np.zeros((1, 3, 24, 40), np.float32))
-    told = preview_of(step, time.monotonic() - 1)
-    assert (told["step"], told["steps"], told["width"], told["height"]) == (1, 3, 40, 24)
-    assert told["elapsed_ms"] >= 1000
+    shown = preview_of(step, time.monotonic() - 1)
+    assert (shown["step"], shown["steps"], shown["width"], shown["height"]) == (1, 3, 40, 24)
+    assert shown["elapsed_ms"] >= 1000
     for name in ("preview", "before"):
-        head, _, text = told[name].partition(",")
+        head, _, text = shown[name].partition(",")
         assert head == "data:image/jpeg;base64"
         assert sniff(base64.b64decode(text)).name == "jpeg"
 

@@ -37,11 +37,11 @@ async def test_a_kept_result_is_given_again_without_the_engine_and_tells_one_ste
     engine = FakeEngine()
     results = results_of(engine)
     first = await results.run(work_of())
-    told: list[Step] = []
-    again = await results.run(work_of(), told.append)
+    heard: list[Step] = []
+    again = await results.run(work_of(), heard.append)
     assert again is first
     assert len(engine.calls) == 3
-    assert [(step.step, step.steps) for step in told] == [(3, 3)]
+    assert [(step.step, step.steps) for step in heard] == [(3, 3)]
     with pytest.raises(ValueError, match="read-only"):
         again.pixels[...] = 0
 
@@ -50,12 +50,12 @@ async def test_pixels_have_the_depth_that_is_wanted_also_when_they_are_kept() ->
     results = results_of(FakeEngine())
     x_0 = (await Pipeline(FakeEngine()).run(work_of(keep=frozenset({"x_0"})))).x_0
     for depth, kind in ((8, np.uint8), (16, np.uint16)):
-        told: list[Step] = []
-        first, again = [await results.run(work_of(depth=depth), told.append) for _ in range(2)]
+        heard: list[Step] = []
+        first, again = [await results.run(work_of(depth=depth), heard.append) for _ in range(2)]
         assert again is first
         assert first.pixels.dtype == kind
         assert np.array_equal(first.pixels, to_pixels(x_0, depth))
-        assert np.abs(told[-1].preview - x_0.clip(-1, 1)).max() < 1.01 / np.iinfo(kind).max
+        assert np.abs(heard[-1].preview - x_0.clip(-1, 1)).max() < 1.01 / np.iinfo(kind).max
 
 
 DIFFERENT = {
@@ -76,7 +76,7 @@ def test_whatever_decides_the_result_is_in_its_key(other: Work) -> None:
     assert key_of(other) != key_of(work_of())
 
 
-def test_who_asks_and_until_when_is_not() -> None:
+def test_caller_and_deadline_are_not_in_its_key() -> None:
     assert key_of(replace(work_of(), request="x", caller="y", deadline=1.0)) == key_of(work_of())
 
 
@@ -108,7 +108,7 @@ async def test_a_flight_that_ends_for_its_first_callers_deadline_does_not_end_th
     assert (await patient).pixels.shape == (64, 64, 3)
 
 
-async def test_who_joins_is_held_to_its_own_deadline() -> None:
+async def test_a_request_that_joins_is_held_to_its_own_deadline() -> None:
     results = results_of(FakeEngine(0.3))
     patient = asyncio.create_task(results.run(work_of()))
     await asyncio.sleep(0.01)
@@ -133,14 +133,14 @@ async def test_errors_reach_everyone_and_are_not_kept() -> None:
     assert isinstance(await results.run(work_of()), Result)
 
 
-async def test_everyone_who_listens_hears_of_each_step() -> None:
+async def test_every_listener_hears_of_each_step() -> None:
     results = results_of(FakeEngine(0.01))
-    told: list[list[Step]] = [[], []]
-    await asyncio.gather(*(results.run(work_of(), listener.append) for listener in told))
-    assert [[step.step for step in steps] for steps in told] == [[1, 2, 3], [1, 2, 3]]
+    heard: list[list[Step]] = [[], []]
+    await asyncio.gather(*(results.run(work_of(), listener.append) for listener in heard))
+    assert [[step.step for step in steps] for steps in heard] == [[1, 2, 3], [1, 2, 3]]
 
 
-async def test_who_joins_late_hears_of_the_latest_step_at_once() -> None:
+async def test_a_late_listener_hears_of_the_latest_step_at_once() -> None:
     results = results_of(FakeEngine(0.02))
     late: list[int] = []
     joined: list[asyncio.Task[Result]] = []

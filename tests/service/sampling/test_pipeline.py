@@ -39,11 +39,11 @@ SIZES = [(1, 1), (2, 3), (64, 64), (50, 40), (200, 133), (1, 500), (9, 4200), (3
 def untiled(work: Work) -> np.ndarray:
     """The sampler driven synchronously on the whole padded picture; FakeEngine is pointwise, so tiles must not matter."""
     spec, (height, width) = work.model.spec, work.size
-    found = plan(spec, height, width)
+    layout = plan(spec, height, width)
     schedule = make_schedule(spec.schedule, spec.timesteps)
     clean = np.zeros((1, 3, height, width), np.float32) if work.x_in is None else work.x_in
-    x_in, draw = pad(clean, found.height, found.width), philox_noise(work.seed, 3, height, width)
-    parts = {"image": x_in, "context": context(clean, found.tiles[0].height, found.tiles[0].width), "mask": work.mask}
+    x_in, draw = pad(clean, layout.height, layout.width), philox_noise(work.seed, 3, height, width)
+    parts = {"image": x_in, "context": context(clean, layout.tiles[0].height, layout.tiles[0].width), "mask": work.mask}
     engine = FakeEngine(outputs=2 if spec.objective == "pred_res_noise" else 1)
 
     def answer(question):
@@ -53,7 +53,7 @@ def untiled(work: Work) -> np.ndarray:
         outputs = [engine.answer(question.x_t, condition, times, k) for k in range(engine.outputs)]
         return predict(spec, schedule, outputs, question.x_t, x_in, question.t, work.method)
 
-    x_0 = run(sample(spec, schedule, x_in, lambda k: pad(draw(k), found.height, found.width), work.steps), answer)
+    x_0 = run(sample(spec, schedule, x_in, lambda k: pad(draw(k), layout.height, layout.width), work.steps), answer)
     return x_0[..., :height, :width]
 
 
@@ -68,8 +68,8 @@ async def test_every_relative_is_served_as_its_sampler_says(name: str, size: tup
     work = work_of(*size, model=replace(model_of(), spec=spec), steps=min(3, spec.max_steps))
     work = replace(work, x_in=None) if spec.generates else work
     engine = FakeEngine(outputs=2 if spec.objective == "pred_res_noise" else 1)
-    found = await Pipeline(engine).run(work)
-    np.testing.assert_allclose(found.x_0, untiled(work), atol=2e-4, rtol=1e-3)
+    actual = await Pipeline(engine).run(work)
+    np.testing.assert_allclose(actual.x_0, untiled(work), atol=2e-4, rtol=1e-3)
     assert len(engine.calls) == calls(spec, work.steps) * len(plan(spec, *work.size).tiles)
 
 
@@ -101,11 +101,11 @@ async def test_a_generator_needs_no_picture_and_its_seed_decides() -> None:
 
 
 async def test_steps_are_told_in_order_with_the_whole_picture_small() -> None:
-    told: list[Step] = []
-    result = await Pipeline(FakeEngine()).run(work_of(600, 1100), told.append)
-    assert [(step.step, step.steps) for step in told] == [(1, 3), (2, 3), (3, 3)]
-    assert all(step.preview.shape == (1, 3, 279, 512) for step in told)
-    assert np.abs(told[-1].preview - context(result.x_0, 279, 512)).max() < 1e-6
+    heard: list[Step] = []
+    result = await Pipeline(FakeEngine()).run(work_of(600, 1100), heard.append)
+    assert [(step.step, step.steps) for step in heard] == [(1, 3), (2, 3), (3, 3)]
+    assert all(step.preview.shape == (1, 3, 279, 512) for step in heard)
+    assert np.abs(heard[-1].preview - context(result.x_0, 279, 512)).max() < 1e-6
 
 
 @pytest.mark.parametrize("size", [(48, 56), (150, 200)])

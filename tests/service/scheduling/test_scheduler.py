@@ -256,7 +256,7 @@ async def test_cancellations_at_random_moments_leave_nothing_behind() -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_callers_who_all_leave_in_one_turn_of_the_loop_leave_nothing_behind() -> None:
+async def test_callers_that_all_leave_in_one_turn_of_the_loop_leave_nothing_behind() -> None:
     engine = FakeEngine(0.002, 0.0002)
     pipeline, scheduler, _ = await scheduled(engine)
     draw = random.Random(3)
@@ -355,7 +355,7 @@ async def test_an_engine_that_is_full_is_asked_again_a_little_later() -> None:
     assert_empty(scheduler)
 
 
-async def test_a_dead_engine_is_told_to_everyone_who_waits() -> None:
+async def test_a_dead_engine_is_reported_to_every_waiting_request() -> None:
     class Dead(FakeEngine):
         async def predict(self, x_t, condition, time, ticket):
             await asyncio.sleep(0.001)
@@ -448,11 +448,11 @@ async def test_servers_that_come_later_are_used() -> None:
     async def most() -> int:
         works = [Work(model_of(), 1, seed, f"r{seed}", f"c{seed}", picture(64, 64)) for seed in range(40)]
         running = asyncio.ensure_future(asyncio.gather(*(pipeline.run(work) for work in works)))
-        found = 0
+        largest = 0
         while not running.done():
             await asyncio.sleep(0.001)
-            found = max(found, scheduler.running)
-        return found
+            largest = max(largest, scheduler.running)
+        return largest
 
     few, count = await most(), 8
     assert few <= 2 < 8 <= await most()
@@ -494,7 +494,7 @@ async def test_what_other_weights_cost_is_not_taken_for_ones_own() -> None:
     assert call_seconds(scheduler, model_of(), 64) > 0
 
 
-async def test_closing_ends_all_who_wait() -> None:
+async def test_closing_ends_every_waiting_request() -> None:
     pipeline, scheduler, _ = await scheduled(FakeEngine(10.0), proven=False)
     tasks = [asyncio.create_task(pipeline.run(work)) for work in mix(5, 4)]
     await asyncio.sleep(0.05)

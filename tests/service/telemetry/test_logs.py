@@ -15,9 +15,9 @@ def line_of(error: BaseException | None = None, **facts: object) -> dict[str, ob
         record.exc_info = (type(error), error, error.__traceback__)
     if facts:
         record.facts = facts
-    found = json.loads(JsonLines().format(record))
-    assert isinstance(found, dict)
-    return found
+    body = json.loads(JsonLines().format(record))
+    assert isinstance(body, dict)
+    return body
 
 
 def test_a_line_has_its_time_level_logger_and_message() -> None:
@@ -41,11 +41,11 @@ def broken() -> None:
 def test_an_error_is_told_by_its_type_and_places_and_not_by_its_words() -> None:
     with pytest.raises(KeyError) as caught:
         broken()
-    told = line_of(caught.value)["error"]
-    assert told == frames(caught.value)
-    assert told[0] == "KeyError"
-    assert told[-1].startswith("broken (test_logs.py:")
-    assert "what a caller sent" not in json.dumps(told)
+    trace = line_of(caught.value)["error"]
+    assert trace == frames(caught.value)
+    assert trace[0] == "KeyError"
+    assert trace[-1].startswith("broken (test_logs.py:")
+    assert "what a caller sent" not in json.dumps(trace)
 
 
 def test_everything_goes_to_standard_error_and_webhooks_addresses_do_not(capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,10 +20,10 @@ def test_requests_are_counted_by_route_and_status() -> None:
     metrics = Metrics()
     for seconds in (0.2, 0.4):
         metrics.observe_request(RequestRecord("POST", "/restore", 200, seconds))
-    found = samples(metrics)
-    assert found["rddm_requests_total method=POST route=/restore status=200"] == 2
-    assert found["rddm_request_seconds_sum route=/restore"] == 0.2 + 0.4
-    assert found["rddm_request_seconds_bucket le=0.25 route=/restore"] == 1
+    values = samples(metrics)
+    assert values["rddm_requests_total method=POST route=/restore status=200"] == 2
+    assert values["rddm_request_seconds_sum route=/restore"] == 0.2 + 0.4
+    assert values["rddm_request_seconds_bucket le=0.25 route=/restore"] == 1
 
 
 def test_milliseconds_become_seconds() -> None:
@@ -37,11 +37,11 @@ def test_calls_and_golden_answers_are_noted_by_model() -> None:
     metrics.observe_call("m", 3, 0.5, 0.125)
     metrics.observe_readiness("m", True)
     metrics.observe_readiness("n", False)
-    found = samples(metrics)
-    assert found["rddm_batch_rows_bucket le=2.0 model=m"] == 0
-    assert found["rddm_batch_rows_bucket le=4.0 model=m"] == 1
-    assert (found["rddm_step_seconds_sum model=m"], found["rddm_wait_seconds_sum model=m"]) == (0.5, 0.125)
-    assert (found["rddm_engine_ready model=m"], found["rddm_engine_ready model=n"]) == (1, 0)
+    values = samples(metrics)
+    assert values["rddm_batch_rows_bucket le=2.0 model=m"] == 0
+    assert values["rddm_batch_rows_bucket le=4.0 model=m"] == 1
+    assert (values["rddm_step_seconds_sum model=m"], values["rddm_wait_seconds_sum model=m"]) == (0.5, 0.125)
+    assert (values["rddm_engine_ready model=m"], values["rddm_engine_ready model=n"]) == (1, 0)
 
 
 def test_levels_are_read_when_prometheus_asks() -> None:

@@ -44,8 +44,8 @@ async def test_a_trace_goes_from_the_door_to_the_batch_of_each_step(
     spans.clear()
     parent = f"00-{'1' * 32}-{'2' * 16}-01"
     await gateway.client.post("/restore?steps=3", content=png, headers={"traceparent": parent})
-    found = [span for span in spans.get_finished_spans() if span.context.trace_id == int("1" * 32, 16)]
-    names = [span.name for span in found]
+    requested = [span for span in spans.get_finished_spans() if span.context.trace_id == int("1" * 32, 16)]
+    names = [span.name for span in requested]
     assert [names.count(name) for name in ("rddm.step", "rddm.batch", "rddm.decode", "rddm.sample", "rddm.encode")] == [
         3,
         3,
@@ -53,8 +53,8 @@ async def test_a_trace_goes_from_the_door_to_the_batch_of_each_step(
         1,
         1,
     ]
-    by_id = {span.context.span_id: span for span in found}
-    batch = next(span for span in found if span.name == "rddm.batch")
+    by_id = {span.context.span_id: span for span in requested}
+    batch = next(span for span in requested if span.name == "rddm.batch")
     path = [batch.name]
     while batch.parent.span_id in by_id:
         batch = by_id[batch.parent.span_id]
@@ -125,7 +125,7 @@ async def test_logs_are_json_with_ids_and_hold_no_pixels_keys_or_names(tmp_path:
     finally:
         root.removeHandler(handler)
         root.setLevel(logging.WARNING)
-    lines = [told for line in heard if (told := json.loads(line))["logger"] != "httpx2"]  # the test's own client
+    lines = [body for line in heard if (body := json.loads(line))["logger"] != "httpx2"]  # the test's own client
     records = [line for line in lines if line["logger"] == "rddm.access"]
     assert [(line["route"], line["status"]) for line in records[-4:]] == [
         ("/restore", 200),

@@ -36,8 +36,8 @@ def clip(tmp_path: Path) -> Path:
 
 def sent(client: httpx2.Client, clip: Path, **headers: str) -> dict[str, Any]:
     """The job that is made of a clip."""
-    told = {"content-type": "video/mp4", **headers}
-    answer = client.post("/restore/video?task=keeper", content=clip.read_bytes(), headers=told)
+    request_headers = {"content-type": "video/mp4", **headers}
+    answer = client.post("/restore/video?task=keeper", content=clip.read_bytes(), headers=request_headers)
     assert answer.status_code == 202, answer.text
     return dict(answer.json())
 
@@ -45,10 +45,10 @@ def sent(client: httpx2.Client, clip: Path, **headers: str) -> dict[str, Any]:
 def ended(client: httpx2.Client, job: dict[str, Any], seconds: float = 60) -> dict[str, Any]:
     """The job once it is no longer queued or running."""
     until = time.monotonic() + seconds
-    while (told := client.get(job["links"]["self"]).json())["status"] in {"queued", "running"}:
-        assert time.monotonic() < until, told
+    while (document := client.get(job["links"]["self"]).json())["status"] in {"queued", "running"}:
+        assert time.monotonic() < until, document
         time.sleep(0.05)
-    return dict(told)
+    return dict(document)
 
 
 def test_a_clip_becomes_a_job_whose_steps_are_frames(live: Live, clip: Path, tmp_path: Path) -> None:
@@ -67,9 +67,9 @@ def test_a_clip_becomes_a_job_whose_steps_are_frames(live: Live, clip: Path, tmp
     part = live.client.get(job["links"]["result"], headers={"range": "bytes=0-99"})
     assert (part.status_code, part.content) == (206, result.content[:100])
     with live.client.stream("GET", job["links"]["events"]) as events:
-        told = "".join(events.iter_text())
-    assert "event: step" in told
-    assert '"before":"data:image/jpeg' in told
+        stream_text = "".join(events.iter_text())
+    assert "event: step" in stream_text
+    assert '"before":"data:image/jpeg' in stream_text
     folders = list((tmp_path / "clips").iterdir())
     assert [path.name for path in folders[0].iterdir()] == ["result.mp4"]
     live.client.delete(job["links"]["self"])

@@ -39,8 +39,8 @@ def test_pictures_are_the_authors(pack: Path, equalize: bool, how: str) -> None:
     groups = groups_of(*(str(pack / f"{part}.flist") for part in ("gt", "input", "mask")), "name")
     with np.load(pack / "dataset.npz") as reference:
         for i, group in enumerate(groups):
-            found = Fit(how, 32, equalize)([read(path) for path in group])
-            for k, picture in enumerate(found):
+            actual = Fit(how, 32, equalize)([read(path) for path in group])
+            for k, picture in enumerate(actual):
                 theirs = reference[f"cond2_flip0_eq{int(equalize)}_crop{int(how == 'pad')}_sample1_img{i}_{k}"]
                 np.testing.assert_array_equal(picture.transpose(2, 0, 1), theirs)
 
@@ -131,9 +131,9 @@ def test_random_pairing_mixes_two_folders(tmp_path: Path) -> None:
 def test_pictures_are_resized_by_the_filter_that_is_named(tmp_path: Path, name: str) -> None:
     """CelebA's and inpainting's loaders are torchvision's, which resize bilinearly; the authors' own is bicubic."""
     path = draw_picture(tmp_path / "a.png", (48, 40))
-    found = Fit("resize", 16, window=(4, 2, 32, 32), filter=name)([read(path)])[0]
+    actual = Fit("resize", 16, window=(4, 2, 32, 32), filter=name)([read(path)])[0]
     expected = Image.open(path).crop((2, 4, 34, 36)).resize((16, 16), Image.Resampling[name.upper()])
-    np.testing.assert_array_equal(found, np.asarray(expected))
+    np.testing.assert_array_equal(actual, np.asarray(expected))
 
 
 def test_context_of_an_equalised_crop_is_equalised(tmp_path: Path) -> None:

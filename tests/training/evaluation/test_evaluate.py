@@ -94,10 +94,10 @@ def test_authors_protocol_squashes_to_256_and_shrinks_the_target_as_matlab_does(
 
 def test_authors_protocol_equalises_before_it_squashes_and_not_again() -> None:
     dark = np.random.default_rng(2).integers(0, 30, (260, 300, 3)).astype(np.uint8)
-    found = shrunk(Example("a", dark, dark), ("equalize_histogram",))
+    actual = shrunk(Example("a", dark, dark), ("equalize_histogram",))
     padded = np.pad(dark, ((0, 4), (0, 4), (0, 0)))
-    np.testing.assert_array_equal(found.given, resized(equalized(padded), 256, 256))
-    np.testing.assert_array_equal(found.target, imresize(dark, 256, 256))
+    np.testing.assert_array_equal(actual.given, resized(equalized(padded), 256, 256))
+    np.testing.assert_array_equal(actual.target, imresize(dark, 256, 256))
 
 
 def test_model_that_equalises_is_given_the_equalised_picture_once(tmp_path: Path) -> None:

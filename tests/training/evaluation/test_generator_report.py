@@ -24,9 +24,9 @@ def test_one_distribution_is_near_itself_and_far_from_another() -> None:
 
 def test_the_nearest_neighbour_of_a_mirrored_copy_is_found() -> None:
     training = pictures(10, 0)
-    found = Neighbours.of(training[3:4].flip(-1), training)
-    assert int(found.which) == 13
-    assert float(found.distance) == pytest.approx(0, abs=1e-4)
+    neighbour = Neighbours.of(training[3:4].flip(-1), training)
+    assert int(neighbour.which) == 13
+    assert float(neighbour.distance) == pytest.approx(0, abs=1e-4)
 
 
 def test_picture_k_is_what_seed_k_gives_alone() -> None:

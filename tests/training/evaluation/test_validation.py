@@ -27,6 +27,6 @@ def test_validation_measures_whole_pictures(tmp_path: Path) -> None:
     network = Trainer(RECIPE, torch.device("cpu")).network.eval()
     picture = np.full((20, 12, 3), 100, np.uint8)
     pairs = Dimmed().draw(2, dice())
-    found = Validation(SPEC, pairs, [Example("a", picture, picture + 5)]).measure(network)
-    assert found["pairs_psnr"] == pytest.approx(34.15, abs=0.01)
-    assert found["pairs_psnr_mean_matched"] > 60
+    actual = Validation(SPEC, pairs, [Example("a", picture, picture + 5)]).measure(network)
+    assert actual["pairs_psnr"] == pytest.approx(34.15, abs=0.01)
+    assert actual["pairs_psnr_mean_matched"] > 60

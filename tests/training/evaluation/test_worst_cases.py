@@ -44,9 +44,9 @@ def test_the_worst_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_pictures_that_are_fine_are_left_out() -> None:
-    found = pairs("derain", 8)
-    assert 0 < len(found) <= 8
-    assert all(psnr(pair.given, pair.target) < 60 for pair in found)
+    examples = pairs("derain", 8)
+    assert 0 < len(examples) <= 8
+    assert all(psnr(pair.given, pair.target) < 60 for pair in examples)
 
 
 def test_a_sheet_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,11 +22,11 @@ def save(folder: Path, width: int = 8) -> Checkpoint:
 def test_weights_are_the_weighted_mean(tmp_path: Path) -> None:
     a, b = save(tmp_path / "a"), save(tmp_path / "b")
     assert main([f"{tmp_path / 'a'}:0.25", f"{tmp_path / 'b'}:0.75", "-o", str(tmp_path / "mean")]) == 0
-    found = load_checkpoint(tmp_path / "mean")
-    for name, weight in found.weights.items():
+    checkpoint = load_checkpoint(tmp_path / "mean")
+    for name, weight in checkpoint.weights.items():
         assert torch.allclose(weight, 0.25 * a.weights[name] + 0.75 * b.weights[name], atol=1e-6)
-    assert any(not torch.equal(weight, b.weights[name]) for name, weight in found.weights.items())
-    assert found.facts["steps"] == 3
+    assert any(not torch.equal(weight, b.weights[name]) for name, weight in checkpoint.weights.items())
+    assert checkpoint.facts["steps"] == 3
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ def test_diffuirs_checkpoint_samples_as_its_code_does(size: str, tmp_path: Path)
             outputs = network(question.x_t, x_in, torch.tensor([question.time]))
             return predict(spec, schedule, outputs, question.x_t, x_in, question.t)
 
-        found = run(sample(spec, schedule, x_in, lambda _: noise), asked)
+        actual = run(sample(spec, schedule, x_in, lambda _: noise), asked)
         for t, after in ((999, 665), (665, 332), (332, -1)):
             time = torch.tensor([[table["alphas_cumsum"][t] * 1000, table["betas_cumsum"][t] * 1000]])
             res = network(x, x_in, time)[0].clamp(-1, 1)
@@ -164,7 +164,7 @@ def test_diffuirs_checkpoint_samples_as_its_code_does(size: str, tmp_path: Path)
                 continue
             alpha = table["alphas_cumsum"][t] - table["alphas_cumsum"][after]
             x = x - alpha * res + (table["delta_cumsum"][t] - table["delta_cumsum"][after]) * x_in
-    np.testing.assert_allclose(found.numpy(), x.numpy(), atol=2e-5)
+    np.testing.assert_allclose(actual.numpy(), x.numpy(), atol=2e-5)
 
 
 def test_diffuirs_options_are_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,11 +59,11 @@ def ddim_images(folder: Path, unet: torch.nn.Module, steps: int, eta: float) -> 
     scheduler.alphas_cumprod = scheduler.alphas_cumprod.double()
     exact = copy.deepcopy(unet).double()
     noise = fields(steps + 1)
-    x, found = noise[0], []
+    x, images = noise[0], []
     for i, t in enumerate(scheduler.timesteps):
         x = scheduler.step(exact(x, t).sample, t, x, eta=eta, variance_noise=noise[i + 1] if eta else None).prev_sample
-        found.append(x)
-    return found
+        images.append(x)
+    return images
 
 
 @torch.no_grad()

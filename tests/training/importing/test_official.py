@@ -95,8 +95,10 @@ def test_variant_is_read_off_the_file(tmp_path: Path, name: str) -> None:
     assert main([str(path), "-o", str(tmp_path / "out")]) == 0
     checkpoint = load_checkpoint(tmp_path / "out")
     spec = checkpoint.spec
-    found = {key: getattr(spec, key) for key in expected if key != "variant"} | {"variant": checkpoint.facts["imported"]["variant"]}
-    assert found == expected
+    actual = {key: getattr(spec, key) for key in expected if key != "variant"} | {
+        "variant": checkpoint.facts["imported"]["variant"]
+    }
+    assert actual == expected
     assert (spec.residual_clip, spec.sm_n_inversion, spec.grid, spec.eta) == (1.0, "authors", "authors", 0.0)
     assert spec.schedule.sum_scale == made.get("sum_scale", 1.0)
     assert checkpoint.network == made["network"]
@@ -161,10 +163,10 @@ def test_truncated_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture
 
 def test_file_with_code_inside_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({"ema": Path("x")}, tmp_path / "evil.pt")
-    told = complaint([str(tmp_path / "evil.pt")], capsys)
-    assert "more than tensors inside" in told
-    assert "weights_only" not in told
-    assert len(told.splitlines()) == 1
+    message = complaint([str(tmp_path / "evil.pt")], capsys)
+    assert "more than tensors inside" in message
+    assert "weights_only" not in message
+    assert len(message.splitlines()) == 1
 
 
 @pytest.mark.parametrize("inside", ["", "deeper"])

@@ -77,7 +77,7 @@ def test_the_wrapped_graph_is_the_network_between_its_conversions(tmp_path: Path
     facts = OnePass("x", "y", value_range, order, kind, 2, None, 1, SIGMA)
     session = onnxruntime.InferenceSession(wrapped(network, facts).SerializeToString(), providers=["CPUExecutionProvider"])
     x = np.random.default_rng(1).uniform(-1, 1, (2, 3, 12, 8)).astype(np.float32)
-    [found] = session.run(None, {"x_t": x, "time": np.zeros((2, 2), np.float32)})
+    [output] = session.run(None, {"x_t": x, "time": np.zeros((2, 2), np.float32)})
     factor, shift = {"0..1": (0.5, 0.5), "-1..1": (1, 0), "0..255": (127.5, 127.5)}[value_range]
     values = x * factor + shift
     values = values[:, ::-1] if order == "bgr" else values
@@ -85,7 +85,7 @@ def test_the_wrapped_graph_is_the_network_between_its_conversions(tmp_path: Path
     y = inner.run(None, {"x": np.ascontiguousarray(values, np.float32), "sigma": np.full((2, 1, 1, 1), 0.1, np.float32)})[0]
     y = {"image": y, "residual": values - y, "correction": values + y}[kind]
     y = y[:, ::-1] if order == "bgr" else y
-    np.testing.assert_allclose(found, (y - shift) / factor, atol=2e-5, rtol=1e-4)
+    np.testing.assert_allclose(output, (y - shift) / factor, atol=2e-5, rtol=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -108,16 +108,16 @@ def served(repository: Path, pixels: Pixels, folder: Path, *options: str) -> Pix
 def test_served_whole_it_gives_the_networks_own_bytes(denoiser: tuple[Path, Path], tmp_path: Path) -> None:
     path, repository = denoiser
     pixels = picture(96, 130)
-    found = served(repository, pixels, tmp_path, "--task", "denoise")
-    np.testing.assert_array_equal(found, to_pixels(answer(path, to_image(pixels), sigma=0.1)))
+    actual = served(repository, pixels, tmp_path, "--task", "denoise")
+    np.testing.assert_array_equal(actual, to_pixels(answer(path, to_image(pixels), sigma=0.1)))
 
 
 def test_served_in_tiles_it_differs_by_less_than_a_level(denoiser: tuple[Path, Path], tmp_path: Path) -> None:
     path, repository = denoiser
     pixels = picture(560, 520)
-    found = served(repository, pixels, tmp_path).astype(int)
+    actual = served(repository, pixels, tmp_path).astype(int)
     whole = to_pixels(answer(path, to_image(pixels), sigma=0.1)).astype(int)
-    assert np.abs(found - whole).max() <= 1
+    assert np.abs(actual - whole).max() <= 1
 
 
 def test_an_enlarging_network_gives_a_larger_picture(tmp_path: Path) -> None:
@@ -149,10 +149,10 @@ def test_a_torch_program_is_read_as_its_graph(tmp_path: Path) -> None:
     assert main([str(tmp_path / "net.pt2"), "--one-pass", "--task", "dim", "--range", "0..1", "-o", str(tmp_path / "run")]) == 0
     graph = onnxruntime.InferenceSession(str(tmp_path / "run" / GRAPH), providers=["CPUExecutionProvider"])
     x = torch.rand(1, 3, 10, 14) * 2 - 1
-    [found] = graph.run(None, {"x_t": x.numpy(), "time": np.zeros((1, 2), np.float32)})
+    [output] = graph.run(None, {"x_t": x.numpy(), "time": np.zeros((1, 2), np.float32)})
     with torch.no_grad():
         expected = program.module()(x * 0.5 + 0.5) * 2 - 1
-    np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
+    np.testing.assert_allclose(output, expected.numpy(), atol=1e-5)
     assert ModelSpec.model_validate_json((tmp_path / "run" / SPEC).read_text()).max_steps == 1
 
 

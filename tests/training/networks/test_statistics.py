@@ -9,9 +9,9 @@ LEVELS = torch.tensor([-0.5, 0.5])
 
 
 def test_a_flat_picture_has_its_level_as_mean_and_root_mean_square() -> None:
-    told = describe(torch.full((1, 3, 8, 8), -0.25), LEVELS)
-    assert told.shape == (1, 3 * (2 + 2))
-    mean, rms, below_low, below_high = told.reshape(4, 3)[:, 0].tolist()
+    statistics = describe(torch.full((1, 3, 8, 8), -0.25), LEVELS)
+    assert statistics.shape == (1, 3 * (2 + 2))
+    mean, rms, below_low, below_high = statistics.reshape(4, 3)[:, 0].tolist()
     assert (mean, rms) == (-0.25, 0.25)
     assert below_low == pytest.approx(0, abs=0.01)  # soft: of a logistic curve of slope 20
     assert below_high == pytest.approx(1, abs=0.01)

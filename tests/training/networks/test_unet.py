@@ -35,8 +35,8 @@ def test_every_arrangement_gives_its_outputs(share_encoder: int, outputs: int, c
         {"dim": 8, "dim_mults": (1, 2), "condition": condition, "share_encoder": share_encoder, "outputs": outputs}
     )
     extra = torch.randn(2, 3 * len(condition), 8, 12) if condition else None
-    found = make_network(config)(torch.randn(2, 3, 8, 12), extra, torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
-    assert [out.shape for out in found] == [torch.Size([2, 3, 8, 12])] * outputs
+    actual = make_network(config)(torch.randn(2, 3, 8, 12), extra, torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    assert [out.shape for out in actual] == [torch.Size([2, 3, 8, 12])] * outputs
 
 
 def test_two_networks_are_told_different_times() -> None:

@@ -26,7 +26,7 @@ def test_camera_noise_grows_with_the_light() -> None:
 
 def test_demosaicing_keeps_what_was_measured() -> None:
     noise = torch.randn(1, 3, 16, 16)
-    found = cleaning.demosaiced(noise)
-    assert torch.allclose(found[0, 0, ::2, ::2], noise[0, 0, ::2, ::2])
-    assert torch.allclose(found[0, 1, ::2, 1::2], noise[0, 1, ::2, 1::2])
-    assert torch.allclose(found[0, 2, 1::2, 1::2], noise[0, 2, 1::2, 1::2])
+    actual = cleaning.demosaiced(noise)
+    assert torch.allclose(actual[0, 0, ::2, ::2], noise[0, 0, ::2, ::2])
+    assert torch.allclose(actual[0, 1, ::2, 1::2], noise[0, 1, ::2, 1::2])
+    assert torch.allclose(actual[0, 2, 1::2, 1::2], noise[0, 2, 1::2, 1::2])

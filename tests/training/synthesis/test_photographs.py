@@ -24,11 +24,11 @@ def collection(folder: Path, count: int = 3) -> photographs.Collection:
 
 
 def test_photographs_of_a_folder_come_in_turn(tmp_path: Path) -> None:
-    found = collection(tmp_path)
-    windows = [found.render(seed, 64) for seed in range(4)]
+    photographs = collection(tmp_path)
+    windows = [photographs.render(seed, 64) for seed in range(4)]
     assert [int(window[0, 0, 0]) for window in windows] == [30, 90, 150, 30]
     assert all(window.shape == (64, 64, 3) for window in windows)
-    assert found.render(0, 128).shape == (128, 128, 3)
+    assert photographs.render(0, 128).shape == (128, 128, 3)
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ from training.synthesis.pool import load_pool
 
 
 def test_a_pool_takes_the_folders_photographs_and_has_a_name_of_its_own(tmp_path: Path) -> None:
-    found = collection(tmp_path)
-    pool = load_pool("photographic", 4, 64, tmp_path / "cache", 1, found)
+    photographs = collection(tmp_path)
+    pool = load_pool("photographic", 4, 64, tmp_path / "cache", 1, photographs)
     assert [int(picture[0, 0, 0]) for picture in pool[:3]] == [30, 90, 150]
-    assert [path.name for path in (tmp_path / "cache").iterdir()] == [f"photographic-{found.digest}-4x64.npy"]
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [f"photographic-{photographs.digest}-4x64.npy"]
 
 
 def test_a_pool_is_rendered_once_and_a_larger_one_begins_the_same(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ def test_the_sheet_command_writes_a_picture(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "expected"),
     [
         (["-o", "sheet.bmpp"], "ends in '.bmpp'; expected .jpg"),
         (["-o", "sheet.png", "--count", "0"], "--count 0: expected at least 1"),
@@ -24,11 +24,11 @@ def test_the_sheet_command_writes_a_picture(tmp_path: Path) -> None:
     ],
 )
 def test_a_sheet_that_cannot_be_drawn_is_one_line(
-    options: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    options: list[str], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("file").write_bytes(b"")
     with pytest.raises(SystemExit, match="2"):
         sheet.main(["scenes", *options])
-    assert told in capsys.readouterr().err
+    assert expected in capsys.readouterr().err
     assert [*tmp_path.iterdir()] == [tmp_path / "file"]

@@ -79,12 +79,12 @@ async def test_shapes_that_do_not_fit_are_refused_by_name(engine: EmbeddedEngine
 
 
 async def test_a_passed_deadline_ends_a_running_call(engine: EmbeddedEngine) -> None:
-    begun = time.monotonic()
+    start = time.monotonic()
     with pytest.raises(DeadlineExceeded, match="while the network ran"):
-        await Asking(engine).slow(20, deadline=begun + 0.2)
+        await Asking(engine).slow(20, deadline=start + 0.2)
     with pytest.raises(DeadlineExceeded, match="before the network was called"):
-        await Asking(engine).slow(20, deadline=begun)
-    assert time.monotonic() - begun < 5
+        await Asking(engine).slow(20, deadline=start)
+    assert time.monotonic() - start < 5
 
 
 async def test_cancelled_calls_stop_computing_and_queued_ones_never_start(repository: Path) -> None:

@@ -71,8 +71,8 @@ async def test_shared_memory_is_used_where_it_can_be_and_freed_at_the_end(server
 
 
 async def test_calls_at_the_same_time_do_not_mix_their_tensors(engine: TritonEngine, embedded: EmbeddedEngine) -> None:
-    found = await asyncio.gather(*(Asking(engine).tiny(seed=seed) for seed in range(12)))
-    for seed, answer in enumerate(found):
+    answers = await asyncio.gather(*(Asking(engine).tiny(seed=seed) for seed in range(12)))
+    for seed, answer in enumerate(answers):
         np.testing.assert_allclose(answer, await Asking(embedded).tiny(seed=seed), atol=1e-5)
 
 
@@ -92,10 +92,10 @@ async def test_triton_batches_what_waits(engine: TritonEngine, server: Server) -
 
 
 async def test_a_deadline_ends_the_call_here_and_there(engine: TritonEngine) -> None:
-    begun = time.monotonic()
-    calls = [Asking(engine).slow(60, deadline=begun + 0.3) for _ in range(4)]
+    start = time.monotonic()
+    calls = [Asking(engine).slow(60, deadline=start + 0.3) for _ in range(4)]
     assert {type(answer) for answer in await asyncio.gather(*calls, return_exceptions=True)} == {DeadlineExceeded}
-    await Asking(engine).slow(0.001, deadline=begun + 40)  # an instance is free again, so the server has stopped computing
+    await Asking(engine).slow(0.001, deadline=start + 40)  # an instance is free again, so the server has stopped computing
     assert engine.broken == {}, "a caller's deadline is not the server's fault"
 
 
@@ -123,8 +123,8 @@ async def test_what_the_graph_does_not_take_never_reaches_the_server(engine: Tri
 async def test_two_gateways_share_a_server(server: Server) -> None:
     gateways = [TritonEngine([server.url], "system") for _ in range(2)]
     await asyncio.gather(*(one.start() for one in gateways))
-    found = await asyncio.gather(*(Asking(one).tiny(seed=seed) for seed in range(4) for one in gateways))
-    for first, second in zip(found[::2], found[1::2], strict=True):
+    answers = await asyncio.gather(*(Asking(one).tiny(seed=seed) for seed in range(4) for one in gateways))
+    for first, second in zip(answers[::2], answers[1::2], strict=True):
         np.testing.assert_array_equal(first, second)
     await gateways[0].close()
     await Asking(gateways[1]).tiny()  # the other's regions are its own

@@ -131,10 +131,10 @@ async def test_stopped(own_server: Server) -> None:
         for _ in range(3):
             await Asking(engine).tiny()
         own_server.signal_all(signal.SIGSTOP)
-        begun = time.monotonic()
+        start = time.monotonic()
         with pytest.raises(EngineUnavailable, match=r"took more than [\d.]+ s"):
-            await Asking(engine).tiny(deadline=begun + 240)
-        assert time.monotonic() - begun < 60, "a step has its own timeout, far below the deadline"
+            await Asking(engine).tiny(deadline=start + 240)
+        assert time.monotonic() - start < 60, "a step has its own timeout, far below the deadline"
         own_server.signal_all(signal.SIGCONT)
         await answers_again(engine)
 
@@ -231,7 +231,7 @@ async def test_a_request_finishes_on_its_version_while_a_new_one_takes_over(
         assert engine.models()["tiny"].version == 2
 
 
-async def test_a_version_exported_anew_answers_nobody_who_began_with_the_old_one(own_server: Server, repository: Path) -> None:
+async def test_a_version_exported_anew_answers_no_request_of_the_old_one(own_server: Server, repository: Path) -> None:
     async with gateway(own_server) as engine:
         before = await Asking(engine).tiny()
         with engine.lease("tiny") as held:

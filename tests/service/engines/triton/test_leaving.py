@@ -68,7 +68,7 @@ async def test_a_server_that_does_not_answer_is_left_and_its_calls_can_be_asked_
         await call
 
 
-async def test_a_caller_who_leaves_is_still_cancelled(server: RemoteServer) -> None:
+async def test_a_caller_that_leaves_is_still_cancelled(server: RemoteServer) -> None:
     call = asked(server)
     await asyncio.sleep(0)
     call.cancel()

@@ -21,9 +21,9 @@ def test_what_is_written_is_read(made) -> None:
     region = made(SMALLEST)
     array = np.random.default_rng(0).random((2, 3, 4, 5), dtype=np.float32)
     region.write(128, array)
-    found = region.read(128, (2, 3, 4, 5))
+    copy = region.read(128, (2, 3, 4, 5))
     region.write(128, array * 0)
-    np.testing.assert_array_equal(found, array)  # a copy: the next call may have the region
+    np.testing.assert_array_equal(copy, array)  # a copy: the next call may have the region
     region.free()
 
 

@@ -56,9 +56,9 @@ def test_metadata_is_read_again_at_both_depths(top: int) -> None:
     outgoing = Outgoing(pixels_of(8, 12, 3, top), AVIF, profile=profile, orientation=6, exif=exif.tobytes()[6:], xmp=b"<x/>")
     source = read(write(outgoing), BOUNDS)
     assert (source.colours.profile, source.xmp) == (profile, b"<x/>")
-    found = Exif.of(source.exif or b"")
-    assert found is not None
-    assert (found.orientation, found.root.entries[Base.Artist].data) == (6, b"somebody\0")
+    actual = Exif.of(source.exif or b"")
+    assert actual is not None
+    assert (actual.orientation, actual.root.entries[Base.Artist].data) == (6, b"somebody\0")
     assert source.samples.colour.shape == (8, 12, 3)
 
 

@@ -40,9 +40,9 @@ def test_a_child_is_looked_for_behind_its_parents_own_bytes() -> None:
     data = full_box(b"meta", 1, 5, INNER)
     [meta] = boxes(data)
     assert data[meta.start : meta.start + 4] == b"\1\0\0\5"
-    found = child(data, meta, b"efgh", skip=4)
-    assert found is not None
-    assert found.content(data) == b""
+    box = child(data, meta, b"efgh", skip=4)
+    assert box is not None
+    assert box.content(data) == b""
     assert child(data, meta, b"none", skip=4) is None
 
 

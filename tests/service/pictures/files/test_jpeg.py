@@ -25,10 +25,10 @@ PLAIN = file_of(pixels_of(16, 24), "JPEG")
 @pytest.mark.parametrize(("options", "marker"), [({}, 0xC0), ({"progressive": True}, 0xC2)])
 def test_the_coding_process_scans_and_end_are_found(options: dict, marker: int) -> None:
     data = file_of(pixels_of(16, 24), "JPEG", **options)
-    found = extent(data + b"behind")
-    assert found.frame == (marker, 8)
-    assert found.end == len(data)
-    assert found.scans == (1 if marker == 0xC0 else 10)
+    coding = extent(data + b"behind")
+    assert coding.frame == (marker, 8)
+    assert coding.end == len(data)
+    assert coding.scans == (1 if marker == 0xC0 else 10)
 
 
 def test_a_picture_that_is_cut_short_reaches_to_its_end() -> None:
@@ -84,9 +84,9 @@ def test_exif_that_is_too_long_loses_the_makers_note_first() -> None:
     exif[Base.Artist] = "somebody"
     exif.get_ifd(0x8769)[Base.MakerNote] = b"x" * LARGEST_SEGMENT
     source = read(write(Outgoing(pixels_of(8, 8), JPEG, exif=exif.tobytes().removeprefix(PREFIX))), BOUNDS)
-    found = Exif.of(source.exif or b"")
-    assert found is not None
-    assert found.root.entries[Base.Artist].data == b"somebody\0"
+    actual = Exif.of(source.exif or b"")
+    assert actual is not None
+    assert actual.root.entries[Base.Artist].data == b"somebody\0"
 
 
 def test_metadata_is_read_again() -> None:

@@ -28,14 +28,14 @@ def backwards(act: Callable[[T], R], parts: Iterable[T]) -> list[R]:
 
 
 def chunks_of(file: bytes) -> list[tuple[bytes, bytes]]:
-    found, at = [], 8
+    chunks, at = [], 8
     while at < len(file):
         (length,) = struct.unpack_from(">I", file, at)
         kind, data = file[at + 4 : at + 8], file[at + 8 : at + 8 + length]
         assert struct.unpack_from(">I", file, at + 8 + length)[0] == zlib.crc32(kind + data)
-        found.append((kind, data))
+        chunks.append((kind, data))
         at += 12 + length
-    return found
+    return chunks
 
 
 @pytest.mark.parametrize("samples", [np.zeros((4, 4, 3), np.float32), np.zeros((4, 4, 5), np.uint8), np.zeros((0, 4), np.uint8)])
@@ -82,9 +82,9 @@ def test_each_row_has_the_filter_that_suits_it() -> None:
     flat = np.full((1, 30), 200, np.uint8)
     rough = np.random.default_rng(1).integers(0, 256, (1, 30), np.uint8)
     smooth = np.clip(rough.astype(int) + 1, 0, 255).astype(np.uint8)
-    found = filtered(np.concatenate([flat, rough, smooth]), np.zeros(30, np.uint8), 3)
-    assert found[0].tolist() == [1, 200, 200, 200] + [0] * 27
-    assert found[2, 0] == 3
+    actual = filtered(np.concatenate([flat, rough, smooth]), np.zeros(30, np.uint8), 3)
+    assert actual[0].tolist() == [1, 200, 200, 200] + [0] * 27
+    assert actual[2, 0] == 3
 
 
 def test_a_photograph_is_hardly_larger_than_libpngs() -> None:

@@ -43,9 +43,9 @@ def test_metadata_and_profile_are_read_again() -> None:
     source = read(write(outgoing), BOUNDS)
     assert (source.colours.profile, source.xmp) == (b"p" * 200, b"<x/>")
     assert source.exif is not None
-    found = Exif.of(source.exif)
-    assert found is not None
-    assert found.root.entries[Base.Artist].data == b"somebody\0"
+    actual = Exif.of(source.exif)
+    assert actual is not None
+    assert actual.root.entries[Base.Artist].data == b"somebody\0"
 
 
 def test_an_animation_and_a_large_picture_are_refused() -> None:

@@ -26,7 +26,7 @@ async def test_a_caller_with_one_request_does_not_wait_for_all_of_anothers() -> 
     assert len(turns) == 1
 
 
-async def test_who_leaves_while_waiting_or_in_the_turn_in_which_it_is_served_takes_nothing_along() -> None:
+async def test_a_caller_that_leaves_while_waiting_or_as_it_is_served_takes_nothing_along() -> None:
     turns: FairPool[str] = FairPool()
     early, late, last = (asyncio.create_task(turns.wait("c", f"r{i}", 1.0)) for i in range(3))
     await asyncio.sleep(0)

@@ -13,9 +13,9 @@ from tests.service.conftest import pixels_of
 
 def sent(facts: dict) -> tuple[int, bytes]:
     data = b"".join(bytes(buffer) for buffer in pack(facts))
-    length, told = LENGTH.unpack(data[: LENGTH.size])
+    length, facts_length = LENGTH.unpack(data[: LENGTH.size])
     assert len(data) == LENGTH.size + length
-    return told, data[LENGTH.size :]
+    return facts_length, data[LENGTH.size :]
 
 
 def test_a_parcel_arrives_as_it_was_sent() -> None:
@@ -25,19 +25,19 @@ def test_a_parcel_arrives_as_it_was_sent() -> None:
         "wide": pixels_of(2, 2, 3, 65535),
         "last": b"",
     }
-    found = unpack(*sent(facts))
-    assert (found["a"], found["deep"]["bytes"], found["last"]) == (1, b"\0\xff", b"")
-    assert np.array_equal(found["deep"]["pixels"], facts["deep"]["pixels"])
-    assert found["wide"].dtype == np.uint16
+    message = unpack(*sent(facts))
+    assert (message["a"], message["deep"]["bytes"], message["last"]) == (1, b"\0\xff", b"")
+    assert np.array_equal(message["deep"]["pixels"], facts["deep"]["pixels"])
+    assert message["wide"].dtype == np.uint16
 
 
 def test_a_parcel_that_is_cut_short_or_holds_other_arrays_is_refused() -> None:
-    told, payload = sent({"pixels": pixels_of(8, 8)})
+    facts_length, payload = sent({"pixels": pixels_of(8, 8)})
     with pytest.raises(ValueError, match="ends before"):
-        unpack(told, payload[:-1])
-    told, payload = sent({"pixels": np.zeros(4)})
+        unpack(facts_length, payload[:-1])
+    facts_length, payload = sent({"pixels": np.zeros(4)})
     with pytest.raises(ValueError, match="expected one of"):
-        unpack(told, payload)
+        unpack(facts_length, payload)
     with pytest.raises(TypeError, match="set"):
         pack({"things": {1}})
 
@@ -49,11 +49,11 @@ def test_blobs_that_fit_lie_in_shared_memory_and_larger_ones_go_with_the_parcel(
         facts = {"first": b"ab", "pixels": np.full(count - 2 if count > 2 else 0, 7, np.uint8)}
         buffers = pack(facts, shared)
         assert (len(buffers) > 2) == (count > SHARED_BYTES)
-        _, told = LENGTH.unpack(buffers[0])
-        found = unpack(told, b"".join(bytes(buffer) for buffer in buffers[1:]), shared)
+        _, facts_length = LENGTH.unpack(buffers[0])
+        message = unpack(facts_length, b"".join(bytes(buffer) for buffer in buffers[1:]), shared)
         shared[: len(shared)] = bytes(len(shared))  # the other side goes on writing
-        assert found["first"] == b"ab"
-        assert np.array_equal(found["pixels"], facts["pixels"])
+        assert message["first"] == b"ab"
+        assert np.array_equal(message["pixels"], facts["pixels"])
     with pytest.raises(PermissionError):
         os.ftruncate(descriptor, 0)  # would end this process at its next look
     shared.close()

@@ -18,17 +18,17 @@ BOUNDS = {"max_pixels": 10_000, "max_side": 1000}
 
 
 def test_a_file_is_decoded_and_its_pixels_are_encoded() -> None:
-    told = answer({"task": "decode", "data": file_of(pixels_of(8, 12)), **BOUNDS})
-    assert np.array_equal(told["pixels"], pixels_of(8, 12))
+    reply = answer({"task": "decode", "data": file_of(pixels_of(8, 12)), **BOUNDS})
+    assert np.array_equal(reply["pixels"], pixels_of(8, 12))
     wanted = {"format": "webp", "policy": "keep", "quality": None, "lossless": None}
-    encoded = answer({"task": "encode", "pixels": told["pixels"], "metadata": told["metadata"], **wanted})
+    encoded = answer({"task": "encode", "pixels": reply["pixels"], "metadata": reply["metadata"], **wanted})
     assert sniff(encoded["data"]).name == "webp"
 
 
 def test_a_refusal_is_told_by_its_name_and_words() -> None:
-    told = answer({"task": "decode", "data": b"GIF89a", **BOUNDS})
-    assert told["error"] == UnsupportedMedia.__name__
-    assert told["detail"].startswith("a GIF picture is not read here")
+    reply = answer({"task": "decode", "data": b"GIF89a", **BOUNDS})
+    assert reply["error"] == UnsupportedMedia.__name__
+    assert reply["detail"].startswith("a GIF picture is not read here")
 
 
 def test_want_of_memory_is_the_pictures_size(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,9 +44,9 @@ def test_messages_are_answered_in_order_until_the_input_ends() -> None:
     source = BytesIO(b"".join(bytes(part) for number in (1, 2) for part in pack({"number": number})) + b"cut")
     sink = BytesIO()
     serve(source, sink, shared, lambda facts: {"twice": 2 * facts["number"]})
-    found, data = [], sink.getvalue()
+    messages, data = [], sink.getvalue()
     while data:
-        length, told = LENGTH.unpack(data[: LENGTH.size])
-        found.append(unpack(told, data[LENGTH.size : LENGTH.size + length]))
+        length, facts_length = LENGTH.unpack(data[: LENGTH.size])
+        messages.append(unpack(facts_length, data[LENGTH.size : LENGTH.size + length]))
         data = data[LENGTH.size + length :]
-    assert found == [{"twice": 2}, {"twice": 4}]
+    assert messages == [{"twice": 2}, {"twice": 4}]
