@@ -27,6 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
+from benchmarks.machine import machine
+
 Pixels = NDArray[np.uint8]
 SIDES = ((64, 64), (192, 256), (640, 640), (1088, 1088))  # height and width; the last one is over a mebipixel: tiles
 SEED = 3
@@ -140,7 +142,7 @@ def main(argv: list[str] | None = None) -> int:
     for name, changes in report.items():
         print(f"{name}: this code {words_of(changes['code'])}; its own files {words_of(changes['files'])}")
     if given.output:
-        given.output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        given.output.write_text(json.dumps({"machine": machine()} | report, indent=1) + "\n", encoding="utf-8")
     return 0
 
 

@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.house import checkout
+from benchmarks.machine import machine
 from rddm.graph import CONDITION, FILE, TIME, X_T
 
 MODEL, SIDE, CALLS = "unet", 64, 5
@@ -131,13 +132,9 @@ def main(argv: list[str] | None = None) -> int:
         calls = called({name: place / MODEL / "1" / FILE for name, place in places.items()})
     show(runs, calls)
     if given.output:
-        given.output.write_text(
-            json.dumps(
-                {"dim": given.dim, **{"runs": [asdict(run) for run in runs], "calls": [asdict(call) for call in calls]}}, indent=1
-            )
-            + "\n",
-            encoding="utf-8",
-        )
+        facts = {"machine": machine(), "dim": given.dim}
+        facts |= {"runs": [asdict(run) for run in runs], "calls": [asdict(call) for call in calls]}
+        given.output.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     return 0
 
 

@@ -25,6 +25,7 @@ import numpy as np
 import tifffile
 from PIL import Image, ImageCms
 
+from benchmarks.machine import machine
 from rddm.image import Pixels
 from service.errors import Malformed, ServiceError, TooLarge, UnsupportedMedia
 from service.pictures.formats import ALL_FORMATS, answer_format, sniff
@@ -232,7 +233,7 @@ def main() -> int:
     parser.add_argument("--failures", type=Path, default=Path("fuzz-failures"), help="folder for the files that failed")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "fuzz-files.json")
     arguments = parser.parse_args()
-    report = asyncio.run(fuzz(arguments))
+    report = {"machine": machine()} | asyncio.run(fuzz(arguments))
     arguments.out.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
     print(json.dumps(report, indent=1))
     return 1 if report["failures"] else 0

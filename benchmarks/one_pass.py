@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmarks.machine import machine
 from benchmarks.pictures import scene, to_x_in
 from benchmarks.seams import compare, restore_both
 from export.command import main as export
@@ -164,7 +165,7 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("-o", "--output", type=Path, help="a JSON file for the figures")
     p.add_argument("--rounds", type=int, default=ROUNDS, help="pairs of calls (default: %(default)s)")
     given = p.parse_args(argv)
-    text = json.dumps(run(rounds=given.rounds), indent=1)
+    text = json.dumps({"machine": machine()} | run(rounds=given.rounds), indent=1)
     print(text)
     if given.output:
         given.output.write_text(text + "\n", encoding="utf-8")

@@ -31,6 +31,7 @@ import pyvips
 import tifffile
 from PIL import Image, ImageCms
 
+from benchmarks.machine import machine
 from rddm.image import Pixels
 from service.pictures.decode import decode
 from service.pictures.encode import encode
@@ -388,7 +389,7 @@ def main() -> int:
     parser.add_argument("--thin", type=int, default=1, help="every so many combinations only")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "round-trips.json")
     arguments = parser.parse_args()
-    report = matrix(arguments.thin)
+    report = {"machine": machine()} | matrix(arguments.thin)
     arguments.out.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
     print(json.dumps({name: report[name] for name in ("combinations", "failed")}), *report["failures"][:20], sep="\n")
     return 1 if report["failed"] else 0
