@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import tempfile
 import time
 import uuid
@@ -21,11 +22,13 @@ from service.bulk.stores import STATE, AlreadyThere, Entry, StoreError
 
 LISTED_AT_ONCE = 1000
 LOGS_AT_ONCE = 16
+ANSWER = re.compile(r"<Code>(?P<code>\w+)</Code>\s*<Message>(?P<message>[^<\n]*)")
 RECORD_SECONDS = 5.0  # records that end within it share an object: each write is paid for, and each is read by the next run
 RETRIES: Any = {"max_retries": 4, "retry_timeout": timedelta(seconds=60)}
 CLIENT: Any = {"timeout": "120s", "connect_timeout": "10s"}
 REFUSED = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError, exceptions.UnknownConfigurationKeyError)
-WRONG_KEYS = ("NoSuchBucket", "InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "403 Forbidden", "401 Unauthorized")
+NO_BUCKET = ("NoSuchBucket", "ContainerNotFound")
+WRONG_KEYS = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "403 Forbidden", "401 Unauthorized")
 NO_ROOM = ("507 Insufficient Storage", "StorageFull", "QuotaExceeded")  # MinIO, Ceph
 
 
@@ -153,7 +156,7 @@ class ObjectStore:
 
     def _translated(self, error: Exception, doing: str) -> StoreError:
         words = _words(error)
-        if isinstance(error, REFUSED) or any(sign in str(error) for sign in WRONG_KEYS + NO_ROOM):
+        if isinstance(error, REFUSED) or any(sign in str(error) for sign in NO_BUCKET + WRONG_KEYS + NO_ROOM):
             return StoreError(f"{self.name} could not be {doing}: {words}", fatal=True)
         if isinstance(error, FileNotFoundError):
             return StoreError(f"{self.name} has nothing to be {doing}: {words}")
@@ -161,7 +164,9 @@ class ObjectStore:
 
 
 def _words(error: Exception) -> str:
-    """The first line of an error, at a length that a terminal shows."""
+    """What the store answers in the XML of S3 and Azure, else the error's first line; at a length that a terminal shows."""
+    if (answer := ANSWER.search(str(error))) is not None:
+        return f"{answer['code']}: {answer['message'].strip()}"[:240]
     text = str(error).strip() or type(error).__name__
     return text.splitlines()[0][:240]
 

@@ -26,7 +26,7 @@ WHOLE_BYTES = 4 << 20  # objects of up to this size are read at once, larger one
 MOST_TRIES = 6
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0  # seconds
 DIED_PAUSE = 2.0  # a process of a node that goes down ends within it
-RECIPE_FACT, TAG_FACT, DIGEST_FACT = "rddm-recipe", "rddm-source", "rddm-digest"
+RECIPE_FACT, TAG_FACT, DIGEST_FACT = "rddmrecipe", "rddmsource", "rddmdigest"  # Azure takes no hyphen in such a name
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from service.bulk.entries import read_manifest
 from service.bulk.folder import Folder
 from service.bulk.locations import open_store
 from service.bulk.object_store import ObjectStore
-from service.bulk.picture import BatchJob
+from service.bulk.picture import DIGEST_FACT, RECIPE_FACT, TAG_FACT, BatchJob
 from service.bulk.records import Record, parse
 from service.bulk.runner import run_batch
 from service.bulk.stores import AlreadyThere, Store, StoreError
@@ -111,13 +111,13 @@ async def test_a_listing_of_many_pages_is_streamed() -> None:
 
 async def test_creation_is_conditional_and_facts_come_back() -> None:
     one = store("one")
-    await one.write("a.png", b"first", {"rddm-recipe": "r"})
+    await one.write("a.png", b"first", {"rddmrecipe": "r"})
     with pytest.raises(AlreadyThere):
         await one.write("a.png", b"second", {})
     assert await one.read("a.png", 3) == b"fir"
     facts = await one.facts("a.png")
     assert facts is not None
-    assert facts["rddm-recipe"] == "r"
+    assert facts["rddmrecipe"] == "r"
     assert await one.facts("b.png") is None
 
 
@@ -146,7 +146,11 @@ async def test_a_clip_goes_through_a_file_and_comes_back_with_its_facts(monkeypa
     summary = await run_batch(job, source, target, restorer, source.entries(), lambda _: None)
     assert (summary.restored, summary.frames) == (1, 1)
     assert await target.read("walk.mp4") == b"weights:motion:" + body
-    assert (await target.facts("walk.mp4") or {})["rddm-digest"] == (await records(target))[0].digest
+    assert (await target.facts("walk.mp4") or {})["rddmdigest"] == (await records(target))[0].digest
     assert not list((tmp_path / "rddm" / "clips").glob("*"))
     with pytest.raises(AlreadyThere):
         await target.write("walk.mp4", tmp_path, {})
+
+
+def test_every_store_takes_the_names_of_facts() -> None:
+    assert all(name.isidentifier() and name == name.lower() for name in (RECIPE_FACT, TAG_FACT, DIGEST_FACT))
