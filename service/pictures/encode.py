@@ -8,7 +8,6 @@ from service.pictures.cicp import BT709, Chromaticities
 from service.pictures.directories import Directory
 from service.pictures.exif import Exif
 from service.pictures.files import png, png_file
-from service.pictures.files.png import Spread
 from service.pictures.formats import PictureFormat, Policy
 from service.pictures.picture import Outgoing, SourceMetadata, as_stored
 
@@ -23,17 +22,16 @@ def encode(
     policy: Policy = "keep",
     quality: int | None = None,
     lossless: bool | None = None,
-    spread: Spread = map,
 ) -> bytes:
     """Upright sRGB pixels h w 3 as a file of that format, with the metadata of the source as far as the format can hold it.
 
     Alpha in a format without it is laid on white; samples lose the bits that a format has not. `keep` is all metadata but places,
     `none` no metadata at all, and then the picture is upright in the file; the colour profile always stays. quality (1..100),
-    lossless: as usual if None. spread: what works on the strips of a PNG.
+    lossless: as usual if None.
     """
     outgoing = outgoing_of(pixels, metadata, record, policy, quality, lossless)
     if record.name == "png":
-        return png.write(outgoing.samples, png_file.chunks_of(outgoing), spread)
+        return png.write(outgoing.samples, png_file.chunks_of(outgoing))
     return bytes(record.module.write(outgoing))
 
 

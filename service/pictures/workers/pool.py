@@ -16,7 +16,9 @@ from typing import Any, TypeVar
 
 from rddm.image import Pixels
 from service import errors
-from service.pictures.encode import encode
+from service.engines.arrays import offload
+from service.pictures.encode import outgoing_of
+from service.pictures.files import png, png_file
 from service.pictures.formats import PictureFormat, Policy
 from service.pictures.picture import Bounds, Picture, SourceMetadata
 from service.pictures.workers.fair_pool import FairPool
@@ -164,8 +166,9 @@ class CodecPool:
     ) -> bytes:
         """See service.pictures.encode.encode."""
         if is_ours(metadata, record):
-            loop, spread = asyncio.get_running_loop(), self._side_by_side
-            return await loop.run_in_executor(self._threads, encode, pixels, metadata, record, policy, quality, lossless, spread)
+            outgoing = await offload(pixels.size, outgoing_of, pixels, metadata, record, policy, quality, lossless)
+            chunks, loop = png_file.chunks_of(outgoing), asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, png.write, outgoing.samples, chunks, self._side_by_side)
         wanted = {"format": record.name, "policy": policy, "quality": quality, "lossless": lossless}
         facts = {"task": "encode", "pixels": pixels, "metadata": metadata.facts(), **wanted}
         answer = await self._run(facts, pixels.size, whose)
