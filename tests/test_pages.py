@@ -17,6 +17,8 @@ from tests.service.conftest import settings_for
 from tests.service.on_port import Live, live
 
 ROOT = Path(__file__).resolve().parent.parent
+WRAPPED = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "benchmarks/README.md")]
+PAGE_FILES = sorted((ROOT / "docs").glob("*.md"))
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 SAMPLE = ROOT / "service" / "page" / "sample-lowlight.jpg"
@@ -105,13 +107,13 @@ def test_the_commands_of_a_page_run(pages: tuple[str, ...], gateway: Live, tmp_p
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-@pytest.mark.parametrize("path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*WRAPPED, *PAGE_FILES], ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_to_files(path: Path) -> None:
     missing = [link for link in LINK.findall(path.read_text("utf-8")) if not (path.parent / link).exists()]
     assert missing == []
 
 
-@pytest.mark.parametrize("path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*WRAPPED, *PAGE_FILES], ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_line_is_over_120_characters(path: Path) -> None:
     if path.name == "must-survive.md":  # a table that a test writes
         return
