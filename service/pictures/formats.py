@@ -218,4 +218,4 @@ def name_of(data: bytes) -> str:
     if b"crx " in brands(data):
         return RAW
     start = data[:256].lstrip(b"\xef\xbb\xbf \t\r\n")
-    return next((name for magic, name in REFUSED.items() if start.startswith(magic)), "what was sent, no picture that is known,")
+    return next((name for magic, name in REFUSED.items() if start.startswith(magic)), "a file of an unknown kind")
