@@ -62,15 +62,15 @@ const colour = (text) => (text.match(/[\\d.]+/g) || []).map(Number);
 const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
 const ground = (node) => { for (let n = node; n; n = n.parentElement) {
     const c = colour(getComputedStyle(n).backgroundColor); if (c.length === 3 || c[3] === 1) return c; } return [255, 255, 255]; };
-const found = [];
+const failures = [];
 for (const node of document.querySelectorAll("body *")) {
   const own = [...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim());
   const exempt = node.closest(".away, .skip, .viewer, .over, .pill, :disabled, option");
   if (!own || exempt || !node.checkVisibility({ visibilityProperty: true })) continue;
   const [a, b] = [light(colour(getComputedStyle(node).color)), light(ground(node))].sort((x, y) => y - x);
-  found.push([(a + 0.05) / (b + 0.05), node.textContent.trim().slice(0, 40)]);
+  failures.push([(a + 0.05) / (b + 0.05), node.textContent.trim().slice(0, 40)]);
 }
-return found.filter(([ratio]) => ratio < 4.5);
+return failures.filter(([ratio]) => ratio < 4.5);
 """
 UNNAMED = """
 return [...document.querySelectorAll("button, a, input, select, [role=slider], [role=radio], [role=tab]")].filter((node) =>
