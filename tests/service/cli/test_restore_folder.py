@@ -93,7 +93,7 @@ def test_one_file_whose_suffix_is_another_formats_gets_the_right_one(tmp_path: P
 def test_a_file_that_is_no_picture_is_named_with_status_1(tmp_path: Path, capsys: Any) -> None:
     (tmp_path / "words.png").write_text("words")
     assert restore([str(tmp_path / "words.png")]) == 1
-    assert "words.png: what was sent" in capsys.readouterr().err
+    assert "words.png: a file of an unknown kind" in capsys.readouterr().err
     (tmp_path / "frames.png").write_bytes(apng())
     assert restore([str(tmp_path / "frames.png")]) == 1
 

@@ -48,7 +48,7 @@ def test_a_format_is_told_by_content(tmp_path: Path) -> None:
     picture.write_bytes(PNG)
     text.write_bytes(b"words")
     assert format_in(picture).name == "png"
-    with pytest.raises(UnsupportedMedia, match=re.escape(f"{text}: what was sent")):
+    with pytest.raises(UnsupportedMedia, match=re.escape(f"{text}: a file of an unknown kind")):
         format_in(text)
 
 
@@ -65,7 +65,7 @@ def test_a_folder_is_sorted_into_pictures_and_what_is_left_out(tmp_path: Path) -
     assert pictures == [tmp_path / "b.png", below / "a"]
     assert [other.partition(": ")[2][:20] for other in others] == [
         "a clip is restored b",
-        "what was sent, no pi",
+        "a file of an unknown",
         "a link to a folder i",
     ]
 
