@@ -66,6 +66,9 @@ def test_every_method_that_restores_is_measured_and_its_network_is_one_that_is_t
 @pytest.mark.parametrize(
     ("expected", "values", "decision"),
     [
+        ("not lower", [1.0, 1.1, 0.9], "holds"),
+        ("not lower", [-1.0, -1.1, -0.9], "does not hold"),
+        ("not lower", [-0.1, 0.1, 0.05], "no difference seen"),
         ("higher", [1.0, 1.1, 0.9], "holds"),
         ("higher", [-1.0, -1.1, -0.9], "does not hold"),
         ("higher", [1.0, -1.0, 0.5], "open"),
