@@ -61,7 +61,7 @@ def heic_of(stored: Pixels, name: str, profile: bytes | None, orientation: int) 
         chroma=444,
         matrix_coefficients=BT601 if name == "grey" else RED_GREEN_BLUE,
         color_primaries=primaries,
-        transfer_characteristic=transfer,
+        transfer_characteristics=transfer,
         exif=exif_of(orientation),
     )
     return file.getvalue()

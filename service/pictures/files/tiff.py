@@ -29,7 +29,19 @@ X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, ORIENTATION, INK_SET, EXTRA_SAMPLES
 XMP, PROFILE, DNG_VERSION = 700, 34675, 50706
 SPACES: dict[int, Space] = {0: "gray", 1: "gray", 2: "rgb", 5: "cmyk"}  # by PhotometricInterpretation
 WHITE_IS_ZERO = 0
-PLAIN_CODES = {1, 5, 8, 32773, 32946, 50000}  # Compression: none, LZW, deflate, PackBits, deflate, Zstandard
+# Compression whose samples are those that the directory describes, and how it is called
+PLAIN_CODES = {
+    1: "none",
+    5: "LZW",
+    8: "deflate",
+    32773: "PackBits",
+    32946: "deflate",
+    34925: "LZMA",
+    50000: "Zstandard",
+    50001: "WebP",
+    50002: "JPEG XL",
+    52546: "JPEG XL",
+}
 RAW_MOSAICS, RAW_CODES = {32803, 34892}, {32767, 32769, 32770, 32867, 34713, 65535}  # PhotometricInterpretation, Compression
 REDUCED, MASK = 1, 4  # bits of NewSubfileType
 OLD_REDUCED = 2  # SubfileType
@@ -103,17 +115,24 @@ def _samples(data: bytes, page: Directory) -> tuple[Samples, Any]:
     if is_plain and page.integer(PHOTOMETRIC, -1) in SPACES and formats == {1} and bits in ({8}, {16}):
         return _by_tifffile(data, page), 16 if bits == {16} else 8
     if max(bits) > 8:
-        raise UnsupportedMedia(OTHER_TIFF)
-    return _by_pillow(data), 8
+        raise UnsupportedMedia(_why_not(page))
+    return _by_pillow(data, page), 8
 
 
-def _by_pillow(data: bytes) -> Samples:
+def _why_not(page: Directory) -> str:
+    code = page.integer(COMPRESSION, 1)
+    if code in PLAIN_CODES:
+        return OTHER_TIFF
+    return f"a TIFF of compression {code} is not read here; expected {', '.join(dict.fromkeys(PLAIN_CODES.values()))}, JPEG or fax"
+
+
+def _by_pillow(data: bytes, page: Directory) -> Samples:
     """Pillow turns a TIFF upright when it loads it, unless a flag says that it need not."""
     try:
         with Image.open(BytesIO(_as_stored(data)), formats=["TIFF"]) as file:
             return samples_of(file)
     except UnidentifiedImageError as unknown:
-        raise UnsupportedMedia(OTHER_TIFF) from unknown
+        raise UnsupportedMedia(_why_not(page)) from unknown
 
 
 def _as_stored(data: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """TIFF files: of whole samples, however they are laid out; damaged ones; and what is written beside the pixels."""
 
+import itertools
 from io import BytesIO
 from typing import Any
 
@@ -18,6 +19,7 @@ from service.pictures.picture import Bounds, Outgoing
 from tests.service.conftest import pixels_of
 
 BOUNDS = Bounds(512 * 512, 8191)
+LOSSLESS: dict[str, dict[str, Any]] = {"webp": {"lossless": True}, "jpegxl": {"lossless": True}}
 
 
 def tiff_of(pixels: np.ndarray, photometric: str, extra: list[str] | None = None, **options: Any) -> bytes:
@@ -46,6 +48,23 @@ ALPHA = {
     "more": (["unspecified", "unassalpha"], with_alpha),
     "none": (None, opaque),
 }
+
+
+DEEP = ("lzma", "zstd", "jpegxl", "packbits", "deflate")
+
+
+@pytest.mark.parametrize(("compression", "top"), [("webp", 255), *itertools.product(DEEP, (255, 65535))])
+def test_a_compression_that_loses_nothing_gives_the_samples_back(compression: str, top: int) -> None:
+    pixels = pixels_of(24, 40, 3, top)
+    source = read(tiff_of(pixels, "rgb", compression=compression, compressionargs=LOSSLESS.get(compression)), BOUNDS)
+    assert np.array_equal(source.samples.colour, pixels)
+    assert source.depth == (8 if top == 255 else 16)
+
+
+def test_a_compression_that_is_not_read_is_named() -> None:
+    for top in (255, 65535):
+        with pytest.raises(UnsupportedMedia, match="compression 34712 is not read here; expected none, LZW, deflate"):
+            read(tiff_of(pixels_of(24, 40, 3, top), "rgb", compression="jpeg2000"), BOUNDS)
 
 
 @pytest.mark.parametrize("layout", ["contig", "separate"])
