@@ -12,7 +12,14 @@ from pathlib import Path
 import pytest
 
 HIDING = Path(__file__).with_name("other_systems")
-RUN = ("tests/service/pictures", "tests/service/cli")
+ALL = ("tests/service/pictures", "tests/service/cli")
+# What exchanges messages with a worker, and what restores on the command line.
+CHOSEN = (
+    "tests/service/pictures/test_pool.py",
+    "tests/service/pictures/workers",
+    "tests/service/cli/test_batch.py::test_a_folder_and_again",
+    "tests/service/cli/test_commands.py::test_a_file_is_restored_beside_itself",
+)
 LINUX_ONLY = (
     "tests/service/pictures/workers/test_limits.py",
     "tests/service/pictures/workers/test_framing.py::test_blobs_that_fit_lie_in_shared_memory_and_larger_ones_go_with_the_parcel",
@@ -23,12 +30,15 @@ WITHOUT = ("-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:cloudcoil")
 
 
 @pytest.mark.timeout(900)
-def test_codecs_and_command_line_need_neither_memfd_nor_resource_nor_fcntl(root: Path) -> None:
+@pytest.mark.parametrize(
+    ("tests", "least"), [pytest.param(CHOSEN, 40, id="chosen"), pytest.param(ALL, 800, id="all", marks=pytest.mark.slow)]
+)
+def test_codecs_and_command_line_need_neither_memfd_nor_resource_nor_fcntl(root: Path, tests: tuple[str, ...], least: int) -> None:
     environment = {name: value for name, value in os.environ.items() if name not in {"FORBID_SKIPS", "PYTEST_ADDOPTS"}}
     environment = {name: value for name, value in environment.items() if not name.startswith("PYTEST_XDIST")}
     environment["PYTHONPATH"] = str(HIDING)
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", *WITHOUT, *(f"--deselect={name}" for name in LINUX_ONLY), *RUN],
+        [sys.executable, "-m", "pytest", "-q", *WITHOUT, *(f"--deselect={name}" for name in LINUX_ONLY), *tests],
         cwd=root,
         env=environment,
         capture_output=True,
@@ -36,7 +46,7 @@ def test_codecs_and_command_line_need_neither_memfd_nor_resource_nor_fcntl(root:
         check=False,
     )
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
-    assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 800
+    assert int(re.search(r"(\d+) passed", done.stdout)[1]) > least
 
 
 def test_the_processes_of_that_run_really_lack_them() -> None:
