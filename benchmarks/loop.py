@@ -34,7 +34,7 @@ CORES = len(os.sched_getaffinity(0))
 
 def session_of(path: Path, threads: int = 1) -> onnxruntime.InferenceSession:
     """As the embedded engine makes it: of one thread for calls side by side, of all for one that is alone."""
-    return make_session(path.read_bytes(), threads, exclusive=threads > 1)
+    return make_session(path.read_bytes(), threads)
 
 
 class Loop:

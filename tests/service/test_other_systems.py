@@ -31,7 +31,7 @@ WITHOUT = ("-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:cloudcoil")
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
-    ("tests", "least"), [pytest.param(CHOSEN, 40, id="chosen"), pytest.param(ALL, 800, id="all", marks=pytest.mark.slow)]
+    ("tests", "least"), [pytest.param(CHOSEN, 30, id="chosen"), pytest.param(ALL, 800, id="all", marks=pytest.mark.slow)]
 )
 def test_codecs_and_command_line_need_neither_memfd_nor_resource_nor_fcntl(root: Path, tests: tuple[str, ...], least: int) -> None:
     environment = {name: value for name, value in os.environ.items() if name not in {"FORBID_SKIPS", "PYTEST_ADDOPTS"}}

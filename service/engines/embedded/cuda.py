@@ -28,7 +28,7 @@ class BoundRuntime(OnnxRuntime):
 
     def open(self, data: bytes, model: Model, threads: int, *, exclusive: bool = False) -> Network:  # noqa: ARG002
         """A session on the device. Raises EngineUnavailable where ONNX Runtime would fall back to the CPU."""
-        options = session_options(threads, exclusive=exclusive)
+        options = session_options(threads)
         provider = PROVIDERS[self.device.type]
         if self.device.type == "cuda":
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")

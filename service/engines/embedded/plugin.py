@@ -49,9 +49,9 @@ class PluginRuntime(OnnxRuntime):
         self.label = f"{device.ep_name} {device.ep_metadata.get('version', '')} {sorted(options.items())}"
         log.info("networks run by %s on %s", device.ep_name, device.device.type.name)
 
-    def open(self, data: bytes, model: Model, threads: int, *, exclusive: bool = False) -> Network:
+    def open(self, data: bytes, model: Model, threads: int, *, exclusive: bool = False) -> Network:  # noqa: ARG002
         """A session on the device. Raises EngineUnavailable where the provider takes no part of the graph."""
-        options = session_options(threads, exclusive=exclusive)
+        options = session_options(threads)
         options.add_provider_for_devices(self._devices, self._options)
         session = onnxruntime.InferenceSession(data, options)
         if session.get_providers()[0] != self._devices[0].ep_name:

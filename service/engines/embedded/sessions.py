@@ -35,7 +35,7 @@ class OnnxRuntime:
 
     def open(self, data: bytes, model: Model, threads: int, *, exclusive: bool = False) -> Network:  # noqa: ARG002
         """A session on the CPU."""
-        return OnnxNetwork(make_session(data, threads, exclusive=exclusive))
+        return OnnxNetwork(make_session(data, threads))
 
     @contextlib.contextmanager
     def translated(self, name: str) -> Iterator[None]:
@@ -72,11 +72,11 @@ def run_options(ended: Future[None]) -> onnxruntime.RunOptions:
     return options
 
 
-def make_session(data: bytes, threads: int, *, exclusive: bool = False) -> onnxruntime.InferenceSession:
+def make_session(data: bytes, threads: int) -> onnxruntime.InferenceSession:
     """A session on the CPU; all of them take memory from one arena, where each would keep the most it ever used."""
     with SHARING:
         share_memory()
-    options = session_options(threads, exclusive=exclusive)
+    options = session_options(threads)
     options.add_session_config_entry("session.use_env_allocators", "1")
     return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
@@ -88,16 +88,14 @@ def share_memory() -> None:
     onnxruntime.create_and_register_allocator(place, None)
 
 
-def session_options(threads: int, *, exclusive: bool = False) -> onnxruntime.SessionOptions:
-    """Of a session whose calls use so many threads.
+def session_options(threads: int) -> onnxruntime.SessionOptions:
+    """Of a session whose calls use so many threads, which sleep while they wait for one another.
 
-    exclusive: they have the cores to themselves. Threads then wait for one another awake while a call runs, and only then: to wake
-    a core that went to sleep takes as long as many an operator. Beside other calls they would take the gateway's cores.
+    Awake they would take the gateway's cores; and where two cores share one's arithmetic, as hyper-threads do, each other's.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(exclusive)))
-    options.add_session_config_entry("session.force_spinning_stop", "1")  # as soon as the call has ended
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
