@@ -26,7 +26,7 @@ from training.evaluation.evaluate import Example
 from training.evaluation.validation import Validation, read_choices, read_pairs
 from training.objective import Objective
 from training.presets import PRESETS, describe, to_recipe
-from training.recipe import Recipe, SynthesisData, built_in_recipes, load_recipe
+from training.recipe import FolderData, Recipe, SynthesisData, built_in_recipes, load_recipe
 from training.run_log import RunLog, progress_bar
 from training.selection import select, with_objective
 from training.synthesis.draws import Dice, PairSource
@@ -45,7 +45,9 @@ def parser() -> argparse.ArgumentParser:
     )
     recipes = f"one of {', '.join(built_in_recipes())}, or of the presets {', '.join(PRESETS)}"
     p.add_argument("recipe", help=f"a TOML file, {recipes}")
-    files = p.add_argument_group("files of a preset: a folder, a list file or a glob pattern each, matched by name")
+    files = p.add_argument_group(
+        "files of a preset, or of a recipe that reads files: a folder, a list or a glob pattern each, matched by name"
+    )
     for part in PARTS:
         files.add_argument(f"--{part.replace('_', '-')}", metavar="FILES")
     files.add_argument("--crop", action="store_true", help="windows at full resolution instead of squashed pictures")
@@ -92,11 +94,19 @@ def chosen_recipe(name: str, files: dict[str, str] | None = None, crop: bool = F
     built_in = built_in_recipes()
     if name in PRESETS:
         return to_recipe(PRESETS[name], files or {}, crop)
-    if name in built_in:
-        return load_recipe(built_in[name])
-    if not Path(name).is_file():
+    if name not in built_in and not Path(name).is_file():
         raise ValueError(f"unknown recipe {name!r}; expected a TOML file or one of {sorted({*built_in, *PRESETS})}")
-    return load_recipe(Path(name))
+    return on_files(load_recipe(built_in.get(name, Path(name))), files or {})
+
+
+def on_files(recipe: Recipe, files: dict[str, str]) -> Recipe:
+    """The recipe with these files instead of its own. Raises ValueError for a recipe whose pictures are no files."""
+    if not files:
+        return recipe
+    if not isinstance(recipe.data, FolderData):
+        part, value = next(iter(files.items()))
+        raise ValueError(f"--{part.replace('_', '-')} {value}: data of kind {recipe.data.kind!r} is not read from files")
+    return recipe.model_copy(update={"data": FolderData.model_validate(recipe.data.model_dump() | files)})
 
 
 def overridden(recipe: Recipe, args: argparse.Namespace) -> Recipe:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from training.recipe import built_in_recipes, load_recipe
+from training.recipe import FolderData, built_in_recipes, load_recipe
 from training.train import chosen_recipe, main
 
 
@@ -34,4 +34,13 @@ def test_a_recipe_that_does_not_fit_names_its_file_and_every_key(capsys: pytest.
     output = capsys.readouterr().out
     for part in ("mine.toml is no recipe", "spec.task: Field required", "steps = 'many': Input should be a valid integer"):
         assert part in output
+    assert not (tmp_path / "run").exists()
+
+
+def test_files_replace_those_of_a_recipe_that_reads_any_and_no_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = chosen_recipe("flowers", {"target": "mine"}).data
+    assert isinstance(data, FolderData)
+    assert (data.target, data.side) == ("mine", 64)
+    assert main(["derain", "-o", str(tmp_path / "run"), "--target", "mine"]) == 2
+    assert "rddm train: --target mine: data of kind 'rain' is not read from files" in capsys.readouterr().out
     assert not (tmp_path / "run").exists()

@@ -1,10 +1,11 @@
 """What a generator makes, how near its training pictures, how far from unseen ones.
 
-    python -m training.evaluation.generator_report CHECKPOINT -o DIR
+    python -m training.evaluation.generator_report CHECKPOINT -o DIR [--target FOLDER]
 
 Feature space: each picture as the mean colour (3 x 8 x 8) and the mean gradient magnitude (8 x 8) of an 8 x 8 grid of cells,
-256 numbers in 0..1. Distance between sets: the energy distance 2 E|a-b| - E|a-a'| - E|b-b'| (Szekely & Rizzo 2013), 0 for equal
-distributions.
+256 numbers in 0..1. Distances between sets, both 0 for equal distributions: the energy distance 2 E|a-b| - E|a-a'| - E|b-b'|
+(Szekely & Rizzo 2013), and the Frechet distance of two normal distributions (Dowson & Landau 1982). The latter grows as sets
+shrink, so it stands beside that of as many training pictures, which no generator can be expected to beat.
 """
 
 import argparse
@@ -22,7 +23,10 @@ from torch.nn import functional
 
 from rddm.spec import Method, ModelSpec
 from training.checkpoint import build, load_checkpoint, write_text
+from training.data.pairs import Fit, folder_sources, read, to_tensor
+from training.evaluation.metrics import frechet_distance
 from training.pictures import Picture, in_rows, sheet, to_images, to_pictures
+from training.recipe import FolderData
 from training.sampling import sample_with
 from training.synthesis.emoji import SETS, render_all, split
 
@@ -75,16 +79,39 @@ def save(pictures: Sequence[Picture], path: Path) -> None:
     Image.fromarray(sheet(in_rows(pictures, 10))).save(path, quality=80, method=6)
 
 
-def report(network: nn.Module, spec: ModelSpec, count: int, folder: Path, method: Method | None, glyphs: str) -> dict[str, object]:
-    """Write the sheets; return the figures."""
+def glyph_pictures(glyphs: str, side: int) -> tuple[Tensor, Tensor]:
+    """(for training, held out) of the emoji font, each n 3 side side in [-1, 1]."""
+    training, held_out = split(render_all(side, glyphs))
+    return to_images(training), to_images(held_out)
+
+
+def folder_pictures(target: str, side: int) -> tuple[Tensor, Tensor]:
+    """(for training, held out) of a folder, parted as `rddm train --target` parts it; middles, n 3 side side in [-1, 1]."""
+    fit = Fit("crop", side)
+    sources = folder_sources(FolderData(kind="folder", target=target, side=side))
+    middles = ([fit([read(path)], (0.5, 0.5))[0] for (path,) in source.groups] for source in sources)
+    training, held_out = (to_tensor(pictures) for pictures in middles)
+    return training, held_out
+
+
+def frechet(pictures: Tensor, others: Tensor) -> float:
+    """The Frechet distance of two sets of pictures, in the feature space."""
+    return round(frechet_distance(features(pictures).double().numpy(), features(others).double().numpy()), 4)
+
+
+def report(
+    network: nn.Module, spec: ModelSpec, count: int, folder: Path, method: Method | None, pictures: tuple[Tensor, Tensor]
+) -> dict[str, object]:
+    """Write the sheets; return the figures. pictures: (for training, held out), each n 3 h w in [-1, 1]."""
     folder.mkdir(parents=True, exist_ok=True)
-    training, held_out = (to_images(glyphs) for glyphs in split(render_all((spec.image_size or (64, 64))[0], glyphs)))
+    training, held_out = pictures
     by_steps: dict[str, float] = {}
-    generated = training[:0]
+    frechet_by_steps: dict[str, float] = {}
     for steps in track(STEPS, "sampling"):
-        generated = generate(network, spec, count if steps == spec.default_steps else min(count, 100), steps, method)
+        generated = generate(network, spec, count, steps, method)
         save(to_pictures(generated[:30]), folder / f"samples-{steps}.webp")
         by_steps[str(steps)] = round(energy_distance(features(generated), features(held_out)), 4)
+        frechet_by_steps[str(steps)] = frechet(generated, held_out)
     generated = generate(network, spec, count, spec.default_steps, method)
     near, usual = Neighbours.of(generated, training), Neighbours.of(held_out, training)
     both = torch.cat([training, training.flip(-1)])[near.which[:30]]
@@ -92,6 +119,8 @@ def report(network: nn.Module, spec: ModelSpec, count: int, folder: Path, method
     save(rows, folder / "neighbours.webp")
     return {
         "energy_distance_to_held_out": by_steps,
+        "frechet_to_held_out": frechet_by_steps,
+        "frechet_training_to_held_out": frechet(training[:: max(1, len(training) // count)][:count], held_out),
         "training_to_held_out": round(energy_distance(features(training), features(held_out)), 4),
         "grey_noise_to_held_out": round(energy_distance(features(torch.rand_like(held_out) * 2 - 1), features(held_out)), 4),
         "nearest_training_distance_median": round(float(near.distance.median()), 4),
@@ -108,10 +137,14 @@ def main(argv: list[str]) -> int:
     p.add_argument("-o", "--output", type=Path, required=True)
     p.add_argument("--count", type=int, default=200, help="pictures for the figures at the default steps (default: %(default)s)")
     p.add_argument("--method", choices=("SM-Res", "SM-N", "SM-Res-N"), help="sampling method (default: the spec's)")
-    p.add_argument("--glyphs", choices=SETS, default="faces", help="what it was trained on (default: %(default)s)")
+    trained_on = p.add_mutually_exclusive_group()
+    trained_on.add_argument("--glyphs", choices=SETS, default="faces", help="what it was trained on (default: %(default)s)")
+    trained_on.add_argument("--target", metavar="FOLDER", help="the folder of pictures that it was trained on")
     args = p.parse_args(argv)
     checkpoint = load_checkpoint(args.checkpoint)
-    figures = report(build(checkpoint), checkpoint.spec, args.count, args.output, args.method, args.glyphs)
+    side = (checkpoint.spec.image_size or (64, 64))[0]
+    pictures = folder_pictures(args.target, side) if args.target else glyph_pictures(args.glyphs, side)
+    figures = report(build(checkpoint), checkpoint.spec, args.count, args.output, args.method, pictures)
     write_text(args.output / "generation.json", json.dumps(figures, indent=2))
     sys.stdout.write(json.dumps(figures) + "\n")
     return 0
