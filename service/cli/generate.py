@@ -5,13 +5,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from service.cli.arguments import add_server, add_steps, add_writing
 from service.cli.verb import local_settings, parameters_of, run_verb
 from service.cli.work.backends import open_backend
 from service.cli.work.files import SUFFIX_OF, format_of, is_folder, write_whole
-from service.cli.work.output import summary_of, tell
+from service.cli.work.output import display, summary_of
 from service.pictures.formats import FORMATS
 from service.restoration.parameters import GenerateParameters
 from service.settings import Settings
@@ -56,12 +54,11 @@ def _generate(argv: Sequence[str]) -> int:
 async def _generate_all(
     parameters: GenerateParameters, output: Path, server: str | None, key: str | None, settings: Callable[..., Settings]
 ) -> int:
-    console = Console(stderr=True)
-    async with open_backend(server, key, settings, parameters) as backend:
-        with console.status("generating"):
+    with display("generating") as shown:
+        async with open_backend(server, key, settings, parameters) as backend:
             pictures = await backend.generate(parameters)
-    for number, picture in enumerate(pictures):
-        target = output if len(pictures) == 1 else output.with_stem(f"{output.stem}-{number}")
-        write_whole(target, picture.body)
-        tell(console, f"{target}  {summary_of(picture)}")
+        for number, picture in enumerate(pictures):
+            target = output if len(pictures) == 1 else output.with_stem(f"{output.stem}-{number}")
+            write_whole(target, picture.body)
+            shown.tell(f"{target}  {summary_of(picture)}")
     return 0

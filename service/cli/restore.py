@@ -8,16 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from service import timings
 from service.cli.arguments import add_adjusting, add_clip_options, add_metadata, add_server, add_task, add_writing
 from service.cli.verb import Refused, local_settings, parameters_of, run_verb
 from service.cli.work import clips
 from service.cli.work.backends import Backend, OutputFile, open_backend
 from service.cli.work.files import format_in, format_of, is_folder, sort_folder, write_whole
-from service.cli.work.output import summary_of, tell
+from service.cli.work.output import display, summary_of
 from service.client.errors import ClientError
 from service.errors import ServiceError
 from service.pictures.formats import BY_SUFFIX, FORMATS, TITLES
@@ -149,23 +146,24 @@ def _name(source: Path, parameters: RestoreParameters) -> str:
 
 
 async def _restore_all(items: Sequence[RestoreItem], server: str | None, key: str | None, settings: Callable[..., Settings]) -> int:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     failures: list[str] = []
+    ended = 0
     async with open_backend(server, key, settings, items[0].parameters, one_request=len(items) == 1) as backend:
-        with Progress(*columns, console=Console(stderr=True)) as progress:
-            bar = progress.add_task("restoring", total=len(items))
+        with display("restoring", len(items)) as shown:
             free = asyncio.Semaphore(AT_ONCE)
 
             async def run(item: RestoreItem) -> None:
+                nonlocal ended
                 async with free:
                     started = time.perf_counter()
                     try:
                         with timings.part(f"{item.source.name}: restored", awaits=True):
                             result = await _restore_one(backend, item)
-                        tell(progress.console, f"{item.target}  {summary_of(result)}  {time.perf_counter() - started:.2f} s")
+                        shown.tell(f"{item.target}  {summary_of(result)}  {time.perf_counter() - started:.2f} s")
                     except (ServiceError, ClientError, OSError) as error:
                         failures.append(f"{item.source}: {error}")
-                    progress.advance(bar)
+                    ended += 1
+                    shown.show(ended, len(items))
 
             await asyncio.gather(*(run(item) for item in items))
     for failure in failures:

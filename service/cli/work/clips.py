@@ -7,14 +7,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from service.cli.arguments import CLIP_OPTIONS
 from service.cli.verb import Refused, local_settings, parameters_of
 from service.cli.work.backends import COMMAND_LINE
 from service.cli.work.files import is_folder
-from service.cli.work.output import tell
+from service.cli.work.output import display
 from service.restoration.budgets import RequestContext
 from service.restoration.opening import open_service
 from service.restoration.parameters import RestoreParameters
@@ -36,7 +33,6 @@ PICTURE_OPTIONS = {
     "brightness": "--brightness",
     "brightness_mean": "--brightness-mean",
 }
-COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
 def refuse_clip_options(given: argparse.Namespace) -> None:
@@ -101,24 +97,22 @@ async def _restore_here(source: Path, target: Path, parameters: ClipParameters, 
     bounds = ClipBounds(settings.max_pixels, settings.max_side, NO_LIMIT, NO_LIMIT)
     context = RequestContext(f"command-{time.monotonic_ns()}", COMMAND_LINE, started)
     async with open_service(settings, wanted=RestoreParameters(task=parameters.task)) as service:
-        with Progress(*COLUMNS, console=Console(stderr=True)) as progress:
-            bar = progress.add_task("restoring", total=None)
+        with display("restoring") as shown:
 
             def on_frame(done: "ClipProgress") -> None:
-                progress.update(bar, completed=done.frame, total=done.frames or None)
+                shown.show(done.frame, done.frames or None)
 
             result, work = await ClipService(service).restore(
                 source, target, work_folder(target), parameters, context, on_frame, bounds
             )
             spent = time.monotonic() - started
             resumed = f", {result.resumed} of them from an earlier run" if result.resumed else ""
-            tell(
-                progress.console,
+            shown.tell(
                 f"{target}  {work.model.spec.name}, {work.steps} steps, seed {work.seed}, steady {result.steady}  "
-                f"{result.frames} frames{resumed}  {spent:.2f} s",
+                f"{result.frames} frames{resumed}  {spent:.2f} s"
             )
             for note in result.notes:
-                tell(progress.console, f"{source}: {note}")
+                shown.tell(f"{source}: {note}")
     return 0
 
 
@@ -126,14 +120,11 @@ async def _restore_there(source: Path, target: Path, parameters: ClipParameters,
     from service.client import clips as client_clips  # noqa: PLC0415 (imports httpx2, which work in this process does not need)
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    with Progress(*COLUMNS, console=Console(stderr=True)) as progress:
-        bar = progress.add_task("restoring", total=None)
+    with display("restoring") as shown:
 
         def on_frame(frame: int, frames: int) -> None:
-            progress.update(bar, completed=frame, total=frames or None)
+            shown.show(frame, frames or None)
 
         job = await client_clips.restore_clip(source, target, server, key, on_frame, **parameters.model_dump(exclude_none=True))
-        tell(
-            progress.console, f"{target}  {job['model']}, seed {job['seed']}, steady {job['clip']['steady']}  {job['step']} frames"
-        )
+        shown.tell(f"{target}  {job['model']}, seed {job['seed']}, steady {job['clip']['steady']}  {job['step']} frames")
     return 0
