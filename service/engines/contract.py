@@ -1,7 +1,7 @@
 """What every engine is: one asynchronous method, rows in = rows out; and what the gateway knows of a model."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -75,9 +75,10 @@ class Repository(Protocol):
         """Make the models ready. Raises EngineUnavailable where there is nothing to serve."""
         ...
 
-    def restrict(self, choose: "Choose", *, one_request: bool = False) -> None:  # noqa: ARG002
+    def restrict(self, choose: "Choose", *, named: Collection[str] = (), one_request: bool = False) -> None:  # noqa: ARG002
         """To be called before `start`: models that `choose` does not name of those there are need not be made ready.
 
+        named: models among which it may find all that it needs; it is asked again with all of them where it raises NotFound.
         one_request: no more than one will come, and there is none beside it.
         """
         return

@@ -16,7 +16,7 @@ from service.engines.checks import check_golden
 from service.engines.configuration import FILE, read_config, to_models
 from service.engines.contract import Choose, Engine, Model, ServingEngine
 from service.engines.versions import ModelVersions
-from service.errors import BadAnswer, EngineUnavailable, UnknownModel
+from service.errors import BadAnswer, EngineUnavailable, NotFound, UnknownModel
 from service.timings import part
 
 log = logging.getLogger(__name__)
@@ -54,6 +54,7 @@ class LocalRepository(ServingEngine, Generic[Handle]):
         self.backend = backend
         self._broken: dict[str, str] = {}
         self._choose: Choose | None = None
+        self._named: Collection[str] = ()
         self.one_request = False
         self._versions: ModelVersions[Handle] = ModelVersions(lambda _model, _handle: None)
         self._loading: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -73,9 +74,9 @@ class LocalRepository(ServingEngine, Generic[Handle]):
         """Models that lie in the folder and could not be loaded, with the reason."""
         return self._broken
 
-    def restrict(self, choose: Choose, *, one_request: bool = False) -> None:
+    def restrict(self, choose: Choose, *, named: Collection[str] = (), one_request: bool = False) -> None:
         """See Repository."""
-        self._choose, self.one_request = choose, one_request
+        self._choose, self._named, self.one_request = choose, named, one_request
 
     async def start(self) -> None:
         """Load every model in the folder, or the one that is needed, side by side.
@@ -89,6 +90,11 @@ class LocalRepository(ServingEngine, Generic[Handle]):
 
     def _chosen(self, choose: Choose) -> list[str]:
         """Names of the models that are needed; those that cannot be described are noted as broken."""
+        if self._named:
+            models, broken = describe(self.folder, self.backend, self._named)  # each takes milliseconds
+            with contextlib.suppress(NotFound):
+                if not broken:
+                    return list(dict.fromkeys(choose(models)))
         models, broken = describe(self.folder, self.backend)
         self._broken.update(broken)
         return list(dict.fromkeys(choose(models)))

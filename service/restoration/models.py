@@ -128,6 +128,12 @@ def aliases_of(task: str) -> list[str]:
     return sorted(alias for alias, own in ALIASES.items() if own == task)
 
 
+def named_by(parameters: Parameters) -> list[str]:
+    """The models or tasks that the parameters name."""
+    names = parameters.tasks if isinstance(parameters, RestoreParameters) else (parameters.model,)
+    return [name for name in names if name is not None]
+
+
 def choice_for(settings: Settings, parameters: Parameters) -> Choose:
     """What picks the models that such a request needs, before any is opened."""
     return lambda models: ModelNames(settings, lambda: models).names_for(parameters)

@@ -9,7 +9,7 @@ from service.engines.contract import ServingEngine
 from service.engines.registry import open_engine
 from service.pictures.picture import Bounds
 from service.pictures.workers.pool import CodecPool
-from service.restoration.models import Parameters, choice_for
+from service.restoration.models import Parameters, choice_for, named_by
 from service.restoration.service import RestorationService
 from service.results.cache import ResultCache
 from service.sampling.ensemble import FlipEnsemble
@@ -38,7 +38,7 @@ async def open_service(
     """
     engine, arrays = (engine, HOST) if engine is not None else open_engine(settings)
     if wanted is not None:
-        engine.restrict(choice_for(settings, wanted), one_request=one_request)
+        engine.restrict(choice_for(settings, wanted), named=named_by(wanted), one_request=one_request)
     bounds = Bounds(settings.max_pixels, settings.max_side)
     codecs = codecs or CodecPool(bounds, settings.codec_workers, settings.codec_seconds, settings.codec_memory_bytes)
     scheduler = Scheduler(

@@ -1,6 +1,7 @@
 """Versions in a folder take traffic once their digest and golden answer are right."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from rddm.graph import X_T
 from rddm.model import Golden, Model, golden_input, to_parameters
 from service.engines.contract import Ticket
 from service.engines.repository import LocalRepository, ModelFile, describe, find_newest, names_in
-from service.errors import EngineUnavailable, UnknownModel
+from service.errors import EngineUnavailable, NotFound, UnknownModel
 from tests.service.serving import RESTORER
 
 GIVEN = golden_input(RESTORER)[X_T]
@@ -129,6 +130,26 @@ async def test_only_the_model_that_is_needed_is_opened(tmp_path: Path) -> None:
     repository.restrict(lambda models: sorted(models)[1])
     await repository.start()
     assert list(repository.models()) == ["b"]
+
+
+@pytest.mark.parametrize(("wanted", "described"), [("a", [["a"]]), ("b", [["a"], ["a", "b"]])])
+async def test_named_models_are_described_alone_unless_another_one_is_needed(
+    wanted: str, described: list[list[str]], tmp_path: Path
+) -> None:
+    put(tmp_path, "a", "0.5")
+    put(tmp_path, "b", "0.5")
+    asked: list[list[str]] = []
+
+    def choose(models: Mapping[str, Model]) -> list[str]:
+        asked.append(sorted(models))
+        if wanted not in models:
+            raise NotFound(wanted)
+        return [wanted]
+
+    repository = Files(tmp_path)
+    repository.restrict(choose, named=["a"])
+    await repository.start()
+    assert (asked, list(repository.models())) == (described, [wanted])
 
 
 def test_names_are_those_of_folders_with_a_configuration(tmp_path: Path) -> None:
