@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from service.errors import InvalidValue, ServiceError
 from service.jobs.deliveries import Delivery, DeliveryStore
-from service.references import AllowedHosts, NotPublicError, PublicTransport
+from service.references import AllowedHosts
 
 if TYPE_CHECKING:
     import httpx2
@@ -61,6 +61,8 @@ class Webhooks:
         """One attempt; whether there need not be another. It never raises."""
         import httpx2  # noqa: PLC0415 (most gateways send no webhooks)
 
+        from service.references.addresses import NotPublicError  # noqa: PLC0415 (it imports httpx2)
+
         try:
             self.check(delivery.url)  # another gateway may have taken it in
             async with httpx2.AsyncClient(timeout=SECONDS, transport=self._transport_of_attempt()) as client:
@@ -80,6 +82,8 @@ class Webhooks:
 
     def _transport_of_attempt(self) -> "httpx2.AsyncBaseTransport | None":
         """None for the client's own, which also heeds proxies of the environment."""
+        from service.references.addresses import PublicTransport  # noqa: PLC0415 (it imports httpx2)
+
         return self._transport if self._transport is not None or self._private else PublicTransport()
 
     def headers(self, delivery: Delivery) -> dict[str, str]:
