@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse, Response
 
 from service.api.bodies import JobHeaders, from_headers, from_query, media_type
 from service.api.dependencies import caller_of, context_of, gateway_of, jobs_of, problems
-from service.api.openapi import asked_by, clip_body, job_answer
+from service.api.openapi import asked_by, clip_body, job_answer, once_asked
 from service.api.prefix import below, prefix_of
 from service.errors import UnsupportedMedia
 from service.jobs.documents import fingerprint
@@ -27,7 +27,7 @@ TYPES = ("application/octet-stream", "application/mp4", "application/x-matroska"
     response_class=Response,
     status_code=202,
     responses=job_answer() | problems(400, 401, 404, 408, 409, 413, 415, 422, 429, 503),
-    openapi_extra={"requestBody": clip_body(), **asked_by(query=ClipParameters, header=JobHeaders)},
+    openapi_extra=once_asked(lambda: {"requestBody": clip_body(), **asked_by(query=ClipParameters, header=JobHeaders)}),
 )
 async def restore_video(request: Request) -> Response:
     """The clip is the body itself; the answer is a job, whose steps are frames. A clip that cannot be read is refused at once."""

@@ -13,7 +13,7 @@ from rddm.image import encode, to_pixels
 from service.api import responses
 from service.api.bodies import fields_of, form_of, json_body, one_file, validated
 from service.api.dependencies import CallerDependency, ContextDependency, GatewayDependency, find, problems
-from service.api.openapi import openai_answers, openai_edit_body, openai_generation_body
+from service.api.openapi import once_asked, openai_answers, openai_edit_body, openai_generation_body
 from service.api.problems import with_openai_error
 from service.errors import InvalidValue, Malformed
 from service.gateway import Gateway
@@ -54,7 +54,7 @@ def _only_best(value: object) -> object:
 class OpenAIParameters(BaseModel):
     """What both routes may say; the members that are Ignored change nothing. As at OpenAI, null is a member that is not set."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=null_is_unset)
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=null_is_unset, defer_build=True)
 
     model: Tasks | None = None
     n: Count = 1
@@ -97,7 +97,11 @@ class OpenAIParameters(BaseModel):
             raise InvalidValue(f"stream = true with n = {self.n}; one picture is streamed")
 
 
-@router.post("/images/edits", responses=openai_answers() | WORK_PROBLEMS, openapi_extra={"requestBody": openai_edit_body()})
+@router.post(
+    "/images/edits",
+    responses=openai_answers() | WORK_PROBLEMS,
+    openapi_extra=once_asked(lambda: {"requestBody": openai_edit_body()}),
+)
 async def edits(request: Request, gateway: GatewayDependency, context: ContextDependency) -> Response:
     """Restore a picture: multipart with `image` and, as `model`, a model's name or task."""
     with gateway.drain.track():
@@ -145,7 +149,9 @@ def _check_size(parameters: OpenAIParameters, result: RequestResult) -> None:
 
 
 @router.post(
-    "/images/generations", responses=openai_answers() | WORK_PROBLEMS, openapi_extra={"requestBody": openai_generation_body()}
+    "/images/generations",
+    responses=openai_answers() | WORK_PROBLEMS,
+    openapi_extra=once_asked(lambda: {"requestBody": openai_generation_body()}),
 )
 async def generations(request: Request, gateway: GatewayDependency, context: ContextDependency) -> Response:
     """Generate pictures."""

@@ -12,7 +12,7 @@ from service.api import responses
 from service.api.bodies import JobHeaders, from_headers, from_query, json_body, media_type, read_restore, validated
 from service.api.dependencies import caller_of, context_of, gateway_of, jobs_of, problems
 from service.api.negotiation import negotiate
-from service.api.openapi import analysis_answer, asked_by, generate_body, picture_answers, restore_body
+from service.api.openapi import analysis_answer, asked_by, generate_body, once_asked, picture_answers, restore_body
 from service.api.prefix import below, prefix_of
 from service.errors import InvalidValue, NotAcceptable, UnsupportedMedia
 from service.jobs.documents import fingerprint
@@ -52,7 +52,7 @@ def accept_of(request: Request) -> str | None:
     summary="Restore a picture",
     response_class=Response,
     responses=picture_answers("Envelope") | ALL_PROBLEMS,
-    openapi_extra={"requestBody": restore_body(), **asked_by(query=RestoreParameters, header=Preferences)},
+    openapi_extra=once_asked(lambda: {"requestBody": restore_body(), **asked_by(query=RestoreParameters, header=Preferences)}),
 )
 async def restore(request: Request) -> Response:
     """The picture is the body itself, the multipart part `image`, or base64 in JSON; the answer has its width and height."""
@@ -84,7 +84,7 @@ async def restore(request: Request) -> Response:
     summary="Say what is wrong with a picture",
     response_class=JSONResponse,
     responses=analysis_answer() | problems(400, 401, 404, 408, 413, 415, 422, 424, 429, 500, 503, 504),
-    openapi_extra={"requestBody": restore_body(), **asked_by(query=RestoreParameters)},
+    openapi_extra=once_asked(lambda: {"requestBody": restore_body(), **asked_by(query=RestoreParameters)}),
 )
 async def analyse(request: Request) -> Response:
     """Facts of the file and its pixels, the probability of each fault, and the plan of `task=auto`; nothing is restored.
@@ -104,7 +104,7 @@ async def analyse(request: Request) -> Response:
     summary="Generate pictures",
     response_class=Response,
     responses=picture_answers("Envelope", "Pictures") | ALL_PROBLEMS,
-    openapi_extra={"requestBody": generate_body(), **asked_by(query=GenerateParameters, header=Preferences)},
+    openapi_extra=once_asked(lambda: {"requestBody": generate_body(), **asked_by(query=GenerateParameters, header=Preferences)}),
 )
 async def generate(request: Request) -> Response:
     """One PNG, or JSON for several. The same seed gives the same bytes."""
