@@ -1,6 +1,7 @@
 """All that a running gateway consists of, opened and closed in order."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from functools import partial
 
 from service.engines.arrays import offload
 from service.engines.contract import ServingEngine
+from service.errors import ServiceError
 from service.health import Drain, Readiness
 from service.keys import Keyring, parse_keys
 from service.pictures.workers.pool import CodecPool
@@ -23,6 +25,7 @@ from service.telemetry.metrics import Metrics
 from service.video.service import ClipService
 from service.video.storage import ClipStore
 
+log = logging.getLogger("rddm.gateway")
 EVENTS = ("retried", "lost")
 
 
@@ -69,6 +72,13 @@ class Gateway:
                 ),
             ],
         )
+
+    async def warm(self) -> None:
+        """Starts what the first picture would wait for and no readiness depends on."""
+        try:
+            await self.codecs.start()
+        except ServiceError as error:
+            log.warning("no process for pictures could be started yet: %s", error.detail)
 
     async def finish(
         self,
@@ -122,7 +132,7 @@ async def open_gateway(
     metrics = metrics or Metrics()
     async with (
         aclosing(database_of(settings)) as database,
-        open_service(settings, engine, codecs, partial(_note, metrics)) as restoration,
+        open_service(settings, engine, codecs, partial(_note, metrics), starts_codecs=False) as restoration,
     ):
         keyring = keyring_of(settings, database)
         responses = ResponseCache(settings.answers_bytes, database, settings.job_seconds)

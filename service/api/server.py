@@ -3,6 +3,7 @@
 The address is bound before anything is opened: one that is taken is known at once, and port 0 gets its number.
 """
 
+import asyncio
 import gc
 import signal
 import socket
@@ -77,6 +78,7 @@ class Server(uvicorn.Server):
         self._on_ready = on_ready
         self._drain_seconds = settings.drain_seconds
         self._drained_by: float | None = None
+        self._warming: asyncio.Task[None] | None = None
         super().__init__(
             uvicorn.Config(
                 app,
@@ -106,6 +108,14 @@ class Server(uvicorn.Server):
             models = ", ".join(sorted(self._gateway.repository.models())) or "none yet"
             print(f"RDDM Serve answers at http://{f'[{host}]' if ':' in host else host}:{port}/  models: {models}", flush=True)
             self._on_ready()
+            self._warming = asyncio.create_task(self._gateway.warm())
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """uvicorn's shutdown, without what still warms up."""
+        if self._warming is not None:
+            self._warming.cancel()
+            await asyncio.gather(self._warming, return_exceptions=True)
+        await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A first SIGTERM drains; SIGINT, or any second signal, ends what is left."""

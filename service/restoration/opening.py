@@ -28,11 +28,13 @@ async def open_service(
     wanted: Parameters | None = None,
     *,
     one_request: bool = False,
+    starts_codecs: bool = True,
 ) -> AsyncIterator[RestorationService]:
-    """Starts the codec processes, the engine and the scheduler; ends them in reverse order.
+    """Starts a codec process, the engine and the scheduler; ends them in reverse order.
 
     engine, codecs: instead of those that the settings name. on_call: gets each network call, in the event loop. wanted: of the
     requests that will come, where all are for one model: only that one need be opened. one_request: there will be one at most.
+    starts_codecs: else the first picture does, or whoever calls `codecs.start`.
     Raises EngineUnavailable where no model can be used, ModuleNotFoundError where the engine's packages are not installed, NotFound
     where there is no model for what is wanted.
     """
@@ -53,7 +55,7 @@ async def open_service(
     pipeline = Pipeline(scheduler, scheduler, arrays)
     service = RestorationService(settings, engine, scheduler, ResultCache(FlipEnsemble(pipeline), settings.results_bytes), codecs)
     try:
-        await _together(codecs.start(), engine.start())
+        await _together(engine.start(), *([codecs.start()] if starts_codecs else []))
         service.models.warn_of_default()
         for model in engine.models().values():
             scheduler.introduce(model)

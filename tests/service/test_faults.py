@@ -126,7 +126,8 @@ async def test_a_picture_that_takes_its_reader_too_long_is_refused_and_the_reade
         assert answer.status_code == 413
         assert gateway.state.codecs.killed == 1
     async with running(settings_for(tmp_path), codecs=CodecPool(bounds, 1, 30.0, 1 << 31)) as gateway:
-        [worker] = [gateway.state.codecs._idle.take()]
+        await gateway.state.codecs.start()
+        worker = gateway.state.codecs._idle.take()
         worker.process.kill()
         await worker.process.wait()
         gateway.state.codecs._idle.put(worker)

@@ -127,13 +127,16 @@ class CodecPool:
         self.memory_bytes = memory_bytes
         self.workers = workers
         self._idle: FairPool[Worker | None] = FairPool()
+        for _ in range(workers):
+            self._idle.put(None)
         self._threads = ThreadPoolExecutor(workers, "encode")
         self.killed = 0
 
     async def start(self) -> None:
-        """Start one worker, so that the first request waits for none; the others start when pictures come at the same time."""
-        for _ in range(self.workers):
-            self._idle.put(None)
+        """Start one worker, so that the first request waits for none; the others start when pictures come at the same time.
+
+        Raises EngineUnavailable where none can be started, TooLarge for one that takes longer than START_SECONDS, WorkerDied.
+        """
         begin = time.perf_counter()
         answer = await self._run({"task": "ready"}, 0, NOBODY, START_SECONDS)
         note("codec process", time.perf_counter() - begin, answer["cpu_seconds"])
