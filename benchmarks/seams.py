@@ -28,6 +28,7 @@ from service.settings import shipped_repository
 
 Image = NDArray[np.float32]
 LINE = 2  # pixels beside a tile's border that count as the border
+NEAR = 32  # pixels beside a border line that it is compared with: an eye finds a seam in what differs from what lies next to it
 LEVELS = 255
 SIDE = 2400  # of the drawn pictures, whose tiles overlap by little more than they must
 EARLIER = {"lowlight": (352, 112), "derain": (384, 144), "raindrop": (384, 144)}  # side of a tile, overlap, at e52b7ca
@@ -39,8 +40,10 @@ class Seam:
     """border: mean gradient at tile borders over that elsewhere, tiled relative to whole (1: no seam).
 
     overlap: likewise where tiles overlap. step: the mean gradient of tiled minus whole at tile borders, in 8-bit levels: what could
-    be seen. difference: the same over elsewhere. It tells where tiled and whole differ, not how much: it grows where the borders
-    stay as they are and less differs elsewhere. psnr: tiled against whole, dB.
+    be seen. beside: the same over that within NEAR pixels of a border (1: nothing is at the border that is not around it, too).
+    difference: the same over elsewhere. It tells where tiled and whole differ, not how much: it grows where the borders stay as
+    they are and less differs elsewhere. worst: the largest mean of any one row or column, wherever it lies, in levels. psnr: tiled
+    against whole, dB.
     """
 
     picture: str
@@ -49,7 +52,9 @@ class Seam:
     border: float
     overlap: float
     difference: float
+    beside: float
     step: float
+    worst: float
     psnr: float
 
 
@@ -67,6 +72,18 @@ def lines(starts: Iterable[int], tile: int, length: int) -> tuple[NDArray[np.boo
     for before, after in pairwise(begins):
         overlap[after : before + tile] = True
     return border, overlap
+
+
+def near(border: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which gaps lie within NEAR pixels of a border and are none."""
+    around = np.convolve(border, np.ones(2 * NEAR + 1), "same") > 0
+    return around & ~border
+
+
+def worst_line(image: Image) -> float:
+    """The largest mean gradient of a row or a column of gaps."""
+    rows, columns = gradients(image)
+    return max(float(rows.mean(1).max()), float(columns.mean(0).max()))
 
 
 def ratio(image: Image, down: NDArray[np.bool_], across: NDArray[np.bool_]) -> float:
@@ -91,9 +108,11 @@ def compare(name: str, tiled: Image, whole: Image, tiling: Plan) -> Seam:
     borders, overlaps = (ratio(tiled, down[k], across[k]) / ratio(whole, down[k], across[k]) for k in (0, 1))
     error = float(np.mean((tiled - whole) ** 2))
     psnr = float("inf") if error == 0 else 10 * float(np.log10(4 / error))
-    difference = ratio(tiled - whole, down[0], across[0])
-    step = LEVELS / 2 * marked_mean(tiled - whole, down[0], across[0])
-    return Seam(name, height, width, borders, overlaps, difference, step, psnr)
+    apart = tiled - whole
+    difference, at_border = ratio(apart, down[0], across[0]), marked_mean(apart, down[0], across[0])
+    beside = at_border / max(marked_mean(apart, near(down[0]), near(across[0])), 1e-12)
+    step, worst = LEVELS / 2 * at_border, LEVELS / 2 * worst_line(apart)
+    return Seam(name, height, width, borders, overlaps, difference, beside, step, worst, psnr)
 
 
 async def restored(engine: EmbeddedEngine, model: Model, x_in: Image, steps: int | None = None) -> Image:

@@ -3,8 +3,8 @@
 import time
 from pathlib import Path
 
-from tests.service.live import live
 from tests.service.conftest import settings_for
+from tests.service.live import live
 
 
 def test_a_process_for_pictures_is_started_once_requests_are_taken_and_ends_with_the_server(tmp_path: Path) -> None:
