@@ -88,16 +88,16 @@ def parts_of(
     seen: tuple[int, int],
     around: Image | None = None,
 ) -> dict[ConditionPart, Image]:
-    """The parts that the spec lists, in its order. Raises ValueError for a mask that is needed and missing.
-
+    """The parts that the spec lists, in its order. Raises ValueError for a mask that is needed and missing; one that is optional is 0.
+    """The parts that the spec lists, in its order. ValueError for a mask that is needed and missing; an optional one is then 0.
     x_in, mask: b 3 h w at the picture's own size. size: what both are grown to. seen: height and width of what the network sees,
     which the context has. around: the context where x_in is a part of a larger picture; else it is made of x_in.
     """
-    if "mask" in spec.condition and mask is None:
+    if spec.needs_mask and mask is None:
         raise ValueError(f"{spec.name} needs 'mask' as a condition, and none was given")
     makers: dict[ConditionPart, Callable[[], Image]] = {
         "image": lambda: pad(x_in, *size),
-        "mask": lambda: pad(x_in if mask is None else mask, *size),
+        "mask": lambda: pad(np.zeros_like(x_in) if mask is None else mask, *size),
         "context": lambda: context(x_in, *seen) if around is None else around,
         "brightness": lambda: np.zeros((len(x_in), 1, *seen), np.float32),
     }

@@ -98,6 +98,7 @@ class ModelSpec(Frozen):
     condition: what is concatenated for the network beside x_t, in this order; may be empty. A mask lies in [0, 1]. `context` is the
         whole picture shrunk to what the network sees, `exposed` the picture after its tone curve, `code` what chose that curve;
         `brightness`, in training alone, the mean that the whole answer shall have, 0 where the network shall estimate it.
+    mask_optional: a picture may come without its mask, which is then 0 everywhere: nothing is marked.
     exposure: the learned part of the tone curve, as text (rddm.exposure), where the condition lists `exposed` and `code`.
     brightness: likewise the estimate of how bright the scene was, which chooses the curve; None for the same mean of every scene.
     residual_clip: predicted residuals are clipped to +-this: 1 for the authors' checkpoints, 2 (all that two images can
@@ -128,6 +129,7 @@ class ModelSpec(Frozen):
     start: Literal["image", "noise", "diffused"] = "image"
     begin: float = Field(default=1.0, gt=0, le=1)
     condition: tuple[ConditionPart, ...] = ("image",)
+    mask_optional: bool = False
     objective: Objective = "pred_res"
     method: Method | None = None
     time_input: Literal["t", "abar_bbar"] = "t"
@@ -180,6 +182,8 @@ class ModelSpec(Frozen):
             raise ValueError(f"order {self.order} removes parts in turn, which update {self.update!r} cannot; expected 'noise'")
         if len(set(self.condition)) != len(self.condition):
             raise ValueError(f"condition {self.condition} lists something twice")
+        if self.mask_optional and not self.takes_mask:
+            raise ValueError(f"mask_optional is True, but condition {self.condition} lists no 'mask'")
         self._consistent_sizes()
         self._consistent_start()
         if self.image_size is not None and any(side % self.size_multiple or side < 1 for side in self.image_size):
@@ -224,6 +228,16 @@ class ModelSpec(Frozen):
         bridged = isinstance(self.schedule, NamedSchedule) and self.schedule.beta2.name == "bridge"
         if self.objective == "pred_drift" and not bridged:
             raise ValueError("objective pred_drift is I2SB's; it needs beta2 'bridge'")
+
+    @property
+    def takes_mask(self) -> bool:
+        """Whether a mask may come with a picture."""
+        return "mask" in self.condition
+
+    @property
+    def needs_mask(self) -> bool:
+        """Whether one must come."""
+        return self.takes_mask and not self.mask_optional
 
     @property
     def overlap(self) -> int:

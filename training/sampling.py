@@ -20,8 +20,10 @@ def condition_of(
 ) -> Tensor | None:
     """The parts that the spec lists, concatenated: b c h w, or None where it lists nothing. A missing part raises ValueError.
 
-    brightness: b 1, of the whole target.
+    mask: where it is optional and missing, 0. brightness: b 1, of the whole target.
     """
+    if mask is None and spec.mask_optional:
+        mask = torch.zeros_like(given)
     plane = None if brightness is None else brightness[:, :, None, None].expand(-1, -1, *given.shape[2:])
     return concatenated(spec, {"image": given, "context": context, "mask": mask, "brightness": plane}, torch.cat)
 

@@ -126,6 +126,7 @@ class ModelInfo:
     size: Mapping[str, Any]
     takes_mask: bool
     takes_brightness: bool = False
+    needs_mask: bool = False  # else a mask that it takes may be left out
     aliases: tuple[str, ...] = ()  # further names of its task
 
 
@@ -170,7 +171,8 @@ def to_loading(body: Mapping[str, Any]) -> Loading:
 def to_model(body: Mapping[str, Any]) -> ModelInfo:
     names = ("name", "task", "kind", "version", "digest", "licence", "size", "takes_mask")
     facts = {name: body[name] for name in names}
-    later: dict[str, Any] = {"takes_brightness": bool(body.get("takes_brightness")), "aliases": tuple(body.get("aliases", ()))}
+    later: dict[str, Any] = {name: bool(body.get(name)) for name in ("takes_brightness", "needs_mask")}
+    later |= {"aliases": tuple(body.get("aliases", ()))}
     return ModelInfo(**facts, steps=StepRange(**body["steps"]), **later)
 
 

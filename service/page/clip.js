@@ -116,5 +116,5 @@ document.addEventListener("dragover", (event) => event.preventDefault());
 document.addEventListener("drop", (event) => { event.preventDefault(); choose(event.dataTransfer?.files[0]); });
 
 const { default: preferred, models: list } = await (await request(server("/models"))).json();
-const restorers = list.filter((model) => model.kind === "restore" && !model.takes_mask);
+const restorers = list.filter((model) => model.kind === "restore" && !model.needs_mask);
 task.replaceChildren(...restorers.map((model) => new Option(model.task, model.name, false, model.name === preferred)));

@@ -29,7 +29,8 @@ def facts_of(settings: Settings, model: Model) -> dict[str, Any]:
         },
         "condition": spec.condition,
         "objective": spec.objective,
-        "takes_mask": "mask" in spec.condition,
+        "takes_mask": spec.takes_mask,
+        "needs_mask": spec.needs_mask,
         "takes_brightness": takes_brightness(spec),
     }
 

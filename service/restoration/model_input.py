@@ -25,16 +25,21 @@ def check_mask(picture: Picture, spec: ModelSpec) -> None:
 
 def check_takes_mask(spec: ModelSpec) -> None:
     """Raises InvalidValue where the model's condition has no mask."""
-    if "mask" not in spec.condition:
+    if not spec.takes_mask:
         raise InvalidValue(f"model {spec.name} takes no mask")
 
 
 def to_model_input(pixels: Pixels, mask: Pixels | None, spec: ModelSpec) -> tuple[Image, Image | None, bytes]:
-    """Picture and mask as the model is given them, (1, 3, h, w), and SHA-256 of the pixels, which are a fourth as many bytes."""
+    """Picture and mask as the model is given them, (1, 3, h, w), and SHA-256 of the pixels, which are a fourth as many bytes.
+
+    A mask that is optional and missing marks nothing: it is 0.
+    """
     digest = hashlib.sha256()
     for part in (pixels, mask):
         digest.update(b"-" if part is None else f"{part.shape} {part.dtype} ".encode())
         digest.update(b"" if part is None else np.ascontiguousarray(part).data)
-    large = None if mask is None else repeated(mask, spec.scale)
-    masked = None if large is None else (to_image(large) + np.float32(1)) / np.float32(2)  # networks take masks in [0, 1]
-    return to_image(prepared(enlarged(pixels, spec.scale), spec.preprocessing)), masked, digest.digest()
+    x_in = to_image(prepared(enlarged(pixels, spec.scale), spec.preprocessing))
+    masked = np.zeros_like(x_in) if spec.mask_optional else None
+    if mask is not None:
+        masked = (to_image(repeated(mask, spec.scale)) + np.float32(1)) / np.float32(2)  # networks take masks in [0, 1]
+    return x_in, masked, digest.digest()

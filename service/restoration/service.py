@@ -295,7 +295,7 @@ class RestorationService:
 def to_work(picture: Picture, parameters: RestoreParameters, stage: Resolved, context: RequestContext) -> Work:
     """What a model does with a picture."""
     spec = stage.model.spec
-    x_in, mask, digest = to_model_input(picture.pixels, picture.mask if "mask" in spec.condition else None, spec)
+    x_in, mask, digest = to_model_input(picture.pixels, picture.mask if spec.takes_mask else None, spec)
     return Work(
         stage.model,
         stage.steps,
@@ -338,7 +338,7 @@ def keeps_bytes(parameters: RestoreParameters, metadata: SourceMetadata, kind: P
 def mask_taker(stages: tuple[Resolved, ...]) -> ModelSpec:
     """The first model that takes a mask; where none does, the first."""
     specs = [stage.model.spec for stage in stages]
-    return next((spec for spec in specs if "mask" in spec.condition), specs[0])
+    return next((spec for spec in specs if spec.takes_mask), specs[0])
 
 
 def _moved(on_step: Listener | None, done: int, ahead: int) -> Listener | None:

@@ -140,7 +140,7 @@ def check(work: Work) -> None:
     spec = work.model.spec
     if spec.generates and work.x_in is not None:
         raise InvalidValue(f"model {spec.name} generates pictures and takes none")
-    if ("mask" in spec.condition) != (work.mask is not None):
+    if spec.takes_mask != (work.mask is not None):
         raise InvalidValue(f"model {spec.name} {'needs a mask' if work.mask is None else 'takes no mask'}")
     if work.mask is not None and work.mask.shape[2:] != work.size:
         raise InvalidValue(f"the mask is {work.mask.shape[2:]} pixels and the picture {work.size}; expected the same")

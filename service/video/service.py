@@ -35,7 +35,7 @@ class ClipService:
         parameters.options()
         self._restoration.models.check_single(_of_frames(parameters))
         model = self._restoration.models.resolve(_of_frames(parameters))[0].model
-        if "mask" in model.spec.condition:
+        if model.spec.needs_mask:
             raise InvalidValue(f"model {model.spec.name} needs a mask, and clips have none; expected another task")
         return model.spec.name
 

@@ -78,6 +78,17 @@ def test_parts_are_padded_but_the_context_is_of_the_picture_itself() -> None:
     assert np.array_equal(parts["context"], context(x_in, 8, 8))
 
 
+def test_an_optional_mask_that_is_missing_is_zero_and_a_needed_one_is_named() -> None:
+    facts = {"name": "a", "task": "a", "licence": "MIT", "condition": ("image", "mask"), "size_multiple": 8}
+    x_in = np.ones((1, 3, 5, 6), np.float32)
+    parts = parts_of(ModelSpec.model_validate({**facts, "mask_optional": True}), x_in, None, (8, 8), (8, 8))
+    assert (parts["mask"].shape, parts["mask"].any()) == ((1, 3, 8, 8), False)
+    with pytest.raises(ValueError, match="a needs 'mask'"):
+        parts_of(ModelSpec.model_validate(facts), x_in, None, (8, 8), (8, 8))
+    with pytest.raises(ValueError, match="mask_optional is True, but condition"):
+        ModelSpec.model_validate({**facts, "condition": ("image",), "mask_optional": True})
+
+
 def test_parts_are_concatenated_in_the_specs_order() -> None:
     spec = SPEC.model_copy(update={"condition": ("mask", "image")})
     x_in, mask = image(8, 8), image(8, 8, seed=1)

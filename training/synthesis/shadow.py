@@ -16,6 +16,8 @@ from training.synthesis.jpeg import some_compressed
 LIT = 0.12  # share of pictures without a shadow, whose target is themselves
 MEANS = (0.3, 0.75)
 PENUMBRAS = (1, 3, 5, 9, 15)
+TOLD = 0.5  # share of shadows that a mask marks
+STROKES = (1, 5, 13)  # pixels by which a mask drawn by hand is wider than the shadow
 
 
 def outline(batch: int, size: tuple[int, int], dice: Dice) -> Tensor:
@@ -51,6 +53,13 @@ def shaded(clean: Tensor, dice: Dice) -> tuple[Tensor, Tensor]:
     return to_srgb(light) + 2 / 255 * dice.uniform(0, 1, batch, 1, 1, 1) * dice.normal(*clean.shape), where
 
 
+def marked(where: Tensor, dice: Dice) -> Tensor:
+    """The masks that somebody would draw over shadows b 1 h w: 0 or 1, some wider than the shadow."""
+    widths = [STROKES[k] for k in dice.integers(0, len(STROKES), len(where)).tolist()]
+    hard = (where > 0.5).float()
+    return torch.cat([functional.max_pool2d(one[None], w, 1, w // 2) for one, w in zip(hard, widths, strict=True)])
+
+
 @dataclass(frozen=True, eq=False)
 class Shadow:
     """Pairs from a uint8 pool (n, 3, side, side): a crop of a picture of `whole` pixels (a multiple of 16), and the context."""
@@ -60,7 +69,7 @@ class Shadow:
     whole: int = 240
 
     def draw(self, batch: int, dice: Dice) -> Pairs:
-        """`batch` pairs with context, and the shadow as mask for models that are told one."""
+        """`batch` pairs with context; of a share of the shadows a mask, of the others one that marks nothing (0)."""
         clean = quantise(varied(self.pool, batch, self.whole, MEANS, dice))
         dark, where = shaded(clean, dice)
         dark = quantise(some_compressed(quantise(dark), 0.3, (75, 97), dice))
@@ -69,5 +78,5 @@ class Shadow:
         context = functional.interpolate(given, size=(self.crop, self.crop), mode="area")
         top, left = dice.integers(0, self.whole - self.crop + 1, 2).tolist()
         window = (..., slice(top, top + self.crop), slice(left, left + self.crop))
-        mask = (where[window] > 0.5).float().expand(-1, 3, -1, -1)
+        mask = (marked(where[window], dice) * dice.chance(TOLD, batch)).expand(-1, 3, -1, -1)
         return Pairs(clean[window] * 2 - 1, given[window] * 2 - 1, context * 2 - 1, mask)

@@ -25,6 +25,21 @@ def test_x_in_is_the_enlargement_and_a_mask_keeps_to_its_pixels() -> None:
     assert digest == to_model_input(pixels, mask, MASKED)[2]
 
 
+def test_an_optional_mask_that_is_missing_marks_nothing_and_a_needed_one_is_missed() -> None:
+    optional = MASKED.model_copy(update={"mask_optional": True})
+    x_in, mask, _ = to_model_input(pixels_of(24, 40), None, optional)
+    assert mask is not None
+    assert (mask.shape, mask.any()) == (x_in.shape, False)
+    assert to_model_input(pixels_of(24, 40), None, MASKED)[1] is None
+
+
+def test_a_model_with_an_optional_mask_restores_without_one() -> None:
+    engine = FakeServingEngine()
+    engine.loaded["unshadow"] = model(MASKED.model_copy(update={"mask_optional": True}))
+    with open_restorer(Settings(codec_workers=1), None, engine) as restorer:
+        assert restorer.restore_pixels(pixels_of(24, 40), RestoreParameters(task="unshadow")).shape == (24, 40, 3)
+
+
 def test_an_answer_is_as_large_as_the_scale_says() -> None:
     engine = FakeServingEngine()
     engine.loaded["larger"] = replace(model(LARGER))
