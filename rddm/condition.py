@@ -88,8 +88,8 @@ def parts_of(
     seen: tuple[int, int],
     around: Image | None = None,
 ) -> dict[ConditionPart, Image]:
-    """The parts that the spec lists, in its order. Raises ValueError for a mask that is needed and missing; one that is optional is 0.
     """The parts that the spec lists, in its order. ValueError for a mask that is needed and missing; an optional one is then 0.
+
     x_in, mask: b 3 h w at the picture's own size. size: what both are grown to. seen: height and width of what the network sees,
     which the context has. around: the context where x_in is a part of a larger picture; else it is made of x_in.
     """
