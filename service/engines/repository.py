@@ -86,7 +86,8 @@ class LocalRepository(ServingEngine, Generic[Handle]):
         names = names_in(self.folder) if self._choose is None else self._chosen(self._choose)
         await asyncio.gather(*map(self._try_load, names))
         if not self._versions.models():
-            raise EngineUnavailable(f"no model could be loaded from {self.folder}; found {names}, broken: {self._broken}")
+            holds = f"found {names}, broken: {self._broken}" if names else f"expected a folder each, with a {FILE}"
+            raise EngineUnavailable(f"no model could be loaded from {self.folder}; {holds}")
 
     def _chosen(self, choose: Choose) -> list[str]:
         """Names of the models that are needed; those that cannot be described are noted as broken."""
