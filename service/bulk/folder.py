@@ -28,6 +28,8 @@ class Folder:
         self._root = Path(path)
         self._prefix = os.path.join(self._root, "")  # noqa: PTH118 (what is to be cut from a key's path)
         self.name = path
+        if not path:
+            raise StoreError("'' is no path; expected the name of a folder, or s3://...", fatal=True)
         if not self._root.is_dir() and not may_create:
             raise StoreError(f"{path} is no folder; expected a folder, a manifest (.jsonl, .parquet) or s3://...", fatal=True)
         if self._root.exists() and not self._root.is_dir():
@@ -46,7 +48,7 @@ class Folder:
         walk = self._walk()
         while batch := await asyncio.to_thread(lambda: list(islice(walk, LISTED_AT_ONCE))):
             for entry in batch:
-                yield entry
+                yield entry if _is_utf8(entry.key) else _misnamed(entry.key)
 
     def _walk(self) -> Iterator[Entry]:
         waiting = [str(self._root)]
@@ -162,6 +164,19 @@ class Folder:
                 while lines := await asyncio.to_thread(file.readlines, 1 << 20):
                     for line in lines:
                         yield line
+
+
+def _is_utf8(name: str) -> bool:
+    """Whether records can hold it; bytes of a name that are none come as lone surrogates."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _misnamed(key: str) -> Entry:
+    return Entry(key.encode(errors="backslashreplace").decode(), problem="the name is no UTF-8; expected another name")
 
 
 def _take_name(part: Path, path: Path) -> None:

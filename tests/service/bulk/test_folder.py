@@ -1,6 +1,7 @@
 """Folders: listed whole, written whole."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,22 @@ async def test_links_and_unreadable_files_are_named(tmp_path: Path) -> None:
     assert "link to a folder" in str(entries["linked"])
     assert "cannot be read" in str(entries["nowhere.png"])
     assert "neither" in str(entries["pipe"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of other systems are Unicode")
+async def test_names_that_records_cannot_hold_are_named_and_left_alone(tmp_path: Path) -> None:
+    latin = tmp_path / os.fsdecode(b"of 1998\xe4")
+    latin.mkdir()
+    (latin / "a.png").write_bytes(b"x")
+    (tmp_path / "b.png").write_bytes(b"x")
+    entries = {entry.key: entry.problem async for entry in Folder(str(tmp_path)).entries()}
+    assert entries == {"b.png": None, "of 1998\\udce4/a.png": "the name is no UTF-8; expected another name"}
+
+
+def test_an_empty_name_is_not_the_current_folder() -> None:
+    for may_create in (False, True):
+        with pytest.raises(StoreError, match="'' is no path; expected the name of a folder"):
+            Folder("", may_create=may_create)
 
 
 async def test_records_and_parts_are_no_entries(tmp_path: Path) -> None:
