@@ -4,12 +4,14 @@ import argparse
 import asyncio
 import contextlib
 import json
+import math
+import os
 import re
 import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from service.bulk import BatchJob, Store, StoreError, Summary, open_store, run_batch
@@ -19,8 +21,9 @@ from service.bulk.folder import Folder
 from service.bulk.picture import recipe_of
 from service.bulk.runner import Listener
 from service.bulk.stores import STATE, Entry, listed_ahead
-from service.cli.arguments import CLIP_OPTIONS, add_adjusting, add_clip_options, add_metadata, add_task, add_writing
+from service.cli.arguments import CLIP_OPTIONS, add_adjusting, add_clip_options, add_metadata, add_task, add_writing, path
 from service.cli.verb import Refused, parameters_of, run_verb, settings_of
+from service.cli.work.files import write_whole
 from service.pictures.formats import FORMATS
 from service.restoration.parameters import RestoreParameters
 from service.video.parameters import ClipParameters
@@ -58,7 +61,7 @@ def _arguments() -> argparse.ArgumentParser:
     ray.add_argument("--ray", nargs="?", const="local", metavar="ADDRESS", help="auto, or ray://host:10001 (this machine)")
     ray.add_argument("--actors", type=int, metavar="N", help="restoration services in it (one a CPU, less one)")
     ray.add_argument("--actor-gpus", type=float, default=0, metavar="N", help="GPUs of each (0)")
-    parser.add_argument("--summary", type=Path, metavar="FILE", help="write the last line's figures as JSON")
+    parser.add_argument("--summary", type=path, metavar="FILE", help="write the last line's figures as JSON")
     return parser
 
 
@@ -87,6 +90,7 @@ def _batch(argv: Sequence[str]) -> int:
     given = _arguments().parse_args(argv)
     clips = parameters_of(ClipParameters, **{name: getattr(given, name) for name in CLIP_OPTIONS})
     job = BatchJob(parameters_in(given), given.shard, given.retry_failed, given.dry_run, clips=clips)
+    _check(given)
     try:
         source, manifest = _source(given.source, given.root)
         target = open_store(given.target, may_create=True)
@@ -100,10 +104,24 @@ def _batch(argv: Sequence[str]) -> int:
     except asyncio.CancelledError:
         print("rddm: ended by SIGTERM; the next run goes on where the records end", file=sys.stderr)
         return TERMINATED
-    if given.summary is not None:
-        given.summary.write_text(json.dumps(_figures(summary)) + "\n", "utf-8")
     status = _report(job, summary, given.target)
+    if given.summary is not None:
+        write_whole(given.summary, json.dumps(_figures(summary)).encode() + b"\n")
     return 0 if given.accept_failures else status
+
+
+def _check(given: argparse.Namespace) -> None:
+    """Raises Refused for what would be passed over, or fail when all is done."""
+    if given.ray is None and given.actors is not None:
+        raise Refused(f"--actors {given.actors} goes with --ray")
+    if given.actors is not None and given.actors < 1:
+        raise Refused(f"--actors {given.actors}; expected at least 1")
+    if not 0 <= given.actor_gpus < math.inf:
+        raise Refused(f"--actor-gpus {given.actor_gpus}; expected 0 or more")
+    if given.summary is not None and (given.summary.is_dir() or not os.access(given.summary.absolute().parent, os.W_OK)):
+        raise Refused(
+            f"--summary {given.summary} cannot be written; expected a file in a folder that is there and may be written to"
+        )
 
 
 def _source(location: str, root: str | None) -> tuple[Store, tuple[Store, str] | None]:

@@ -1,6 +1,7 @@
 """What every verb shares: errors in words with an exit status, settings and parameters from what was typed."""
 
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -8,11 +9,13 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from rddm.repository import CONFIG
 from service.client.errors import ClientError
 from service.errors import ServiceError
 from service.settings import Settings
 
 O = TypeVar("O", bound=BaseModel)  # noqa: E741
+NOT_ALLOWED = {404, 422}  # statuses of the service's errors that name a value which is not allowed
 
 
 class Refused(Exception):
@@ -27,7 +30,7 @@ def run_verb(run: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
         return 2
     except (ServiceError, ClientError, OSError) as error:
         print(f"rddm: {error}", file=sys.stderr)
-        return 1
+        return 2 if getattr(error, "status", None) in NOT_ALLOWED else 1
     except KeyboardInterrupt:
         return 130
 
@@ -36,8 +39,7 @@ def settings_of(**given: Any) -> Settings:
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as wrong:
-        reasons = "; ".join(f"{'.'.join(map(str, one['loc']))} = {one['input']!r}: {one['msg'].lower()}" for one in wrong.errors())
-        raise Refused(f"settings: {reasons}") from wrong
+        raise Refused(f"settings: {_reasons(wrong)}") from wrong
 
 
 def local_settings(server: str | None, model_repository: Path | None) -> Callable[..., Settings]:
@@ -46,6 +48,8 @@ def local_settings(server: str | None, model_repository: Path | None) -> Callabl
         raise Refused("--model-repository is for work here; with --server it is the gateway's own that is used")
     if model_repository is not None and not model_repository.is_dir():
         raise Refused(f"{model_repository} is no folder of models")
+    if model_repository is not None and not any(model_repository.glob(f"*/{CONFIG}")):
+        raise Refused(f"{model_repository} holds no models; expected a folder each, with a {CONFIG}, as `rddm export` writes it")
     return partial(settings_of, model_repository=model_repository)
 
 
@@ -53,4 +57,16 @@ def parameters_of(kind: type[O], **given: Any) -> O:
     try:
         return kind(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as wrong:
-        raise Refused("; ".join(f"{one['loc'][0]} = {one['input']!r}: {one['msg'].lower()}" for one in wrong.errors())) from wrong
+        raise Refused(_reasons(wrong)) from wrong
+
+
+def _reasons(wrong: ValidationError) -> str:
+    """Each value with what is expected in its place; values that do not go together only by the latter."""
+    expected: dict[str, list[str]] = defaultdict(list)
+    for one in wrong.errors():
+        value = f"{one['loc'][0]} = {one['input']!r}: " if one["loc"] else ""
+        expected[value].append(one["msg"].removeprefix("Value error, ").lower())
+    return "; ".join(
+        value + ", or ".join([first, *(more.removeprefix("input should be ") for more in rest)])
+        for value, (first, *rest) in expected.items()
+    )

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 
 from rich.console import Console
 
@@ -57,6 +58,8 @@ def _seconds(text: str) -> float:
 def _watch(argv: Sequence[str]) -> int:
     given = _arguments().parse_args(argv)
     job = BatchJob(parameters_in(given), retry_failed=given.retry_failed)
+    if not given.source or not Path(given.source).is_dir():
+        raise Refused(f"{given.source or 'an empty name'} is no folder; expected a folder to watch")
     try:
         source, target = Folder(given.source), open_store(given.target, may_create=True)
         entries = outside(settled(source, given.interval), source, target)

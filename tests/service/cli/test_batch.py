@@ -85,6 +85,13 @@ def test_a_dry_run_counts(pictures: Path, tmp_path: Path, capsys: pytest.Capture
         (["in", "in"], "is the source itself"),
         (["in", "out", "--root", "x"], "goes with a manifest"),
         (["in", "out", "--steps", "0"], "steps"),
+        (["", "out"], "'' is no path"),
+        (["in", ""], "'' is no path"),
+        (["in", "out", "--actors", "2"], "--actors 2 goes with --ray"),
+        (["in", "out", "--ray", "--actors", "0"], "--actors 0; expected at least 1"),
+        (["in", "out", "--ray", "--actor-gpus", "nan"], "--actor-gpus nan; expected 0 or more"),
+        (["in", "out", "--summary", "none/x.json"], "--summary none/x.json cannot be written; expected a file in a folder"),
+        (["in", "out", "--summary", "in"], "--summary in cannot be written"),
     ],
 )
 def test_refusals_name_the_value(
@@ -93,6 +100,7 @@ def test_refusals_name_the_value(
     monkeypatch.chdir(pictures.parent)
     assert batch(options) == 2
     assert words in capsys.readouterr().err
+    assert not Path("out").exists()
 
 
 @pytest.mark.parametrize("shard", ["3/3", "1", "a/b", "-1/2"])
