@@ -12,10 +12,22 @@ from service.video.parameters import Steadying
 CLIP_OPTIONS = ("steady", "codec", "container")
 
 
+def place(text: str) -> str:
+    """A file's or folder's name as it was typed; an empty one, of a variable that is not set, would be the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("'' is no path; expected the name of a file or folder")
+    return text
+
+
+def path(text: str) -> Path:
+    """The path of such a name."""
+    return Path(place(text))
+
+
 def add_server(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--server", type=_server, metavar="URL", help="a running gateway to ask, instead of working here")
     parser.add_argument(
-        "--model-repository", type=Path, metavar="FOLDER", help="models in Triton's layout, for work here (those that ship)"
+        "--model-repository", type=path, metavar="FOLDER", help="models in Triton's layout, for work here (those that ship)"
     )
     given = os.environ.get(KEY_VARIABLE)
     parser.add_argument("--key", type=_key, default=given, help=f"its API key (the environment's {KEY_VARIABLE})")

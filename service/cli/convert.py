@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from rddm.equivalence import NETWORKS, convert
 from rddm.relatives import RELATIVES, relative_spec
 from rddm.spec import ModelSpec
+from service.cli.arguments import path
 from service.cli.verb import Refused, run_verb
 from service.cli.work.files import write_whole
 from service.engines.configuration import FILE, read_config, to_models
@@ -30,7 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("spec", metavar="SPEC", help="a spec's JSON file, a model's folder in a repository, or a method's name")
     parser.add_argument("--to", required=True, choices=sorted(RELATIVES), metavar="METHOD", help="the method, see below")
-    parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="JSON file to write (standard output)")
+    parser.add_argument("-o", "--output", type=path, metavar="OUT", help="JSON file to write (standard output)")
     return parser
 
 
@@ -55,14 +56,14 @@ def _convert(argv: Sequence[str]) -> int:
 
 def read_spec(source: str) -> ModelSpec:
     """The spec of a JSON file, of the newest version in a model's folder, or of a method. Raises Refused for anything else."""
-    path = Path(source)
-    if not path.exists() and source in RELATIVES:
+    place = Path(source)
+    if not place.exists() and source in RELATIVES:
         return relative_spec(source, name=source, task="example", licence="none", image_size=(64, 64))
     try:
-        if path.is_dir():
-            models = to_models(read_config(path / FILE))
+        if place.is_dir():
+            models = to_models(read_config(place / FILE))
             return models[max(models)].spec
-        return ModelSpec.model_validate_json(path.read_text(encoding="utf-8"))
+        return ModelSpec.model_validate_json(place.read_text(encoding="utf-8"))
     except ValidationError as wrong:
         first = wrong.errors()[0]
         raise Refused(f"{source} holds no spec: {'.'.join(map(str, first['loc'])) or 'it'}: {first['msg'].lower()}") from wrong

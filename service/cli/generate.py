@@ -5,7 +5,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from service.cli.arguments import add_server, add_steps, add_writing
+from service.cli.arguments import add_server, add_steps, add_writing, place
 from service.cli.verb import local_settings, parameters_of, run_verb
 from service.cli.work.backends import open_backend
 from service.cli.work.files import SUFFIX_OF, format_of, is_folder, write_whole
@@ -27,6 +27,7 @@ def _generate(argv: Sequence[str]) -> int:
     parser.add_argument(
         "-o",
         "--output",
+        type=place,
         default="generated.png",
         metavar="OUT",
         help="file, or folder for generated.png; with -n a number is put into its name",

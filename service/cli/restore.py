@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service import timings
-from service.cli.arguments import add_adjusting, add_clip_options, add_metadata, add_server, add_task, add_writing
+from service.cli.arguments import add_adjusting, add_clip_options, add_metadata, add_server, add_task, add_writing, path, place
 from service.cli.verb import Refused, local_settings, parameters_of, run_verb
 from service.cli.work import clips
 from service.cli.work.backends import Backend, OutputFile, open_backend
@@ -39,12 +39,14 @@ def _restore_arguments() -> argparse.ArgumentParser:
         "have the modification times of what they were made of. Exit status: 0 all restored, 1 some failed or were left out, "
         "2 a value is not allowed.",
     )
-    parser.add_argument("source", type=Path, metavar="IN", help=f"a picture ({', '.join(TITLES)}), a clip, or a folder of pictures")
-    parser.add_argument("-o", "--output", metavar="OUT", help="file or folder (beside IN, with `-restored` in its name)")
+    parser.add_argument("source", type=path, metavar="IN", help=f"a picture ({', '.join(TITLES)}), a clip, or a folder of pictures")
+    parser.add_argument(
+        "-o", "--output", type=place, metavar="OUT", help="file or folder (beside IN, with `-restored` in its name)"
+    )
     add_task(
         parser, "auto: what is wrong with each picture; with --steps, --mask, --return or --model-repository the default model"
     )
-    parser.add_argument("--mask", type=Path, metavar="FILE", help="for models that take one: white is restored")
+    parser.add_argument("--mask", type=path, metavar="FILE", help="for models that take one: white is restored")
     parser.add_argument("--format", choices=list(FORMATS), help="of the result (by OUT's name, else like IN)")
     parser.add_argument(
         "--return", dest="returned", choices=["image", "residual", "steps"], help="the picture, what was removed, or the steps"
@@ -74,10 +76,10 @@ def _restore(argv: Sequence[str]) -> int:
     if is_clip(given.source) and not given.source.is_dir():
         return clips.restore_clip(given)
     clips.refuse_clip_options(given)
-    mask = given.mask.read_bytes() if given.mask is not None else None
+    mask = _mask(given.mask)
     parameters = parameters_of(
         RestoreParameters,
-        **{name: getattr(given, name) for name in OPTIONS} | {"task": given.task or usual_task(given)},
+        **{name: getattr(given, name) for name in OPTIONS} | {"task": usual_task(given) if given.task is None else given.task},
         format=given.format if given.source.is_dir() else format_of(given.output, given.format),
     )
     pairs, left_out = _pairs(given.source, given.output, parameters)
@@ -89,6 +91,13 @@ def _restore(argv: Sequence[str]) -> int:
     if parts is not None:
         print(timings.table(parts, "all"), file=sys.stderr)
     return status or (1 if left_out else 0)
+
+
+def _mask(file: Path | None) -> bytes | None:
+    try:
+        return None if file is None else file.read_bytes()
+    except OSError as error:
+        raise Refused(f"--mask {file} cannot be read: {(error.strerror or str(error)).lower()}") from error
 
 
 def usual_task(given: argparse.Namespace) -> str | None:

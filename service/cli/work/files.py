@@ -21,13 +21,15 @@ def is_folder(output: str) -> bool:
 
 
 def format_of(output: str | None, format_: str | None) -> str | None:
-    """The format that --format or OUT's name asks for. Raises Refused for a name that asks for another."""
-    if format_ is not None or output is None or is_folder(output):
+    """The format that --format or OUT's name asks for. Raises Refused for a name that asks for none, or for another."""
+    if output is None or is_folder(output):
         return format_
     suffix = Path(output).suffix.lower()
-    if suffix and suffix not in SUFFIXES:
+    if suffix and suffix not in SUFFIXES and format_ is None:
         raise Refused(f"{output} ends in {suffix!r}; expected {', '.join(SUFFIXES)}, or a --format beside it")
-    return SUFFIXES.get(suffix)
+    if format_ not in (None, SUFFIXES.get(suffix, format_)):
+        raise Refused(f"--format {format_} and {output} differ; expected one of them, or the same")
+    return format_ or SUFFIXES.get(suffix)
 
 
 def format_in(path: Path) -> PictureFormat:
@@ -80,8 +82,17 @@ def _problem(path: Path) -> str | None:
 def write_whole(target: Path, body: bytes, modified_ns: int | None = None) -> None:
     """The whole file or none: what was there before stays until all of the new one is on the disk.
 
-    modified_ns: when it was changed, as it shall say, in nanoseconds; now if None.
+    modified_ns: when it was changed, as it shall say, in nanoseconds; now if None. Raises OSError that names the target.
     """
+    try:
+        _write_whole(target, body, modified_ns)
+    except FileExistsError as error:
+        raise FileExistsError(f"{target} cannot be written: {error.filename} is no folder") from error
+    except OSError as error:
+        raise type(error)(f"{target} cannot be written: {(error.strerror or str(error)).lower()}") from error
+
+
+def _write_whole(target: Path, body: bytes, modified_ns: int | None) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists() and not target.is_file():
         target.write_bytes(body)  # a device, or the error of a folder

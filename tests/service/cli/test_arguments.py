@@ -38,6 +38,7 @@ def test_without_loss_is_said_either_way(word: str, meant: bool) -> None:
         (("--server", "ftp://gateway"), "'ftp://gateway' is no address of a gateway"),
         (("--key", "a\nb"), "a character that no header can carry"),
         (("--quality", "better"), "'better'; expected best, or a whole number"),
+        (("--model-repository", ""), "'' is no path; expected the name of a file or folder"),
     ],
 )
 def test_what_cannot_be_is_refused_in_words(words: tuple[str, ...], expected: str) -> None:

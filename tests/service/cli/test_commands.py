@@ -185,10 +185,21 @@ def test_a_running_gateway_loads_and_unloads_models(server: Live, capsys: Any) -
         shown = capsys.readouterr().out.split()
         assert (shown[0], shown[-1]) == ("keeper", said)
         assert ("keeper" in server.engine.models()) is (said == "loaded")
-    assert models(["load", "nothing-like-it", *address]) == 1
+    assert models(["load", "nothing-like-it", *address]) == 2
     assert "nothing-like-it" in capsys.readouterr().err
     assert models(["load", *address]) == 2
     assert "NAME" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("argv", [[""], ["x.png", "-o", ""], ["x.png", "--mask", ""]])
+def test_an_empty_name_is_not_the_current_folder(tmp_path: Path, monkeypatch: Any, capsys: Any, argv: list[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("x.png").write_bytes(file_of(pixels_of(8, 8)))
+    with pytest.raises(SystemExit) as end:
+        restore(argv)
+    assert end.value.code == 2
+    assert "'' is no path; expected the name of a file or folder" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["x.png"]
 
 
 @pytest.mark.parametrize(
@@ -198,6 +209,9 @@ def test_a_running_gateway_loads_and_unloads_models(server: Live, capsys: Any) -
         (["{}"], "no picture"),
         (["{}/x.png", "--seed", "-1"], "seed = -1"),
         (["{}/x.png", "--steps", "0"], "steps = 0"),
+        (["{}/x.png", "--task", ""], "task = ''"),
+        (["{}/x.png", "--task", "auto", "--steps", "2"], "task = auto stands alone"),
+        (["{}/x.png", "--mask", "{}/none.png"], "none.png cannot be read: no such file"),
     ],
 )
 def test_what_cannot_be_done_is_said_with_status_2(tmp_path: Path, capsys: Any, argv: list[str], words: str) -> None:
@@ -272,11 +286,22 @@ def test_a_wrong_setting_is_named(monkeypatch: Any, capsys: Any, name: str, valu
     assert repr(value) in errors
 
 
-def test_a_gateway_that_cannot_start_says_why(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
+def test_a_gateway_that_cannot_start_says_why_once(tmp_path: Path, capsys: Any, caplog: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(logs, "configure", lambda _: None)
     monkeypatch.setenv("RDDM_JOBS_FILE", str(tmp_path / "jobs.sqlite"))
     assert serve(["--model-repository", str(tmp_path), "--port", "0"]) == 1
-    assert "no model could be loaded" in capsys.readouterr().err
+    assert f"no model could be loaded from {tmp_path}; expected a folder each" in capsys.readouterr().err
+    monkeypatch.setenv("RDDM_JOBS_FILE", str(tmp_path / "none" / "x" / "jobs.sqlite"))
+    (tmp_path / "none").touch()
+    assert serve(["--port", "0"]) == 1
+    assert f"the jobs file {tmp_path / 'none'}" in capsys.readouterr().err
+    assert "Traceback" not in caplog.text
+
+
+def test_a_file_of_keys_that_is_no_text_is_named(tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "keys").write_bytes(file_of(pixels_of(8, 8)))
+    assert serve(["--keys-file", str(tmp_path / "keys")]) == 2
+    assert f"keys: {tmp_path / 'keys'} is no text; expected lines of a name" in capsys.readouterr().err
 
 
 def test_an_address_that_is_taken_is_reported_before_anything_is_opened(capsys: Any, monkeypatch: Any) -> None:
@@ -310,7 +335,7 @@ def test_a_verb_opens_the_model_that_it_needs_and_no_other(tmp_path: Path, capsy
     assert "other" not in table
     assert restore([*command, "--task", "other"]) == 1
     assert "other" in capsys.readouterr().err
-    assert restore([*command, "--task", "dehaze"]) == 1
+    assert restore([*command, "--task", "dehaze"]) == 2
     assert "unknown task 'dehaze'; expected one of ['other', 'other-task', 'tiny', 'tiny-task']" in capsys.readouterr().err
 
 

@@ -18,7 +18,9 @@ PNG = file_of(pixels_of(4, 4))
     [
         ("x.png", None, "png"),
         ("x.JPG", None, "jpeg"),
-        ("x.png", "webp", "webp"),
+        ("x.webp", "webp", "webp"),
+        ("x.JPE", "jpeg", "jpeg"),
+        ("x.of-mine", "webp", "webp"),
         (None, None, None),
         ("x", None, None),
         ("x/", None, None),
@@ -31,6 +33,11 @@ def test_a_name_or_the_option_asks_for_a_format(output: str | None, format_: str
 def test_a_name_of_another_kind_is_refused_with_the_list() -> None:
     with pytest.raises(Refused, match=re.escape("x.gif ends in '.gif'; expected .png, .jpg")):
         format_of("x.gif", None)
+
+
+def test_a_name_and_an_option_that_differ_are_refused() -> None:
+    with pytest.raises(Refused, match=re.escape("--format webp and x.png differ; expected one of them, or the same")):
+        format_of("x.png", "webp")
 
 
 def test_every_format_has_a_suffix_that_leads_back_to_it() -> None:
@@ -92,6 +99,14 @@ def test_what_was_there_stays_where_writing_fails(tmp_path: Path, monkeypatch: p
         write_whole(target, b"after")
     assert target.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_target_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"words")
+    for target, reason in (("file/x.png", "is no folder"), ("file/below/x.png", "not a directory"), (".", "is a directory")):
+        with pytest.raises(OSError, match=f"^{re.escape(str(tmp_path / target))} cannot be written: .*{reason}$"):
+            write_whole(tmp_path / target, b"picture")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_link_stays_a_link(tmp_path: Path) -> None:
