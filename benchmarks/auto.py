@@ -22,7 +22,7 @@ from service.analysis.analysis import analyse
 from service.analysis.classifier import FILE, Classifier
 from service.analysis.plan import ORDER, planned
 from service.pictures.decode import decode as read
-from service.pictures.picture import PLAIN, Bounds, Picture
+from service.pictures.picture import Bounds, Picture
 from training.evaluation.splits import Part, load_splits, note_use
 
 SPLITS, RESULT = Path("docs/models/splits.toml"), Path("benchmarks/results/auto.json")
@@ -99,7 +99,7 @@ def summary(pictures: Sequence[Judged], thresholds: Mapping[str, float]) -> dict
 def speed(classifier: Classifier, rounds: int = 15) -> dict[str, float]:
     """Milliseconds of CPU time for an analysis of 1152x896 pixels, median; of which the network."""
     pixels = np.random.default_rng(0).integers(0, 256, (896, 1152, 3), np.uint8)
-    picture, times = Picture(pixels, PLAIN), []
+    picture, times = Picture(pixels), []
     for _ in range(rounds):
         begin = time.process_time()
         analyse(picture, classifier, ORDER)

@@ -170,8 +170,8 @@ class Fuzzing:
     async def _outcome(pool: CodecPool, data: bytes) -> str:
         try:
             picture = await pool.decode(data)
-            kind = answer_format(picture.metadata.format)
-            written = await pool.encode(picture.pixels, picture.metadata, kind)
+            kind = answer_format(picture.format)
+            written = await pool.encode(picture, kind)
             return "picture" if kind.matches(written) else "failure: written file is of another format"
         except ALLOWED as refused:
             return "broken" if refused.detail == BROKEN else type(refused).__name__

@@ -24,7 +24,7 @@ from service.engines.repository import find_newest
 from service.pictures.decode import decode
 from service.pictures.encode import encode
 from service.pictures.formats import FORMATS
-from service.pictures.picture import PLAIN, Bounds
+from service.pictures.picture import Bounds, Picture
 from service.sampling.state import DEFAULT_SEED, noise_of
 
 Image = NDArray[np.float32]
@@ -48,13 +48,13 @@ class Loop:
         """Picture files of one size in, PNG files out, in one batch."""
         x_in = np.concatenate([to_image(decode(body, BOUNDS).pixels) for body in bodies])
         x_0 = self.sample(x_in, steps, seeds)
-        return [encode(to_pixels(x_0[k : k + 1]), PLAIN, FORMATS["png"]) for k in range(len(bodies))]
+        return [encode(Picture(to_pixels(x_0[k : k + 1])), FORMATS["png"]) for k in range(len(bodies))]
 
     def generate(self, steps: int, seed: int) -> bytes:
         """A PNG file."""
         height, width = self.spec.image_size or (0, 0)
         x_0 = self.sample(np.zeros((1, 3, height, width), np.float32), steps, [seed])
-        return encode(to_pixels(x_0), PLAIN, FORMATS["png"])
+        return encode(Picture(to_pixels(x_0)), FORMATS["png"])
 
     def sample(self, pictures: Image, steps: int, seeds: Sequence[int]) -> Image:
         """x_0 of a batch of pictures, b 3 h w."""

@@ -346,7 +346,7 @@ def _by_libjxl(data: bytes) -> Seen:
 def problems(given: Given, record: PictureFormat) -> list[str]:
     """What is lost on the way into that format."""
     picture = decode(given.data, BOUNDS)
-    shown = seen(encode(picture.pixels, picture.metadata, record, quality=100, lossless=True), record)
+    shown = seen(encode(picture, record, quality=100, lossless=True), record)
     found = []
     colours, clear = at_squares(shown.colours), given.clear
     opaque = np.ones((2, 2), bool) if clear is None or record.alpha else clear == 255  # the rest is laid on white

@@ -32,7 +32,7 @@ def analyse(picture: Picture, classifier: Classifier, tasks: Collection[str]) ->
     views = views_of(eight_bits(picture.pixels))
     facts = facts_of(views)
     probabilities = classifier.probabilities(views, facts)
-    quality = picture.metadata.compression
+    quality = picture.compression
     if quality is not None and quality <= CERTAIN_QUALITY:
         probabilities["jpeg"] = CERTAIN
     if facts.coloured_grain >= COLOURED_GRAIN:
@@ -46,8 +46,8 @@ def described(picture: Picture, facts: PixelFacts) -> dict[str, Any]:
     return {
         "width": width,
         "height": height,
-        "jpeg_quality": picture.metadata.compression,
-        "exposure_ev": None if picture.metadata.exposure is None else round(picture.metadata.exposure, 1),
+        "jpeg_quality": picture.compression,
+        "exposure_ev": None if picture.exposure is None else round(picture.exposure, 1),
         "luma_percentiles": {str(at): round(value, 1) for at, value in zip(PERCENTILES, facts.percentiles, strict=True)},
         "mean": round(facts.mean, 3),
         "dark_channel": round(facts.dark_channel, 3),

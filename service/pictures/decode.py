@@ -9,7 +9,7 @@ from service.errors import Malformed, ServiceError, TooLarge
 from service.pictures import colour, xmp
 from service.pictures.exif import Exif
 from service.pictures.formats import PictureFormat, sniff
-from service.pictures.picture import Bounds, Picture, Source, SourceMetadata, upright
+from service.pictures.picture import Bounds, Picture, Source, upright
 
 
 def decode(data: bytes, bounds: Bounds) -> Picture:
@@ -41,7 +41,8 @@ def _in_srgb(source: Source, record: PictureFormat) -> Picture:
     samples, working = source.samples, colour.to_working(source.samples.colour, source.samples.space, source.colours)
     orientation = _orientation(source, exif)
     further = (*source.further, "hdr") if working.tone_mapped else source.further
-    metadata = SourceMetadata(
+    return Picture(
+        upright(working.pixels, orientation),
         format=record.name,
         depth=source.depth,
         grey=samples.space == "gray",
@@ -54,7 +55,6 @@ def _in_srgb(source: Source, record: PictureFormat) -> Picture:
         places=(exif is not None and exif.tells_places) or (source.xmp is not None and xmp.tells_places(source.xmp)),
         **(source.beside_pixels() | {"further": further}),
     )
-    return Picture(upright(working.pixels, orientation), metadata)
 
 
 def _orientation(source: Source, exif: Exif | None) -> int:

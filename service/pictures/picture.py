@@ -116,17 +116,20 @@ LEFT_OUT = {
 
 
 @dataclass(frozen=True, eq=False)
-class SourceMetadata(BesidePixels):
-    """What a picture had beside its colours.
+class Picture(BesidePixels):
+    """A picture as it is worked on, with what its file held beside the pixels. Without more it is one that came as a plain PNG.
 
-    format: its name; depth: bits of a sample, 8 or 16; grey: it had one colour channel; alpha: upright, h w, at its depth;
-    orientation: the EXIF value 1..8 in which its pixels were stored; profile: its ICC profile, if one can go back to it; beyond:
-    upright, what sRGB cannot hold of its colours, see service.pictures.colour.beyond_srgb; converted: its numbers meant other
-    colours than sRGB and the answer's do not; exposure: the light for which the camera was set, EV at ISO 100, where EXIF says it;
-    places: whether the file names any.
+    pixels: h w 3, sRGB, upright, uint8, or uint16 where the file has 16 bits or went through its profile.
+
+    format: the file's, by name; depth: bits of its samples, 8 or 16; grey: it had one colour channel; alpha: upright, h w, at its
+    depth; orientation: the EXIF value 1..8 in which its pixels were stored; profile: its ICC profile, if one can go back to it;
+    beyond: upright, what sRGB cannot hold of its colours, see service.pictures.colour.beyond_srgb; converted: its numbers meant
+    other colours than sRGB and the answer's do not; exposure: the light for which the camera was set, EV at ISO 100, where EXIF
+    says it; places: whether the file names any. mask: of the shape of the pixels, where it is to be restored, if one was sent.
     """
 
-    format: str
+    pixels: Pixels
+    format: str = "png"
     depth: Depth = 8
     grey: bool = False
     alpha: Pixels | None = None
@@ -136,45 +139,6 @@ class SourceMetadata(BesidePixels):
     converted: bool = False
     exposure: float | None = None
     places: bool = False
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether the source left nothing that a sender wrote and that is parsed again to give it back."""
-        written = (self.alpha, self.profile, self.exif, self.xmp, self.dpi, self.gain_map)
-        return self.orientation == 1 and all(one is None for one in written)
-
-    def facts(self) -> dict[str, Any]:
-        """What is known, by name, to make it again elsewhere."""
-        return {name: value for name, value in vars(self).items() if value is not None}
-
-    def enlarged_to(self, height: int, width: int) -> "SourceMetadata":
-        """The same for a result of this upright size: a model that enlarges gets an alpha that is enlarged by repetition."""
-        return replace(self, alpha=_enlarged(self.alpha, height, width), beyond=_enlarged(self.beyond, height, width))
-
-    def for_derived_picture(self) -> "SourceMetadata":
-        """The same for a picture about this one (a residual, a strip): upright, opaque colour, no profile, no metadata."""
-        return SourceMetadata(self.format, dpi=self.dpi)
-
-    def without_gain_map(self) -> "SourceMetadata":
-        """The same for an answer whose brightness is another: the map would make it wrong."""
-        return replace(self, gain_map=None, further=("gain-map", *self.further)) if self.gain_map is not None else self
-
-
-def _enlarged(plane: Pixels | None, height: int, width: int) -> Pixels | None:
-    if plane is None or plane.shape[:2] == (height, width):
-        return plane
-    return np.repeat(np.repeat(plane, height // plane.shape[0], 0), width // plane.shape[1], 1)
-
-
-@dataclass(frozen=True, eq=False)
-class Picture:
-    """pixels: h w 3, sRGB, upright, uint8, or uint16 where the source has 16 bits or went through its profile.
-
-    mask: of the same shape, where it is to be restored, if one was sent with it.
-    """
-
-    pixels: Pixels
-    metadata: SourceMetadata
     mask: Pixels | None = None
 
     @property
@@ -183,17 +147,36 @@ class Picture:
         return self.pixels.shape[0], self.pixels.shape[1]
 
     @property
-    def depth(self) -> Depth:
+    def working_depth(self) -> Depth:
         """Bits in which a result is wanted: a colour profile is applied to 16."""
-        return 16 if self.metadata.depth == 16 or self.metadata.profile is not None else 8
+        return 16 if self.depth == 16 or self.profile is not None else 8
 
-    def continued(self, pixels: Pixels) -> "Picture":
-        """The same with the pixels that a model made of it, for the next one; its mask grows with them."""
-        mask = None if self.mask is None else repeated(self.mask, pixels.shape[0] // self.size[0])
-        return replace(self, pixels=pixels, mask=mask)
+    @property
+    def is_plain(self) -> bool:
+        """Whether its file left nothing that a sender wrote and that is parsed again to give it back."""
+        written = (self.alpha, self.profile, self.exif, self.xmp, self.dpi, self.gain_map)
+        return self.orientation == 1 and all(one is None for one in written)
 
+    def facts(self) -> dict[str, Any]:
+        """What its file is made of, by name, to make it again elsewhere."""
+        return {name: value for name, value in vars(self).items() if value is not None and name != "mask"}
 
-PLAIN = SourceMetadata("png")
+    def with_result(self, pixels: Pixels) -> "Picture":
+        """The same with the pixels that a model made of it; where they are more, alpha and mask grow by repetition."""
+        scale = pixels.shape[0] // self.size[0]
+
+        def grown(plane: Pixels | None) -> Pixels | None:
+            return plane if plane is None or scale == 1 else repeated(plane, scale)
+
+        return replace(self, pixels=pixels, alpha=grown(self.alpha), beyond=grown(self.beyond), mask=grown(self.mask))
+
+    def with_derived(self, pixels: Pixels) -> "Picture":
+        """A picture about this one (a residual, a strip): upright, opaque colour in 8 bits, no profile, no metadata."""
+        return Picture(pixels, self.format, dpi=self.dpi)
+
+    def without_gain_map(self) -> "Picture":
+        """The same, as an answer whose brightness is another: the map would make it wrong."""
+        return replace(self, gain_map=None, further=("gain-map", *self.further)) if self.gain_map is not None else self
 
 
 # EXIF orientation -> stored pixels (h w ...) turned upright; 6 and 8 undo one another, the others themselves.

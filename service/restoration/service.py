@@ -18,7 +18,7 @@ from service.engines.contract import Model, ServingEngine
 from service.errors import InvalidValue
 from service.pictures.encode import left_out
 from service.pictures.formats import ALL_FORMATS, FORMATS, PictureFormat, Policy, sniff
-from service.pictures.picture import PLAIN, Picture, SourceMetadata
+from service.pictures.picture import Picture
 from service.pictures.workers.pool import CodecPool, Whose
 from service.restoration.adjusting import adjusted, takes_brightness
 from service.restoration.budgets import Budgets, RequestContext
@@ -146,7 +146,7 @@ class RestorationService:
                     held.enter_context(self.budgets.hold(picture.size[0] * picture.size[1]))
                     picture = replace(picture, mask=await self._mask(mask, stages, context))
                     check_mask(picture, mask_taker(stages))
-            kind = kind or usual_format(parameters, ALL_FORMATS[picture.metadata.format])
+            kind = kind or usual_format(parameters, ALL_FORMATS[picture.format])
             analysis = None
             if parameters.is_auto:
                 with stopwatch.measure("analyse"):
@@ -158,14 +158,12 @@ class RestorationService:
                 with stopwatch.measure("sample"):
                     restored, taken = await self._run_stages(parameters, stages, picture, kind, context, on_step)
             body, dropped = image, tuple[str, ...]()
-            if stages or not keeps_bytes(parameters, picture.metadata, kind):
+            if stages or not keeps_bytes(parameters, picture, kind):
                 with stopwatch.measure("encode"):
                     policy, quality, lossless = parameters.metadata, parameters.file_quality, parameters.lossless
-                    body = await self.codecs.encode(
-                        restored.pixels, restored.metadata, kind, policy, quality, lossless, whose(context)
-                    )
+                    body = await self.codecs.encode(restored, kind, policy, quality, lossless, whose(context))
                 self.budgets.encoding.record(kind, picture.size[0] * picture.size[1], stopwatch.milliseconds["encode"] / 1000)
-                dropped = left_out(restored.metadata, kind, parameters.metadata)
+                dropped = left_out(restored, kind, parameters.metadata)
             size = stored_size(restored, kind, parameters.metadata)
             return RequestResult((body,), kind, size, taken, parameters.seed, stopwatch.milliseconds, dropped, analysis)
 
@@ -209,7 +207,7 @@ class RestorationService:
                 ahead = sum(stage.steps for stage in stages[index + 1 :])
                 result = await self.results.run(work, _moved(on_step, done, ahead))
                 taken.append(Resolved(work.model, work.steps))
-                picture = picture.continued(result.pixels)
+                picture = picture.with_result(result.pixels)
         return await offload(result.pixels.size, output_of, parameters, result, original), tuple(taken)
 
     async def generate(
@@ -233,7 +231,7 @@ class RestorationService:
                 pictures = [result.pixels for result in results]
                 frames = [grid(pictures)] if parameters.grid else pictures
                 wanted = parameters.quality, parameters.lossless
-                bodies = [await self.codecs.encode(frame, PLAIN, kind, "none", *wanted, whose(context)) for frame in frames]
+                bodies = [await self.codecs.encode(Picture(frame), kind, "none", *wanted, whose(context)) for frame in frames]
             size = (frames[0].shape[0], frames[0].shape[1])
             return RequestResult(tuple(bodies), kind, size, (Resolved(first.model, first.steps),), seed, stopwatch.milliseconds)
 
@@ -245,7 +243,7 @@ class RestorationService:
         parameters.format and parameters.metadata say nothing here. Raises the errors of service.errors.
         """
         depth: Depth = 16 if pixels.dtype == np.uint16 else 8
-        picture = Picture(pixels, replace(PLAIN, depth=depth), mask)
+        picture = Picture(pixels, depth=depth, mask=mask)
         context = self.budgets.until_deadline(parameters, context)
         with self._stages(parameters) as leased, self.budgets.hold(picture.size[0] * picture.size[1]):
             stages = leased
@@ -306,7 +304,7 @@ def to_work(picture: Picture, parameters: RestoreParameters, stage: Resolved, co
         mask,
         keep=KEPT[parameters.returned],
         pixels=digest,
-        depth=picture.depth,
+        depth=picture.working_depth,
         deadline=context.deadline,
         flips=parameters.flips,
     )
@@ -324,15 +322,15 @@ def fitting(parameters: RestoreParameters, stages: tuple[Resolved, ...]) -> Rest
     return parameters.model_copy(update={"brightness": "auto", "brightness_mean": None})
 
 
-def keeps_bytes(parameters: RestoreParameters, metadata: SourceMetadata, kind: PictureFormat) -> bool:
+def keeps_bytes(parameters: RestoreParameters, picture: Picture, kind: PictureFormat) -> bool:
     """Whether an unchanged picture may be answered with the bytes that came.
 
     They are of the wanted format, nothing else is said of how to write them, and they tell nothing that the answer may not.
     """
     as_usual = parameters.file_quality is None and parameters.lossless is None
-    secret = metadata.places or bool(metadata.further)  # a motion photo's video may tell places, too
+    secret = picture.places or bool(picture.further)  # a motion photo's video may tell places, too
     may_keep = parameters.metadata == "all" or (parameters.metadata == "keep" and not secret)
-    return kind.name == metadata.format and as_usual and may_keep
+    return kind.name == picture.format and as_usual and may_keep
 
 
 def mask_taker(stages: tuple[Resolved, ...]) -> ModelSpec:
@@ -355,18 +353,15 @@ def whose(context: RequestContext) -> Whose:
 
 
 def output_of(parameters: RestoreParameters, result: Result, original: Picture) -> Picture:
-    """The picture to answer with, with the metadata of the original that belong to it."""
-    metadata = original.metadata
+    """The picture to answer with, with what belongs to it of all that the original had."""
     if parameters.returned == "image":
         pixels = adjusted(original.pixels, result.pixels, parameters.strength, parameters.stops, parameters.brightness_mean)
-        if metadata.gain_map is not None and not keeps_brightness(original.pixels, pixels):
-            metadata = metadata.without_gain_map()
-        return Picture(pixels, metadata.enlarged_to(pixels.shape[0], pixels.shape[1]))
+        kept = original.gain_map is None or keeps_brightness(original.pixels, pixels)
+        return (original if kept else original.without_gain_map()).with_result(pixels)
     if parameters.returned == "residual":
         assert result.residual is not None
-        return Picture(to_pixels(result.residual * np.float32(0.5)), metadata.for_derived_picture())
-    strip = np.concatenate([to_pixels(image) for image in result.trace], axis=1)
-    return Picture(strip, metadata.for_derived_picture())
+        return original.with_derived(to_pixels(result.residual * np.float32(0.5)))
+    return original.with_derived(np.concatenate([to_pixels(image) for image in result.trace], axis=1))
 
 
 def keeps_brightness(before: Pixels, after: Pixels) -> bool:
@@ -386,4 +381,4 @@ def _parts(pixels: Pixels, axis: int) -> list[Pixels]:
 def stored_size(picture: Picture, kind: PictureFormat, policy: Policy) -> tuple[int, int]:
     """Height and width of the file: its orientation tag, where it keeps one, turns the picture back."""
     height, width = picture.size
-    return (height, width) if picture.metadata.orientation < 5 or policy == "none" or kind.upright else (width, height)
+    return (height, width) if picture.orientation < 5 or policy == "none" or kind.upright else (width, height)

@@ -14,7 +14,7 @@ from PIL.ExifTags import GPS, IFD, Base
 
 from service.pictures.encode import encode
 from service.pictures.formats import FORMATS
-from service.pictures.picture import Bounds, SourceMetadata, upright
+from service.pictures.picture import Bounds, Picture, upright
 from service.pictures.workers.pool import CodecPool
 from tests.service.conftest import RunningApp, file_of, pixels_of, running, settings_for
 from tests.service.hostile import OTHER_KINDS
@@ -271,11 +271,8 @@ async def test_sixteen_bits_keep_profile_orientation_and_dpi(gateway: RunningApp
     exif = Image.Exif()
     exif[Base.Orientation] = 8
     exif[Base.Artist] = "somebody"
-    sent = encode(
-        upright(pixels, 8),
-        SourceMetadata("png", 16, orientation=8, profile=icc, exif=exif.tobytes(), dpi=(300.0, 300.0)),
-        FORMATS["png"],
-    )
+    described = Picture(upright(pixels, 8), "png", 16, orientation=8, profile=icc, exif=exif.tobytes(), dpi=(300.0, 300.0))
+    sent = encode(described, FORMATS["png"])
     png = await kept(gateway, sent)
     assert np.abs(imagecodecs.png_decode(png).astype(int) - imagecodecs.png_decode(sent)).max() <= 64
     restored = opened(png)

@@ -14,13 +14,12 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from rddm.image import Pixels
 from service import errors
 from service.engines.arrays import offload
 from service.pictures.encode import outgoing_of
 from service.pictures.files import png, png_file
 from service.pictures.formats import PictureFormat, Policy
-from service.pictures.picture import Bounds, Picture, SourceMetadata
+from service.pictures.picture import Bounds, Picture
 from service.pictures.workers.fair_pool import FairPool
 from service.pictures.workers.framing import LENGTH, NOT_SHARED, SHARED_BYTES, mapped, pack, share, unpack
 from service.pictures.workers.watch import apart, interpreter, watched
@@ -39,9 +38,9 @@ ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH", "SYSTE
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
-def is_ours(metadata: SourceMetadata, record: PictureFormat) -> bool:
+def is_ours(picture: Picture, record: PictureFormat) -> bool:
     """Whether such a file holds nothing that a sender wrote: it may then be written in this process."""
-    return record.name == "png" and metadata.is_plain
+    return record.name == "png" and picture.is_plain
 
 
 def done(result: R) -> Future[R]:
@@ -153,14 +152,13 @@ class CodecPool:
         facts = {"task": "decode", "data": data, "max_pixels": self.bounds.max_pixels, "max_side": self.bounds.max_side}
         answer = await self._run(facts, len(data), whose)
         try:
-            return Picture(answer["pixels"], SourceMetadata(**answer["metadata"]))
+            return Picture(**answer["picture"])
         except (KeyError, TypeError) as strange:
             raise errors.Malformed(BROKEN) from strange
 
     async def encode(
         self,
-        pixels: Pixels,
-        metadata: SourceMetadata,
+        picture: Picture,
         record: PictureFormat,
         policy: Policy = "keep",
         quality: int | None = None,
@@ -168,13 +166,13 @@ class CodecPool:
         whose: Whose = NOBODY,
     ) -> bytes:
         """See service.pictures.encode.encode."""
-        if is_ours(metadata, record):
-            outgoing = await offload(pixels.size, outgoing_of, pixels, metadata, record, policy, quality, lossless)
+        if is_ours(picture, record):
+            outgoing = await offload(picture.pixels.size, outgoing_of, picture, record, policy, quality, lossless)
             chunks, loop = png_file.chunks_of(outgoing), asyncio.get_running_loop()
             return await loop.run_in_executor(self._threads, png.write, outgoing.samples, chunks, self._side_by_side)
         wanted = {"format": record.name, "policy": policy, "quality": quality, "lossless": lossless}
-        facts = {"task": "encode", "pixels": pixels, "metadata": metadata.facts(), **wanted}
-        answer = await self._run(facts, pixels.size, whose)
+        facts = {"task": "encode", "picture": picture.facts(), **wanted}
+        answer = await self._run(facts, picture.pixels.size, whose)
         return bytes(answer["data"])
 
     def _side_by_side(self, act: Callable[[T], R], parts: Iterable[T]) -> list[R]:

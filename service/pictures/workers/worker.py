@@ -13,21 +13,20 @@ from service.pictures.colour import LARGEST_PROFILE
 from service.pictures.decode import decode
 from service.pictures.encode import encode
 from service.pictures.formats import FORMATS
-from service.pictures.picture import Bounds, SourceMetadata
+from service.pictures.picture import Bounds, Picture
 from service.pictures.workers.framing import LENGTH, SHARED_BYTES, mapped, pack, unpack
 from service.pictures.workers.limits import confine
 
 
 def decoded(facts: dict[str, Any]) -> dict[str, Any]:
-    """{"data", "max_pixels", "max_side"} -> {"pixels", "metadata"}."""
-    picture = decode(facts["data"], Bounds(facts["max_pixels"], facts["max_side"]))
-    return {"pixels": picture.pixels, "metadata": picture.metadata.facts()}
+    """{"data", "max_pixels", "max_side"} -> {"picture"}."""
+    return {"picture": decode(facts["data"], Bounds(facts["max_pixels"], facts["max_side"])).facts()}
 
 
 def encoded(facts: dict[str, Any]) -> dict[str, Any]:
-    """{"pixels", "metadata", "format", "policy", "quality", "lossless"} -> {"data"}."""
-    metadata, record = SourceMetadata(**facts["metadata"]), FORMATS[facts["format"]]
-    return {"data": encode(facts["pixels"], metadata, record, facts["policy"], facts["quality"], facts["lossless"])}
+    """{"picture", "format", "policy", "quality", "lossless"} -> {"data"}."""
+    picture, record = Picture(**facts["picture"]), FORMATS[facts["format"]]
+    return {"data": encode(picture, record, facts["policy"], facts["quality"], facts["lossless"])}
 
 
 def ready(_: dict[str, Any]) -> dict[str, Any]:

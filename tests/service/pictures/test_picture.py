@@ -9,7 +9,7 @@ from PIL.ExifTags import Base
 
 from service.errors import Malformed, ServiceError, TooLarge
 from service.pictures.formats import FORMATS
-from service.pictures.picture import PLAIN, UPRIGHT, Bounds, Outgoing, SourceMetadata, as_stored, upright
+from service.pictures.picture import UPRIGHT, Bounds, Outgoing, Picture, as_stored, upright
 from tests.service.conftest import pixels_of
 
 
@@ -43,32 +43,38 @@ def test_outgoing_samples_say_how_many_channels_they_have(shape: tuple[int, ...]
     assert (outgoing.channels, outgoing.is_grey) == (channels, grey)
 
 
-def test_a_source_is_plain_only_where_nothing_is_parsed_again() -> None:
-    assert PLAIN.is_plain
-    assert not SourceMetadata("png", orientation=6).is_plain
-    assert not SourceMetadata("png", exif=b"II*\0").is_plain
-    assert not SourceMetadata("png", alpha=np.zeros((1, 1), np.uint8)).is_plain
+PIXELS = pixels_of(1, 2)
 
 
-def test_facts_make_the_same_metadata_again() -> None:
-    metadata = SourceMetadata("tiff", 16, grey=True, dpi=(300.0, 300.0), further=("hdr",))
-    assert SourceMetadata(**metadata.facts()).facts() == metadata.facts()
-    assert "alpha" not in metadata.facts()
+def test_a_picture_is_plain_only_where_nothing_is_parsed_again() -> None:
+    assert Picture(PIXELS).is_plain
+    assert not Picture(PIXELS, orientation=6).is_plain
+    assert not Picture(PIXELS, exif=b"II*\0").is_plain
+    assert not Picture(PIXELS, alpha=np.zeros((1, 2), np.uint8)).is_plain
 
 
-def test_alpha_grows_with_an_enlarged_result_by_repetition() -> None:
-    metadata = SourceMetadata("png", alpha=np.array([[1, 2]], np.uint8))
-    assert metadata.enlarged_to(2, 4).alpha.tolist() == [[1, 1, 2, 2]] * 2  # type: ignore[union-attr]
-    assert metadata.enlarged_to(1, 2).alpha is metadata.alpha
-    assert PLAIN.enlarged_to(9, 9).alpha is None
+def test_facts_make_the_same_picture_again() -> None:
+    picture = Picture(PIXELS, "tiff", 16, grey=True, dpi=(300.0, 300.0), further=("hdr",), mask=PIXELS)
+    assert Picture(**picture.facts()).facts() == picture.facts()
+    assert not {"alpha", "mask"} & picture.facts().keys()
+
+
+def test_alpha_and_mask_grow_with_an_enlarged_result_by_repetition() -> None:
+    picture = Picture(PIXELS, alpha=np.array([[1, 2]], np.uint8), mask=PIXELS)
+    grown = picture.with_result(pixels_of(2, 4))
+    assert grown.alpha.tolist() == [[1, 1, 2, 2]] * 2  # type: ignore[union-attr]
+    assert np.array_equal(grown.mask[1, 2:], PIXELS[0, [1, 1]])  # type: ignore[index]
+    assert picture.with_result(pixels_of(1, 2)).alpha is picture.alpha
+    assert Picture(PIXELS).with_result(pixels_of(9, 18)).alpha is None
 
 
 def test_a_picture_about_this_one_keeps_the_resolution_alone() -> None:
-    metadata = SourceMetadata("tiff", 16, orientation=6, exif=b"II*\0", dpi=(72.0, 72.0))
-    assert metadata.for_derived_picture().facts() == SourceMetadata("tiff", dpi=(72.0, 72.0)).facts()
+    derived = Picture(pixels_of(1, 2, 3, 65535), "tiff", 16, orientation=6, exif=b"II*\0", dpi=(72.0, 72.0)).with_derived(PIXELS)
+    assert derived.facts() == Picture(PIXELS, "tiff", dpi=(72.0, 72.0)).facts()
 
 
 def test_a_gain_map_that_goes_is_named() -> None:
-    gone = SourceMetadata("jpeg", gain_map=b"map", further=("motion-video",)).without_gain_map()
+    gone = Picture(PIXELS, "jpeg", gain_map=b"map", further=("motion-video",)).without_gain_map()
     assert (gone.gain_map, gone.further) == (None, ("gain-map", "motion-video"))
-    assert PLAIN.without_gain_map() is PLAIN
+    plain = Picture(PIXELS)
+    assert plain.without_gain_map() is plain

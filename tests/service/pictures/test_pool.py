@@ -17,7 +17,7 @@ from service import errors
 from service.errors import EngineUnavailable
 from service.pictures.encode import encode
 from service.pictures.formats import FORMATS, sniff
-from service.pictures.picture import Bounds
+from service.pictures.picture import Bounds, Picture
 from service.pictures.workers.pool import PARTS_AHEAD, CodecPool, Worker
 from tests.service.conftest import file_of, pixels_of
 
@@ -43,14 +43,13 @@ async def test_a_picture_that_needs_more_memory_than_it_may_have_is_refused_and_
 async def test_an_order_that_is_given_up_ends_its_process_and_no_other() -> None:
     async with opened() as codecs:
         slow = np.random.default_rng(0).integers(0, 255, (2000, 2000, 3), np.uint8)
-        metadata = (await codecs.decode(file_of(pixels_of(8, 8)))).metadata
-        task = asyncio.create_task(codecs.encode(slow, metadata, FORMATS["avif"]))
+        task = asyncio.create_task(codecs.encode(Picture(slow), FORMATS["avif"]))
         await asyncio.sleep(0.1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         assert codecs.killed == 1
-        assert sniff(await codecs.encode(pixels_of(8, 8), metadata, FORMATS["webp"])).name == "webp"
+        assert sniff(await codecs.encode(Picture(pixels_of(8, 8)), FORMATS["webp"])).name == "webp"
 
 
 async def test_a_worker_has_limits_and_knows_nothing_of_the_gateways_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,15 +68,14 @@ async def test_a_worker_has_limits_and_knows_nothing_of_the_gateways_environment
 
 async def test_a_plain_png_needs_no_process_and_is_the_same_file() -> None:
     async with opened() as codecs:
-        plain = (await codecs.decode(file_of(pixels_of(8, 8)))).metadata
+        plain = await codecs.decode(file_of(pixels_of(9, 7)))
         worker = codecs._idle.take()  # nobody could answer
-        alone = await codecs.encode(pixels_of(9, 7), plain, FORMATS["png"])
+        alone = await codecs.encode(plain, FORMATS["png"])
         codecs._idle.put(worker)
-        metadata = replace(plain, dpi=(72.0, 72.0))
         assert np.array_equal(imagecodecs.png_decode(alone), pixels_of(9, 7))
-        described = await codecs.encode(pixels_of(9, 7), metadata, FORMATS["png"])
+        described = await codecs.encode(replace(plain, dpi=(72.0, 72.0)), FORMATS["png"])
         assert np.array_equal(imagecodecs.png_decode(described), pixels_of(9, 7))
-        assert alone == encode(pixels_of(9, 7), plain, FORMATS["png"])
+        assert alone == encode(plain, FORMATS["png"])
 
 
 async def test_a_worker_that_died_while_it_had_nothing_to_do_is_no_pictures_fault() -> None:
@@ -175,5 +173,5 @@ async def test_a_part_that_fails_fails_the_whole() -> None:
 
 async def test_a_large_plain_png_is_the_same_file_by_threads_and_by_one() -> None:
     async with opened() as codecs:
-        pixels, plain = pixels_of(700, 300), (await codecs.decode(file_of(pixels_of(8, 8)))).metadata
-        assert await codecs.encode(pixels, plain, FORMATS["png"]) == encode(pixels, plain, FORMATS["png"])
+        plain = await codecs.decode(file_of(pixels_of(700, 300)))
+        assert await codecs.encode(plain, FORMATS["png"]) == encode(plain, FORMATS["png"])

@@ -14,7 +14,7 @@ import pyvips
 from service.pictures.decode import decode
 from service.pictures.encode import encode
 from service.pictures.formats import FORMATS
-from service.pictures.picture import PLAIN, Bounds
+from service.pictures.picture import Bounds, Picture
 
 SATURATED = np.array([[[250, 10, 10], [10, 240, 20]], [[15, 10, 250], [245, 240, 5]]], np.uint8)
 SQUARES = np.repeat(np.repeat(SATURATED, 16, 0), 16, 1)
@@ -36,18 +36,18 @@ def error(data: bytes) -> float:
 
 @pytest.mark.parametrize("kind", sorted(BY_VIPS))
 def test_the_default_quality_loses_what_the_format_loses(kind: str) -> None:
-    ours = error(encode(SQUARES, PLAIN, FORMATS[kind]))
+    ours = error(encode(Picture(SQUARES), FORMATS[kind]))
     theirs = error(BY_VIPS[kind](pyvips.Image.new_from_array(SQUARES)))
     assert ours <= theirs + 1
 
 
 @pytest.mark.parametrize("kind", ["webp", "jxl", "png", "tiff"])
 def test_nothing_is_lost_where_no_loss_is_asked_for(kind: str) -> None:
-    assert error(encode(SQUARES, PLAIN, FORMATS[kind], lossless=True)) == 0
+    assert error(encode(Picture(SQUARES), FORMATS[kind], lossless=True)) == 0
 
 
 def test_webp_bleeds_colour_across_a_border_as_its_chroma_is_halved() -> None:
-    webp = decode(encode(SQUARES, PLAIN, FORMATS["webp"]), Bounds(10_000, 1000)).pixels.astype(int)
-    jpeg = decode(encode(SQUARES, PLAIN, FORMATS["jpeg"]), Bounds(10_000, 1000)).pixels.astype(int)
+    webp = decode(encode(Picture(SQUARES), FORMATS["webp"]), Bounds(10_000, 1000)).pixels.astype(int)
+    jpeg = decode(encode(Picture(SQUARES), FORMATS["jpeg"]), Bounds(10_000, 1000)).pixels.astype(int)
     at_border = (slice(4, 12), slice(15, 17))
     assert np.abs(webp - SQUARES)[at_border].max() > 3 * np.abs(jpeg - SQUARES)[at_border].max()

@@ -87,9 +87,9 @@ def test_every_tiff_of_whole_samples_shows_the_same_picture(photometric: str, al
     if photometric == "separated":
         colour = np.rint((top - colour[..., :3].astype(float)) * (top - colour[..., 3:].astype(float)) / top)
     expected = shown(np.repeat(colour, 3, axis=-1) if count == 1 else colour, shade)
-    actual = shown(picture.pixels, picture.metadata.alpha) if shown is with_alpha else picture.pixels  # type: ignore[arg-type]
-    assert (picture.metadata.alpha is not None, picture.metadata.grey) == (shown is with_alpha, count == 1)
-    assert picture.metadata.depth == (8 if top == 255 else 16)
+    actual = shown(picture.pixels, picture.alpha) if shown is with_alpha else picture.pixels  # type: ignore[arg-type]
+    assert (picture.alpha is not None, picture.grey) == (shown is with_alpha, count == 1)
+    assert picture.depth == (8 if top == 255 else 16)
     inexact = 3 if alpha == "multiplied" or photometric == "separated" else 0
     assert actual.shape == expected.shape
     assert np.abs(actual.astype(int) - expected.astype(int)).max() <= inexact
