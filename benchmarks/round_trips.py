@@ -35,7 +35,7 @@ from benchmarks.machine import machine
 from rddm.image import Pixels
 from service.pictures.decode import decode
 from service.pictures.encode import encode
-from service.pictures.formats import FORMATS, PictureFormat
+from service.pictures.formats import FORMATS, FileOptions, PictureFormat
 from service.pictures.picture import Bounds
 
 BOUNDS = Bounds(10_000, 1000)
@@ -346,7 +346,7 @@ def _by_libjxl(data: bytes) -> Seen:
 def problems(given: Given, record: PictureFormat) -> list[str]:
     """What is lost on the way into that format."""
     picture = decode(given.data, BOUNDS)
-    shown = seen(encode(picture, record, quality=100, lossless=True), record)
+    shown = seen(encode(picture, record, FileOptions(file_quality=100, lossless=True)), record)
     found = []
     colours, clear = at_squares(shown.colours), given.clear
     opaque = np.ones((2, 2), bool) if clear is None or record.alpha else clear == 255  # the rest is laid on white

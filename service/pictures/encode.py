@@ -7,60 +7,57 @@ from service.pictures import colour, xmp
 from service.pictures.cicp import BT709, Chromaticities
 from service.pictures.directories import Directory
 from service.pictures.exif import Exif
-from service.pictures.files import png, png_file
-from service.pictures.formats import PictureFormat, Policy
+from service.pictures.formats import AS_USUAL, FileWishes, PictureFormat, Policy
 from service.pictures.picture import Outgoing, Picture, as_stored
 
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as Pillow's "L"
 TURNED_BY_READERS = {"avif", "heic", "jxl"}  # an orientation in EXIF or XMP says nothing there: the container turns the picture
 
 
-def encode(
-    picture: Picture,
-    record: PictureFormat,
-    policy: Policy = "keep",
-    quality: int | None = None,
-    lossless: bool | None = None,
-) -> bytes:
+def encode(picture: Picture, record: PictureFormat, wishes: FileWishes = AS_USUAL) -> bytes:
     """A picture as a file of that format, with all that it had beside its pixels as far as the format can hold it.
 
-    Alpha in a format without it is laid on white; samples lose the bits that a format has not. `keep` is all metadata but places,
-    `none` no metadata at all, and then the picture is upright in the file; the colour profile always stays. quality (1..100),
-    lossless: as usual if None.
+    Alpha in a format without it is laid on white; samples lose the bits that a format has not; the colour profile always stays.
     """
-    outgoing = outgoing_of(picture, record, policy, quality, lossless)
-    if record.name == "png":
-        return png.write(outgoing.samples, png_file.chunks_of(outgoing))
-    return bytes(record.module.write(outgoing))
+    return bytes(record.module.write(outgoing_of(picture, record, wishes)))
 
 
-def outgoing_of(
-    picture: Picture,
-    record: PictureFormat,
-    policy: Policy = "keep",
-    quality: int | None = None,
-    lossless: bool | None = None,
-) -> Outgoing:
+def outgoing_of(picture: Picture, record: PictureFormat, wishes: FileWishes = AS_USUAL) -> Outgoing:
     """What the format's writer is given."""
-    depth: Depth = 16 if picture.depth == 16 and record.depth > 8 else 8
     profile, chromaticities = _primaries(picture, record)
-    samples = _with_alpha(_at_depth(_colours(picture, profile), depth), picture, record, depth)
-    orientation = 1 if policy == "none" or record.upright else picture.orientation
-    samples = as_stored(samples, orientation)
-    kept = keeps_gain_map(picture, record, policy)
+    orientation = orientation_in(picture, record, wishes)
+    samples = as_stored(samples_of(picture, record), orientation)
     return Outgoing(
         samples,
         record,
         profile=profile if record.profiles else None,
         chromaticities=chromaticities,
         orientation=orientation,
-        exif=exif_for(picture, record, policy, orientation, (samples.shape[1], samples.shape[0])),
-        xmp=xmp_for(picture, record, policy),
+        exif=exif_for(picture, record, wishes.metadata, orientation, (samples.shape[1], samples.shape[0])),
+        xmp=xmp_for(picture, record, wishes.metadata),
         dpi=picture.dpi,
-        quality=quality,
-        lossless=is_lossless(picture, record, quality, lossless),
-        gain_map=picture.gain_map if kept else None,
+        quality=wishes.file_quality,
+        lossless=is_lossless(picture, record, wishes),
+        gain_map=picture.gain_map if keeps_gain_map(picture, record, wishes) else None,
     )
+
+
+def samples_of(picture: Picture, record: PictureFormat) -> Pixels:
+    """Upright samples as such a file holds them: h w or h w c, alpha last, uint8 or uint16."""
+    depth: Depth = 16 if picture.depth == 16 and record.depth > 8 else 8
+    profile, _ = _primaries(picture, record)
+    return _with_alpha(_at_depth(_colours(picture, profile), depth), picture, record, depth)
+
+
+def orientation_in(picture: Picture, record: PictureFormat, wishes: FileWishes) -> int:
+    """The EXIF value 1..8 in which the file holds the picture."""
+    return 1 if wishes.metadata == "none" or record.upright else picture.orientation
+
+
+def size_in(picture: Picture, record: PictureFormat, wishes: FileWishes) -> tuple[int, int]:
+    """Height and width of the samples in the file."""
+    height, width = picture.size
+    return (height, width) if orientation_in(picture, record, wishes) < 5 else (width, height)
 
 
 def _primaries(picture: Picture, record: PictureFormat) -> tuple[bytes | None, Chromaticities]:
@@ -73,21 +70,21 @@ def _primaries(picture: Picture, record: PictureFormat) -> tuple[bytes | None, C
     return colour.wide_profile(chromaticities), chromaticities
 
 
-def is_lossless(picture: Picture, record: PictureFormat, quality: int | None = None, lossless: bool | None = None) -> bool:
+def is_lossless(picture: Picture, record: PictureFormat, wishes: FileWishes = AS_USUAL) -> bool:
     """As asked for; else as the source was, if it was of the same format."""
-    if lossless is not None:
-        return lossless
-    return picture.lossless and record.name == picture.format and quality is None
+    if wishes.lossless is not None:
+        return wishes.lossless
+    return picture.lossless and record.name == picture.format and wishes.file_quality is None
 
 
-def keeps_gain_map(picture: Picture, record: PictureFormat, policy: Policy) -> bool:
+def keeps_gain_map(picture: Picture, record: PictureFormat, wishes: FileWishes) -> bool:
     """Whether the answer has the source's: where it is a JPEG that may speak of it."""
-    return picture.gain_map is not None and record.name == "jpeg" and policy != "none"
+    return picture.gain_map is not None and record.name == "jpeg" and wishes.metadata != "none"
 
 
-def left_out(picture: Picture, record: PictureFormat, policy: Policy) -> tuple[str, ...]:
+def left_out(picture: Picture, record: PictureFormat, wishes: FileWishes = AS_USUAL) -> tuple[str, ...]:
     """Names, as in service.pictures.picture.LEFT_OUT, of the parts of the source that such an answer has not."""
-    lost = picture.gain_map is not None and not keeps_gain_map(picture, record, policy)
+    lost = picture.gain_map is not None and not keeps_gain_map(picture, record, wishes)
     return ("gain-map", *picture.further) if lost else picture.further
 
 

@@ -7,7 +7,7 @@ and the module that its `codec` names.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from service.errors import InvalidValue, UnsupportedMedia
 
@@ -16,6 +16,37 @@ AVIF_BRANDS = (b"avif", b"avis")
 HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 JXL_CODESTREAM, JXL_CONTAINER = b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"
+
+
+class FileWishes(Protocol):
+    """How a picture's file is wanted. Requests' parameters say it; where there is no request, FileOptions do."""
+
+    @property
+    def metadata(self) -> Policy:
+        """What becomes of the metadata; for `none` the picture is also upright in the file."""
+        ...
+
+    @property
+    def file_quality(self) -> int | None:
+        """1..100, or None for the format's own."""
+        ...
+
+    @property
+    def lossless(self) -> bool | None:
+        """Whether to write without loss, or None for as usual."""
+        ...
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """See FileWishes."""
+
+    metadata: Policy = "keep"
+    file_quality: int | None = None
+    lossless: bool | None = None
+
+
+AS_USUAL = FileOptions()
 
 
 @dataclass(frozen=True)

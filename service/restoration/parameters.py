@@ -212,6 +212,16 @@ class GenerateParameters(CommonParameters):
     n: Count = Field(default=1, description="how many pictures")
     grid: Flag = Field(default=False, description="one picture with all n in it")
 
+    @property
+    def metadata(self) -> Policy:
+        """A picture that no file came for has none."""
+        return "none"
+
+    @property
+    def file_quality(self) -> int | None:
+        """What the file is written with."""
+        return self.quality
+
 
 def null_is_unset(schema: dict[str, Any]) -> None:
     """Every member that need not be there may be null, which says the same."""

@@ -16,8 +16,8 @@ from service.analysis.classifier import Classifier
 from service.engines.arrays import offload
 from service.engines.contract import Model, ServingEngine
 from service.errors import InvalidValue
-from service.pictures.encode import left_out
-from service.pictures.formats import ALL_FORMATS, FORMATS, PictureFormat, Policy, sniff
+from service.pictures.encode import left_out, size_in
+from service.pictures.formats import ALL_FORMATS, FORMATS, PictureFormat, sniff
 from service.pictures.picture import Picture
 from service.pictures.workers.pool import CodecPool, Whose
 from service.restoration.adjusting import adjusted, takes_brightness
@@ -160,11 +160,10 @@ class RestorationService:
             body, dropped = image, tuple[str, ...]()
             if stages or not keeps_bytes(parameters, picture, kind):
                 with stopwatch.measure("encode"):
-                    policy, quality, lossless = parameters.metadata, parameters.file_quality, parameters.lossless
-                    body = await self.codecs.encode(restored, kind, policy, quality, lossless, whose(context))
+                    body = await self.codecs.encode(restored, kind, parameters, whose(context))
                 self.budgets.encoding.record(kind, picture.size[0] * picture.size[1], stopwatch.milliseconds["encode"] / 1000)
-                dropped = left_out(restored, kind, parameters.metadata)
-            size = stored_size(restored, kind, parameters.metadata)
+                dropped = left_out(restored, kind, parameters)
+            size = size_in(restored, kind, parameters)
             return RequestResult((body,), kind, size, taken, parameters.seed, stopwatch.milliseconds, dropped, analysis)
 
     async def analyse(self, image: bytes, context: RequestContext) -> Analysis:
@@ -230,8 +229,7 @@ class RestorationService:
             with stopwatch.measure("encode"):
                 pictures = [result.pixels for result in results]
                 frames = [grid(pictures)] if parameters.grid else pictures
-                wanted = parameters.quality, parameters.lossless
-                bodies = [await self.codecs.encode(Picture(frame), kind, "none", *wanted, whose(context)) for frame in frames]
+                bodies = [await self.codecs.encode(Picture(frame), kind, parameters, whose(context)) for frame in frames]
             size = (frames[0].shape[0], frames[0].shape[1])
             return RequestResult(tuple(bodies), kind, size, (Resolved(first.model, first.steps),), seed, stopwatch.milliseconds)
 
@@ -376,9 +374,3 @@ def keeps_brightness(before: Pixels, after: Pixels) -> bool:
 
 def _parts(pixels: Pixels, axis: int) -> list[Pixels]:
     return [part for part in np.array_split(pixels, BRIGHTNESS_PARTS, axis) if part.size]
-
-
-def stored_size(picture: Picture, kind: PictureFormat, policy: Policy) -> tuple[int, int]:
-    """Height and width of the file: its orientation tag, where it keeps one, turns the picture back."""
-    height, width = picture.size
-    return (height, width) if picture.orientation < 5 or policy == "none" or kind.upright else (width, height)

@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 
 from service import errors
 from service.engines.arrays import offload
-from service.pictures.encode import outgoing_of
-from service.pictures.files import png, png_file
-from service.pictures.formats import PictureFormat, Policy
+from service.pictures.encode import samples_of
+from service.pictures.files import png
+from service.pictures.formats import AS_USUAL, FileWishes, PictureFormat
 from service.pictures.picture import Bounds, Picture
 from service.pictures.workers.fair_pool import FairPool
 from service.pictures.workers.framing import LENGTH, NOT_SHARED, SHARED_BYTES, mapped, pack, share, unpack
@@ -156,22 +156,14 @@ class CodecPool:
         except (KeyError, TypeError) as strange:
             raise errors.Malformed(BROKEN) from strange
 
-    async def encode(
-        self,
-        picture: Picture,
-        record: PictureFormat,
-        policy: Policy = "keep",
-        quality: int | None = None,
-        lossless: bool | None = None,
-        whose: Whose = NOBODY,
-    ) -> bytes:
+    async def encode(self, picture: Picture, record: PictureFormat, wishes: FileWishes = AS_USUAL, whose: Whose = NOBODY) -> bytes:
         """See service.pictures.encode.encode."""
         if is_ours(picture, record):
-            outgoing = await offload(picture.pixels.size, outgoing_of, picture, record, policy, quality, lossless)
-            chunks, loop = png_file.chunks_of(outgoing), asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, png.write, outgoing.samples, chunks, self._side_by_side)
-        wanted = {"format": record.name, "policy": policy, "quality": quality, "lossless": lossless}
-        facts = {"task": "encode", "picture": picture.facts(), **wanted}
+            samples = await offload(picture.pixels.size, samples_of, picture, record)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, png.write, samples, (), self._side_by_side)
+        options = {"metadata": wishes.metadata, "file_quality": wishes.file_quality, "lossless": wishes.lossless}
+        facts = {"task": "encode", "picture": picture.facts(), "format": record.name, "options": options}
         answer = await self._run(facts, picture.pixels.size, whose)
         return bytes(answer["data"])
 

@@ -12,7 +12,7 @@ from service import errors
 from service.pictures.colour import LARGEST_PROFILE
 from service.pictures.decode import decode
 from service.pictures.encode import encode
-from service.pictures.formats import FORMATS
+from service.pictures.formats import FORMATS, FileOptions
 from service.pictures.picture import Bounds, Picture
 from service.pictures.workers.framing import LENGTH, SHARED_BYTES, mapped, pack, unpack
 from service.pictures.workers.limits import confine
@@ -24,9 +24,8 @@ def decoded(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def encoded(facts: dict[str, Any]) -> dict[str, Any]:
-    """{"picture", "format", "policy", "quality", "lossless"} -> {"data"}."""
-    picture, record = Picture(**facts["picture"]), FORMATS[facts["format"]]
-    return {"data": encode(picture, record, facts["policy"], facts["quality"], facts["lossless"])}
+    """{"picture", "format", "options"} -> {"data"}."""
+    return {"data": encode(Picture(**facts["picture"]), FORMATS[facts["format"]], FileOptions(**facts["options"]))}
 
 
 def ready(_: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from PIL.ExifTags import GPS, IFD, Base
 
 from service.pictures.encode import encode, exif_for, is_lossless, left_out, outgoing_of
 from service.pictures.exif import PREFIX
-from service.pictures.formats import FORMATS, sniff
+from service.pictures.formats import FORMATS, FileOptions, sniff
 from service.pictures.picture import Picture
 from tests.service.conftest import pixels_of
 
@@ -52,7 +52,7 @@ def test_alpha_is_a_channel_or_laid_on_white() -> None:
 
 @pytest.mark.parametrize(("name", "policy", "orientation"), [("png", "keep", 6), ("png", "none", 1), ("jxl", "keep", 1)])
 def test_an_orientation_is_stored_again_where_metadata_may_say_it(name: str, policy: str, orientation: int) -> None:
-    outgoing = outgoing_of(Picture(PIXELS, orientation=6), FORMATS[name], policy)  # type: ignore[arg-type]
+    outgoing = outgoing_of(Picture(PIXELS, orientation=6), FORMATS[name], FileOptions(policy))  # type: ignore[arg-type]
     assert outgoing.orientation == orientation
     assert outgoing.samples.shape[:2] == ((12, 8) if orientation == 6 else (8, 12))
 
@@ -70,13 +70,15 @@ def test_what_came_without_loss_in_the_same_format_goes_without_loss() -> None:
     picture = Picture(PIXELS, "webp", lossless=True)
     assert is_lossless(picture, FORMATS["webp"])
     assert not is_lossless(picture, FORMATS["jxl"])
-    assert not is_lossless(picture, FORMATS["webp"], quality=80)
-    assert is_lossless(Picture(PIXELS), FORMATS["webp"], lossless=True)
+    assert not is_lossless(picture, FORMATS["webp"], FileOptions(file_quality=80))
+    assert is_lossless(Picture(PIXELS), FORMATS["webp"], FileOptions(lossless=True))
 
 
 def test_a_gain_map_goes_with_a_jpeg_alone() -> None:
     picture = Picture(PIXELS, "jpeg", gain_map=b"map", further=("motion-video",))
-    assert left_out(picture, FORMATS["jpeg"], "keep") == ("motion-video",)
-    assert left_out(picture, FORMATS["png"], "keep") == left_out(picture, FORMATS["jpeg"], "none") == ("gain-map", "motion-video")
+    assert left_out(picture, FORMATS["jpeg"]) == ("motion-video",)
+    assert (
+        left_out(picture, FORMATS["png"]) == left_out(picture, FORMATS["jpeg"], FileOptions("none")) == ("gain-map", "motion-video")
+    )
     assert outgoing_of(picture, FORMATS["jpeg"]).gain_map == b"map"
     assert outgoing_of(picture, FORMATS["webp"]).gain_map is None

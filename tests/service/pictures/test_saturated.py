@@ -13,7 +13,7 @@ import pyvips
 
 from service.pictures.decode import decode
 from service.pictures.encode import encode
-from service.pictures.formats import FORMATS
+from service.pictures.formats import FORMATS, FileOptions
 from service.pictures.picture import Bounds, Picture
 
 SATURATED = np.array([[[250, 10, 10], [10, 240, 20]], [[15, 10, 250], [245, 240, 5]]], np.uint8)
@@ -43,7 +43,7 @@ def test_the_default_quality_loses_what_the_format_loses(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["webp", "jxl", "png", "tiff"])
 def test_nothing_is_lost_where_no_loss_is_asked_for(kind: str) -> None:
-    assert error(encode(Picture(SQUARES), FORMATS[kind], lossless=True)) == 0
+    assert error(encode(Picture(SQUARES), FORMATS[kind], FileOptions(lossless=True))) == 0
 
 
 def test_webp_bleeds_colour_across_a_border_as_its_chroma_is_halved() -> None:

@@ -20,8 +20,8 @@ BOUNDS = {"max_pixels": 10_000, "max_side": 1000}
 def test_a_file_is_decoded_and_its_pixels_are_encoded() -> None:
     reply = answer({"task": "decode", "data": file_of(pixels_of(8, 12)), **BOUNDS})
     assert np.array_equal(reply["picture"]["pixels"], pixels_of(8, 12))
-    wanted = {"format": "webp", "policy": "keep", "quality": None, "lossless": None}
-    encoded = answer({"task": "encode", "picture": reply["picture"], **wanted})
+    options = {"metadata": "keep", "file_quality": None, "lossless": None}
+    encoded = answer({"task": "encode", "picture": reply["picture"], "format": "webp", "options": options})
     assert sniff(encoded["data"]).name == "webp"
 
 
