@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.pictures import darkened, scene, to_x_in
 from service.engines.embedded.engine import EmbeddedEngine
 from service.sampling.pipeline import Pipeline, Work
-from service.scheduling.admission import load_of
+from service.scheduling.admission import megapixel_steps
 from service.scheduling.scheduler import Scheduler
 
 WIDTHS = ((512, 288), (1024, 576), (2048, 1152), (3840, 2160))  # for memory, width x height
@@ -82,7 +82,7 @@ async def sample(folder: Path, name: str, height: int, width: int, steps: int) -
     base, started, cpu = resident(), time.perf_counter(), time.process_time()
     await pipeline.run(Work(model, steps, 0, "growth", "growth", x_in, keep=frozenset()))
     seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
-    network = load_of(model.spec, height, width, steps).megapixel_steps
+    network = megapixel_steps(model.spec, height, width, steps)
     pipeline.close()
     await scheduler.close()
     await engine.close()

@@ -7,14 +7,13 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from service.engines.contract import Weights
 from service.errors import DeadlineExceeded, QueueFull, TooLarge
 from service.keys import Caller
 from service.pictures.formats import PictureFormat
 from service.restoration.models import Resolved
 from service.restoration.parameters import CommonParameters
 from service.sampling.pipeline import Work
-from service.scheduling.admission import Load, load_of
+from service.scheduling.admission import Demand, megapixel_steps
 from service.settings import Settings
 
 MIN_MEASURED_PIXELS = 128 * 128  # smaller files say little about the cost of large ones
@@ -35,8 +34,8 @@ class RequestContext:
 class Estimator(Protocol):
     """Estimates how long work takes now (`service.scheduling.scheduler`)."""
 
-    def estimate(self, weights: Weights, load: Load, caller: str) -> float:
-        """Seconds until such work of this caller would be done; NaN while no call of these weights was measured."""
+    def estimate(self, work: Demand, pictures: int = 1) -> float:
+        """Seconds until so many pictures of such work would be done; NaN while no call of its weights was measured."""
         ...
 
 
@@ -96,7 +95,7 @@ class Budgets:
             pixels = pictures * work.size[0] * work.size[1]
             until = context.arrived + parameters.max_latency_ms / 1000 - self.encoding.seconds(kind, pixels)
             work = replace(work, steps=self._steps_within(work, (until - time.monotonic()) / stages_left, pictures))
-        cost, most = pictures * work.load.megapixel_steps, self._settings.max_megapixel_steps
+        cost, most = pictures * work.megapixel_steps, self._settings.max_megapixel_steps
         if cost > most:
             raise TooLarge(
                 f"{work.size[1]} x {work.size[0]} pixels in {work.steps} steps cost {cost:.1f} megapixel-steps; "
@@ -112,7 +111,7 @@ class Budgets:
         cost, (height, width) = 0.0, size
         for stage in stages:
             height, width = height * stage.model.spec.scale, width * stage.model.spec.scale
-            cost += times * load_of(stage.model.spec, height, width, stage.steps).megapixel_steps
+            cost += times * megapixel_steps(stage.model.spec, height, width, stage.steps)
         most = self._settings.max_megapixel_steps
         if len(stages) > 1 and cost > most:
             raise TooLarge(f"{len(stages)} tasks cost {cost:.1f} megapixel-steps together; at most {most:g} are allowed")
@@ -122,8 +121,7 @@ class Budgets:
         spec = work.model.spec
         fewest = min(work.steps, spec.min_steps)
         for steps in range(work.steps, fewest - 1, -1):
-            load = replace(work, steps=steps).load
-            needed = self._estimator.estimate(work.model.weights, replace(load, tiles=load.tiles * pictures), work.caller)
+            needed = self._estimator.estimate(replace(work, steps=steps), pictures)
             if not needed > seconds:
                 return steps
         raise DeadlineExceeded(

@@ -201,7 +201,7 @@ class RestorationService:
                 work = work if left == 1 else replace(work, depth=16)
                 if not self.results.keeps(work):  # a kept result takes no time
                     work = self.budgets.fit(work, parameters, context, kind, stages_left=left)
-                await charges.enter_async_context(self.budgets.charge(context.caller, work.load.megapixel_steps))
+                await charges.enter_async_context(self.budgets.charge(context.caller, work.megapixel_steps))
                 done = sum(stage.steps for stage in taken)
                 ahead = sum(stage.steps for stage in stages[index + 1 :])
                 result = await self.results.run(work, _moved(on_step, done, ahead))
@@ -223,7 +223,7 @@ class RestorationService:
             first = Work(resolved.model, resolved.steps, seed, request, caller, keep=frozenset(), deadline=context.deadline)
             first = self.budgets.fit(first, parameters, context, kind, n)
             works = [replace(first, seed=seed + k, request=f"{context.request}-{k}") for k in range(n)]
-            async with self.budgets.charge(context.caller, n * first.load.megapixel_steps):
+            async with self.budgets.charge(context.caller, n * first.megapixel_steps):
                 with stopwatch.measure("sample"):
                     results = await run_all(self.results, works, on_step)
             with stopwatch.measure("encode"):

@@ -12,8 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
@@ -22,11 +21,13 @@ from numpy.typing import NDArray
 from rddm.image import Depth, Pixels, to_pixels
 from rddm.objective import check_method
 from rddm.spec import Method
+from rddm.tiling import plan
 from service.engines.arrays import HOST, Arrays, offload
 from service.engines.contract import Engine, Model, Ticket
 from service.errors import DeadlineExceeded, InvalidValue
 from service.sampling.state import Image, SamplingState
-from service.scheduling.admission import Load, load_of
+from service.scheduling.admission import megapixel_steps
+from service.scheduling.costs import Shape
 from service.scheduling.scheduler import Scheduler
 from service.telemetry.tracing import step_span
 
@@ -74,11 +75,26 @@ class Work:
             raise InvalidValue(f"model {self.model.spec.name} restores a picture, and none was given")
         return self.model.spec.image_size
 
-    @cached_property
-    def load(self) -> Load:
-        """What it asks of the engine."""
-        load = load_of(self.model.spec, *self.size, self.steps)
-        return replace(load, tiles=load.tiles * MEMBERS) if self.flips else load
+    @property
+    def members(self) -> int:
+        """How often the picture is sampled."""
+        return MEMBERS if self.flips else 1
+
+    @property
+    def shape(self) -> Shape:
+        """Weights, height and width of each of its network calls."""
+        tile = plan(self.model.spec, *self.size).tiles[0]
+        return self.model.weights, tile.height, tile.width
+
+    @property
+    def tiles(self) -> int:
+        """Tiles, of all members."""
+        return len(plan(self.model.spec, *self.size).tiles) * self.members
+
+    @property
+    def megapixel_steps(self) -> float:
+        """See service.scheduling.admission.megapixel_steps."""
+        return megapixel_steps(self.model.spec, *self.size, self.steps) * self.members
 
     @property
     def ticket(self) -> Ticket:
@@ -179,7 +195,7 @@ class Pipeline:
         """
         check(work)
         state, ticket = self._state_of(work, shows_x_0=on_step is not None), work.ticket
-        with nullcontext() if self._scheduler is None else self._scheduler.admit(ticket, work.load):
+        with nullcontext() if self._scheduler is None else self._scheduler.admit(work):
             await self._work(state, state.prepare)
             while (question := state.question) is not None:
                 if ticket.deadline is not None and time.monotonic() > ticket.deadline:

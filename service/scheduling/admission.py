@@ -1,28 +1,37 @@
 """What a picture will cost, which is known before its first network call."""
 
-from dataclasses import dataclass
+from typing import Protocol
 
 from rddm.sampler import calls
 from rddm.spec import ModelSpec
 from rddm.tiling import plan
+from service.engines.contract import Ticket
+from service.scheduling.costs import Shape
 
 
-@dataclass(frozen=True)
-class Load:
-    """What one picture asks of the engine: `tiles` network calls of height x width pixels in each of `steps` steps."""
+class Demand(Protocol):
+    """What one picture asks of the engine, as the work of the sampling pipeline says it."""
 
-    height: int
-    width: int
-    tiles: int
-    steps: int
+    @property
+    def ticket(self) -> Ticket:
+        """The ticket of each of its network calls."""
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of each of its network calls."""
+
+    @property
+    def tiles(self) -> int:
+        """Parts that need not wait for one another; each takes its network calls one after the other."""
 
     @property
     def megapixel_steps(self) -> float:
-        """The measure of work, padding and overlaps included: quota, queue and limits count it."""
-        return self.height * self.width * self.tiles / 1e6 * self.steps
+        """The measure of its work, see `megapixel_steps`."""
 
 
-def load_of(spec: ModelSpec, height: int, width: int, steps: int) -> Load:
-    """The load of a picture of height x width pixels. Raises ValueError for sides under 1."""
-    tiles = plan(spec, height, width).tiles
-    return Load(tiles[0].height, tiles[0].width, len(tiles), calls(spec, steps))
+def megapixel_steps(spec: ModelSpec, height: int, width: int, steps: int) -> float:
+    """The measure of the work of a picture, padding and overlaps included: quota, queue and limits count it.
+
+    It is the megapixels of all its network calls. Raises ValueError for sides under 1.
+    """
+    return sum(tile.height * tile.width for tile in plan(spec, height, width).tiles) / 1e6 * calls(spec, steps)

@@ -16,9 +16,9 @@ from functools import partial
 from time import monotonic
 
 from service.engines.arrays import HOST, Arrays, offload
-from service.engines.contract import Array, Engine, Model, Outputs, Ticket, Weights
+from service.engines.contract import Array, Engine, Model, Outputs, Ticket
 from service.errors import BadAnswer, OutOfMemory, QueueFull
-from service.scheduling.admission import Load
+from service.scheduling.admission import Demand
 from service.scheduling.batch import Batch, QueuedRows, RequestState
 from service.scheduling.costs import Costs, Shape, is_large, is_wide, pixels
 from service.scheduling.fair_queue import FairQueue
@@ -125,19 +125,19 @@ class Scheduler:
     # Admission
 
     @contextmanager
-    def admit(self, ticket: Ticket, load: Load, /) -> Iterator[None]:
+    def admit(self, work: Demand, /) -> Iterator[None]:
         """Holds a place for one picture. Raises QueueFull if the work already admitted leaves no room for it."""
-        over = self.pending + load.megapixel_steps - self._most_pending
+        over = self.pending + work.megapixel_steps - self._most_pending
         if self.pending > 0 and over > 0:
-            seconds = over * self.costs.seconds_per_megapixel((ticket.weights, load.height, load.width)) / self.instances
+            seconds = over * self.costs.seconds_per_megapixel(work.shape) / self.instances
             raise QueueFull(
-                f"{self.pending:.0f} megapixel-steps are in work, this picture adds {load.megapixel_steps:.1f}; "
+                f"{self.pending:.0f} megapixel-steps are in work, this picture adds {work.megapixel_steps:.1f}; "
                 f"{self._most_pending:.0f} are allowed",
                 retry_after=float(max(1, math.ceil(seconds))) if math.isfinite(seconds) else 1.0,
             )
-        request = self._request(ticket)
-        request.tiles, request.pictures = load.tiles, request.pictures + 1
-        request.remaining += load.megapixel_steps
+        request = self._request(work.ticket)
+        request.tiles, request.pictures = work.tiles, request.pictures + 1
+        request.remaining += work.megapixel_steps
         try:
             yield
         finally:
@@ -145,20 +145,20 @@ class Scheduler:
             request.remaining = request.remaining if request.pictures else 0.0
             self._drop_if_idle(request)
 
-    def estimate(self, weights: Weights, load: Load, caller: str) -> float:
-        """Seconds until such work of this caller would be done; NaN while no call of these weights was measured.
+    def estimate(self, work: Demand, pictures: int = 1) -> float:
+        """Seconds until so many pictures of such work would be done; NaN while no call of its weights was measured.
 
         That is its own calls, each behind one that runs already; or, if that is longer, its share of the engine, where every other
         caller takes as much while it has work.
         """
-        shape = (weights, load.height, load.width)
-        calls = load.steps * (math.ceil(load.tiles / self.instances) + (self._beside(shape) >= self.instances))
-        work: dict[str, float] = {caller: load.megapixel_steps}
+        shape, caller, tiles = work.shape, work.ticket.caller, work.tiles * pictures
+        in_turn = math.ceil(tiles / self.instances) + (self._beside(shape) >= self.instances)
+        remaining: dict[str, float] = {caller: work.megapixel_steps * pictures}
         for request in self._requests.values():
-            work[request.caller] = work.get(request.caller, 0.0) + request.remaining
-        shared = sum(min(others, work[caller]) for others in work.values()) / self.instances
-        rate = self.costs.seconds_per_megapixel(shape, exclusive=load.tiles == 1 and not self._requests)
-        return rate * max(calls * pixels(shape) / 1e6, shared)
+            remaining[request.caller] = remaining.get(request.caller, 0.0) + request.remaining
+        shared = sum(min(others, remaining[caller]) for others in remaining.values()) / self.instances
+        rate = self.costs.seconds_per_megapixel(shape, exclusive=tiles == 1 and not self._requests)
+        return rate * max(work.megapixel_steps / work.tiles * in_turn, shared)
 
     # The queue
 

@@ -10,7 +10,7 @@ from service.keys import Quota
 from service.restoration.budgets import RequestContext
 from service.restoration.parameters import RestoreParameters
 from service.restoration.service import RestorationService
-from service.scheduling.admission import load_of
+from service.scheduling.admission import megapixel_steps
 from service.settings import Settings
 from service.video.facts import ClipBounds, ClipFacts, check_installed
 from service.video.parameters import ClipParameters
@@ -78,7 +78,7 @@ class ClipService:
             )
 
             async def charge(height: int, width: int) -> None:
-                cost = load_of(resolved.model.spec, height, width, resolved.steps).megapixel_steps
+                cost = megapixel_steps(resolved.model.spec, height, width, resolved.steps)
                 most = restoration.settings.max_megapixel_steps
                 if cost > most:
                     raise TooLarge(f"a frame costs {cost:.1f} megapixel-steps; at most {most:g} are allowed")

@@ -5,14 +5,13 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from rddm.model import Weights
 from service.errors import DeadlineExceeded, QueueFull, TooLarge
 from service.keys import Caller
 from service.pictures.formats import FORMATS
 from service.restoration.budgets import Budgets, EncodingCosts, RequestContext
 from service.restoration.parameters import RestoreParameters
 from service.sampling.pipeline import Work
-from service.scheduling.admission import Load
+from service.scheduling.admission import Demand
 from service.settings import Settings
 from tests.service.fakes import model_of, picture
 
@@ -26,8 +25,8 @@ class FixedRate:
 
     seconds: float
 
-    def estimate(self, _weights: Weights, load: Load, _caller: str) -> float:
-        return self.seconds * load.tiles * load.steps
+    def estimate(self, work: Demand, pictures: int = 1) -> float:
+        return self.seconds * pictures * work.megapixel_steps / (64 * 64 / 1e6)
 
 
 def steps_within(milliseconds: int, seconds_a_call: float, pictures: int = 1, **settings: float) -> int:

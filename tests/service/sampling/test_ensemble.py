@@ -91,7 +91,7 @@ def test_a_mask_is_mirrored_with_its_picture() -> None:
 
 def test_the_load_is_four_times_that_of_the_picture() -> None:
     work = work_of(40, 30)
-    assert work.load.megapixel_steps == 4 * replace(work, flips=False).load.megapixel_steps
+    assert work.megapixel_steps == 4 * replace(work, flips=False).megapixel_steps
 
 
 async def test_the_bytes_are_the_same_alone_and_in_company() -> None:

@@ -22,7 +22,6 @@ from service.engines.arrays import HOST, HostArrays
 from service.errors import DeadlineExceeded, EngineUnavailable, InvalidValue
 from service.sampling.pipeline import PIXELS_AHEAD, Pipeline, Result, Step, Work
 from service.sampling.state import default_noise
-from service.scheduling.admission import load_of
 from service.scheduling.scheduler import Scheduler
 from tests.service.fakes import FakeEngine, model_of, picture
 
@@ -126,18 +125,18 @@ async def test_nothing_is_kept_unasked() -> None:
     assert result.trace == ()
 
 
-async def test_load_is_what_the_engine_is_asked() -> None:
+async def test_the_cost_of_work_is_what_the_engine_is_asked() -> None:
     engine, work = FakeEngine(), work_of(200, 133)
     await Pipeline(engine).run(work)
-    load, tile = load_of(work.model.spec, 200, 133, 3), plan(work.model.spec, 200, 133).tiles[0]
-    assert len(engine.calls) == load.tiles * load.steps
-    assert load_of(work.model.spec, 200, 133, 3).megapixel_steps == pytest.approx(
-        len(engine.calls) * tile.height * tile.width / 1e6
-    )
+    tile = plan(work.model.spec, 200, 133).tiles[0]
+    assert work.shape == (work.model.weights, tile.height, tile.width)
+    assert len(engine.calls) == work.tiles * calls(work.model.spec, work.steps)
+    assert work.megapixel_steps == pytest.approx(len(engine.calls) * tile.height * tile.width / 1e6)
 
 
 async def test_two_pass_orders_count_twice() -> None:
-    assert load_of(model_of(order="noise_first").spec, 64, 64, 5).steps == 10
+    once, twice = (Work(model_of(order=order), 5, 0, "r", "c", picture(64, 64)) for order in ("simultaneous", "noise_first"))
+    assert twice.megapixel_steps == 2 * once.megapixel_steps
 
 
 @pytest.mark.parametrize(

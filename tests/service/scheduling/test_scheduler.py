@@ -5,6 +5,7 @@ import math
 import random
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -14,7 +15,6 @@ import pytest
 from service.engines.contract import Model, Ticket
 from service.errors import BadAnswer, DeadlineExceeded, EngineUnavailable, OutOfMemory, QueueFull
 from service.sampling.pipeline import Pipeline, Work
-from service.scheduling.admission import Load
 from service.scheduling.proof import Probe
 from service.scheduling.scheduler import Scheduler
 from tests.service.fakes import FakeEngine, model_of, picture
@@ -394,10 +394,10 @@ async def test_a_call_that_had_the_whole_engine_tells_nothing_of_one_that_has_no
     await pipeline.run(Work(LARGE, 2, 0, "r", "a", picture(320, 320)))
     assert call_seconds(scheduler, LARGE, 320) == usual
     assert 0.02 <= call_seconds(scheduler, LARGE, 320, exclusive=True) < usual / 2
-    load = Load(320, 320, 1, 10)
-    assert scheduler.estimate(LARGE.weights, load, "b") < 10 * usual / 2
-    with scheduler.admit(Ticket(LARGE.weights, "other", "a"), Load(320, 320, 1, 1)):
-        assert scheduler.estimate(LARGE.weights, load, "b") >= 10 * usual
+    work = Work(LARGE, 10, 0, "r", "b", picture(320, 320))
+    assert scheduler.estimate(work) < 10 * usual / 2
+    with scheduler.admit(Work(LARGE, 1, 0, "other", "a", picture(320, 320))):
+        assert scheduler.estimate(work) >= 10 * usual
 
 
 async def test_whoever_was_there_a_moment_ago_is_expected_back() -> None:
@@ -427,17 +427,20 @@ async def test_a_call_that_others_joined_tells_nothing_of_one_that_was_left_alon
 
 async def test_an_estimate_counts_own_calls_and_a_fair_share_of_the_others_work() -> None:
     _, scheduler, _ = await scheduled(FakeEngine(0.0, 0.02))
-    weights = model_of().weights
-    own = scheduler.estimate(weights, Load(64, 64, 1, 5), "a")
+    of_a, of_b = (Work(model_of(), 5, 0, "r", caller, picture(64, 64)) for caller in "ab")
+    own = scheduler.estimate(of_a)
     assert own == pytest.approx(5 * 0.02, rel=0.1)
-    with scheduler.admit(Ticket(weights, "r", "b"), Load(64, 64, 100, 5)):
-        assert scheduler.estimate(weights, Load(64, 64, 1, 5), "a") == pytest.approx(2 * own, rel=0.1)
-        assert scheduler.estimate(weights, Load(64, 64, 1, 5), "b") > 50 * own
+    with ExitStack() as admitted:
+        for _ in range(100):
+            admitted.enter_context(scheduler.admit(of_b))
+        assert scheduler.estimate(of_a) == pytest.approx(2 * own, rel=0.1)
+        assert scheduler.estimate(of_b) > 50 * own
+        assert scheduler.estimate(of_a, pictures=3) == pytest.approx(6 * own, rel=0.1)
 
 
 async def test_before_the_first_call_an_estimate_is_unknown() -> None:
     _, scheduler, _ = await scheduled(FakeEngine(), proven=False)
-    assert math.isnan(scheduler.estimate(model_of().weights, Load(64, 64, 1, 5), "a"))
+    assert math.isnan(scheduler.estimate(Work(model_of(), 5, 0, "r", "a", picture(64, 64))))
 
 
 async def test_servers_that_come_later_are_used() -> None:
