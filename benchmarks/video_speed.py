@@ -30,8 +30,7 @@ from numpy.typing import NDArray
 from benchmarks.loop import CORES, Loop
 from benchmarks.video import BOUNDS, frames_of
 from rddm.image import to_image, to_pixels
-from service.keys import Caller
-from service.restoration.budgets import RequestContext
+from service.keys import RequestContext
 from service.restoration.opening import open_service
 from service.restoration.service import RestorationService
 from service.settings import Settings
@@ -82,7 +81,7 @@ def run_bare(loop: Loop, source: Path, target: Path) -> float:
 
 async def run_service(service: RestorationService, source: Path, target: Path, steady: Steadying) -> float:
     """Seconds of the whole way, with the start of its two processes."""
-    context = RequestContext("benchmark", Caller("benchmark", admin=True), time.monotonic())
+    context = RequestContext("benchmark", "benchmark", time.monotonic())
     parameters = ClipParameters(task=TASK, steps=STEPS, steady=steady)
     started = time.perf_counter()
     await ClipService(service).restore(source, target, target.with_suffix(".work"), parameters, context, bounds=BOUNDS)

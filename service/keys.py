@@ -7,6 +7,7 @@ random (`openssl rand -hex 32`), so a fast hash protects them.
 import hashlib
 import hmac
 import logging
+import math
 import re
 import time
 from collections.abc import Callable, Iterable
@@ -169,11 +170,18 @@ class SharedQuota(Quota):
 
 
 @dataclass(frozen=True, eq=False)
-class Caller:
-    """A caller: the key's name, else the address; quota is None where nothing is counted."""
+class RequestContext:
+    """A request and its caller.
 
-    name: str
-    admin: bool
+    request: its id. caller: the key's name, else the address. arrived, deadline: on the clock of time.monotonic; no deadline is
+    known before the parameters are. admin: whether models may be loaded and unloaded. quota: None where nothing is counted.
+    """
+
+    request: str
+    caller: str
+    arrived: float
+    deadline: float = math.inf
+    admin: bool = False
     quota: Quota | None = None
 
     def headers(self) -> dict[str, str]:
@@ -201,21 +209,24 @@ class Keyring:
         if self._database is not None and self._quotas:
             await self._database.run(lambda tx: tx.execute(SCHEMA), exclusive=True)
 
-    def caller(self, presented: str | None, address: str, loopback: bool) -> Caller:
-        """Raises Unauthorised. Every key is compared, each in constant time, so that the time it takes says nothing."""
+    def context(self, request: str, presented: str | None, address: str, loopback: bool) -> RequestContext:
+        """The context of a request that has just come with this key, or none, from this address. Raises Unauthorised.
+
+        Every key is compared, each in constant time, so that the time it takes says nothing.
+        """
         if not self._keys:
-            return Caller(address, admin=loopback)
+            return RequestContext(request, address, time.monotonic(), admin=loopback)
         if presented is None:
             raise _unauthorised("no API key was sent; expected `Authorization: Bearer KEY` or `X-API-Key: KEY`")
         digest = hashlib.sha256(presented.encode("utf-8", "surrogateescape")).hexdigest()
         matching = [key for key in self._keys if hmac.compare_digest(key.digest, digest)]
         if not matching:
             raise _unauthorised("the API key is not one that is known here")
-        return self.named(matching[0].name, matching[0].admin)
+        return self.named(request, matching[0].name, matching[0].admin)
 
-    def named(self, name: str, admin: bool = False) -> Caller:
-        """Whoever has been let in under that name before."""
-        return Caller(name, admin, self._quotas.get(name))
+    def named(self, request: str, caller: str, admin: bool = False) -> RequestContext:
+        """The context of a request that begins now, of a caller who was let in under that name before."""
+        return RequestContext(request, caller, time.monotonic(), admin=admin, quota=self._quotas.get(caller))
 
 
 def _unauthorised(detail: str) -> Unauthorised:
@@ -224,7 +235,7 @@ def _unauthorised(detail: str) -> Unauthorised:
     return error
 
 
-def check_admin(caller: Caller) -> None:
+def check_admin(context: RequestContext) -> None:
     """Raises Forbidden for whoever may not load and unload models."""
-    if not caller.admin:
+    if not context.admin:
         raise Forbidden("only a key marked admin, or without keys a caller on this machine, may do this")

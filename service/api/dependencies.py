@@ -1,6 +1,5 @@
-"""What routes depend on: the gateway, the job queue, the caller, and the context of the request."""
+"""What routes depend on: the gateway, the job queue, and the context of the request."""
 
-import time
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -12,8 +11,7 @@ from service.engines.contract import Model
 from service.errors import UnknownModel
 from service.gateway import Gateway
 from service.jobs.queue import JobQueue
-from service.keys import Caller
-from service.restoration.budgets import RequestContext
+from service.keys import RequestContext
 from service.settings import is_loopback
 
 BEARER = HTTPBearer(auto_error=False, description="an API key, where the service has keys")
@@ -45,36 +43,25 @@ async def get_job_queue(request: Request) -> JobQueue:
     return jobs_of(request)
 
 
-def caller_of(request: Request) -> Caller:
-    """The caller. Raises Unauthorised."""
+def context_of(request: Request) -> RequestContext:
+    """The request's id, caller and arrival. Raises Unauthorised."""
     address = request.client.host if request.client else "unknown"
     scheme, credentials = get_authorization_scheme_param(request.headers.get("authorization"))
     presented = request.headers.get("x-api-key", credentials if scheme.lower() == "bearer" and credentials else None)
-    caller = gateway_of(request).keyring.caller(presented, address, is_loopback(address))
-    request.scope["state"]["caller"] = caller.name
-    return caller
+    context = gateway_of(request).keyring.context(request_id_of(request), presented, address, is_loopback(address))
+    request.scope["state"]["caller"] = context.caller
+    return context
 
 
-async def get_caller(request: Request, _bearer: Annotated[Any, Depends(BEARER)], _key: Annotated[Any, Depends(HEADER)]) -> Caller:
-    """The caller, as a dependency; the two that it has are for the OpenAPI document."""
-    return caller_of(request)
+async def get_context(
+    request: Request, _bearer: Annotated[Any, Depends(BEARER)], _key: Annotated[Any, Depends(HEADER)]
+) -> RequestContext:
+    """The same, as a dependency; the two that it has are for the OpenAPI document."""
+    return context_of(request)
 
 
 JobQueueDependency = Annotated[JobQueue, Depends(get_job_queue)]
 GatewayDependency = Annotated[Gateway, Depends(get_gateway)]
-CallerDependency = Annotated[Caller, Depends(get_caller)]
-
-
-def context_of(request: Request, caller: Caller) -> RequestContext:
-    """The id, caller and arrival of the request."""
-    return RequestContext(request_id_of(request), caller, time.monotonic())
-
-
-async def get_context(request: Request, caller: CallerDependency) -> RequestContext:
-    """The same, as a dependency."""
-    return context_of(request, caller)
-
-
 ContextDependency = Annotated[RequestContext, Depends(get_context)]
 
 

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from service.bulk.clip import ClipSize
 from service.bulk.picture import Described, Restored
-from service.keys import Caller
+from service.keys import RequestContext
 from service.pictures.formats import FORMATS
-from service.restoration.budgets import RequestContext
 from service.restoration.models import check_stages
 from service.restoration.opening import open_service
 from service.restoration.parameters import RestoreParameters
@@ -20,7 +19,7 @@ from service.video.facts import NO_LIMIT, ClipBounds
 from service.video.parameters import ClipParameters
 from service.video.service import ClipService
 
-CALLER = Caller("batch", admin=True)
+CALLER = "batch"
 PICTURES_PER_CALL = 2  # one is read or written while another is at the engine
 
 

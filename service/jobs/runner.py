@@ -13,9 +13,9 @@ from service.jobs.deliveries import DeliveryStore
 from service.jobs.queue import Estimate, JobHooks, JobQueue
 from service.jobs.store import Job, JobLimits, JobStore, Status
 from service.jobs.webhooks import Courier, Webhooks
+from service.keys import RequestContext
 from service.pictures.formats import FORMATS
 from service.references import References
-from service.restoration.budgets import RequestContext
 from service.restoration.documents import preview_of
 from service.restoration.parameters import GenerateParameters, RestoreOrder
 from service.results.stored import StoredResponse
@@ -40,7 +40,7 @@ class JobRunner:
 
     async def run(self, job: Job, image: bytes | None, mask: bytes | None, on_step: Listener) -> StoredResponse:
         """Raises what service.errors knows."""
-        context = RequestContext(job.id, self._gateway.keyring.named(job.caller), time.monotonic())
+        context = self._gateway.keyring.named(job.id, job.caller)
         if job.kind == "video":  # not tracked: what a gateway that goes down leaves undone goes on at its next start
             return await self._run_clip(job, context, on_step)
         kind = FORMATS.get(job.accept or "")

@@ -4,11 +4,11 @@ import math
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from service.errors import DeadlineExceeded, QueueFull, TooLarge
-from service.keys import Caller
+from service.keys import RequestContext
 from service.pictures.formats import PictureFormat
 from service.restoration.models import Resolved
 from service.restoration.parameters import CommonParameters
@@ -19,16 +19,6 @@ from service.settings import Settings
 MIN_MEASURED_PIXELS = 128 * 128  # smaller files say little about the cost of large ones
 MAX_AGE_SECONDS = 60.0  # of a measurement: a request refused because of it could never prove it wrong
 EWMA_WEIGHT = 0.1
-
-
-@dataclass(frozen=True)
-class RequestContext:
-    """request: its id. arrived, deadline: on the clock of time.monotonic; no deadline is known before the parameters are."""
-
-    request: str
-    caller: Caller
-    arrived: float
-    deadline: float = math.inf
 
 
 class Estimator(Protocol):
@@ -129,16 +119,16 @@ class Budgets:
         )
 
     @asynccontextmanager
-    async def charge(self, caller: Caller, cost: float) -> AsyncIterator[None]:
+    async def charge(self, context: RequestContext, cost: float) -> AsyncIterator[None]:
         """Spends the caller's quota of megapixel-steps on the work in the block; work that fails costs nothing."""
-        if caller.quota is None:
+        if context.quota is None:
             yield
             return
-        await caller.quota.spend(cost)
+        await context.quota.spend(cost)
         try:
             yield
         except BaseException:
-            await caller.quota.give_back(cost)
+            await context.quota.give_back(cost)
             raise
 
     @contextmanager

@@ -12,16 +12,15 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from rddm.image import Pixels
 from service.analysis.analysis import Analysis
 from service.engines.contract import Model, ServingEngine
-from service.keys import Caller
+from service.keys import RequestContext
 from service.pictures.formats import FORMATS
-from service.restoration.budgets import RequestContext
 from service.restoration.opening import open_service
 from service.restoration.parameters import GenerateParameters, RestoreParameters
 from service.restoration.service import RequestResult, RestorationService
 from service.settings import Settings
 
 T = TypeVar("T")
-CALLER = Caller("restorer", admin=True)
+CALLER = "restorer"
 AHEAD = 2  # requests beyond the engine's instances: one is decoded and one encoded while the engine works
 
 

@@ -16,12 +16,13 @@ from service.analysis.classifier import Classifier
 from service.engines.arrays import offload
 from service.engines.contract import Model, ServingEngine
 from service.errors import InvalidValue
+from service.keys import RequestContext
 from service.pictures.encode import left_out, size_in
 from service.pictures.formats import ALL_FORMATS, FORMATS, PictureFormat, sniff
 from service.pictures.picture import Picture
 from service.pictures.workers.pool import CodecPool, Whose
 from service.restoration.adjusting import adjusted, takes_brightness
-from service.restoration.budgets import Budgets, RequestContext
+from service.restoration.budgets import Budgets
 from service.restoration.model_input import check_mask, check_takes_mask, to_model_input
 from service.restoration.models import ModelChoice, Resolved, check_stages
 from service.restoration.parameters import AUTO, LARGEST_SEED, GenerateParameters, RestoreParameters, usual_format
@@ -201,7 +202,7 @@ class RestorationService:
                 work = work if left == 1 else replace(work, depth=16)
                 if not self.results.keeps(work):  # a kept result takes no time
                     work = self.budgets.fit(work, parameters, context, kind, stages_left=left)
-                await charges.enter_async_context(self.budgets.charge(context.caller, work.megapixel_steps))
+                await charges.enter_async_context(self.budgets.charge(context, work.megapixel_steps))
                 done = sum(stage.steps for stage in taken)
                 ahead = sum(stage.steps for stage in stages[index + 1 :])
                 result = await self.results.run(work, _moved(on_step, done, ahead))
@@ -219,11 +220,11 @@ class RestorationService:
         self._check_count(n, seed)
         with self.models.lease(parameters) as (resolved,):
             self.scheduler.introduce(resolved.model)
-            request, caller = context.request, context.caller.name
-            first = Work(resolved.model, resolved.steps, seed, request, caller, keep=frozenset(), deadline=context.deadline)
+            caller, until_then = context.caller, context.deadline
+            first = Work(resolved.model, resolved.steps, seed, context.request, caller, keep=frozenset(), deadline=until_then)
             first = self.budgets.fit(first, parameters, context, kind, n)
             works = [replace(first, seed=seed + k, request=f"{context.request}-{k}") for k in range(n)]
-            async with self.budgets.charge(context.caller, n * first.megapixel_steps):
+            async with self.budgets.charge(context, n * first.megapixel_steps):
                 with stopwatch.measure("sample"):
                     results = await run_all(self.results, works, on_step)
             with stopwatch.measure("encode"):
@@ -297,7 +298,7 @@ def to_work(picture: Picture, parameters: RestoreParameters, stage: Resolved, co
         stage.steps,
         parameters.seed,
         context.request,
-        context.caller.name,
+        context.caller,
         x_in,
         mask,
         keep=KEPT[parameters.returned],
@@ -347,7 +348,7 @@ def _moved(on_step: Listener | None, done: int, ahead: int) -> Listener | None:
 
 def whose(context: RequestContext) -> Whose:
     """Caller and request, for the fair order of the codec pool."""
-    return context.caller.name, context.request
+    return context.caller, context.request
 
 
 def output_of(parameters: RestoreParameters, result: Result, original: Picture) -> Picture:

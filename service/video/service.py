@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from service.errors import InvalidValue, QuotaSpent, TooLarge
-from service.keys import Quota
-from service.restoration.budgets import RequestContext
+from service.keys import Quota, RequestContext
 from service.restoration.parameters import RestoreParameters
 from service.restoration.service import RestorationService
 from service.scheduling.admission import megapixel_steps
@@ -74,7 +73,7 @@ class ClipService:
                 parameters.options(),
                 parameters.steady,
                 context.request,
-                context.caller.name,
+                context.caller,
             )
 
             async def charge(height: int, width: int) -> None:
@@ -82,7 +81,7 @@ class ClipService:
                 most = restoration.settings.max_megapixel_steps
                 if cost > most:
                     raise TooLarge(f"a frame costs {cost:.1f} megapixel-steps; at most {most:g} are allowed")
-                await _spend(context.caller.quota, cost)
+                await _spend(context.quota, cost)
 
             return await self._restorer(bounds).restore(work, on_frame, charge), work
 

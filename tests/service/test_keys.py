@@ -69,7 +69,7 @@ async def test_work_that_fails_costs_nothing(tmp_path: Path, png: bytes) -> None
         gateway.engine.fault = RuntimeError("the engine broke")
         failed = await gateway.client.post("/restore", content=png, headers={"X-API-Key": "a"})
         assert failed.status_code == 500
-        assert gateway.state.keyring.named("ann").quota.left() == pytest.approx(1.0)
+        assert gateway.state.keyring.named("r", "ann").quota.left() == pytest.approx(1.0)
 
 
 async def test_results_and_jobs_belong_to_their_key(tmp_path: Path, png: bytes) -> None:
@@ -147,9 +147,9 @@ def test_what_a_bucket_can_never_hold_is_not_to_be_tried_again() -> None:
 
 def test_a_keyring_knows_digests_only() -> None:
     keyring = Keyring([Key("ann", digest("a"))])
-    assert keyring.caller("a", "10.0.0.1", loopback=False).name == "ann"
+    assert keyring.context("r", "a", "10.0.0.1", loopback=False).caller == "ann"
     with pytest.raises(Unauthorised):
-        keyring.caller(digest("a"), "10.0.0.1", loopback=True)
+        keyring.context("r", digest("a"), "10.0.0.1", loopback=True)
 
 
 def test_a_public_address_without_keys_is_refused(capsys: Any) -> None:

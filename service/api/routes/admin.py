@@ -5,18 +5,18 @@ from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, Request
 
-from service.api.dependencies import CallerDependency, GatewayDependency, problems
+from service.api.dependencies import ContextDependency, GatewayDependency, problems
 from service.errors import Forbidden
 from service.keys import check_admin
 from service.settings import is_loopback
 
 
-async def administrator(request: Request, gateway: GatewayDependency, caller: CallerDependency) -> None:
+async def administrator(request: Request, gateway: GatewayDependency, context: ContextDependency) -> None:
     """Raises Forbidden, also for what a page of another host makes a browser on this machine send.
 
     Where no key names the caller, the Host must be this machine too: a page's own name can be made to point here.
     """
-    check_admin(caller)
+    check_admin(context)
     host, origin = request.headers.get("host", ""), request.headers.get("origin")
     if origin is not None and urlsplit(origin).netloc != host:
         raise Forbidden("pages of other hosts may not administer this service")

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Header
 from fastapi.responses import Response
 
-from service.api.dependencies import CallerDependency, GatewayDependency, find, problems
+from service.api.dependencies import ContextDependency, GatewayDependency, find, problems
 from service.errors import EngineUnavailable
 from service.pictures.formats import ALL_FORMATS
 from service.restoration.catalogue import facts_of, format_facts
@@ -14,7 +14,7 @@ router = APIRouter()
 
 
 @router.get("/models", tags=["models"], responses=problems(401))
-async def models(gateway: GatewayDependency, _: CallerDependency) -> dict[str, Any]:
+async def models(gateway: GatewayDependency, _: ContextDependency) -> dict[str, Any]:
     """Every model: task, steps, size rules, licence, digest; those that task auto plans with; the picture formats."""
     listed = [facts_of(gateway.settings, model) for _, model in sorted(gateway.repository.models().items())]
     formats = [format_facts(record) for record in ALL_FORMATS.values()]
@@ -23,7 +23,7 @@ async def models(gateway: GatewayDependency, _: CallerDependency) -> dict[str, A
 
 
 @router.get("/models/{name}", tags=["models"], responses=problems(401, 404))
-async def model(name: str, gateway: GatewayDependency, _: CallerDependency) -> dict[str, Any]:
+async def model(name: str, gateway: GatewayDependency, _: ContextDependency) -> dict[str, Any]:
     """One model."""
     return facts_of(gateway.settings, find(gateway, name))
 
@@ -68,10 +68,10 @@ async def metrics(gateway: GatewayDependency) -> Response:
     responses={304: {"description": "not changed"}, **problems(401, 404)},
 )
 async def result(
-    result: str, gateway: GatewayDependency, caller: CallerDependency, if_none_match: Annotated[str | None, Header()] = None
+    result: str, gateway: GatewayDependency, context: ContextDependency, if_none_match: Annotated[str | None, Header()] = None
 ) -> Response:
     """A finished picture again, for the key that it was made with, while it is kept."""
-    answer = await gateway.responses.get(caller.name, result)
+    answer = await gateway.responses.get(context.caller, result)
     headers = {**answer.headers, "ETag": answer.etag, "Cache-Control": "private, no-cache"}
     if if_none_match is not None and (
         if_none_match.strip() == "*" or answer.etag in {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}

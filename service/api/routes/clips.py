@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from service.api.bodies import JobHeaders, from_headers, from_query, media_type
-from service.api.dependencies import caller_of, context_of, gateway_of, jobs_of, problems
+from service.api.dependencies import context_of, gateway_of, jobs_of, problems
 from service.api.openapi import asked_by, clip_body, job_answer, once_asked
 from service.api.prefix import below, prefix_of
 from service.errors import UnsupportedMedia
@@ -31,16 +31,15 @@ TYPES = ("application/octet-stream", "application/mp4", "application/x-matroska"
 )
 async def restore_video(request: Request) -> Response:
     """The clip is the body itself; the answer is a job, whose steps are frames. A clip that cannot be read is refused at once."""
-    gateway, caller = gateway_of(request), caller_of(request)
+    gateway, context = gateway_of(request), context_of(request)
     parameters, headers = from_query(ClipParameters, request), from_headers(JobHeaders, request)
     with gateway.drain.track():
         _check_type(media_type(request))
         model = gateway.clips.check(parameters)
         if parameters.webhook is not None:
             request.app.state.webhooks.check(parameters.webhook)
-        context = context_of(request, caller)
         job = new_job(
-            caller=caller.name,
+            caller=context.caller,
             kind="video",
             parameters=parameters.model_dump_json(exclude_none=True),
             accept=None,
@@ -64,7 +63,7 @@ async def restore_video(request: Request) -> Response:
         if kept.id != job.id:
             await folder.remove()
         document = below(prefix_of(request.scope), jobs.document(kept))
-        return JSONResponse(document, status_code=202, headers={"Location": document["links"]["self"], **context.caller.headers()})
+        return JSONResponse(document, status_code=202, headers={"Location": document["links"]["self"], **context.headers()})
 
 
 def _check_type(kind: str) -> None:

@@ -9,7 +9,7 @@ from fastapi.responses import Response, StreamingResponse
 from fastapi.sse import ServerSentEvent
 
 from service.api import responses
-from service.api.dependencies import CallerDependency, JobQueueDependency, problems
+from service.api.dependencies import ContextDependency, JobQueueDependency, problems
 from service.api.prefix import below, prefix_of, response_below
 from service.restoration.documents import to_json
 
@@ -19,37 +19,37 @@ LastEvent = Annotated[str | None, Header(alias="Last-Event-ID", pattern=r"^[0-9]
 
 
 @router.get("")
-async def own_jobs(request: Request, jobs: JobQueueDependency, caller: CallerDependency) -> dict[str, Any]:
+async def own_jobs(request: Request, jobs: JobQueueDependency, context: ContextDependency) -> dict[str, Any]:
     """The caller's own jobs, the newest first."""
     prefix = prefix_of(request.scope)
-    return {"jobs": [below(prefix, jobs.document(job)) for job in await jobs.of(caller.name)]}
+    return {"jobs": [below(prefix, jobs.document(job)) for job in await jobs.of(context.caller)]}
 
 
 @router.get("/{job}", responses=problems(404, 422))
-async def job(request: Request, job: Identity, jobs: JobQueueDependency, caller: CallerDependency) -> dict[str, Any]:
+async def job(request: Request, job: Identity, jobs: JobQueueDependency, context: ContextDependency) -> dict[str, Any]:
     """How a job stands."""
-    return below(prefix_of(request.scope), jobs.document(await jobs.find(job, caller.name)))
+    return below(prefix_of(request.scope), jobs.document(await jobs.find(job, context.caller)))
 
 
 @router.delete("/{job}", responses=problems(404, 422))
-async def cancel(request: Request, job: Identity, jobs: JobQueueDependency, caller: CallerDependency) -> dict[str, Any]:
+async def cancel(request: Request, job: Identity, jobs: JobQueueDependency, context: ContextDependency) -> dict[str, Any]:
     """Stop a job and forget it and its result."""
-    return below(prefix_of(request.scope), jobs.document(await jobs.cancel(job, caller.name)))
+    return below(prefix_of(request.scope), jobs.document(await jobs.cancel(job, context.caller)))
 
 
 @router.get("/{job}/result", response_class=Response, responses=problems(404, 409, 422))
-async def result(request: Request, job: Identity, jobs: JobQueueDependency, caller: CallerDependency) -> Response:
+async def result(request: Request, job: Identity, jobs: JobQueueDependency, context: ContextDependency) -> Response:
     """What /restore or /generate would have answered."""
-    return responses.response_of(response_below(prefix_of(request.scope), await jobs.result(job, caller.name)))
+    return responses.response_of(response_below(prefix_of(request.scope), await jobs.result(job, context.caller)))
 
 
 @router.get("/{job}/events", response_class=StreamingResponse, responses=problems(404, 422))
 async def events(
-    request: Request, job: Identity, jobs: JobQueueDependency, caller: CallerDependency, last_event: LastEvent = None
+    request: Request, job: Identity, jobs: JobQueueDependency, context: ContextDependency, last_event: LastEvent = None
 ) -> StreamingResponse:
     """The job's steps as server-sent events, from the one after Last-Event-ID on, to its end."""
-    await jobs.find(job, caller.name)
-    stream = jobs.events(job, caller.name, int(last_event or 0))
+    await jobs.find(job, context.caller)
+    stream = jobs.events(job, context.caller, int(last_event or 0))
     return StreamingResponse(
         _wire(stream, prefix_of(request.scope)), media_type="text/event-stream", headers=responses.STREAM_HEADERS
     )

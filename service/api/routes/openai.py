@@ -12,13 +12,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from rddm.image import encode, to_pixels
 from service.api import responses
 from service.api.bodies import fields_of, form_of, json_body, one_file, validated
-from service.api.dependencies import CallerDependency, ContextDependency, GatewayDependency, find, problems
+from service.api.dependencies import ContextDependency, GatewayDependency, find, problems
 from service.api.openapi import once_asked, openai_answers, openai_edit_body, openai_generation_body
 from service.api.problems import with_openai_error
 from service.errors import InvalidValue, Malformed
 from service.gateway import Gateway
+from service.keys import RequestContext
 from service.pictures.formats import FORMATS
-from service.restoration.budgets import RequestContext
 from service.restoration.documents import base64_of, headers_of, to_json
 from service.restoration.parameters import (
     Brightness,
@@ -206,7 +206,7 @@ async def answer(request: Request, gateway: Gateway, context: RequestContext, pa
         "size": f"{result.size[1]}x{result.size[0]}",
     }
     gateway.metrics.observe_timings(result.label, result.timings)
-    return Response(to_json(body), headers=headers_of(result) | context.caller.headers(), media_type="application/json")
+    return Response(to_json(body), headers=headers_of(result) | context.headers(), media_type="application/json")
 
 
 class OpenAIWording:
@@ -244,13 +244,13 @@ class OpenAIWording:
 
 
 @router.get("/models")
-async def models(gateway: GatewayDependency, _: CallerDependency) -> dict[str, Any]:
+async def models(gateway: GatewayDependency, _: ContextDependency) -> dict[str, Any]:
     """The models."""
     return {"object": "list", "data": [_model(name) for name in sorted(gateway.repository.models())]}
 
 
 @router.get("/models/{name}")
-async def model(name: str, gateway: GatewayDependency, _: CallerDependency) -> dict[str, Any]:
+async def model(name: str, gateway: GatewayDependency, _: ContextDependency) -> dict[str, Any]:
     """One model."""
     return _model(find(gateway, name).spec.name)
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from service.api import responses
 from service.api.bodies import JobHeaders, from_headers, from_query, json_body, media_type, read_restore, validated
-from service.api.dependencies import caller_of, context_of, gateway_of, jobs_of, problems
+from service.api.dependencies import context_of, gateway_of, jobs_of, problems
 from service.api.negotiation import negotiate
 from service.api.openapi import analysis_answer, asked_by, generate_body, once_asked, picture_answers, restore_body
 from service.api.prefix import below, prefix_of
@@ -18,8 +18,8 @@ from service.errors import InvalidValue, NotAcceptable, UnsupportedMedia
 from service.jobs.documents import fingerprint
 from service.jobs.queue import new_job
 from service.jobs.store import Job
+from service.keys import RequestContext
 from service.pictures.formats import FORMATS, PictureFormat, sniff
-from service.restoration.budgets import RequestContext
 from service.restoration.documents import JSON
 from service.restoration.parameters import AUTO, CommonParameters, GenerateBody, GenerateParameters, RestoreParameters, usual_format
 from service.restoration.service import RequestResult, random_seed
@@ -56,7 +56,7 @@ def accept_of(request: Request) -> str | None:
 )
 async def restore(request: Request) -> Response:
     """The picture is the body itself, the multipart part `image`, or base64 in JSON; the answer has its width and height."""
-    gateway, context = gateway_of(request), context_of(request, caller_of(request))
+    gateway, context = gateway_of(request), context_of(request)
     query, preferences = from_query(RestoreParameters, request), from_headers(Preferences, request)
     with gateway.drain.track():
         parameters, image, mask, output_url = await read_restore(request, query, request.app.state.references)
@@ -91,7 +91,7 @@ async def analyse(request: Request) -> Response:
 
     The request is as for /restore; what it says beside the picture is checked and changes nothing.
     """
-    gateway, context = gateway_of(request), context_of(request, caller_of(request))
+    gateway, context = gateway_of(request), context_of(request)
     with gateway.drain.track():
         _, image, _, _ = await read_restore(request, from_query(RestoreParameters, request), request.app.state.references)
         async with responses.cancelled_when_gone(request):
@@ -108,7 +108,7 @@ async def analyse(request: Request) -> Response:
 )
 async def generate(request: Request) -> Response:
     """One PNG, or JSON for several. The same seed gives the same bytes."""
-    gateway, context = gateway_of(request), context_of(request, caller_of(request))
+    gateway, context = gateway_of(request), context_of(request)
     query, preferences = from_query(GenerateParameters, request), from_headers(Preferences, request)
     with gateway.drain.track():
         as_json = media_type(request) == JSON
@@ -166,7 +166,7 @@ async def _finish(
     if output_url is not None:
         await request.app.state.references.write(output_url, result.images[0], result.kind.media_type)
     return await gateway_of(request).finish(
-        context.caller.name,
+        context.caller,
         result,
         as_json=as_json,
         several=several,
@@ -177,7 +177,7 @@ async def _finish(
 
 def _to_response(context: RequestContext, finished: StoredResponse) -> Response:
     response = responses.response_of(finished)
-    response.headers.update(context.caller.headers())
+    response.headers.update(context.headers())
     return response
 
 
@@ -196,7 +196,7 @@ def _job_of(
     """sent: the parameters before a seed was drawn."""
     accept = picture_format.name if picture_format else None
     return new_job(
-        caller=context.caller.name,
+        caller=context.caller,
         kind=kind,
         parameters=parameters.model_dump_json(exclude_none=True),
         accept=accept,

@@ -6,10 +6,9 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from service.keys import Caller
+from service.keys import RequestContext
 from service.pictures.formats import FORMATS
 from service.restoration import RestorationService
-from service.restoration.budgets import RequestContext
 from service.restoration.catalogue import facts_of
 from service.restoration.models import Parameters
 from service.restoration.opening import open_service
@@ -20,7 +19,7 @@ from service.settings import Settings
 if TYPE_CHECKING:
     from service.client import AsyncClient
 
-COMMAND_LINE = Caller("command line", admin=True)
+COMMAND_LINE = "command line"
 
 
 @dataclass(frozen=True)

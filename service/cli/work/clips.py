@@ -12,7 +12,7 @@ from service.cli.verb import Refused, local_settings, parameters_of
 from service.cli.work.backends import COMMAND_LINE
 from service.cli.work.files import is_folder
 from service.cli.work.output import display
-from service.restoration.budgets import RequestContext
+from service.keys import RequestContext
 from service.restoration.opening import open_service
 from service.restoration.parameters import RestoreParameters
 from service.settings import Settings

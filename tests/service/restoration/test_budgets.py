@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 import pytest
 
 from service.errors import DeadlineExceeded, QueueFull, TooLarge
-from service.keys import Caller
+from service.keys import RequestContext
 from service.pictures.formats import FORMATS
-from service.restoration.budgets import Budgets, EncodingCosts, RequestContext
+from service.restoration.budgets import Budgets, EncodingCosts
 from service.restoration.parameters import RestoreParameters
 from service.sampling.pipeline import Work
 from service.scheduling.admission import Demand
@@ -32,7 +32,7 @@ class FixedRate:
 def steps_within(milliseconds: int, seconds_a_call: float, pictures: int = 1, **settings: float) -> int:
     budgets = Budgets(Settings(**settings), FixedRate(seconds_a_call))
     work = Work(MODEL, 10, 0, "r", "c", picture(64, 64))
-    context = RequestContext("r", Caller("c", admin=False), time.monotonic())
+    context = RequestContext("r", "c", time.monotonic())
     return budgets.fit(work, RestoreParameters(max_latency_ms=milliseconds), context, PNG, pictures).steps
 
 
@@ -60,7 +60,7 @@ def test_work_over_the_limit_is_refused_with_its_cost() -> None:
 def test_the_time_of_the_file_is_taken_from_the_steps() -> None:
     budgets = Budgets(Settings(), FixedRate(1.0))
     work = replace(Work(MODEL, 10, 0, "r", "c", picture(64, 64)))
-    context = RequestContext("r", Caller("c", admin=False), time.monotonic())
+    context = RequestContext("r", "c", time.monotonic())
     budgets.encoding.record(PNG, 10**6, 1000.0)  # 4.1 s for this picture
     assert budgets.fit(work, RestoreParameters(max_latency_ms=8_500), context, PNG).steps == 4
 
@@ -98,10 +98,10 @@ async def test_work_that_fails_costs_no_quota() -> None:
         async def give_back(self, cost: float) -> None:
             self.spent -= cost
 
-    budgets, caller = Budgets(Settings(), FixedRate(1.0)), Caller("c", admin=False, quota=SpentQuota())
-    async with budgets.charge(caller, 2.0):
+    budgets, context = Budgets(Settings(), FixedRate(1.0)), RequestContext("r", "c", 0.0, quota=SpentQuota())
+    async with budgets.charge(context, 2.0):
         pass
     with pytest.raises(ValueError, match="broken"):
-        async with budgets.charge(caller, 3.0):
+        async with budgets.charge(context, 3.0):
             raise ValueError("broken")
-    assert caller.quota.spent == 2.0
+    assert context.quota.spent == 2.0

@@ -64,7 +64,7 @@ async def test_two_gateways_spend_from_one_bucket(postgres_url: str) -> None:
     rings = [Keyring([Key("ann", "0" * 64, 10.0)], database) for database in databases]
     for ring in rings:
         await ring.open()
-    here, there = (ring.named("ann").quota for ring in rings)
+    here, there = (ring.named("r", "ann").quota for ring in rings)
     assert isinstance(here, SharedQuota)
     assert isinstance(there, SharedQuota)
     await here.spend(6)
@@ -84,7 +84,7 @@ async def test_a_hundred_callers_at_once_spend_no_more_than_there_is(postgres_ur
     for database in databases:
         ring = Keyring([Key("ann", "0" * 64, 10.0)], database)
         await ring.open()
-        quotas.append(ring.named("ann").quota)
+        quotas.append(ring.named("r", "ann").quota)
     results = await asyncio.gather(*(quotas[k % 2].spend(1.0) for k in range(100)), return_exceptions=True)
     assert 10 <= sum(result is None for result in results) <= 12  # it refills meanwhile
     assert {type(result) for result in results if result is not None} == {QuotaSpent}
