@@ -11,7 +11,7 @@ from service.engines.contract import Model
 from service.engines.registry import ENGINES
 from service.engines.repository import describe
 from service.errors import EngineUnavailable
-from service.restoration.models import ModelNames, Resolved, check_stages
+from service.restoration.models import ModelNames
 from service.restoration.parameters import RestoreParameters
 from service.settings import Settings
 from service.video.parameters import ClipParameters
@@ -27,11 +27,11 @@ class DeferredRestorer(Described):
 
     def __init__(
         self,
-        stages: tuple[Resolved, ...],
+        models: tuple[Model, ...],
         parameters: RestoreParameters,
         open_service: Callable[[], Awaitable["ServiceRestorer"]],
     ) -> None:
-        super().__init__(stages, parameters)
+        super().__init__(models, parameters)
         self._open_service = open_service
         self._service: ServiceRestorer | None = None
 
@@ -74,10 +74,9 @@ async def defer_restorer(settings: Settings, parameters: RestoreParameters) -> A
         if not ENGINES[settings.engine].local:
             yield await open_service()
             return
-        models = _described(settings.model_repository, parameters)
-        stages = ModelNames(settings, lambda: models).resolve(parameters)
-        check_stages(parameters, stages)
-        yield DeferredRestorer(stages, parameters, open_service)
+        described = _described(settings.model_repository, parameters)
+        models = ModelNames(settings, lambda: described).resolve(parameters)
+        yield DeferredRestorer(models, parameters, open_service)
 
 
 def _described(folder: Path, parameters: RestoreParameters) -> Mapping[str, Model]:

@@ -12,9 +12,10 @@ from typing import Protocol, TypeVar
 from service.bulk.clip import ClipSize, digest_of, is_clip, opened_scratch, parameters_for
 from service.bulk.records import Record
 from service.bulk.stores import AlreadyThere, Entry, Store, StoreError
+from service.engines.contract import Model
 from service.errors import EngineUnavailable, QueueFull, ServiceError, UnsupportedMedia, WorkerDied
 from service.pictures.formats import FORMATS, PictureFormat, sniff
-from service.restoration.models import Resolved
+from service.restoration.models import steps_of
 from service.restoration.parameters import RestoreParameters, usual_format
 from service.video.facts import SUFFIX_OF, SUFFIXES
 from service.video.parameters import ClipParameters
@@ -67,10 +68,10 @@ class Restorer(Protocol):
 class Described:
     """What the models say that restore a picture, one or several in turn: the half of a Restorer that needs no service."""
 
-    def __init__(self, stages: tuple[Resolved, ...], parameters: RestoreParameters) -> None:
+    def __init__(self, models: tuple[Model, ...], parameters: RestoreParameters) -> None:
         judges = [_classifier_digest()] if parameters.is_auto else []
-        self.digest = " ".join([*(stage.model.digest for stage in stages), *judges])
-        self.steps = ",".join(str(stage.steps) for stage in stages)
+        self.digest = " ".join([*(model.digest for model in models), *judges])
+        self.steps = ",".join(str(steps_of(model.spec, parameters.steps)) for model in models)
 
     def suffixes(self, picture: bytes, parameters: RestoreParameters) -> tuple[str, ...]:
         """See Restorer.suffixes."""

@@ -10,7 +10,6 @@ from service.bulk.clip import ClipSize
 from service.bulk.picture import Described, Restored
 from service.keys import RequestContext
 from service.pictures.formats import FORMATS
-from service.restoration.models import check_stages
 from service.restoration.opening import open_service
 from service.restoration.parameters import RestoreParameters
 from service.restoration.service import RestorationService
@@ -28,9 +27,7 @@ class ServiceRestorer(Described):
 
     def __init__(self, service: RestorationService, parameters: RestoreParameters) -> None:
         """Raises NotFound for an unknown task and InvalidValue for steps that the model does not take."""
-        stages = service.models.resolve(parameters)
-        check_stages(parameters, stages)
-        super().__init__(stages, parameters)
+        super().__init__(service.models.resolve(parameters), parameters)
         self._service = service
         self._numbers = itertools.count()
         self.at_once = PICTURES_PER_CALL * service.scheduler.instances

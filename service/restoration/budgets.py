@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Protocol
 
+from service.engines.contract import Model
 from service.errors import DeadlineExceeded, QueueFull, TooLarge
 from service.keys import RequestContext
 from service.pictures.formats import PictureFormat
-from service.restoration.models import Resolved
 from service.restoration.parameters import CommonParameters
 from service.sampling.pipeline import Work
 from service.scheduling.admission import Demand, megapixel_steps
@@ -93,18 +93,18 @@ class Budgets:
             )
         return work
 
-    def check_cost(self, stages: Sequence[Resolved], size: tuple[int, int], times: int = 1) -> None:
+    def check_cost(self, models: Sequence[Model], steps: Sequence[int], size: tuple[int, int], times: int = 1) -> None:
         """Raises TooLarge where several models together cost more than is allowed.
 
-        size: height and width of the picture sent; times: how often each model is run.
+        steps: of each. size: height and width of the picture sent; times: how often each model is run.
         """
         cost, (height, width) = 0.0, size
-        for stage in stages:
-            height, width = height * stage.model.spec.scale, width * stage.model.spec.scale
-            cost += times * megapixel_steps(stage.model.spec, height, width, stage.steps)
+        for model, count in zip(models, steps, strict=True):
+            height, width = height * model.spec.scale, width * model.spec.scale
+            cost += times * megapixel_steps(model.spec, height, width, count)
         most = self._settings.max_megapixel_steps
-        if len(stages) > 1 and cost > most:
-            raise TooLarge(f"{len(stages)} tasks cost {cost:.1f} megapixel-steps together; at most {most:g} are allowed")
+        if len(models) > 1 and cost > most:
+            raise TooLarge(f"{len(models)} tasks cost {cost:.1f} megapixel-steps together; at most {most:g} are allowed")
 
     def _steps_within(self, work: Work, seconds: float, pictures: int) -> int:
         """The most steps, up to the work's, that fit into so many seconds. Raises DeadlineExceeded if even the fewest do not."""

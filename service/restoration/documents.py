@@ -20,16 +20,16 @@ JSON = "application/json"
 def headers_of(result: RequestResult) -> dict[str, str]:
     """What every answer tells of how it was made."""
     dropped = {"X-Dropped": ", ".join(result.dropped)} if result.dropped else {}
-    changed = {} if result.analysis is None else {"X-Changed": "true" if result.stages else "false"}
+    changed = {} if result.analysis is None else {"X-Changed": "true" if result.chain else "false"}
     made = {
         "X-Model": result.models,
         "X-Model-Digest": result.digests,
-        "X-Steps": ", ".join(str(stage.steps) for stage in result.stages),
+        "X-Steps": ", ".join(map(str, result.chain_steps)),
     }
     return {
         **dropped,
         **changed,
-        **(made if result.stages else {}),
+        **(made if result.chain else {}),
         "X-Seed": str(result.seed),
         "Server-Timing": ", ".join(f"{part};dur={milliseconds:.1f}" for part, milliseconds in result.timings.items()),
         "Vary": "Accept",
@@ -62,14 +62,15 @@ def facts_of(result: RequestResult) -> dict[str, Any]:
         "seed": result.seed,
         "timings": {part: round(milliseconds, 1) for part, milliseconds in result.timings.items()},
         **({"dropped": list(result.dropped)} if result.dropped else {}),
-        **({} if result.analysis is None else {"changed": bool(result.stages), "analysis": result.analysis.document()}),
-        **({"stages": stages_of(result)} if len(result.stages) > 1 else {}),
+        **({} if result.analysis is None else {"changed": bool(result.chain), "analysis": result.analysis.document()}),
+        **({"stages": stages_of(result)} if len(result.chain) > 1 else {}),
     }
 
 
 def stages_of(result: RequestResult) -> list[dict[str, Any]]:
     """Each model of several, in order."""
-    return [{"model": stage.model.spec.name, "digest": stage.model.digest, "steps": stage.steps} for stage in result.stages]
+    made_by = zip(result.chain, result.chain_steps, strict=True)
+    return [{"model": model.spec.name, "digest": model.digest, "steps": steps} for model, steps in made_by]
 
 
 def envelope(result: RequestResult, locations: list[str], several: bool) -> dict[str, Any]:

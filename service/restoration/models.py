@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 
 from rddm.spec import ModelSpec
 from service.analysis.plan import ORDER
@@ -17,14 +16,6 @@ log = logging.getLogger("rddm.restoration")
 Parameters = RestoreParameters | GenerateParameters
 # Further names of tasks: requests may say either. Where a model of the alias's own name or task is there, it is that model's.
 ALIASES: Mapping[str, str] = {"denoise": "clean", "dejpeg": "clean"}
-
-
-@dataclass(frozen=True)
-class Resolved:
-    """The model that a request is for, and the steps that it takes."""
-
-    model: Model
-    steps: int
 
 
 class ModelNames:
@@ -50,13 +41,13 @@ class ModelNames:
             return tuple(self._name_for_task(task) for task in parameters.tasks)
         return (self._name_of_generator(parameters.model),)
 
-    def resolve(self, parameters: Parameters) -> tuple[Resolved, ...]:
-        """One for each task, in order.
+    def resolve(self, parameters: Parameters) -> tuple[Model, ...]:
+        """The model of each task, in order.
 
-        Raises NotFound with the models there are, InvalidValue for steps that a model does not take.
+        Raises NotFound with the models there are, InvalidValue for what one of them does not take.
         """
         models = self._models()
-        return tuple(Resolved(models[name], steps_of(models[name].spec, parameters.steps)) for name in self.names_for(parameters))
+        return checked(parameters, tuple(models[name] for name in self.names_for(parameters)))
 
     def default_model(self) -> str:
         """The setting. Where nobody set it and this repository never had such a model or task, the first model that restores.
@@ -116,11 +107,11 @@ class ModelChoice(ModelNames):
         self._repository = repository
 
     @contextmanager
-    def lease(self, parameters: Parameters) -> Iterator[tuple[Resolved, ...]]:
+    def lease(self, parameters: Parameters) -> Iterator[tuple[Model, ...]]:
         """What `resolve` gives; the versions stay loaded for the block."""
         with ExitStack() as leases:
-            models = [leases.enter_context(self._repository.lease(name)) for name in self.names_for(parameters)]
-            yield tuple(Resolved(model, steps_of(model.spec, parameters.steps)) for model in models)
+            models = tuple(leases.enter_context(self._repository.lease(name)) for name in self.names_for(parameters))
+            yield checked(parameters, models)
 
 
 def aliases_of(task: str) -> list[str]:
@@ -147,8 +138,12 @@ def steps_of(spec: ModelSpec, wanted: int | None) -> int:
     return steps
 
 
-def check_stages(parameters: RestoreParameters, stages: tuple[Resolved, ...]) -> None:
-    """Raises InvalidValue for a brightness where no model decides of it."""
-    if parameters.sets_brightness and not any(takes_brightness(stage.model.spec) for stage in stages):
-        names = ", ".join(stage.model.spec.name for stage in stages)
+def checked(parameters: Parameters, models: tuple[Model, ...]) -> tuple[Model, ...]:
+    """The models. Raises InvalidValue for steps that one does not take, and for a brightness where none decides of it."""
+    for model in models:
+        steps_of(model.spec, parameters.steps)
+    wants_brightness = isinstance(parameters, RestoreParameters) and parameters.sets_brightness
+    if wants_brightness and not any(takes_brightness(model.spec) for model in models):
+        names = ", ".join(model.spec.name for model in models)
         raise InvalidValue(f"brightness is for models that brighten, such as lowlight; {names} does not")
+    return models

@@ -24,7 +24,7 @@ from service.pictures.workers.pool import CodecPool, Whose
 from service.restoration.adjusting import adjusted, takes_brightness
 from service.restoration.budgets import Budgets
 from service.restoration.model_input import check_mask, check_takes_mask, to_model_input
-from service.restoration.models import ModelChoice, Resolved, check_stages
+from service.restoration.models import ModelChoice, steps_of
 from service.restoration.parameters import AUTO, LARGEST_SEED, GenerateParameters, RestoreParameters, usual_format
 from service.restoration.sheets import grid, run_all
 from service.results.cache import ResultCache, until
@@ -48,14 +48,16 @@ class RequestResult:
     """The result of a request. images: its picture files; seed: of the first one, one more for each other. size: height and width
     of the pictures; timings: milliseconds of decode, sample and encode.
 
-    stages: the models that made it, in order, with their steps. dropped: names of parts of the source's file that the result's has
-    not (service.pictures.picture.LEFT_OUT). analysis: of task auto; without stages the picture came back as it was.
+    chain: the models that made it, in order; without any the picture came back as it was. chain_steps: the steps of each.
+    dropped: names of parts of the source's file that the result's has not (service.pictures.picture.LEFT_OUT). analysis: of task
+    auto.
     """
 
     images: tuple[bytes, ...]
     kind: PictureFormat
     size: tuple[int, int]
-    stages: tuple[Resolved, ...]
+    chain: tuple[Model, ...]
+    chain_steps: tuple[int, ...]
     seed: int
     timings: Mapping[str, float]
     dropped: tuple[str, ...] = ()
@@ -69,27 +71,27 @@ class RequestResult:
     @property
     def model(self) -> Model:
         """The one that made it, the last of several; none where the picture came back as it was."""
-        return self.stages[-1].model
+        return self.chain[-1]
 
     @property
     def label(self) -> str:
         """Its model for metrics: few words."""
-        return self.models if len(self.stages) == 1 else "several" if self.stages else "none"
+        return self.models if len(self.chain) == 1 else "several" if self.chain else "none"
 
     @property
     def models(self) -> str:
         """Their names, between commas."""
-        return ", ".join(stage.model.spec.name for stage in self.stages)
+        return ", ".join(model.spec.name for model in self.chain)
 
     @property
     def digests(self) -> str:
         """Their digests, between commas."""
-        return ", ".join(stage.model.digest for stage in self.stages)
+        return ", ".join(model.digest for model in self.chain)
 
     @property
     def steps(self) -> int:
         """Network calls of all of them."""
-        return sum(stage.steps for stage in self.stages)
+        return sum(self.chain_steps)
 
 
 @dataclass
@@ -139,74 +141,72 @@ class RestorationService:
         Raises the errors of service.errors.
         """
         stopwatch, context = Stopwatch(), self.budgets.until_deadline(parameters, context)
-        with self._stages(parameters) as leased, ExitStack() as held:
-            stages = leased
+        with self._lease(parameters) as leased, ExitStack() as held:
+            models = leased
             async with until(context.deadline, "waited to be read"):
                 with stopwatch.measure("decode"):
                     picture = await self.codecs.decode(image, whose(context))
                     held.enter_context(self.budgets.hold(picture.size[0] * picture.size[1]))
-                    picture = replace(picture, mask=await self._mask(mask, stages, context))
-                    check_mask(picture, mask_taker(stages))
+                    picture = replace(picture, mask=await self._mask(mask, models, context))
+                    check_mask(picture, mask_taker(models))
             kind = kind or usual_format(parameters, ALL_FORMATS[picture.format])
             analysis = None
             if parameters.is_auto:
                 with stopwatch.measure("analyse"):
-                    analysis = await self._analyse(picture, stages)
-                stages = planned_stages(analysis.plan, stages)
-                parameters = fitting(parameters, stages)
-            restored, taken = picture, tuple[Resolved, ...]()
-            if stages:
+                    analysis = await self._analyse(picture, models)
+                models = planned(analysis.plan, models)
+                parameters = fitting(parameters, models)
+            restored, steps = picture, tuple[int, ...]()
+            if models:
                 with stopwatch.measure("sample"):
-                    restored, taken = await self._run_stages(parameters, stages, picture, kind, context, on_step)
+                    restored, steps = await self._run_chain(parameters, models, picture, kind, context, on_step)
             body, dropped = image, tuple[str, ...]()
-            if stages or not keeps_bytes(parameters, picture, kind):
+            if models or not keeps_bytes(parameters, picture, kind):
                 with stopwatch.measure("encode"):
                     body = await self.codecs.encode(restored, kind, parameters, whose(context))
                 self.budgets.encoding.record(kind, picture.size[0] * picture.size[1], stopwatch.milliseconds["encode"] / 1000)
                 dropped = left_out(restored, kind, parameters)
             size = size_in(restored, kind, parameters)
-            return RequestResult((body,), kind, size, taken, parameters.seed, stopwatch.milliseconds, dropped, analysis)
+            return RequestResult((body,), kind, size, models, steps, parameters.seed, stopwatch.milliseconds, dropped, analysis)
 
     async def analyse(self, image: bytes, context: RequestContext) -> Analysis:
         """What is wrong with a picture and what task auto would do, with nothing restored. Raises the errors of service.errors."""
         parameters = RestoreParameters(task=AUTO)
         context = self.budgets.until_deadline(parameters, context)
-        with self.models.lease(parameters) as stages:
+        with self.models.lease(parameters) as models:
             async with until(context.deadline, "waited to be read"):
                 picture = await self.codecs.decode(image, whose(context))
             with self.budgets.hold(picture.size[0] * picture.size[1]):
-                return await self._analyse(picture, stages)
+                return await self._analyse(picture, models)
 
-    async def _analyse(self, picture: Picture, stages: tuple[Resolved, ...]) -> Analysis:
-        tasks = {stage.model.spec.task for stage in stages} | {stage.model.spec.name for stage in stages}
+    async def _analyse(self, picture: Picture, models: tuple[Model, ...]) -> Analysis:
+        tasks = {model.spec.task for model in models} | {model.spec.name for model in models}
         return await asyncio.to_thread(analyse, picture, self.classifier, tasks)
 
-    async def _run_stages(
+    async def _run_chain(
         self,
         parameters: RestoreParameters,
-        stages: tuple[Resolved, ...],
+        models: tuple[Model, ...],
         picture: Picture,
         kind: PictureFormat,
         context: RequestContext,
         on_step: Listener | None = None,
-    ) -> tuple[Picture, tuple[Resolved, ...]]:
-        """Each model on what the one before it made, in 16 bits between them: the answer, and the steps that were taken."""
-        original = picture
-        self.budgets.check_cost(stages, picture.size, MEMBERS if parameters.flips else 1)
-        taken: list[Resolved] = []
+    ) -> tuple[Picture, tuple[int, ...]]:
+        """Each model on what the one before it made, in 16 bits between them: the answer, and the steps that each took."""
+        original, wanted = picture, [steps_of(model.spec, parameters.steps) for model in models]
+        self.budgets.check_cost(models, wanted, picture.size, MEMBERS if parameters.flips else 1)
+        taken: list[int] = []
         async with AsyncExitStack() as charges:
-            for index, stage in enumerate(stages):
-                left = len(stages) - index
+            for index, model in enumerate(models):
+                left = len(models) - index
                 async with until(context.deadline, "was prepared"):
-                    work = await offload(picture.pixels.size, to_work, picture, parameters, stage, context)
+                    work = await offload(picture.pixels.size, to_work, picture, parameters, model, context)
                 work = work if left == 1 else replace(work, depth=16)
                 if not self.results.keeps(work):  # a kept result takes no time
                     work = self.budgets.fit(work, parameters, context, kind, stages_left=left)
                 await charges.enter_async_context(self.budgets.charge(context, work.megapixel_steps))
-                done = sum(stage.steps for stage in taken)
-                ahead = sum(stage.steps for stage in stages[index + 1 :])
-                result = await self.results.run(work, _moved(on_step, done, ahead))
-                taken.append(Resolved(work.model, work.steps))
+                result = await self.results.run(work, _moved(on_step, sum(taken), sum(wanted[index + 1 :])))
+                taken.append(work.steps)
                 picture = picture.with_result(result.pixels)
         return await offload(result.pixels.size, output_of, parameters, result, original), tuple(taken)
 
@@ -218,10 +218,10 @@ class RestorationService:
         context = self.budgets.until_deadline(parameters, context)
         seed, n = random_seed() if parameters.seed is None else parameters.seed, parameters.n
         self._check_count(n, seed)
-        with self.models.lease(parameters) as (resolved,):
-            self.scheduler.introduce(resolved.model)
-            caller, until_then = context.caller, context.deadline
-            first = Work(resolved.model, resolved.steps, seed, context.request, caller, keep=frozenset(), deadline=until_then)
+        with self.models.lease(parameters) as (model,):
+            self.scheduler.introduce(model)
+            caller, deadline, steps = context.caller, context.deadline, steps_of(model.spec, parameters.steps)
+            first = Work(model, steps, seed, context.request, caller, keep=frozenset(), deadline=deadline)
             first = self.budgets.fit(first, parameters, context, kind, n)
             works = [replace(first, seed=seed + k, request=f"{context.request}-{k}") for k in range(n)]
             async with self.budgets.charge(context, n * first.megapixel_steps):
@@ -232,7 +232,7 @@ class RestorationService:
                 frames = [grid(pictures)] if parameters.grid else pictures
                 bodies = [await self.codecs.encode(Picture(frame), kind, parameters, whose(context)) for frame in frames]
             size = (frames[0].shape[0], frames[0].shape[1])
-            return RequestResult(tuple(bodies), kind, size, (Resolved(first.model, first.steps),), seed, stopwatch.milliseconds)
+            return RequestResult(tuple(bodies), kind, size, (model,), (first.steps,), seed, stopwatch.milliseconds)
 
     async def restore_pixels(
         self, pixels: Pixels, parameters: RestoreParameters, context: RequestContext, mask: Pixels | None = None
@@ -244,26 +244,24 @@ class RestorationService:
         depth: Depth = 16 if pixels.dtype == np.uint16 else 8
         picture = Picture(pixels, depth=depth, mask=mask)
         context = self.budgets.until_deadline(parameters, context)
-        with self._stages(parameters) as leased, self.budgets.hold(picture.size[0] * picture.size[1]):
-            stages = leased
-            check_mask(picture, mask_taker(stages))
+        with self._lease(parameters) as leased, self.budgets.hold(picture.size[0] * picture.size[1]):
+            models = leased
+            check_mask(picture, mask_taker(models))
             if parameters.is_auto:
-                stages = planned_stages((await self._analyse(picture, stages)).plan, stages)
-                if not stages:
+                models = planned((await self._analyse(picture, models)).plan, models)
+                if not models:
                     return pixels
-                parameters = fitting(parameters, stages)
-            restored, _ = await self._run_stages(parameters, stages, picture, FORMATS["png"], context)
+                parameters = fitting(parameters, models)
+            restored, _ = await self._run_chain(parameters, models, picture, FORMATS["png"], context)
             return restored.pixels
 
-    def check_restore(self, parameters: RestoreParameters, image: bytes) -> tuple[Resolved, ...]:
-        """The models and steps of a request; refuses what can be refused before a job or a stream begins."""
+    def check_restore(self, parameters: RestoreParameters, image: bytes) -> tuple[Model, ...]:
+        """The models of a request; refuses what can be refused before a job or a stream begins."""
         sniff(image)
-        stages = self.models.resolve(parameters)
-        check_stages(parameters, stages)
-        return stages
+        return self.models.resolve(parameters)
 
-    def check_generate(self, parameters: GenerateParameters) -> Resolved:
-        """The model and steps of a request; refuses what can be refused before a job or a stream begins."""
+    def check_generate(self, parameters: GenerateParameters) -> Model:
+        """The model of a request; refuses what can be refused before a job or a stream begins."""
         self._check_count(parameters.n, parameters.seed or 0)
         return self.models.resolve(parameters)[0]
 
@@ -274,28 +272,27 @@ class RestorationService:
             raise InvalidValue(f"seed {seed} + n {n} goes beyond the largest seed, 2^63-1")
 
     @contextmanager
-    def _stages(self, parameters: RestoreParameters) -> Iterator[tuple[Resolved, ...]]:
-        """The models and steps of a restoration; the models stay loaded for the block."""
-        with self.models.lease(parameters) as stages:
-            check_stages(parameters, stages)
-            for stage in stages:
-                self.scheduler.introduce(stage.model)
-            yield stages
+    def _lease(self, parameters: RestoreParameters) -> Iterator[tuple[Model, ...]]:
+        """The models of a restoration, known to the scheduler; they stay loaded for the block."""
+        with self.models.lease(parameters) as models:
+            for model in models:
+                self.scheduler.introduce(model)
+            yield models
 
-    async def _mask(self, mask: bytes | None, stages: tuple[Resolved, ...], context: RequestContext) -> Pixels | None:
+    async def _mask(self, mask: bytes | None, models: tuple[Model, ...], context: RequestContext) -> Pixels | None:
         if mask is None:
             return None
-        check_takes_mask(mask_taker(stages))
+        check_takes_mask(mask_taker(models))
         return (await self.codecs.decode(mask, whose(context))).pixels
 
 
-def to_work(picture: Picture, parameters: RestoreParameters, stage: Resolved, context: RequestContext) -> Work:
+def to_work(picture: Picture, parameters: RestoreParameters, model: Model, context: RequestContext) -> Work:
     """What a model does with a picture."""
-    spec = stage.model.spec
+    spec = model.spec
     x_in, mask, digest = to_model_input(picture.pixels, picture.mask if spec.takes_mask else None, spec)
     return Work(
-        stage.model,
-        stage.steps,
+        model,
+        steps_of(spec, parameters.steps),
         parameters.seed,
         context.request,
         context.caller,
@@ -309,14 +306,14 @@ def to_work(picture: Picture, parameters: RestoreParameters, stage: Resolved, co
     )
 
 
-def planned_stages(plan: tuple[str, ...], stages: tuple[Resolved, ...]) -> tuple[Resolved, ...]:
+def planned(plan: tuple[str, ...], models: tuple[Model, ...]) -> tuple[Model, ...]:
     """The models of a plan's tasks, in its order."""
-    return tuple(stage for task in plan for stage in stages if task in {stage.model.spec.name, stage.model.spec.task})
+    return tuple(model for task in plan for model in models if task in {model.spec.name, model.spec.task})
 
 
-def fitting(parameters: RestoreParameters, stages: tuple[Resolved, ...]) -> RestoreParameters:
+def fitting(parameters: RestoreParameters, models: tuple[Model, ...]) -> RestoreParameters:
     """Of a plan without a model that brightens, the same without a wanted brightness."""
-    if any(takes_brightness(stage.model.spec) for stage in stages):
+    if any(takes_brightness(model.spec) for model in models):
         return parameters
     return parameters.model_copy(update={"brightness": "auto", "brightness_mean": None})
 
@@ -332,9 +329,9 @@ def keeps_bytes(parameters: RestoreParameters, picture: Picture, kind: PictureFo
     return kind.name == picture.format and as_usual and may_keep
 
 
-def mask_taker(stages: tuple[Resolved, ...]) -> ModelSpec:
+def mask_taker(models: tuple[Model, ...]) -> ModelSpec:
     """The first model that takes a mask; where none does, the first."""
-    specs = [stage.model.spec for stage in stages]
+    specs = [model.spec for model in models]
     return next((spec for spec in specs if spec.takes_mask), specs[0])
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from service.errors import InvalidValue, QuotaSpent, TooLarge
 from service.keys import Quota, RequestContext
+from service.restoration.models import steps_of
 from service.restoration.parameters import RestoreParameters
 from service.restoration.service import RestorationService
 from service.scheduling.admission import megapixel_steps
@@ -33,7 +34,7 @@ class ClipService:
         check_installed()
         parameters.options()
         self._restoration.models.check_single(_of_frames(parameters))
-        model = self._restoration.models.resolve(_of_frames(parameters))[0].model
+        model = self._restoration.models.resolve(_of_frames(parameters))[0]
         if model.spec.needs_mask:
             raise InvalidValue(f"model {model.spec.name} needs a mask, and clips have none; expected another task")
         return model.spec.name
@@ -61,14 +62,15 @@ class ClipService:
 
         restoration = self._restoration
         restoration.models.check_single(_of_frames(parameters))
-        with restoration.models.lease(_of_frames(parameters)) as (resolved,):
-            restoration.scheduler.introduce(resolved.model)
+        with restoration.models.lease(_of_frames(parameters)) as (model,):
+            restoration.scheduler.introduce(model)
+            steps = steps_of(model.spec, parameters.steps)
             work = ClipWork(
                 source,
                 target,
                 folder,
-                resolved.model,
-                resolved.steps,
+                model,
+                steps,
                 parameters.seed,
                 parameters.options(),
                 parameters.steady,
@@ -77,7 +79,7 @@ class ClipService:
             )
 
             async def charge(height: int, width: int) -> None:
-                cost = megapixel_steps(resolved.model.spec, height, width, resolved.steps)
+                cost = megapixel_steps(model.spec, height, width, steps)
                 most = restoration.settings.max_megapixel_steps
                 if cost > most:
                     raise TooLarge(f"a frame costs {cost:.1f} megapixel-steps; at most {most:g} are allowed")

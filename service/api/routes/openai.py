@@ -168,7 +168,7 @@ async def generations(request: Request, gateway: GatewayDependency, context: Con
             n=parameters.n,
             quality=parameters.file_quality,
         )
-        spec = gateway.restoration.check_generate(generation).model.spec
+        spec = gateway.restoration.check_generate(generation).spec
         height, width = spec.image_size or (0, 0)
         if parameters.size not in {"auto", f"{width}x{height}"}:
             raise InvalidValue(f"size = {parameters.size!r}; model {spec.name} makes pictures of {width}x{height}")

@@ -60,13 +60,13 @@ async def restore(request: Request) -> Response:
     query, preferences = from_query(RestoreParameters, request), from_headers(Preferences, request)
     with gateway.drain.track():
         parameters, image, mask, output_url = await read_restore(request, query, request.app.state.references)
-        stages = gateway.restoration.check_restore(parameters, image)
+        models = gateway.restoration.check_restore(parameters, image)
         usual = usual_format(parameters, sniff(image))
         shape, kind = negotiate(accept_of(request), parameters.format, media_type(request) == JSON, usual)
         if output_url is not None and shape == "picture":
             raise NotAcceptable(f"with output_url the answer is {JSON}, as the picture goes elsewhere")
         if preferences.respond_async:
-            model = AUTO if parameters.is_auto else ", ".join(stage.model.spec.name for stage in stages)
+            model = AUTO if parameters.is_auto else ", ".join(model.spec.name for model in models)
             job = _job_of(context, preferences, "restore", parameters, parameters, kind, shape == "json", model, image, mask)
             return await _submit(request, job, image, mask)
         _check_no_webhook(parameters)
@@ -120,7 +120,7 @@ async def generate(request: Request) -> Response:
         shape, kind = negotiate(accept_of(request), parameters.format, several or as_json, FORMATS["png"])
         if shape == "picture" and several:
             raise NotAcceptable(f"several pictures come as {JSON}, or as one with grid=true")
-        model = gateway.restoration.check_generate(parameters).model.spec.name
+        model = gateway.restoration.check_generate(parameters).spec.name
         if preferences.respond_async:
             job = _job_of(context, preferences, "generate", sent, parameters, kind, several or shape == "json", model)
             return await _submit(request, job)

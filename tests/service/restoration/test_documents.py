@@ -19,7 +19,6 @@ from service.restoration.documents import (
     stored_responses,
     to_json,
 )
-from service.restoration.models import Resolved
 from service.restoration.service import RequestResult
 from service.sampling.pipeline import Step
 from tests.service.serving import RESTORER, model
@@ -31,7 +30,8 @@ def result(count: int = 1, **changes: Any) -> RequestResult:
         "images": images,
         "kind": FORMATS["webp"],
         "size": (24, 40),
-        "stages": (Resolved(model(RESTORER), 2),),
+        "chain": (model(RESTORER),),
+        "chain_steps": (2,),
         "seed": 7,
     }
     return RequestResult(**{**facts, "timings": {"decode": 1.26, "sample": 20.0}, **changes})

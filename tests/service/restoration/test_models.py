@@ -71,8 +71,10 @@ def test_a_default_that_was_set_and_is_not_there_is_logged(tmp_path: Path, caplo
 
 
 def test_steps_are_the_models_own_unless_they_are_asked_for(tmp_path: Path) -> None:
-    with choice(tmp_path).lease(RestoreParameters()) as (resolved,):
-        assert (resolved.model.spec.name, resolved.steps) == ("lowlight", 2)
+    with choice(tmp_path).lease(RestoreParameters()) as (leased,):
+        assert (leased.spec.name, steps_of(leased.spec, None)) == ("lowlight", 2)
+    with pytest.raises(InvalidValue, match="steps = 11"), choice(tmp_path).lease(RestoreParameters(steps=11)):
+        pass
     assert steps_of(RESTORER, 10) == 10
     with pytest.raises(InvalidValue, match=r"steps = 11; model lowlight takes 1..10"):
         steps_of(RESTORER, 11)
