@@ -7,18 +7,18 @@ import asyncio
 import base64
 import binascii
 import json
+import math
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, ValidationError
-from python_multipart.multipart import parse_options_header
-from starlette.datastructures import FormData, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import Field as TextPart
+from python_multipart.multipart import File, FormParser, parse_options_header
 from starlette.requests import Request
 
 from service.errors import InvalidValue, Malformed, UnsupportedMedia
@@ -35,6 +35,8 @@ BLANKS = str.maketrans("", "", " \t\r\n\f")
 URL_SAFE = str.maketrans("-_", "+/")
 PICTURE_PARTS = frozenset({"image", "image[]", "mask"})
 BROKEN_FORM = "the multipart body cannot be read; expected parts between the boundary that Content-Type names"
+IN_MEMORY = {"MAX_MEMORY_FILE_SIZE": math.inf}
+Form = dict[str, list[str | bytes]]  # the values that came by each name: a field's text, a file's bytes
 
 
 class JobHeaders(BaseModel):
@@ -48,23 +50,6 @@ class JobHeaders(BaseModel):
         pattern=r"^[!-~ ]+$",
         description="sent again with the same request, it is the same job",
     )
-
-
-class InMemoryMultiPartParser(MultiPartParser):
-    """The multipart parser, with bodies kept in memory: the middleware bounds them, and the disk may be full or read-only.
-
-    A picture is a file whether its part names one or not: RFC 7578, 4.2, requires no filename.
-    """
-
-    spool_max_size = 1 << 40
-
-    def on_headers_finished(self) -> None:
-        """Starlette's, which takes a part without `filename` for a short field."""
-        part = self._current_part
-        kind, options = parse_options_header(part.content_disposition)
-        if b"filename" not in options and options.get(b"name", b"").decode("latin-1") in PICTURE_PARTS:
-            part.content_disposition = b'%s; name="%s"; filename="picture"' % (kind, options[b"name"])
-        super().on_headers_finished()
 
 
 def from_query(model: type[O], request: Request) -> O:
@@ -98,12 +83,12 @@ async def read_restore(
     """
     kind = media_type(request)
     if kind == "multipart/form-data":
-        async with form_of(request) as form:
-            parameters = validated(RestoreParameters, fields_of(form, PICTURE_PARTS - {"image[]"}), query)
-            image = await one_file(form, "image")
-            if image is None:
-                raise Malformed("the part `image` is missing")
-            return parameters, image, await one_file(form, "mask"), None
+        form = await form_of(request)
+        parameters = validated(RestoreParameters, fields_of(form, PICTURE_PARTS - {"image[]"}), query)
+        image = one_file(form, "image")
+        if image is None:
+            raise Malformed("the part `image` is missing")
+        return parameters, image, one_file(form, "mask"), None
     if kind == "application/json":
         body = validated(RestoreBody, await json_body(request), query)
         if body.output_url is not None:
@@ -125,54 +110,77 @@ async def _picture(text: str | None, address: str | None, name: str, references:
     return from_base64(text, name) if text else None
 
 
-@asynccontextmanager
-async def form_of(request: Request) -> AsyncIterator[FormData]:
-    """A multipart form, closed at the end of the block. Raises Malformed, and UnsupportedMedia for another kind of body."""
+async def form_of(request: Request) -> Form:
+    """A multipart form, in memory: the middleware bounds it, and the disk may be full or read-only.
+
+    Raises Malformed, and UnsupportedMedia for another kind of body.
+    """
     if media_type(request) != "multipart/form-data":
         raise UnsupportedMedia(f"a body of {media_type(request)[:80]!r} is not read here; expected multipart/form-data")
-    limits = {"max_files": MOST_FILES, "max_fields": MOST_FIELDS, "max_part_size": MOST_FIELD_BYTES}
+    form: Form = {}
+
+    def add(part: File | TextPart) -> None:
+        form.setdefault(_text(part.field_name or b""), []).append(_value_of(part))
+        _check_parts(form)
+
+    _, options = parse_options_header(request.headers["content-type"])
     try:
-        form = await InMemoryMultiPartParser(request.headers, request.stream(), **limits).parse()
-    except MultiPartException as broken:
-        raise Malformed(_reason(broken)) from broken
-    except (KeyError, UnicodeDecodeError, LookupError) as broken:
+        if b"boundary" not in options:
+            raise FormParserError("no boundary")
+        parser = FormParser("multipart/form-data", add, add, boundary=options[b"boundary"], config=IN_MEMORY)
+        async for chunk in request.stream():
+            parser.write(chunk)
+        parser.finalize()
+    except FormParserError as broken:
         raise Malformed(BROKEN_FORM) from broken
-    try:
-        yield form
-    finally:
-        await form.close()
+    return form
 
 
-def _reason(broken: MultiPartException) -> str:
-    """What was wrong with a form, in words of ours."""
-    if broken.message.startswith("Too many"):
-        return f"the form has too many parts; at most {MOST_FILES} files and {MOST_FIELDS} fields are allowed"
-    if "maximum size" in broken.message:
-        return f"a part that is no picture has over {MOST_FIELD_BYTES} bytes; pictures are the parts `image` and `mask`"
-    return BROKEN_FORM
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
 
 
-def fields_of(form: FormData, files: Collection[str]) -> dict[str, Any]:
-    """The form's fields but the files. Raises Malformed for one that came several times, or as a file."""
-    fields = {name: value for name, value in form.items() if name not in files}
-    for name, value in fields.items():
-        if len(form.getlist(name)) > 1:
-            raise Malformed(f"the part `{name[:60]}` came {len(form.getlist(name))} times; expected one")
-        if isinstance(value, UploadFile):
+def _value_of(part: File | TextPart) -> str | bytes:
+    """A file's bytes, or a field's text. A picture is a file even if its part names none: RFC 7578, 4.2, requires no filename."""
+    if isinstance(part, File):
+        part.file_object.seek(0)
+        return part.file_object.read()
+    data = part.value or b""
+    if _text(part.field_name or b"") in PICTURE_PARTS:
+        return data
+    if len(data) > MOST_FIELD_BYTES:
+        raise Malformed(f"a part that is no picture has over {MOST_FIELD_BYTES} bytes; pictures are the parts `image` and `mask`")
+    return _text(data)
+
+
+def _check_parts(form: Form) -> None:
+    """Raises Malformed for too many parts."""
+    values = [value for several in form.values() for value in several]
+    files = sum(isinstance(value, bytes) for value in values)
+    if files > MOST_FILES or len(values) - files > MOST_FIELDS:
+        raise Malformed(f"the form has too many parts; at most {MOST_FILES} files and {MOST_FIELDS} fields are allowed")
+
+
+def fields_of(form: Form, files: Collection[str]) -> dict[str, Any]:
+    """The form's fields but the files. Raises Malformed for one that came several times, InvalidValue for one that is a file."""
+    fields = {name: values for name, values in form.items() if name not in files}
+    for name, values in fields.items():
+        if len(values) > 1:
+            raise Malformed(f"the part `{name[:60]}` came {len(values)} times; expected one")
+        if isinstance(values[0], bytes):
             raise InvalidValue(f"the part `{name[:60]}` is a file; expected {' or '.join(f'`{file}`' for file in sorted(files))}")
-    return fields
+    return {name: values[0] for name, values in fields.items()}
 
 
-async def one_file(form: FormData, name: str) -> bytes | None:
+def one_file(form: Form, name: str) -> bytes | None:
     """The bytes of the part with that name, or None. Raises Malformed if there are several, or none in it."""
-    parts = form.getlist(name)
+    parts = form.get(name, [])
     if len(parts) > 1:
         raise Malformed(f"the part `{name}` came {len(parts)} times; expected one")
     if not parts:
         return None
-    part = parts[0]
-    assert isinstance(part, UploadFile)  # as all of PICTURE_PARTS are
-    return _not_empty(await part.read())
+    assert isinstance(parts[0], bytes)  # as all of PICTURE_PARTS are
+    return _not_empty(parts[0])
 
 
 def _not_empty(data: bytes) -> bytes:

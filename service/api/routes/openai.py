@@ -105,12 +105,12 @@ class OpenAIParameters(BaseModel):
 async def edits(request: Request, gateway: GatewayDependency, context: ContextDependency) -> Response:
     """Restore a picture: multipart with `image` and, as `model`, a model's name or task."""
     with gateway.drain.track():
-        async with form_of(request) as form:
-            parameters = validated(OpenAIParameters, fields_of(form, FILES))
-            sent = [name for name in ("image", "image[]") if name in form]
-            if len(sent) != 1:
-                raise Malformed(f"{len(sent)} parts hold the picture; expected one, `image`")
-            image, mask = await one_file(form, sent[0]), await one_file(form, "mask")
+        form = await form_of(request)
+        parameters = validated(OpenAIParameters, fields_of(form, FILES))
+        sent = [name for name in ("image", "image[]") if name in form]
+        if len(sent) != 1:
+            raise Malformed(f"{len(sent)} parts hold the picture; expected one, `image`")
+        image, mask = one_file(form, sent[0]), one_file(form, "mask")
         parameters.check()
         if parameters.n != 1:
             raise InvalidValue(f"n = {parameters.n}; one picture is given back")

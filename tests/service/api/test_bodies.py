@@ -7,7 +7,7 @@ import pytest
 from fastapi.exceptions import RequestValidationError
 from starlette.requests import Request
 
-from service.api.bodies import from_base64, from_query, json_body, media_type, validated
+from service.api.bodies import fields_of, form_of, from_base64, from_query, json_body, media_type, one_file, validated
 from service.errors import InvalidValue, Malformed, UnsupportedMedia
 from service.restoration.parameters import RestoreBody, RestoreParameters
 
@@ -95,3 +95,52 @@ def test_query_and_body_add_up_and_null_says_nothing() -> None:
     assert (body.seed, body.steps, body.format) == (7, 3, None)
     with pytest.raises(InvalidValue, match="seed is in the query and in the body"):
         validated(RestoreBody, {"image": "AAAA", "seed": 1}, query)
+
+
+FORM = "multipart/form-data; boundary=XbX"
+
+
+def parts(*pairs: tuple[str, bytes]) -> bytes:
+    """A form of parts with these words behind `form-data; `."""
+    pieces = (f"--XbX\r\nContent-Disposition: form-data; {words}\r\n\r\n".encode() + value + b"\r\n" for words, value in pairs)
+    return b"".join(pieces) + b"--XbX--\r\n"
+
+
+async def test_a_form_holds_texts_and_files_by_name() -> None:
+    image = b"\r\n--Xb" + bytes(range(256)) * 6000  # more than Starlette keeps in memory
+    form = await form_of(
+        request(parts(('name="image"', image), ('name="mask"; filename=""', b"m"), ('name="steps"', b"2")), kind=FORM)
+    )
+    assert (one_file(form, "image"), one_file(form, "mask"), one_file(form, "image[]")) == (image, b"m", None)
+    assert fields_of(form, {"image", "mask"}) == {"steps": "2"}
+
+
+async def test_a_part_may_be_encoded_as_in_mail() -> None:
+    body = parts(('name="image"; filename="a"\r\nContent-Transfer-Encoding: base64', TEXT.encode()))
+    assert one_file(await form_of(request(body, kind=FORM)), "image") == DATA
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (parts(*[(f'name="f{index}"', b"x") for index in range(33)]), "at most 4 files and 32 fields"),
+        (parts(*[('name="image"', b"x")] * 5), "at most 4 files and 32 fields"),
+        (parts(('name="task"', b"x" * 70_000)), "over 65536 bytes"),
+        (parts(('filename="a"', b"x")), "the multipart body cannot be read"),
+        (b"no form", "the multipart body cannot be read"),
+    ],
+)
+async def test_a_form_that_cannot_be_read_is_refused(body: bytes, words: str) -> None:
+    with pytest.raises(Malformed, match=words):
+        await form_of(request(body, kind=FORM))
+
+
+async def test_a_form_says_each_thing_once_and_files_are_pictures() -> None:
+    twice = await form_of(request(parts(('name="steps"', b"1"), ('name="steps"', b"2"), *[('name="image"', b"x")] * 2), kind=FORM))
+    with pytest.raises(Malformed, match="`steps` came 2 times"):
+        fields_of(twice, {"image"})
+    with pytest.raises(Malformed, match="`image` came 2 times"):
+        one_file(twice, "image")
+    file = await form_of(request(parts(('name="task"; filename="a"', b"x")), kind=FORM))
+    with pytest.raises(InvalidValue, match="`task` is a file; expected `image` or `mask`"):
+        fields_of(file, {"image", "mask"})
