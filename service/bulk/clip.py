@@ -16,7 +16,7 @@ from service.video.facts import check_installed, container_of
 from service.video.parameters import ClipParameters
 from service.video.segments import digest_of
 
-__all__ = ["ClipSize", "digest_of", "is_clip", "opened_scratch", "parameters_for"]
+__all__ = ["ClipSize", "begins_as_clip", "digest_of", "opened_scratch", "parameters_for"]
 # What would change a clip, and cannot be asked of one.
 PICTURES_ONLY = ("strength", "brightness", "brightness_mean", "flips", "is_auto")
 WORDS = {"flips": "quality=best (ensemble)", "is_auto": "task=auto"}
@@ -31,7 +31,7 @@ class ClipSize:
     frames: int
 
 
-def is_clip(start: bytes) -> bool:
+def begins_as_clip(start: bytes) -> bool:
     """Whether a file that starts so is a clip that is read here."""
     try:
         container_of(start)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from service.bulk.clip import ClipSize, digest_of, is_clip, opened_scratch, parameters_for
+from service.bulk.clip import ClipSize, begins_as_clip, digest_of, opened_scratch, parameters_for
 from service.bulk.records import Record
 from service.bulk.stores import AlreadyThere, Entry, Store, StoreError
 from service.engines.contract import Model
@@ -176,7 +176,7 @@ class PictureWork:
             return replace(record, problem=entry.problem)
         is_small = entry.size is not None and entry.size <= WHOLE_BYTES
         start = await patiently(lambda: self._source.read(entry.key, None if is_small else HEAD_BYTES))
-        if is_clip(start):
+        if begins_as_clip(start):
             return await self._restore_clip(entry, record, earlier_target)
         picture = await self._picture(entry, start, is_small=is_small)
         target = target_key(entry.key, self._restorer.suffixes(picture, self._job.parameters))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from service.bulk import clip
-from service.bulk.clip import is_clip
+from service.bulk.clip import begins_as_clip
 from service.errors import UnsupportedMedia
 from service.restoration.parameters import RestoreParameters
 from service.video.parameters import ClipParameters
@@ -90,4 +90,4 @@ async def test_what_only_pictures_can_be_asked_for_fails_clips(clips: Path, tmp_
 
 @pytest.mark.parametrize(("start", "expected"), [(MP4, True), (MATROSKA, True), (png(0), False), (b"", False), (b"text", False)])
 def test_what_is_a_clip(start: bytes, expected: bool) -> None:
-    assert is_clip(start) is expected
+    assert begins_as_clip(start) is expected
