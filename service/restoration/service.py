@@ -142,20 +142,14 @@ class RestorationService:
         """
         stopwatch, context = Stopwatch(), self.budgets.until_deadline(parameters, context)
         with self._lease(parameters) as leased, ExitStack() as held:
-            models = leased
             async with until(context.deadline, "waited to be read"):
                 with stopwatch.measure("decode"):
                     picture = await self.codecs.decode(image, whose(context))
                     held.enter_context(self.budgets.hold(picture.size[0] * picture.size[1]))
-                    picture = replace(picture, mask=await self._mask(mask, models, context))
-                    check_mask(picture, mask_taker(models))
+                    picture = replace(picture, mask=await self._mask(mask, leased, context))
+                    check_mask(picture, mask_taker(leased))
             kind = kind or usual_format(parameters, ALL_FORMATS[picture.format])
-            analysis = None
-            if parameters.is_auto:
-                with stopwatch.measure("analyse"):
-                    analysis = await self._analyse(picture, models)
-                models = planned(analysis.plan, models)
-                parameters = fitting(parameters, models)
+            analysis, models, parameters = await self._plan(parameters, leased, picture, stopwatch)
             restored, steps = picture, tuple[int, ...]()
             if models:
                 with stopwatch.measure("sample"):
@@ -182,6 +176,17 @@ class RestorationService:
     async def _analyse(self, picture: Picture, models: tuple[Model, ...]) -> Analysis:
         tasks = {model.spec.task for model in models} | {model.spec.name for model in models}
         return await asyncio.to_thread(analyse, picture, self.classifier, tasks)
+
+    async def _plan(
+        self, parameters: RestoreParameters, models: tuple[Model, ...], picture: Picture, stopwatch: Stopwatch
+    ) -> tuple[Analysis | None, tuple[Model, ...], RestoreParameters]:
+        """For task auto the analysis, the models that it plans, and the parameters that fit those; else what was given."""
+        if not parameters.is_auto:
+            return None, models, parameters
+        with stopwatch.measure("analyse"):
+            analysis = await self._analyse(picture, models)
+        models = planned(analysis.plan, models)
+        return analysis, models, fitting(parameters, models)
 
     async def _run_chain(
         self,
@@ -245,13 +250,10 @@ class RestorationService:
         picture = Picture(pixels, depth=depth, mask=mask)
         context = self.budgets.until_deadline(parameters, context)
         with self._lease(parameters) as leased, self.budgets.hold(picture.size[0] * picture.size[1]):
-            models = leased
-            check_mask(picture, mask_taker(models))
-            if parameters.is_auto:
-                models = planned((await self._analyse(picture, models)).plan, models)
-                if not models:
-                    return pixels
-                parameters = fitting(parameters, models)
+            check_mask(picture, mask_taker(leased))
+            _, models, parameters = await self._plan(parameters, leased, picture, Stopwatch())
+            if not models:
+                return pixels
             restored, _ = await self._run_chain(parameters, models, picture, FORMATS["png"], context)
             return restored.pixels
 
