@@ -20,7 +20,8 @@ from benchmarks.loop import Loop
 from rddm.graph import to_feeds
 from service.engines.contract import Model
 from service.engines.embedded.engine import EmbeddedEngine
-from service.sampling.pipeline import Pipeline, Work
+from service.sampling.pipeline import Pipeline
+from service.sampling.work import Work
 from service.scheduling.scheduler import Scheduler
 
 Report = dict[str, Any]

@@ -17,7 +17,8 @@ import numpy as np
 
 from benchmarks.pictures import darkened, scene, to_x_in
 from service.engines.embedded.engine import EmbeddedEngine
-from service.sampling.pipeline import Pipeline, Work
+from service.sampling.pipeline import Pipeline
+from service.sampling.work import Work
 from service.scheduling.admission import megapixel_steps
 from service.scheduling.scheduler import Scheduler
 

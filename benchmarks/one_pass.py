@@ -39,7 +39,8 @@ from export.command import main as export
 from rddm.image import to_pixels
 from service.engines.embedded.engine import EmbeddedEngine
 from service.engines.local import Threads
-from service.sampling.pipeline import Pipeline, Work
+from service.sampling.pipeline import Pipeline
+from service.sampling.work import Work
 from training.importing.command import main as import_network
 
 NAME, SIGMA, SIDE, LARGE, ROUNDS = "ffdnet", 0.1, 256, 640, 9

@@ -11,7 +11,8 @@ from benchmarks.pictures import darkened, scene, to_x_in
 from service.engines.arrays import HOST
 from service.engines.contract import Model
 from service.engines.embedded.engine import EmbeddedEngine
-from service.sampling.pipeline import Pipeline, Work
+from service.sampling.pipeline import Pipeline
+from service.sampling.work import Work
 from service.scheduling.batch import BatchSizes
 from service.scheduling.proof import Probe, has_same_bytes
 from service.scheduling.scheduler import Scheduler

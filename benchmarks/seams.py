@@ -23,7 +23,8 @@ from rddm.image import decode, to_image
 from rddm.tiling import Plan, plan
 from service.engines.contract import Model
 from service.engines.embedded.engine import EmbeddedEngine
-from service.sampling.pipeline import Pipeline, Work
+from service.sampling.pipeline import Pipeline
+from service.sampling.work import Work
 from service.settings import shipped_repository
 
 Image = NDArray[np.float32]

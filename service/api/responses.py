@@ -15,7 +15,7 @@ from service.api.problems import request_id_of
 from service.errors import ServiceError
 from service.restoration.documents import preview_of, to_json
 from service.results.stored import StoredResponse
-from service.sampling.pipeline import Listener, Step
+from service.sampling.work import Listener, Step
 
 T = TypeVar("T")
 PING_SECONDS = 10.0

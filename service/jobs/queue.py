@@ -20,7 +20,7 @@ from service.jobs.documents import job_document
 from service.jobs.store import ACTIVE, Claim, Job, JobLimits, JobStore, Status
 from service.jobs.webhooks import Event, message
 from service.results.stored import StoredResponse
-from service.sampling.pipeline import Listener, Step
+from service.sampling.work import Listener, Step
 
 log = logging.getLogger("rddm.jobs")
 LEAST_PAUSE, LONGEST_PAUSE = 0.2, 30.0

@@ -19,8 +19,8 @@ from service.references import References
 from service.restoration.documents import preview_of
 from service.restoration.parameters import GenerateParameters, RestoreOrder
 from service.results.stored import StoredResponse
-from service.sampling.pipeline import Listener, Step
 from service.sampling.state import thumbnail
+from service.sampling.work import Listener, Step
 from service.settings import Settings
 from service.video.facts import MEDIA_TYPES, SUFFIX_OF
 from service.video.parameters import ClipParameters

@@ -12,7 +12,7 @@ from service.errors import DeadlineExceeded, QueueFull, TooLarge
 from service.keys import RequestContext
 from service.pictures.formats import PictureFormat
 from service.restoration.parameters import CommonParameters
-from service.sampling.pipeline import Work
+from service.sampling.work import Work
 from service.scheduling.admission import Demand, megapixel_steps
 from service.settings import Settings
 

@@ -11,8 +11,7 @@ from urllib.parse import urlsplit
 from rddm.image import encode, to_pixels
 from service.restoration.service import RequestResult
 from service.results.stored import StoredResponse
-from service.sampling.pipeline import Step
-from service.sampling.state import Image
+from service.sampling.work import Image, Step
 
 JSON = "application/json"
 

@@ -28,7 +28,7 @@ from service.restoration.models import ModelChoice, steps_of
 from service.restoration.parameters import AUTO, LARGEST_SEED, GenerateParameters, RestoreParameters, usual_format
 from service.restoration.sheets import grid, run_all
 from service.results.cache import ResultCache, until
-from service.sampling.pipeline import MEMBERS, Kept, Listener, Result, Work
+from service.sampling.work import MEMBERS, Kept, Listener, Result, Work
 from service.scheduling.scheduler import Scheduler
 from service.settings import Settings
 from service.telemetry.tracing import part_span

@@ -8,8 +8,8 @@ import numpy as np
 
 from rddm.image import Pixels, to_image, to_pixels
 from service.results.cache import ResultCache
-from service.sampling.pipeline import Listener, Result, Step, Work
 from service.sampling.state import thumbnail
+from service.sampling.work import Listener, Result, Step, Work
 
 GRID_GAP = 2  # pixels
 

@@ -18,8 +18,8 @@ import numpy as np
 from rddm.image import to_image
 from service.engines.arrays import HOST
 from service.errors import DeadlineExceeded, QueueFull
-from service.sampling.pipeline import Listener, Result, Sampler, Step, Work
-from service.sampling.state import Image, thumbnail
+from service.sampling.state import thumbnail
+from service.sampling.work import Image, Listener, Result, Sampler, Step, Work
 
 V = TypeVar("V")
 

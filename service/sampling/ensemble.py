@@ -13,8 +13,7 @@ import numpy as np
 
 from rddm.tiling import plan
 from service.engines.arrays import offload
-from service.sampling.pipeline import Listener, Result, Sampler, Step, Work
-from service.sampling.state import Image
+from service.sampling.work import Image, Listener, Result, Sampler, Step, Work
 
 FLIPS: tuple[tuple[int, ...], ...] = ((), (3,), (2,), (2, 3))  # axes of (1, 3, h, w)
 

@@ -11,19 +11,17 @@ from functools import _lru_cache_wrapper, lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rddm.condition import WHOLE, concatenated, context, pad, padded_noise, parts_of
-from rddm.image import Depth, Pixels, to_pixels
+from rddm.image import Pixels, to_pixels
 from rddm.objective import HEADS, predict
 from rddm.sampler import Question, Sampling, philox_noise, sample
 from rddm.schedule import schedule_of
-from rddm.spec import Method, ModelSpec
 from rddm.tiling import Tile, Window, blend, plan
 from service.engines.arrays import Arrays
+from service.sampling.work import Image, Work
 
 Array = Any
-Image = NDArray[np.float32]
 
 PREVIEW_SIDE = 512
 DEFAULT_SEED = 0
@@ -70,31 +68,22 @@ class Band:
 
 @dataclass(eq=False)
 class SamplingState:
-    """One picture's sampling. x_in, mask: (1, 3, h, w) float32 on the host; size: of the result. context: in place of x_in's own.
+    """The sampling of one picture.
 
-    keeps_x_0: else `pixels`, x_0 h w 3 in `depth` bits on the host, are written band by band: a whole x_0 of floats, four times as
-    large, is then made only to be shown.
+    keeps_x_0: else `pixels`, x_0 h w 3 in the work's depth on the host, are written band by band: a whole x_0 of floats, four times
+    as large, is then made only to be shown. shows_x_0: whether previews are wanted.
 
     Call prepare once; then, until question is None: cut the picture and take the answer; or cut every tile, and blend the answers
     in the plan's order. A tile may be cut while those before it are blended.
     """
 
-    spec: ModelSpec
+    work: Work
     arrays: Arrays
-    size: tuple[int, int]
-    steps: int
-    seed: int
-    x_in: Image | None = None
-    mask: Image | None = None
-    method: Method | None = None
-    depth: Depth = 8
     keeps_x_0: bool = True
-    keeps_residual: bool = False
-    keeps_trace: bool = False
     shows_x_0: bool = False
-    context: Image | None = None
 
     def __post_init__(self) -> None:
+        self.spec, self.size = self.work.model.spec, self.work.size
         self.plan = plan(self.spec, *self.size)
         self.bands: list[Band] = []
         self.trace: list[Image] = []
@@ -115,16 +104,16 @@ class SamplingState:
 
     def prepare(self) -> None:
         """Pads, draws the noise, builds what the condition needs, and begins every band's conversation."""
-        x_in = np.zeros((1, 3, *self.size), np.float32) if self.x_in is None else self.x_in
+        x_in = np.zeros((1, 3, *self.size), np.float32) if self.work.x_in is None else self.work.x_in
         size, tile = (self.plan.height, self.plan.width), self.plan.tiles[0]
-        parts = parts_of(self.spec, x_in, self.mask, size, (tile.height, tile.width), self.context)
+        parts = parts_of(self.spec, x_in, self.work.mask, size, (tile.height, tile.width), self.work.context)
         self._parts = {part: self.arrays.place(array) for part, array in parts.items()}
         self._x_in = self._parts["image"] if "image" in self._parts else self.arrays.place(pad(x_in, *size))
         noise = self._noise()
         schedule = schedule_of(self.spec)
         for top in range(0, self.plan.height, self._band_rows()):
             rows = slice(top, min(top + self._band_rows(), self.plan.height))
-            sampling = sample(self.spec, schedule, self._x_in[..., rows, :], _of_rows(noise, rows), self.steps)
+            sampling = sample(self.spec, schedule, self._x_in[..., rows, :], _of_rows(noise, rows), self.work.steps)
             self.bands.append(Band(rows, sampling))
         for band in self.bands:
             band.question = next(band.sampling)
@@ -136,7 +125,7 @@ class SamplingState:
 
     def _noise(self) -> "_lru_cache_wrapper[Array]":
         """The picture's k-th noise field, where the arrays are; only the latest is kept."""
-        fields = padded_noise(noise_of(self.seed, *self.size), self.plan.height, self.plan.width)
+        fields = padded_noise(noise_of(self.work.seed, *self.size), self.plan.height, self.plan.width)
         return lru_cache(maxsize=1)(lambda k: self.arrays.place(fields(k)))
 
     def cut(self, tile: Tile) -> tuple[Array, Array | None]:
@@ -208,8 +197,8 @@ class SamplingState:
             raise RuntimeError("this band has its x_0 already")
         outputs, band.outputs = band.outputs, ()
         x_in = self._x_in[..., band.rows, :]
-        prediction = predict(self.spec, schedule_of(self.spec), outputs, question.x_t, x_in, question.t, self.method)
-        if self.keeps_residual and question.step == question.steps:
+        prediction = predict(self.spec, schedule_of(self.spec), outputs, question.x_t, x_in, question.t, self.work.method)
+        if "residual" in self.work.keep and question.step == question.steps:
             self._residual = self._written(self._residual, band, prediction.res)
         x_0 = prediction.x_0
         try:
@@ -218,17 +207,17 @@ class SamplingState:
             band.question, x_0 = None, end.value
         if band.question is None and not self.keeps_x_0:
             self._write_pixels(band, x_0)
-        if self.shows_x_0 or (band.question is None and (self.keeps_x_0 or self.keeps_trace)):
+        if self.shows_x_0 or (band.question is None and (self.keeps_x_0 or self._keeps_trace)):
             self._x_0 = self._written(self._x_0, band, x_0)
 
     def _write_pixels(self, band: Band, x_0: Array) -> None:
         """The band's x_0 as pixels, without what was grown."""
         height, width = self.size
         if not self.pixels.size:
-            self.pixels = np.empty((height, width, 3), np.uint8 if self.depth == 8 else np.uint16)
+            self.pixels = np.empty((height, width, 3), np.uint8 if self.work.depth == 8 else np.uint16)
         rows = self.pixels[band.rows]
         if len(rows):
-            rows[:] = to_pixels(self.arrays.host(x_0[..., : len(rows), :width]), self.depth)
+            rows[:] = to_pixels(self.arrays.host(x_0[..., : len(rows), :width]), self.work.depth)
 
     def _written(self, whole: Array | None, band: Band, values: Array) -> Array:
         """The band's rows of a whole-size array, which is made when first needed; the values themselves where one band is all."""
@@ -239,9 +228,13 @@ class SamplingState:
         whole[..., band.rows, :] = values
         return whole
 
+    @property
+    def _keeps_trace(self) -> bool:
+        return "trace" in self.work.keep
+
     def keep_x_t(self) -> None:
         """Adds the whole x_t as it is now, small, to the trace, if that was asked for."""
-        if self.keeps_trace:
+        if self._keeps_trace:
             questions = [band.question for band in self.bands if band.question is not None]
             x_t = self.arrays.concatenate([question.x_t for question in questions], 2) if questions else self._x_0
             self.trace.append(thumbnail(self._cropped(x_t)))

@@ -10,7 +10,7 @@ from service.scheduling.costs import Shape
 
 
 class Demand(Protocol):
-    """What one picture asks of the engine, as the work of the sampling pipeline says it."""
+    """What one picture asks of the engine, as its service.sampling.work.Work says it."""
 
     @property
     def ticket(self) -> Ticket:

@@ -20,7 +20,7 @@ from rddm.image import Pixels, prepared, to_image
 from rddm.tiling import plan
 from service.engines.contract import Model
 from service.errors import QueueFull
-from service.sampling.pipeline import Sampler, Work
+from service.sampling.work import Sampler, Work
 from service.video.facts import ClipBounds, ClipFacts, ClipOptions
 from service.video.parameters import Steadying
 from service.video.process import ClipProcess, ProcessLimits, open_process

@@ -82,7 +82,7 @@ def test_a_class_that_measures_or_belongs_to_a_file_format_is_no_type() -> None:
     def named(name: str, module: str) -> type:
         return type(name, (), {"__module__": module})
 
-    assert is_passed_on(named("Work", "service.sampling.pipeline"))
+    assert is_passed_on(named("Work", "service.sampling.work"))
     assert not is_passed_on(named("_Exchange", "service.api.middleware"))
     assert not is_passed_on(named("Stopwatch", "service.restoration.service"))
     assert not is_passed_on(named("Filtered", "service.pictures.files.png"))

@@ -36,7 +36,7 @@ from service.restoration.parameters import (
     null_is_unset,
 )
 from service.restoration.service import RequestResult
-from service.sampling.pipeline import Listener, Step
+from service.sampling.work import Listener, Step
 
 router = APIRouter(prefix="/v1", tags=["openai"], responses=problems(401, 404))
 WORK_PROBLEMS = problems(400, 401, 404, 408, 413, 415, 422, 429, 500, 503, 504)

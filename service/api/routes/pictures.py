@@ -24,7 +24,7 @@ from service.restoration.documents import JSON
 from service.restoration.parameters import AUTO, CommonParameters, GenerateBody, GenerateParameters, RestoreParameters, usual_format
 from service.restoration.service import RequestResult, random_seed
 from service.results.stored import StoredResponse
-from service.sampling.pipeline import Listener
+from service.sampling.work import Listener
 
 router = APIRouter(tags=["pictures"])
 ALL_PROBLEMS = problems(400, 401, 404, 406, 408, 409, 413, 415, 422, 424, 429, 500, 503, 504)

@@ -16,7 +16,7 @@ from service.api.middleware import BodyLimits, RequestBody
 from service.api.responses import EventWording, cancelled_when_gone, events_response, response_of, to_wire
 from service.errors import TooLarge
 from service.results.stored import StoredResponse
-from service.sampling.pipeline import Listener, Step
+from service.sampling.work import Listener, Step
 
 
 def request(*, gone: bool = False) -> Request:

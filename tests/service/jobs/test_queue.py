@@ -14,7 +14,7 @@ from service.errors import QuotaSpent, StoreUnavailable
 from service.jobs.queue import JobFunction, JobHooks, JobQueue, new_job
 from service.jobs.store import Job, JobLimits, JobStore
 from service.results.stored import StoredResponse
-from service.sampling.pipeline import Listener
+from service.sampling.work import Listener
 from service.storage.sqlite import SqliteDatabase
 from tests.calls import until
 from tests.service.conftest import RunningApp, file_of, pixels_of, running, settings_for

@@ -10,7 +10,7 @@ from service.keys import RequestContext
 from service.pictures.formats import FORMATS
 from service.restoration.budgets import Budgets, EncodingCosts
 from service.restoration.parameters import RestoreParameters
-from service.sampling.pipeline import Work
+from service.sampling.work import Work
 from service.scheduling.admission import Demand
 from service.settings import Settings
 from tests.service.fakes import model_of, picture

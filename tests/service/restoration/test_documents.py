@@ -20,7 +20,7 @@ from service.restoration.documents import (
     to_json,
 )
 from service.restoration.service import RequestResult
-from service.sampling.pipeline import Step
+from service.sampling.work import Step
 from tests.service.serving import RESTORER, model
 
 

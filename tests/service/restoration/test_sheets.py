@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from service.restoration.sheets import GRID_GAP, JointProgress, grid
-from service.sampling.pipeline import Step
+from service.sampling.work import Step
 
 
 @pytest.mark.parametrize(("count", "rows", "columns"), [(1, 1, 1), (2, 1, 2), (3, 2, 2), (5, 2, 3), (9, 3, 3)])

@@ -11,7 +11,8 @@ from rddm.image import to_pixels
 from service.errors import DeadlineExceeded, EngineUnavailable, NotFound
 from service.results.cache import LruCache, ResultCache, key_of
 from service.results.stored import ResponseCache, StoredResponse
-from service.sampling.pipeline import Pipeline, Result, Step, Work
+from service.sampling.pipeline import Pipeline
+from service.sampling.work import Result, Step, Work
 from tests.service.fakes import FakeEngine, model_of, picture
 
 

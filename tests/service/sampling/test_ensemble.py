@@ -9,7 +9,8 @@ import pytest
 from rddm.image import to_pixels
 from service.errors import EngineUnavailable
 from service.sampling.ensemble import FLIPS, FlipEnsemble, flipped, turned
-from service.sampling.pipeline import MEMBERS, Listener, Pipeline, Result, Step, Work
+from service.sampling.pipeline import Pipeline
+from service.sampling.work import MEMBERS, Listener, Result, Step, Work
 from service.scheduling.scheduler import Scheduler
 from tests.service.fakes import FakeEngine, model_of, picture
 

@@ -19,9 +19,10 @@ from rddm.sampler import calls, philox_noise, run, sample
 from rddm.schedule import make_schedule
 from rddm.tiling import plan
 from service.engines.arrays import HOST, HostArrays
-from service.errors import DeadlineExceeded, EngineUnavailable, InvalidValue
-from service.sampling.pipeline import PIXELS_AHEAD, Pipeline, Result, Step, Work
+from service.errors import DeadlineExceeded, EngineUnavailable
+from service.sampling.pipeline import PIXELS_AHEAD, Pipeline
 from service.sampling.state import default_noise
+from service.sampling.work import Result, Step, Work
 from service.scheduling.scheduler import Scheduler
 from tests.service.fakes import FakeEngine, model_of, picture
 
@@ -132,28 +133,6 @@ async def test_the_cost_of_work_is_what_the_engine_is_asked() -> None:
     assert work.shape == (work.model.weights, tile.height, tile.width)
     assert len(engine.calls) == work.tiles * calls(work.model.spec, work.steps)
     assert work.megapixel_steps == pytest.approx(len(engine.calls) * tile.height * tile.width / 1e6)
-
-
-async def test_two_pass_orders_count_twice() -> None:
-    once, twice = (Work(model_of(order=order), 5, 0, "r", "c", picture(64, 64)) for order in ("simultaneous", "noise_first"))
-    assert twice.megapixel_steps == 2 * once.megapixel_steps
-
-
-@pytest.mark.parametrize(
-    ("work", "says"),
-    [
-        (work_of(8, 8, steps=0), "steps = 0 is outside"),
-        (work_of(8, 8, method="SM-N"), "cannot be sampled with 'SM-N'"),
-        (work_of(8, 8, mask=picture(8, 8)), "takes no mask"),
-        (work_of(8, 8, model=model_of(condition=("image", "mask"))), "needs a mask"),
-        (work_of(8, 8, model=model_of(condition=("image", "mask")), mask=picture(8, 9)), "expected the same"),
-        (Work(model_of(), 3, 0, "r", "c"), "none was given"),
-        (work_of(8, 8, model=model_of(start="noise", condition=(), image_size=(8, 8))), "takes none"),
-    ],
-)
-async def test_work_that_the_model_cannot_do_is_refused_by_name(work: Work, says: str) -> None:
-    with pytest.raises(InvalidValue, match=says):
-        await Pipeline(FakeEngine()).run(work)
 
 
 async def test_a_passed_deadline_ends_the_work_at_its_next_step() -> None:

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from rddm.sampler import philox_noise
+from rddm.spec import ModelSpec
 from service.engines.arrays import HOST, HostArrays
 from service.sampling.state import DEFAULT_SEED, PREVIEW_SIDE, SamplingState, default_noise, noise_of, thumbnail
-from tests.service.serving import RESTORER
+from service.sampling.work import Work
+from tests.service.serving import RESTORER, model
 
 
 class Narrow(HostArrays):
@@ -35,8 +37,11 @@ def sampled(state: SamplingState) -> SamplingState:
     return state
 
 
-def state(size: tuple[int, int], arrays: Any = HOST, **facts: Any) -> SamplingState:
-    return SamplingState(RESTORER, arrays, size, 3, 7, picture(*size), **facts)
+def state(
+    size: tuple[int, int], arrays: Any = HOST, spec: ModelSpec = RESTORER, shows_x_0: bool = False, **facts: Any
+) -> SamplingState:
+    work = Work(model(spec), 3, 7, "r", "c", picture(*size), **facts)
+    return SamplingState(work, arrays, shows_x_0=shows_x_0)
 
 
 @pytest.mark.parametrize("size", [(50, 61), (200, 131)])
@@ -50,14 +55,14 @@ def test_bands_change_not_one_bit(size: tuple[int, int]) -> None:
 def test_tiles_give_what_the_whole_gives() -> None:
     tiled = sampled(state((120, 120)))
     spec = RESTORER.model_copy(update={"name": "tiled", "most_pixels": 64 * 64})
-    cut = sampled(SamplingState(spec, HOST, (120, 120), 3, 7, picture(120, 120)))
+    cut = sampled(state((120, 120), spec=spec))
     assert (tiled.whole, cut.whole) == (True, False)
     assert np.allclose(tiled.x_0(), cut.x_0(), atol=1e-5)
 
 
 @pytest.mark.parametrize("arrays", [HOST, Narrow()])
 def test_residual_trace_and_previews_are_kept_where_they_are_asked_for(arrays: Any) -> None:
-    kept = sampled(state((40, 24), arrays, keeps_residual=True, keeps_trace=True, shows_x_0=True))
+    kept = sampled(state((40, 24), arrays, shows_x_0=True, keep=frozenset({"residual", "trace"})))
     residual = kept.residual()
     assert residual is not None
     assert residual.shape == (1, 3, 40, 24)

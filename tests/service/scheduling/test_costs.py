@@ -6,7 +6,8 @@ import pytest
 
 from rddm.model import Weights
 from service.engines.contract import LARGE_PIXELS, WIDE_PIXELS
-from service.sampling.pipeline import Pipeline, Work
+from service.sampling.pipeline import Pipeline
+from service.sampling.work import Work
 from service.scheduling.costs import Costs, is_large, is_wide
 from service.scheduling.scheduler import Scheduler
 from tests.service.fakes import FakeEngine, model_of, picture

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from service.errors import EngineUnavailable
-from service.sampling.pipeline import Pipeline, Work
+from service.sampling.pipeline import Pipeline
+from service.sampling.work import Work
 from service.scheduling import learning
 from service.scheduling.batch import BatchSizes
 from service.scheduling.learned import LearnedFile

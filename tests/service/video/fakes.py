@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rddm.image import to_pixels
-from service.sampling.pipeline import Listener, Result, Work
+from service.sampling.work import Listener, Result, Work
 from service.video.facts import ClipOptions
 from service.video.restoration import ClipRestorer, ClipResult, ClipWork, Steadying
 from tests.service.fakes import model_of

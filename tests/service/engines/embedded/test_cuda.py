@@ -15,7 +15,8 @@ from service.engines.embedded.engine import EmbeddedEngine, Threads
 from service.engines.repository import find_newest
 from service.engines.torch_arrays import TorchArrays, find_device
 from service.errors import EngineUnavailable
-from service.sampling.pipeline import Pipeline, Work
+from service.sampling.pipeline import Pipeline
+from service.sampling.work import Work
 from tests.calls import agree, picture
 
 CPU = torch.device("cpu")

@@ -19,7 +19,8 @@ from service.engines.embedded.engine import EmbeddedEngine, Threads
 from service.engines.embedded.sessions import OnnxRuntime
 from service.engines.local import Network
 from service.errors import BadAnswer, DeadlineExceeded, EngineUnavailable, InvalidValue, OutOfMemory, UnknownModel
-from service.sampling.pipeline import Pipeline, Work
+from service.sampling.pipeline import Pipeline
+from service.sampling.work import Work
 from service.scheduling.scheduler import Scheduler
 from tests.calls import Asking, picture, served, ticket
 from tests.graphs import altered, put
