@@ -104,14 +104,14 @@ def reports(options: argparse.Namespace, spec: ModelSpec, wanted: Sequence[str],
     """Each scenario's, of all starts so far, so that nothing is lost if a later one fails; and whether that was the last."""
     served = [name for name in wanted if name in SCENARIOS]
     if served:
-        found = {name: [] for name in served}
+        results = {name: [] for name in served}
         with tempfile.TemporaryDirectory() as folder:
             bench = replace(prepared(Path(folder), spec, options.rounds, tick), own_seeds=options.own_seeds)
             for start in range(options.starts):
                 tick(f"start {start + 1} of {options.starts}")
                 for name, measured in one_start(options, replace(bench, start=start), served):
-                    found[name].append(measured)
-                    yield name, SCENARIOS[name].report(found[name]), start + 1 == options.starts
+                    results[name].append(measured)
+                    yield name, SCENARIOS[name].report(results[name]), start + 1 == options.starts
     for name in wanted:
         if name in ALONE:
             yield name, alone(name, options, tick), True

@@ -1,4 +1,4 @@
-"""Many requests against a real gateway process: a mixed load with bad input, callers who hang up, and servers that are killed.
+"""Many requests against a real gateway process: a mixed load with bad input, callers that hang up, and servers that are killed.
 
 python -m benchmarks.endurance [--requests 10000] [--triton [--servers 1] [--kill-every 2000]] [-o benchmarks/results]
 
@@ -233,7 +233,7 @@ async def watch_pauses(tally: Tally) -> None:
 
 
 async def settle(client: httpx2.AsyncClient, process: "subprocess.Popen[str]", tally: Tally) -> None:
-    """In the end nothing may be in work, the gateway must be ready, and end when it is told to."""
+    """In the end nothing may be in work, the gateway must be ready, and end at SIGTERM."""
     left: dict[str, str] = {}
     async for _ in _ticks(SETTLE_SECONDS):
         text = (await client.get("/metrics")).text

@@ -119,17 +119,17 @@ def seconds_of(call: Callable[[], object], device: torch.device, least: float = 
     """Seconds of one call: the median of five rounds of at least `least` / 5 seconds."""
     call()
     wait(device)
-    begun = time.perf_counter()
+    start = time.perf_counter()
     call()
     wait(device)
-    count = max(1, int(least / 5 / max(time.perf_counter() - begun, 1e-6)))
+    count = max(1, int(least / 5 / max(time.perf_counter() - start, 1e-6)))
     rounds = []
     for _ in range(5):
-        begun = time.perf_counter()
+        start = time.perf_counter()
         for _ in range(count):
             call()
         wait(device)
-        rounds.append((time.perf_counter() - begun) / count)
+        rounds.append((time.perf_counter() - start) / count)
     return statistics.median(rounds)
 
 
@@ -148,9 +148,9 @@ def flops_of(network: nn.Module, given: tuple[Tensor, Tensor | None, Tensor]) ->
     return int(counter.get_total_flops())
 
 
-def deviation(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
+def deviation(outputs: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
     """max|a - b| / (1 + max|b|) over the outputs; not a number where one is not finite."""
-    pairs = zip(found, expected, strict=True)
+    pairs = zip(outputs, expected, strict=True)
     return max(float(((a.float() - b.float()).abs().max() / (1 + b.float().abs().max())).cpu()) for a, b in pairs)
 
 
@@ -197,11 +197,11 @@ def checked(
     """The call that is timed, and how far its answer is from float32's. Raises CheckFailed."""
     plain: Call = lambda: network(*given)  # noqa: E731  a name for what is captured
     call = replayed(plain) if device.type == "cuda" else plain
-    found = [output.clone() for output in call()]
-    again = deviation(found, plain())
+    outputs = [output.clone() for output in call()]
+    again = deviation(outputs, plain())
     if not again <= REPLAY_TOLERANCE:
         raise CheckFailed(f"in {precision} a replayed graph is {again:.2g} away from the plain call; at most {REPLAY_TOLERANCE}")
-    away = deviation(found, expected)
+    away = deviation(outputs, expected)
     allowed = LOW_TOLERANCE if precision == "bf16" else REPLAY_TOLERANCE
     if not away <= allowed:
         raise CheckFailed(f"{precision} is {away:.2g} away from float32; at most {allowed}")

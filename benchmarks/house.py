@@ -115,22 +115,22 @@ def constants_of(path: Path) -> list[str]:
 
     A 0 that an attribute begins as is a counter's.
     """
-    found = []
+    names = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Assign) and is_numeric(node.value):
-            found += [name.id for target in node.targets for name in ast.walk(target) if is_capital(name)]
+            names += [name.id for target in node.targets for name in ast.walk(target) if is_capital(name)]
             attributes = [
                 target
                 for target in node.targets
                 if isinstance(target, ast.Attribute) and ast.unparse(node.value) not in {"0", "0.0"}
             ]
-            found += [target.attr for target in attributes if not target.attr.startswith("_")]
+            names += [target.attr for target in attributes if not target.attr.startswith("_")]
         elif isinstance(node, ast.AnnAssign) and is_numeric(node.value) and is_capital(node.target):
-            found.append(node.target.id)  # type: ignore[union-attr]
+            names.append(node.target.id)  # type: ignore[union-attr]
         elif isinstance(node, ast.ClassDef) and is_frozen(node):
             fields = (each for each in node.body if isinstance(each, ast.AnnAssign) and is_numeric(each.value))
-            found += [f"{node.name}.{each.target.id}" for each in fields if isinstance(each.target, ast.Name)]
-    return found
+            names += [f"{node.name}.{each.target.id}" for each in fields if isinstance(each.target, ast.Name)]
+    return names
 
 
 def is_capital(node: ast.AST) -> bool:

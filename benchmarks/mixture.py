@@ -78,9 +78,9 @@ def picture_in(kind: str, asked: tuple[Any, ...], size: tuple[int, int], form: s
     """A success; its picture must be whole, and of that size and form."""
     fault = None
     try:
-        with Image.open(BytesIO(body)) as found:
-            found.load()
-            if (found.size, found.format) != (size, form.upper()):
+        with Image.open(BytesIO(body)) as picture:
+            picture.load()
+            if (picture.size, picture.format) != (size, form.upper()):
                 fault = f"{kind}: a picture of another size or format"
     except (OSError, SyntaxError):
         fault = f"{kind}: 200 without a whole picture"
@@ -205,7 +205,7 @@ class Mixture:
         return refusal_of("bad", answer, status) or Outcome("bad", answer.status_code)
 
     async def hang_up(self, draw: random.Random) -> Outcome:
-        """A caller who leaves at any moment, in half of the cases while he still sends."""
+        """A caller that hangs up at any moment, in half of the cases while its request is still being sent."""
         request = self.request(draw)
         content = _slowly(request.dark.body) if draw.random() < 0.5 else request.dark.body
         query = request.query | {"seed": draw.randrange(10**6, 10**7)}

@@ -63,8 +63,8 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, help="a JSON file for the figures")
     options = parser.parse_args()
     ours, theirs = shipped_repository(), options.against / "model_repository"
-    found = compare(GraphFile(theirs, options.model), GraphFile(ours, options.model), options.side, options.rounds)
-    text = json.dumps({"machine": machine(), "model": options.model, "side": options.side, **found}, indent=1)
+    figures = compare(GraphFile(theirs, options.model), GraphFile(ours, options.model), options.side, options.rounds)
+    text = json.dumps({"machine": machine(), "model": options.model, "side": options.side, **figures}, indent=1)
     print(text)
     if options.output is not None:
         options.output.write_text(f"{text}\n", encoding="utf-8")

@@ -161,7 +161,7 @@ def run(side: int = SIDE, large: int = LARGE, rounds: int = ROUNDS, layers: int 
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure, print, and write what was found."""
+    """Measure, print, and write the report."""
     p = argparse.ArgumentParser(prog="python -m benchmarks.one_pass", description=(__doc__ or "").splitlines()[0])
     p.add_argument("-o", "--output", type=Path, help="a JSON file for the figures")
     p.add_argument("--rounds", type=int, default=ROUNDS, help="pairs of calls (default: %(default)s)")

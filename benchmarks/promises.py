@@ -39,8 +39,8 @@ async def opened(folder: Path, name: str, largest: int) -> AsyncIterator[Setup]:
     engine = EmbeddedEngine(folder)
     rows: list[int] = []
     await engine.start()
-    found = engine.models()[name]
-    model = replace(found, spec=found.spec.model_copy(update={"sizes": ((64, 64),), "reach": 16}))
+    shipped = engine.models()[name]
+    model = replace(shipped, spec=shipped.spec.model_copy(update={"sizes": ((64, 64),), "reach": 16}))
     scheduler = Scheduler(engine, engine.instances, on_call=lambda _model, count, _seconds, _waited: rows.append(count))
     pipeline = Pipeline(scheduler, scheduler)
     fills = not await has_same_bytes(Probe(engine, model, HOST), largest)
@@ -56,12 +56,12 @@ async def opened(folder: Path, name: str, largest: int) -> AsyncIterator[Setup]:
 def works(model: Model, draw: random.Random) -> list[Work]:
     """Different pictures, sizes, steps, seeds and callers."""
     most = min(model.spec.max_steps, 5)
-    found = []
+    made = []
     for k in range(POOL):
         x_in = to_x_in(darkened(scene(*draw.choice(SIDES), seed=k, discs=40), draw.uniform(0, 6), seed=k))
         steps = draw.randint(model.spec.min_steps, most)
-        found.append(Work(model, steps, draw.randrange(2**63), f"r{k}", f"c{draw.randrange(6)}", x_in))
-    return found
+        made.append(Work(model, steps, draw.randrange(2**63), f"r{k}", f"c{draw.randrange(6)}", x_in))
+    return made
 
 
 @dataclass(frozen=True)

@@ -347,21 +347,21 @@ def problems(given: Given, record: PictureFormat) -> list[str]:
     """What is lost on the way into that format."""
     picture = decode(given.data, BOUNDS)
     shown = seen(encode(picture, record, FileOptions(file_quality=100, lossless=True)), record)
-    found = []
+    faults = []
     colours, clear = at_squares(shown.colours), given.clear
     opaque = np.ones((2, 2), bool) if clear is None or record.alpha else clear == 255  # the rest is laid on white
     off = round(float(np.abs(colours - given.shows)[opaque].max()))
     if off > LEVELS:
-        found.append(f"colours are off by {off} levels")
+        faults.append(f"colours are off by {off} levels")
     if clear is not None and record.alpha:
         away = None if shown.clear is None else float(np.abs(at_squares(shown.clear[..., None])[..., 0] - clear).max())
         if away is None or away > LEVELS:
-            found.append("transparency is gone" if away is None else f"transparency is off by {away:.1f} levels")
+            faults.append("transparency is gone" if away is None else f"transparency is off by {away:.1f} levels")
     if given.deep and record.depth > 8 and not shown.deep:
-        found.append("more than 8 bits are gone")
+        faults.append("more than 8 bits are gone")
     if given.profile and record.profiles and not shown.profile:
-        found.append("the profile is gone")
-    return found
+        faults.append("the profile is gone")
+    return faults
 
 
 def matrix(thin: int = 1) -> dict[str, Any]:

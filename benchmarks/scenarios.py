@@ -188,7 +188,7 @@ def many_callers_report(starts: Sequence[Crowd]) -> Report:
 
 
 def mixed_steps(field: Field, bench: Bench) -> Bursts:
-    """16 callers who ask for different numbers of steps: nobody's batch is the other's."""
+    """16 callers that ask for different numbers of steps, so that two requests rarely go through the same steps together."""
     steps = tuple(sorted({min(asked, bench.most_steps) for asked in (2, 5, 10)}))
     return in_turns(bench, field.all, bench.load(48, 16, steps=steps))
 

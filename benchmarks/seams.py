@@ -40,11 +40,11 @@ EARLIER_TILES = 6  # along a side of a square for both
 class Seam:
     """border: mean gradient at tile borders over that elsewhere, tiled relative to whole (1: no seam).
 
-    overlap: likewise where tiles overlap. step: the mean gradient of tiled minus whole at tile borders, in 8-bit levels: what could
-    be seen. beside: the same over that within NEAR pixels of a border (1: nothing is at the border that is not around it, too).
-    difference: the same over elsewhere. It tells where tiled and whole differ, not how much: it grows where the borders stay as
-    they are and less differs elsewhere. worst: the largest mean of any one row or column, wherever it lies, in levels. psnr: tiled
-    against whole, dB.
+    overlap: that ratio where tiles overlap. step: the mean gradient of tiled minus whole at tile borders, in 8-bit levels: what
+    could be seen. beside: step over that gradient within NEAR pixels of a border (1: the border has nothing that is not around it).
+    difference: step over that gradient elsewhere. It tells where tiled and whole differ, not how much: it grows where the borders
+    stay as they are and less differs elsewhere. worst: the largest mean of any one row or column, wherever it lies, in levels.
+    psnr: tiled against whole, dB.
     """
 
     picture: str

@@ -134,15 +134,15 @@ def contenders(path: Path, kinds: Iterable[str], threads: int) -> list[Contender
     """The graph at path in every arithmetic that this machine's ONNX Runtime can run."""
     model = onnx.load(graph_of(path))
     spec = ModelSpec.model_validate_json({entry.key: entry.value for entry in model.metadata_props}[SPEC_KEY])
-    found = []
+    contenders = []
     for kind in kinds:
         try:
             session = session_of(MAKERS[kind](model, spec), threads)
         except CANNOT_RUN as error:
             print(f"{path.name} {kind}: this ONNX Runtime cannot run it ({str(error).splitlines()[0][-160:]})", file=sys.stderr)
             continue
-        found.append(Contender(f"{path.name} {kind}", spec, session))
-    return found
+        contenders.append(Contender(f"{path.name} {kind}", spec, session))
+    return contenders
 
 
 def measure(entrants: Sequence[Contender], steps: Sequence[int], pictures: Sequence[Example], rounds: int) -> list[dict[str, Any]]:
@@ -153,11 +153,11 @@ def measure(entrants: Sequence[Contender], steps: Sequence[int], pictures: Seque
             for one in entrants if turn % 2 == 0 else reversed(entrants):
                 for count in [count for count in steps if (one.name, count) in rows]:
                     started = time.perf_counter()
-                    found = one.restore(example.given, count)
+                    restored = one.restore(example.given, count)
                     megapixels = example.given.shape[0] * example.given.shape[1] / 1e6
                     rows[one.name, count]["ms"].append((turn, (time.perf_counter() - started) * 1000, megapixels))
                     if turn == 0:
-                        rows[one.name, count]["psnr"].append(psnr(found, example.target))
+                        rows[one.name, count]["psnr"].append(psnr(restored, example.target))
     return [
         {"model": name, "steps": count, "psnr": float(np.mean(row["psnr"])), "ms_per_megapixel": fastest(row["ms"], rounds)}
         for (name, count), row in rows.items()

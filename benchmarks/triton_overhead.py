@@ -85,11 +85,11 @@ async def measure(repository: Path, name: str, side: int, steps: int, rounds: in
     }
 
 
-def show(found: dict[str, Any]) -> None:
+def show(report: dict[str, Any]) -> None:
     """A table for people."""
-    table = Table("", "ms", "ratio", "largest difference", title=f"{found['model']}, {found['side']} px, {found['steps']} steps")
-    for kind, milliseconds in found["ms"].items():
-        table.add_row(kind, f"{milliseconds:.1f}", f"{found['ratio'][kind]:.3f}", f"{found['difference'][kind]:.1e}")
+    table = Table("", "ms", "ratio", "largest difference", title=f"{report['model']}, {report['side']} px, {report['steps']} steps")
+    for kind, milliseconds in report["ms"].items():
+        table.add_row(kind, f"{milliseconds:.1f}", f"{report['ratio'][kind]:.3f}", f"{report['difference'][kind]:.1e}")
     Console().print(table)
 
 
@@ -104,11 +104,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args(argv)
     with running(given.model_repository) as server:
-        found = asyncio.run(measure(given.model_repository, given.model, given.side, given.steps, given.rounds, server.url))
+        report = asyncio.run(measure(given.model_repository, given.model, given.side, given.steps, given.rounds, server.url))
     if given.json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(report, indent=2))
     else:
-        show(found)
+        show(report)
     return 0
 
 

@@ -179,7 +179,7 @@ def strip(before: Sequence[NDArray[np.uint8]], after: Sequence[NDArray[np.uint8]
 
 
 async def measure(scenes: Sequence[Scene], keep: Callable[[str, Frames, Frames], None]) -> list[Row]:
-    """Every clip as it came, frame by frame, and steadied. keep: told of each steadied one: name, as it came, restored."""
+    """Every clip as it came, frame by frame, and steadied. keep: called with each steadied one: name, as it came, restored."""
     rows = []
     async with open_service(Settings(results_bytes=0)) as service:
         for scene in scenes:

@@ -269,7 +269,7 @@ def as_tensors(given: Inputs) -> dict[str, Tensor]:
 
 @contextmanager
 def quiet_exporter() -> Iterator[None]:
-    """torch's exporter talks of its own deprecations and of torchvision; nothing of it concerns the person who exports."""
+    """Silences what torch's exporter logs of its own deprecations and of torchvision: no user can act on it."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

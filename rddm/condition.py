@@ -58,7 +58,7 @@ def shares(length: int, size: int) -> Image:
 
 
 def context(x_in: Image, height: int, width: int) -> Image:
-    """The whole picture b 3 h w averaged by area to b 3 height width: what a tile is told of the picture around it.
+    """The whole picture b 3 h w averaged by area to b 3 height width: what a tile sees of the picture around it.
 
     A picture that already has this size is returned as it is. In torch: `shares(h, height) @ x_in @ shares(w, width).T`.
     """

@@ -1,4 +1,4 @@
-"""Network outputs -> (residual, noise, x_0) for every objective, training targets, and what time each network is told.
+"""Network outputs -> (residual, noise, x_0) for every objective, training targets, and the time input of each network.
 
 Arrays are b c h w, NumPy or torch; alpha_bar and beta_bar arrive as Python floats from `rddm.schedule`.
 """
@@ -98,9 +98,9 @@ def mixture(objective: Objective, schedule: Schedule, t: int) -> tuple[float, fl
 
 
 def times(spec: ModelSpec, schedule: Schedule, t: int) -> tuple[float, float]:
-    """What the residual and the noise network are told at index t: (t, t), or (alpha_bar_t T, beta_bar_t T).
+    """The time inputs of the residual and the noise network at index t: (t, t), or (alpha_bar_t T, beta_bar_t T).
 
-    A network that models the noise alone is told the noise's time in both places.
+    A network that models the noise alone gets the noise's time in both places.
     """
     if spec.time_input == "t":
         return float(t), float(t)

@@ -1,4 +1,4 @@
-"""Timesteps and the update, as a conversation: it asks about (x_t, t) and is told (residual, noise, x_0).
+"""Timesteps and the update, as a conversation: it asks about (x_t, t) and gets (residual, noise, x_0).
 
     sampling = sample(spec, schedule, x_in, noise)
     question = next(sampling)                       # a Question
@@ -26,7 +26,7 @@ Noise = Callable[[int], Array]  # the k-th noise field of a picture, k = 0 for t
 
 @dataclass(frozen=True)
 class Question:
-    """What the network is asked: x_t (b c h w) at index t, the time each head is told, and that this is call `step` of `steps`."""
+    """What the network is asked: x_t (b c h w) at index t, the time input of each head, and that this is call `step` of `steps`."""
 
     x_t: Array
     t: int
@@ -49,7 +49,7 @@ PASSES: dict[str, tuple[Removal, ...]] = {
 def philox_noise(seed: int, channels: int, height: int, width: int) -> Callable[[int], NDArray[np.float32]]:
     """The noise of one picture: field k is (1, channels, height, width), float32, N(0, 1), from Philox keyed by (seed, k).
 
-    It depends on the seed and the whole picture's size alone, never on engine, device, tiling or who shares a batch.
+    It depends on the seed and the whole picture's size alone, never on engine, device, tiling or what else is in a batch.
     """
     if not 0 <= seed < 2**63:
         raise ValueError(f"seed {seed} is outside 0..2^63-1")

@@ -100,12 +100,12 @@ class ModelSpec(Frozen):
         `brightness`, in training alone, the mean that the whole answer shall have, 0 where the network shall estimate it.
     mask_optional: a picture may come without its mask, which is then 0 everywhere: nothing is marked.
     exposure: the learned part of the tone curve, as text (rddm.exposure), where the condition lists `exposed` and `code`.
-    brightness: likewise the estimate of how bright the scene was, which chooses the curve; None for the same mean of every scene.
+    brightness: the estimate, as text, of how bright the scene was, which chooses the curve; None for one mean for every scene.
     residual_clip: predicted residuals are clipped to +-this: 1 for the authors' checkpoints, 2 (all that two images can
         differ by) for new models.
-    image_clip: likewise for the predicted x_0; None leaves it unclipped (diffusers' clip_sample=False).
+    image_clip: the same bound of the predicted x_0; None leaves it unclipped (diffusers' clip_sample=False).
     order: `simultaneous` removes residual and noise together; the two-pass orders remove one along the whole grid, then, from the
-        x_0 that this found, the other (twice the network calls; for networks told abar_bbar). `decoupled` removes the residual and
+        x_0 that this gives, the other (twice the network calls; for the time input abar_bbar). `decoupled` removes the residual and
         then, from what is left, the noise (DRDD); `residual_only` leaves the noise to the last step's x_0 (DiffUIR).
     residual_steps: network calls of the residual's pass where there are two; None for as many as the noise's.
     update, variance, grid: see rddm.sampler.

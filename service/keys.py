@@ -225,7 +225,7 @@ class Keyring:
         return self.named(request, matching[0].name, matching[0].admin)
 
     def named(self, request: str, caller: str, admin: bool = False) -> RequestContext:
-        """The context of a request that begins now, of a caller who was let in under that name before."""
+        """The context of a request that begins now, of a caller that was let in under that name before."""
         return RequestContext(request, caller, time.monotonic(), admin=admin, quota=self._quotas.get(caller))
 
 

@@ -142,7 +142,7 @@ class Settings(BaseSettings):
     max_jobs_per_caller: int = Field(default=20, ge=1)
     max_jobs_bytes: int = Field(default=1024 * MIB, ge=1, description="of pictures that wait in jobs")
     job_seconds: float = Field(default=3600, gt=0, description="how long a finished job is kept")
-    webhook_hosts: Words = Field(default=(), description="hosts that may be told of jobs, by https: host or host:port")
+    webhook_hosts: Words = Field(default=(), description="hosts that webhooks may call, by https: host or host:port")
     webhook_secret: SecretStr | None = Field(default=None, description="whsec_ and base64 of 24 to 64 random bytes")
     webhook_private: bool = Field(default=False, description="whether webhook hosts may have addresses within a network")
 

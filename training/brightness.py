@@ -1,4 +1,4 @@
-"""The fit of how bright a dark scene was: the estimate that a low-light network is told where nobody says it.
+"""The fit of how bright a dark scene was: the estimate that a low-light network gets where no brightness is given.
 
 The statistics of dark pictures whose targets are as bright as their makers wanted are gathered once; then the two layers are
 fitted to the targets' means by least squares. The convolutions have no part in it.

@@ -24,7 +24,7 @@ def to_srgb(light: Array) -> Array:
 
 
 def from_root(light: Array, root: Array) -> Array:
-    """Linear light and its power ROOT -> sRGB, not clipped: for those who have the power already."""
+    """Linear light and its power ROOT -> sRGB, not clipped: for callers that have the power already."""
     return _where(light <= LIGHT_LINE, 12.92 * light, 1.055 * root - 0.055)
 
 

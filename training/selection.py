@@ -24,7 +24,7 @@ BAND = 0.01
 
 @dataclass(frozen=True)
 class Selection:
-    """The objective found, after how many steps, and the share at which alpha stood: over 0.5 the residual, under it the noise."""
+    """The selected objective, after how many steps, and alpha's share at the end: over 0.5 the residual, under it the noise."""
 
     objective: Objectives
     steps: int

@@ -67,8 +67,8 @@ def run_figure4(size: Size, args: argparse.Namespace, console: Console) -> None:
     """The DDIM and its RDDM."""
     points, table = figure4.run(size, args.out, console, args.ddim, args.reference)
     tables.plot(points, args.out / "figure4.png")
-    found = {"points": [asdict(p) for p in points], "differences": [asdict(d) for d in table]}
-    write(args.out, "figure4", found, f"{tables.points_text(points)}\n\n{tables.differences_text(table)}\n", console)
+    figures = {"points": [asdict(p) for p in points], "differences": [asdict(d) for d in table]}
+    write(args.out, "figure4", figures, f"{tables.points_text(points)}\n\n{tables.differences_text(table)}\n", console)
 
 
 def run_table1(size: Size, args: argparse.Namespace, console: Console) -> None:
@@ -82,9 +82,9 @@ def run_table1(size: Size, args: argparse.Namespace, console: Console) -> None:
         write(args.out, "table1", {"results": [asdict(result) for result in results]}, text, console)
 
 
-def write(out: Path, name: str, found: dict[str, object], text: str, console: Console) -> None:
+def write(out: Path, name: str, figures: dict[str, object], text: str, console: Console) -> None:
     """NAME.json and NAME.md, and the table on the terminal."""
-    (out / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
+    (out / f"{name}.json").write_text(json.dumps(figures, indent=1) + "\n")
     (out / f"{name}.md").write_text(text)
     console.print(text, markup=False)
 

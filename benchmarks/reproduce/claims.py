@@ -79,7 +79,7 @@ def verdict(claim: Claim, values: Sequence[float]) -> str:
 
 
 def sentence(claim: Claim, rows: Sequence[Row], damages: Sequence[str]) -> str:
-    """The claim, what was compared, and the difference found on each damage; empty where nothing of it was measured."""
+    """The claim, what was compared, and the difference on each damage; empty where nothing of it was measured."""
     parts = [
         f"{damage} {np.mean(values):+.2f} ± {half_width(values):.2f} ({verdict(claim, values)})"
         for damage in damages

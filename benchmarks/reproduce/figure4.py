@@ -79,8 +79,8 @@ def trained_ddim(size: Size, out: Path, console: Console) -> Path:
     )
     data, source = EmojiData(kind="emoji", size=size.glyphs), emoji_sources(size.glyphs)[0]
     recipe = recipe_of(spec, network, data, size.courses["generation"], SEED)
-    found = trained(recipe, source, out / "runs" / "ddim-run", console)
-    found.unet.save_pretrained(folder / "unet")
+    run = trained(recipe, source, out / "runs" / "ddim-run", console)
+    run.unet.save_pretrained(folder / "unet")
     DDIMScheduler().save_pretrained(folder / "scheduler")
     return folder
 
@@ -154,9 +154,9 @@ def points(network: nn.Module, spec: ModelSpec, size: Size, out: Path, reference
     def measured(states: Callable[[list[Tensor]], list[Tensor]]) -> float:
         return distance(space, torch.cat([states([part])[-1].clamp(-1, 1) for part in noise]), reference)
 
-    found = []
+    points = []
     for steps in track(STEP_COUNTS, "figure 4"):
-        found.append(
+        points.append(
             Point(
                 steps,
                 measured(lambda part, steps=steps: ddim_states(network.unet, steps, True, 0.0, part)),
@@ -164,7 +164,7 @@ def points(network: nn.Module, spec: ModelSpec, size: Size, out: Path, reference
                 measured(lambda part, steps=steps: rddm_states(network, variant(spec, True, 0.0, "noise"), steps, part)),
             )
         )
-    return found
+    return points
 
 
 def run(

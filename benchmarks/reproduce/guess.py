@@ -72,7 +72,7 @@ class Guess(nn.Module):
     """A network around which the guess of its spec stands; called as the exported graph is."""
 
     rows: Tensor
-    told: Tensor
+    network_times: Tensor
 
     def __init__(self, network: nn.Module, spec: ModelSpec, moments: Moments) -> None:
         super().__init__()
@@ -80,12 +80,12 @@ class Guess(nn.Module):
         self.network, self.sees_image = network, "image" in spec.condition
         rows = torch.tensor(rows_of(spec, schedule, moments), dtype=torch.float32)
         self.register_buffer("rows", rows, persistent=False)
-        told = torch.tensor([times(spec, schedule, t) for t in range(spec.timesteps)], dtype=torch.float32)
-        self.register_buffer("told", told, persistent=False)
+        network_times = torch.tensor([times(spec, schedule, t) for t in range(spec.timesteps)], dtype=torch.float32)
+        self.register_buffer("network_times", network_times, persistent=False)
 
     def lines(self, x_t: Tensor, condition: Tensor | None, time: Tensor) -> list[tuple[Tensor, Tensor]]:
         """For each output its guess (b 3 h w) and spread (b 1 1 1); arguments as in `forward`."""
-        index = (self.told - time[:, None]).abs().sum(-1).argmin(1)
+        index = (self.network_times - time[:, None]).abs().sum(-1).argmin(1)
         image = condition if self.sees_image and condition is not None else torch.zeros_like(x_t)
         rows = self.rows[index][..., None, None, None].unbind(1)
         return [(r[:, 0] * x_t + r[:, 1] * image + r[:, 2], r[:, 3]) for r in rows]

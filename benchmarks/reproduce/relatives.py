@@ -46,7 +46,7 @@ SIDE, CROP, WINDOWS, MAPS, POOL, PIECE, HELD_OUT = 96, 32, 6, 48, 4096, 256, 24
 HEAVY = [seed for seed in range(2 * MAPS) if seed % 4 >= 2]  # curtains and bars (training.synthesis.streaks)
 FIRST_SEED, POOL_SEED, DRAW_SEED = 10, 3, 4
 # What each method is trained as: methods whose training is the same are one. I2SB without noise and Cold Diffusion have one x_t for
-# each alpha_bar, which their network is told.
+# each alpha_bar, which is their network's time input.
 TRAINED_AS = {"cold-naive": "cold", "i2sb-ode": "cold", "weatherdiffusion": "sr3"}
 TOLD_ALPHA_BAR = {"cold", "cold-naive", "i2sb-ode"}
 GENERATORS = {"ddpm", "ddim"}
@@ -252,13 +252,13 @@ def sampled(network: nn.Module, spec: ModelSpec, pairs: Pairs, space: Autoencode
     return {**figures_of(restored, pairs.target, space), "seconds": seconds}
 
 
-def figures_of(found: Tensor, target: Tensor, space: Autoencoder) -> dict[str, float]:
+def figures_of(restored: Tensor, target: Tensor, space: Autoencoder) -> dict[str, float]:
     """PSNR in dB, SSIM and code distance, means over the pictures (b 3 h w in [-1, 1])."""
-    couples = list(zip(_pixels(found), _pixels(target), strict=True))
+    couples = list(zip(_pixels(restored), _pixels(target), strict=True))
     return {
         "psnr": float(np.mean([psnr(a, b) for a, b in couples])),
         "ssim": float(np.mean([ssim_rgb(a, b) for a, b in couples])),
-        "code": code_distance(space, found, target),
+        "code": code_distance(space, restored, target),
     }
 
 
@@ -267,9 +267,9 @@ def _pixels(pictures: Tensor) -> list[np.ndarray]:
 
 
 @torch.inference_mode()
-def code_distance(space: Autoencoder, found: Tensor, target: Tensor) -> float:
+def code_distance(space: Autoencoder, restored: Tensor, target: Tensor) -> float:
     """The mean distance between the 32-number codes of a picture and its target (benchmarks.reproduce.features)."""
-    return float((space.encode(found) - space.encode(target)).norm(dim=1).mean())
+    return float((space.encode(restored) - space.encode(target)).norm(dim=1).mean())
 
 
 def table(rows: Sequence[Row], damage: str, figure: str, places: int) -> str:
@@ -278,9 +278,12 @@ def table(rows: Sequence[Row], damage: str, figure: str, places: int) -> str:
     lines = []
     for method in known:
         counts = (0, *CALLS) if method == "input" else CALLS
-        found = {count: values_of(rows, damage, method, count, figure) for count in counts}
-        first = found.get(0) or found[CALLS[0]]
-        cells = [interval(first, places) if first else "", *(interval(found[c], places) if found.get(c) else "" for c in CALLS[1:])]
+        values = {count: values_of(rows, damage, method, count, figure) for count in counts}
+        first = values.get(0) or values[CALLS[0]]
+        cells = [
+            interval(first, places) if first else "",
+            *(interval(values[c], places) if values.get(c) else "" for c in CALLS[1:]),
+        ]
         lines.append([method, *cells])
     return markdown(["method", *(f"{count} call{'s' * (count > 1)}" for count in CALLS)], lines)
 

@@ -58,18 +58,18 @@ def source_of(root: Path | None, task: Task, size: Size, files: str = "") -> Sou
         return Source(EmojiData(kind="emoji", size=size.glyphs), *emoji_sources(size.glyphs), "glyphs")
     if layout is None:
         raise FileNotFoundError(f"{root} holds no data for {task}; expected one of {[list(known) for known in LAYOUTS[task]]}")
-    found = [str(Path(folder) / files) if files else folder for folder in layout]
-    data = faces(found) if task == "generation" else pairs(found, task, size)
+    folders = [str(Path(folder) / files) if files else folder for folder in layout]
+    data = faces(folders) if task == "generation" else pairs(folders, task, size)
     return Source(data, *folder_sources(data), "faces" if task == "generation" else task)
 
 
-def faces(found: list[str]) -> FolderData:
+def faces(folders: list[str]) -> FolderData:
     """CelebA cut and shrunk as the authors do."""
     preset = PRESETS[PRESET["generation"]]
     return FolderData(
         kind="folder",
-        target=found[0],
-        val_target=found[1],
+        target=folders[0],
+        val_target=folders[1],
         side=preset.side,
         fit="resize",
         window=preset.window,
@@ -77,14 +77,14 @@ def faces(found: list[str]) -> FolderData:
     )
 
 
-def pairs(found: list[str], task: Task, size: Size) -> FolderData:
+def pairs(folders: list[str], task: Task, size: Size) -> FolderData:
     """Windows of the pictures, or, with the authors' network, all of them squashed, the histogram equalised where they do."""
     return FolderData(
         kind="folder",
-        target=found[0],
-        given=found[1],
-        val_target=found[2],
-        val_given=found[3],
+        target=folders[0],
+        given=folders[1],
+        val_target=folders[2],
+        val_given=folders[3],
         side=size.side,
         fit="resize" if size.authors else "crop",
         equalize=size.authors and PRESETS[PRESET[task]].equalize,

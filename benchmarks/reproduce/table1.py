@@ -78,12 +78,12 @@ def asked(way: Way, task: Task, size: Size, side: int) -> ModelSpec:
     return spec_of(task, objective, size, side).model_copy(update={"sm_n_inversion": way.inversion})
 
 
-def figures_of(found: Picture, target: Picture) -> dict[str, float]:
+def figures_of(restored: Picture, target: Picture) -> dict[str, float]:
     """What is measured of one picture."""
     return {
-        "psnr": psnr(found, target),
-        "ssim": ssim_rgb(found, target),
-        "psnr_mean_matched": psnr(mean_matched(found, target), target),
+        "psnr": psnr(restored, target),
+        "ssim": ssim_rgb(restored, target),
+        "psnr_mean_matched": psnr(mean_matched(restored, target), target),
     }
 
 
@@ -103,9 +103,9 @@ def restoration(task: Task, source: Source, bench: Bench, seed: int) -> list[Res
         spec = asked(way, task, size, source.side).model_copy(update={"preprocessing": ()})
         network = Together([networks[part] for part in way.parts])
         for example, strip in zip(pictures, strips, strict=True):
-            found = restore_picture(as_graph(network), spec, example.given, seed=NOISE_SEED)
-            strip.append(found)
-            results.append(Result(task, way.name, spec.default_steps, seed, example.name, figures_of(found, example.target)))
+            restored = restore_picture(as_graph(network), spec, example.given, seed=NOISE_SEED)
+            strip.append(restored)
+            results.append(Result(task, way.name, spec.default_steps, seed, example.name, figures_of(restored, example.target)))
     for example, strip in zip(pictures, strips, strict=True):
         _sheet([[*strip, example.target]], bench.out / "pictures" / f"{task}-{seed}-{example.name}.png")
     return results
@@ -121,9 +121,9 @@ def generation(source: Source, bench: Bench, seed: int) -> list[Result]:
     networks = bench.networks("generation", source, seed)
     for way in bench.ways:
         spec = asked(way, "generation", size, source.side)
-        found = generated(Together([networks[part] for part in way.parts]), spec, size.samples, seed)
-        results.append(Result("generation", way.name, spec.default_steps, seed, "", {"frechet": distance(space, found, reference)}))
-        rows = [found[i : i + 8] for i in range(0, min(64, size.samples), 8)]
+        drawn = generated(Together([networks[part] for part in way.parts]), spec, size.samples, seed)
+        results.append(Result("generation", way.name, spec.default_steps, seed, "", {"frechet": distance(space, drawn, reference)}))
+        rows = [drawn[i : i + 8] for i in range(0, min(64, size.samples), 8)]
         _sheet([to_pictures(row) for row in rows], bench.out / "pictures" / f"generation-{seed}-{way.name}.png")
     return results
 

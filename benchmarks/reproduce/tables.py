@@ -1,4 +1,4 @@
-"""What was found, as Markdown tables and as Figure 4."""
+"""The results, as Markdown tables and as Figure 4."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,10 +70,10 @@ def gains_text(results: Sequence[Result]) -> str:
         figure, title, sign = ("psnr", "PSNR, dB", 1) if task != "generation" else ("frechet", "Frechet distance", -1)
         ways = dict.fromkeys(r.way for r in results if r.task == task)
         for way in [way for way in ways if way != BASE and not way.startswith(("input", "training"))]:
-            found = gains(results, task, way, figure)
+            differences = gains(results, task, way, figure)
             over = interval(seed_gains(results, task, way, figure), 2)
-            better = f"{sum(sign * gain > 0 for gain in found)} of {len(found)}"
-            rows.append([task, way, title, over, f"{min(found):+.2f}..{max(found):+.2f}", better])
+            better = f"{sum(sign * gain > 0 for gain in differences)} of {len(differences)}"
+            rows.append([task, way, title, over, f"{min(differences):+.2f}..{max(differences):+.2f}", better])
     return markdown(["task", "method", "figure", "less SM-Res", "range", "better"], rows) if rows else ""
 
 
@@ -90,14 +90,16 @@ def question(results: Sequence[Result], task: str, way: str) -> str:
     if len(own) < 2:
         return ""
     decided = [np.mean(lead) / max(half_width(lead), 1e-9) for lead in leads.values()]
-    found = "yes" if min(decided) > 1 else "no" if min(decided) < -1 else "open"
+    verdict = "yes" if min(decided) > 1 else "no" if min(decided) < -1 else "open"
     unit = "dB" if figure == "psnr" else "of Frechet distance"
     over = ", ".join(f"{interval(lead, 2)} {unit} over {rival}" for rival, lead in leads.items())
-    return f"* **Is {way} best in {task}, as the report has it? {found.capitalize()} at this size:** {over}, over {len(own)} seeds."
+    return (
+        f"* **Is {way} best in {task}, as the report has it? {verdict.capitalize()} at this size:** {over}, over {len(own)} seeds."
+    )
 
 
 def questions_text(results: Sequence[Result]) -> str:
-    """What the report found best, and what was found here."""
+    """What the report holds to be best, and whether it is at this size."""
     return "\n".join(filter(None, (question(results, task, way) for task, way in REPORTED_BEST)))
 
 

@@ -44,7 +44,7 @@ class OnePass:
     """How a network is fed and read. image, answer: names of its input and output; constants: values of its other inputs.
 
     multiple: sides that it takes are multiples of it; side: the only one that it takes, or None; scale: how much it enlarges.
-    probed: the facts that were found by asking it.
+    probed: the facts that come from calls of it.
     """
 
     image: str

@@ -13,7 +13,7 @@ class SmallConfig(Frozen):
 
     exposure: a global tone curve estimated from the context brightens x_in before the convolutions (low light). brightness: how
     bright its result is, is a part of the condition; where that is 0, it is estimated.
-    levels: a gain and a black level a channel, estimated from the context, likewise (haze, shadows). fill: what the mask hides is
+    levels: a gain and a black level a channel, estimated from the context (haze, shadows). fill: what the mask hides is
     not seen, is filled smoothly from around it first, and the answer changes nothing else (inpainting, in one step).
     """
 

@@ -16,7 +16,7 @@ class Exposure(nn.Module):
 
     The gain begins as the one that brings the context's mean to the wanted one (never below 1); a small network of the context's
     statistics learns the rest: colour cast, contrast, where the mean should really go. Only means over the context are used,
-    which is the same for every tile of a picture, so tiles agree. The wanted mean is TARGET, or is told, or estimated (`guess`).
+    which is the same for every tile of a picture, so tiles agree. The wanted mean is TARGET, or given, or estimated (`guess`).
     """
 
     TARGET, STEP, STOPS = 0.43, 0.5, 18
@@ -87,7 +87,7 @@ class Exposure(nn.Module):
         return rddm.exposure.Exposure(*map(arrays_of, self.layers()))
 
     def exported_brightness(self) -> rddm.exposure.Brightness | None:
-        """Likewise the estimate of the wanted mean, where there is one."""
+        """The estimate of the wanted mean as arrays for the spec, where there is one."""
         if self.guess is None:
             return None
         return rddm.exposure.Brightness(*(arrays_of(layer) for layer in self.guess if isinstance(layer, nn.Linear)))

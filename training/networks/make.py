@@ -1,7 +1,7 @@
 """From a configuration to its network.
 
 forward(x_t (b 3 h w), condition (b c h w) or None, time (b 2)) -> tuple of outputs (b 3 h w): the exported graph's signature.
-time[:, 0] is what the residual (or only) head is told, time[:, 1] what the noise head is told (rddm.objective.times).
+time[:, 0] is the time input of the residual (or only) head, time[:, 1] that of the noise head (rddm.objective.times).
 """
 
 from collections.abc import Callable

@@ -298,8 +298,8 @@ class SharedUnet(_Encoder):
 class UnetRes(nn.Module):
     """The authors' U-Nets behind the exported graph's signature: forward(x_t, condition, time) -> one output, or two.
 
-    x_t: b 3 h w; condition: b c h w, or None where the config lists nothing; time: b 2, what the residual (or only) and the noise
-    network are told. share_encoder as the authors number it: -1 one network, with six channels where two outputs are asked
+    x_t: b 3 h w; condition: b c h w, or None where the config lists nothing; time: b 2, the inputs of the residual (or only) and
+    the noise network. share_encoder as the authors number it: -1 one network, with six channels where two outputs are asked
     (SM-Res-N-1Net); 0 two networks; 1 one encoder and two decoders. Raises ValueError where that cannot give config.outputs.
     """
 

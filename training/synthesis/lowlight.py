@@ -4,8 +4,8 @@ In linear light: light falls by up to 8 stops (evenly, or unevenly as with one l
 random (shot noise), reading adds noise, the black level is cut off; then a tone curve, 8 bits, sometimes JPEG.
 
 Brightness of the targets: two thirds are as bright as the picture in the pool, which for photographs is as their maker wanted it;
-of the others the mean is drawn. The network is told it (Pairs.brightness), and so need not guess; what it is told when nobody
-knows is fitted on the former (training.brightness). Pictures that are bright enough already, and some mildly dark ones, are in
+of the others the mean is drawn. It is an input of the network (Pairs.brightness), which so need not guess; the input where none
+is given is fitted on the former (training.brightness). Pictures that are bright enough already, and some mildly dark ones, are in
 the mix: what was fine stays so.
 At night most of a scene has no light at all: what is lit has the targets' brightness there, the rest stays black.
 """

@@ -56,7 +56,7 @@ def blurred_layer(rng: Rng, side: int, angle: float, rarest: tuple[float, float]
     curtain = rotate(curtain, angle, reshape=False, order=1, mode="wrap")
     margin = (wide - side) // 2
     curtain = curtain[margin : margin + side, margin : margin + side]
-    # Between streaks the scene is seen undimmed: a curtain that only lifts everything could not be told from a bright texture.
+    # Between streaks the scene is seen undimmed: a curtain that only lifts everything would look like a bright texture.
     dry, brightest = np.percentile(curtain, (rng.uniform(5, 45), 99.5))
     return np.clip((curtain - dry) / (brightest - dry + 1e-6), 0, None).astype(np.float32)
 

@@ -104,7 +104,7 @@ class TritonEngine(ServingEngine):
         return reasons
 
     async def start(self) -> None:
-        """Reach the servers. One that is down now is found when it comes up."""
+        """Reach the servers. One that is down now joins when it comes up."""
         if freed := sweep():
             log.info("freed %d shared memory regions that a gateway left behind", freed)
         await self._round()

@@ -1,7 +1,7 @@
 """System shared memory between a gateway and a Triton server on the same host.
 
 A region has a name of its own, whatever gateways share the server; its memory is allocated when it is made (a full /dev/shm is an
-error, not a crash later); its owner holds a lock on it as long as it lives, by which what a killed gateway left behind is found.
+error, not a crash later); its owner holds a lock on it as long as it lives, so that what a killed gateway left behind is known.
 """
 
 import contextlib
