@@ -33,6 +33,7 @@ PAGES = [  # those of one row in one folder
     ("video",),
     ("gimp",),
     ("formats",),
+    ("relatives",),
 ]
 TOOLS = {"deploy": ["docker-compose"], "kubernetes": ["helm", "kubernetes-validate"], "video": ["curl"], "api": ["curl"]}
 CLIPS = ("dashcam.mp4", "party.mov", "window.mkv")
