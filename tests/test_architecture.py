@@ -76,3 +76,14 @@ def test_the_table_of_rooms_names_what_is_there(root: Path) -> None:
         if not path.name.startswith("_") and (path.suffix == ".py" or (path.is_dir() and path.name != "model_repository"))
     }
     assert named == there
+
+
+def test_the_lists_of_folders_name_what_is_there(root: Path) -> None:
+    """ARCHITECTURE's table of packages and the README's files."""
+    text, readme = ((root / name).read_text("utf-8") for name in ("ARCHITECTURE.md", "README.md"))
+    table = text[text.index("## The packages") : text.index("`make check` holds the arrows between")]
+    files = readme[readme.index("## Files") : readme.index("## Licence")]
+    listed = subprocess.run(["git", "ls-files"], cwd=root, capture_output=True, text=True, check=True).stdout.splitlines()
+    there = {path.partition("/")[0] for path in listed if "/" in path and not path.startswith(".")}
+    assert set(re.findall(r"^\| `(\w+)/`", table, re.MULTILINE)) == there
+    assert set(re.findall(r"^(\w+)/ ", files, re.MULTILINE)) == there
