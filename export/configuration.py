@@ -73,7 +73,7 @@ def check_exchangeable(spec: ModelSpec, other: ModelSpec) -> None:
 
 
 def to_config(models: Iterable[Model], spec: ModelSpec, backend: Backend) -> proto.ModelConfig:
-    """The same as a message."""
+    """The configuration as Triton's message."""
     config = proto.ModelConfig(
         name=spec.name,
         backend=backend.name,

@@ -263,7 +263,7 @@ def random_inputs(spec: ModelSpec, shape: tuple[int, int, int]) -> Inputs:
 
 
 def as_tensors(given: Inputs) -> dict[str, Tensor]:
-    """The same in torch."""
+    """Arrays as torch tensors."""
     return {name: torch.from_numpy(values) for name, values in given.items()}
 
 

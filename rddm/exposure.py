@@ -56,7 +56,7 @@ class Exposure:
         return cls((parts[0], parts[1]), (parts[2], parts[3]), (parts[4], parts[5]))
 
     def to_text(self) -> str:
-        """The same as text."""
+        """The layers as text."""
         return as_text(*self.first, *self.second, *self.curve)
 
     @property
@@ -94,7 +94,7 @@ class Brightness:
         return cls((parts[0], parts[1]), (parts[2], parts[3]))
 
     def to_text(self) -> str:
-        """The same as text."""
+        """The layers as text."""
         return as_text(*self.first, *self.second)
 
     def of(self, statistics: Image) -> Image:

@@ -60,7 +60,7 @@ def body_limits(settings: Settings) -> BodyLimits:
 
 
 def clip_limits(settings: Settings) -> BodyLimits:
-    """The same of a clip, which is larger and so comes for longer."""
+    """The limits of a clip's body, which is larger and so comes for longer."""
     return BodyLimits(settings.max_clip_bytes, CLIP_BODY_SECONDS, settings.idle_timeout_seconds)
 
 

@@ -39,7 +39,7 @@ async def get_gateway(request: Request) -> Gateway:
 
 
 async def get_job_queue(request: Request) -> JobQueue:
-    """Its jobs, as a dependency."""
+    """The jobs of the running gateway, as a dependency."""
     return jobs_of(request)
 
 
@@ -56,7 +56,7 @@ def context_of(request: Request) -> RequestContext:
 async def get_context(
     request: Request, _bearer: Annotated[Any, Depends(BEARER)], _key: Annotated[Any, Depends(HEADER)]
 ) -> RequestContext:
-    """The same, as a dependency; the two that it has are for the OpenAPI document."""
+    """The request's context, as a dependency; the two that it has itself are for the OpenAPI document."""
     return context_of(request)
 
 

@@ -200,7 +200,7 @@ class _Exchange:
         return RequestRecord(self._method, getattr(self.scope.get("route"), "path", "unknown"), self.status, seconds)
 
     def log(self, record: RequestRecord) -> None:
-        """Its line in the access log."""
+        """Writes the request's line to the access log."""
         facts = {
             "method": record.method,
             "route": record.route,

@@ -33,7 +33,7 @@ class ServiceRestorer(Described):
         self.at_once = PICTURES_PER_CALL * service.scheduler.instances
 
     async def start(self) -> None:
-        """It is open."""
+        """Does nothing: the service is open already."""
 
     async def restore(self, picture: bytes, parameters: RestoreParameters) -> Restored:
         """See Restorer.restore."""

@@ -133,7 +133,7 @@ def _target(source: Path, output: str | None, parameters: RestoreParameters) -> 
 
 
 def _checked(pairs: list[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
-    """The same pairs. Raises Refused where two results have one name, or one has the name of a picture that is restored."""
+    """The given pairs. Raises Refused where two results have one name, or one the name of a picture that is restored."""
     sources = {source.resolve() for source, _ in pairs}
     taken: dict[Path, Path] = {}
     for source, target in pairs:

@@ -56,7 +56,7 @@ class Locked(Refused):
 
 
 class Overloaded(Problem):
-    """It may be served later."""
+    """The gateway is full or has no engine now; the request may be served later."""
 
 
 def to_problem(body: Mapping[str, Any], retry_after: float | None = None) -> Problem:

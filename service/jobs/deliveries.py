@@ -65,7 +65,7 @@ class DeliveryStore:
         return await self._database.run(act, exclusive=True)
 
     async def remove(self, delivery: Delivery) -> None:
-        """It arrived, or never will."""
+        """Forgets a message that arrived, or never will."""
         await self._database.run(lambda tx: tx.execute("delete from rddm_deliveries where id = ?", delivery.id))
 
     async def postpone(self, delivery: Delivery, seconds: float) -> None:

@@ -122,7 +122,7 @@ class Encoding:
 
     @property
     def to_linear(self) -> Curve:
-        """Its curve."""
+        """The curve from samples 0..1 to linear light."""
         return CURVES[self.curve] if isinstance(self.curve, int) else gamma_curve(self.curve)
 
 

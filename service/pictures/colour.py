@@ -199,7 +199,7 @@ def wide_profile(chromaticities: Chromaticities) -> bytes | None:
 
 
 def chromaticities_of(profile: bytes) -> Chromaticities:
-    """Those of a matrix profile's primaries, as they are under D65; sRGB's for a profile of another kind, or an impossible one."""
+    """A matrix profile's primaries as they are under D65; sRGB's for a profile of another kind, or an impossible one."""
     columns = [_xyz(profile, name) for name in (b"rXYZ", b"gXYZ", b"bXYZ")]
     if any(column is None for column in columns):
         return BT709
@@ -225,7 +225,7 @@ def space_of(profile: bytes) -> Space | None:
 
 
 def code_points_in(profile: bytes) -> CodePoints | None:
-    """Those of a profile's `cicp` tag (ICC.1:2022, 9.2.17)."""
+    """The code points of a profile's `cicp` tag (ICC.1:2022, 9.2.17)."""
     place = _tag(profile, b"cicp")
     if place is None or profile[place : place + 4] != b"cicp" or len(profile) < place + 12:
         return None

@@ -46,7 +46,7 @@ class Entry:
 
     @property
     def numbers(self) -> tuple[float, ...]:
-        """Its numbers, ratios as quotients (0 where a divisor is 0); none of text."""
+        """The entry's numbers, ratios as quotients (0 where a divisor is 0); none of text."""
         size, code = TYPES[self.type]
         if code == "s":
             return tuple(self.data) if self.type == UNDEFINED else ()
@@ -57,7 +57,7 @@ class Entry:
 
     @property
     def number(self) -> float | None:
-        """Its only number, or its first."""
+        """The entry's only number, or its first."""
         return next(iter(self.numbers), None)
 
     @classmethod

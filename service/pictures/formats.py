@@ -86,7 +86,7 @@ class PictureFormat:
 
     @property
     def module(self) -> Any:
-        """Its codec, imported when it is first needed: most processes need none of them."""
+        """The format's codec, imported when it is first needed: most processes need none of them."""
         return import_module(f"service.pictures.files.{self.codec}")
 
 

@@ -100,7 +100,7 @@ class ModelNames:
 
 
 class ModelChoice(ModelNames):
-    """The same of a repository that serves: the model itself, held while it is used."""
+    """Finds models in a repository that serves, and holds them while they are used."""
 
     def __init__(self, settings: Settings, repository: Repository) -> None:
         super().__init__(settings, repository.models)

@@ -164,7 +164,7 @@ class RestoreParameters(CommonParameters):
 
     @property
     def tasks(self) -> tuple[str | None, ...]:
-        """Those asked for, in order; None for the default model."""
+        """The tasks asked for, in order; None for the default model."""
         return (None,) if self.task is None else tuple(self.task.split(","))
 
     @property

@@ -49,7 +49,7 @@ class Restorer:
     def restore_request(
         self, image: bytes, parameters: RestoreParameters | None = None, mask: bytes | None = None
     ) -> RequestResult:
-        """The same, with the model, steps, seed and timings of the restored file."""
+        """Restores a picture file; the result names the model, steps, seed and timings."""
         wanted = parameters or RestoreParameters()
         kind = FORMATS.get(wanted.format or "")
         return self._run(lambda context: self._service.restore(wanted, image, mask, kind, context))

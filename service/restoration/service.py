@@ -75,7 +75,7 @@ class RequestResult:
 
     @property
     def label(self) -> str:
-        """Its model for metrics: few words."""
+        """The model's name for metrics, which keeps them few."""
         return self.models if len(self.chain) == 1 else "several" if self.chain else "none"
 
     @property
@@ -242,7 +242,7 @@ class RestorationService:
     async def restore_pixels(
         self, pixels: Pixels, parameters: RestoreParameters, context: RequestContext, mask: Pixels | None = None
     ) -> Pixels:
-        """The same without files: pixels h w 3 of uint8 or uint16 in sRGB, and back in the same depth.
+        """Restores pixels h w 3 of uint8 or uint16 in sRGB, without files; the result has the same depth.
 
         parameters.format and parameters.metadata say nothing here. Raises the errors of service.errors.
         """

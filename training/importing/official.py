@@ -201,7 +201,7 @@ def schedule_kind(official: Official) -> str | None:
 
 
 def detect_variant(official: Official) -> Variant:
-    """Which of the authors' experiment folders trained the file.
+    """The authors' experiment folder whose network the file holds.
 
     alpha_res marks E3, one optimiser over all E2; then the schedule: converted is E0, linspace E6. E5 and E4 write the same
     keys and buffers as E0 and E6: only the caller can tell that a model without condition starts from an image. Raises ValueError

@@ -184,7 +184,7 @@ class _Network:
         self._dims = {value.name: value.shape for value in self._session.get_inputs()}
 
     def raw(self, values: Array) -> Array:
-        """Its own answer to its own values, b 3 h w."""
+        """The network's own answer to values in its own range, b 3 h w."""
         feeds = {self.facts.image: values.astype(self._kinds[self.facts.image])}
         for name, constant in self.facts.constants.items():
             shape = [

@@ -83,7 +83,7 @@ class Exposure(nn.Module):
         return light, to_root(light)
 
     def exported(self) -> rddm.exposure.Exposure:
-        """The same for the service, which computes it once a picture, in NumPy."""
+        """The exposure in NumPy, as the service computes it once a picture."""
         return rddm.exposure.Exposure(*map(arrays_of, self.layers()))
 
     def exported_brightness(self) -> rddm.exposure.Brightness | None:
@@ -93,7 +93,7 @@ class Exposure(nn.Module):
         return rddm.exposure.Brightness(*(arrays_of(layer) for layer in self.guess if isinstance(layer, nn.Linear)))
 
     def layers(self) -> list[nn.Linear]:
-        """Those with weights, in order."""
+        """The layers with weights, in order."""
         return [layer for layer in (*self.trunk, self.curve) if isinstance(layer, nn.Linear)]
 
     def stops(self, light: Tensor, root: Tensor, wanted: Tensor | float = TARGET) -> Tensor:
@@ -116,7 +116,7 @@ class Exposure(nn.Module):
 
 
 def arrays_of(layer: nn.Linear) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Its weight and bias."""
+    """A layer's weight and bias."""
     return layer.weight.detach().cpu().float().numpy(), layer.bias.detach().cpu().float().numpy()
 
 

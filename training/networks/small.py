@@ -45,7 +45,7 @@ class Door(nn.Conv2d):
 
 
 class PlainDoor(nn.Module):
-    """The same with its kernel laid out, as a sum of convolutions of at most MOST channels.
+    """A `Door` with its kernel laid out, as a sum of convolutions of at most MOST channels.
 
     ONNX Runtime's blocked layout takes an input of less than a block (8 channels on AVX2, 16 on AVX-512) as it is, and none of 9.
     """
@@ -80,7 +80,7 @@ class Shuffle(nn.Module):
 
 
 class PlainShuffle(nn.Module):
-    """The same in two transpositions: rows first, in whole lines, then columns. ONNX Runtime's DepthToSpace takes twice as long."""
+    """Depth to space by two transpositions: rows, in whole lines, then columns. ONNX Runtime's own takes twice as long."""
 
     def forward(self, x: Tensor) -> Tensor:
         """b 4c h w -> b c 2h 2w."""

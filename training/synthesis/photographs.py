@@ -62,7 +62,7 @@ def photograph(name: str) -> NDArray[np.uint8]:
 
 
 def recolour(rng: Rng, picture: Floats) -> Floats:
-    """The same scene under another light, exposure and contrast; sRGB 0..1 in and out."""
+    """A scene under another light, exposure and contrast; sRGB 0..1 in and out."""
     linear = to_linear(picture) * np.exp(rng.normal(0, 0.12, 3)).astype(np.float32)
     mean = float(np.clip(rng.normal(0.44, 0.07), 0.28, 0.65))
     grey = linear.mean(2, keepdims=True)

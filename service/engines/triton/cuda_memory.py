@@ -70,7 +70,7 @@ class CudaRegion(TensorRegion):
 
 
 class HostRegion(TensorRegion):
-    """The same on system shared memory: tensors on the CPU, and a server on the same host."""
+    """A region of system shared memory: tensors on the CPU, and a server on the same host."""
 
     def __init__(self, size: int) -> None:
         self._region = SystemRegion(size)

@@ -78,7 +78,7 @@ class Shared:
         self._later(self._forget_abandoned())
 
     async def exchange(self, call: Call, feeds: Feeds, outputs: Sequence[str], model: str) -> tuple[Array, ...]:
-        """The same kind of array out as in. A server that was started anew gets the region registered again."""
+        """Arrays come back as the kind that was given. A server that was started anew gets the region registered again."""
         shapes = [tuple(array.shape) for array in feeds.values()] + [tuple(feeds[X_T].shape)] * len(outputs)
         offsets, size = layout(shapes)
         placed = list(zip([*feeds, *outputs], shapes, offsets, strict=True))

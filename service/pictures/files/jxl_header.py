@@ -255,7 +255,7 @@ def rewritten(codestream: bytes, colours: Colours, sample_bits: int) -> bytes:
 
 
 def _from_default(codestream: bytes, colours: Colours, sample_bits: int) -> bytes:
-    """The same for a header that says that all is as usual, which is one bit."""
+    """Reads the metadata of a header that says that all is as usual, which is one bit."""
     bits = Bits(codestream[:64])
     bits.read(16)
     _size(bits)

@@ -122,7 +122,7 @@ def _from_narrow_range(samples: Samples) -> Samples:
 
 
 def _code_points(body: bytes | None) -> tuple[CodePoints | None, bool]:
-    """Those of cICP, and whether the numbers use their full range; a matrix that PNG does not allow makes the chunk nothing."""
+    """cICP's code points, and whether numbers use their full range; a matrix that PNG does not allow makes the chunk nothing."""
     if body is None or len(body) != 4 or body[2] != IDENTITY:
         return None, True
     return CodePoints(body[0], body[1]), body[3] == FULL_RANGE

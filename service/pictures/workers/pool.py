@@ -96,7 +96,7 @@ class Worker:
                 os.close(descriptor)
 
     async def ask(self, facts: dict[str, Any]) -> dict[str, Any]:
-        """Its answer. Raises asyncio.IncompleteReadError or OSError when the process dies, TooLarge if that was for its memory."""
+        """The answer. Raises asyncio.IncompleteReadError or OSError when the process dies, TooLarge if that was for its memory."""
         stdin, stdout = self.process.stdin, self.process.stdout
         assert stdin is not None
         assert stdout is not None
