@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from PIL import Image
 
 from service.errors import Malformed, ServiceError, TooLarge
-from service.pictures import colour, xmp
+from service.pictures import colour
 from service.pictures.exif import Exif
 from service.pictures.formats import PictureFormat, sniff
 from service.pictures.picture import Bounds, Picture, Source, upright
@@ -52,9 +52,15 @@ def _in_srgb(source: Source, record: PictureFormat) -> Picture:
         beyond=None if working.beyond is None else upright(working.beyond, orientation),
         converted=working.converted,
         exposure=None if exif is None else exif.exposure,
-        places=(exif is not None and exif.tells_places) or (source.xmp is not None and xmp.tells_places(source.xmp)),
+        places=(exif is not None and exif.tells_places) or (source.xmp is not None and _tells_places(source.xmp)),
         **(source.beside_pixels() | {"further": further}),
     )
+
+
+def _tells_places(packet: bytes) -> bool:
+    from service.pictures import xmp  # noqa: PLC0415 (few pictures have any, and its parser is 8 ms of a process)
+
+    return xmp.tells_places(packet)
 
 
 def _orientation(source: Source, exif: Exif | None) -> int:

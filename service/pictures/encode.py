@@ -3,7 +3,7 @@
 import numpy as np
 
 from rddm.image import Depth, Pixels
-from service.pictures import colour, xmp
+from service.pictures import colour
 from service.pictures.cicp import BT709, Chromaticities
 from service.pictures.directories import Directory
 from service.pictures.exif import Exif
@@ -133,4 +133,6 @@ def xmp_for(picture: Picture, record: PictureFormat, policy: Policy) -> bytes | 
     """The XMP packet to write; without places unless all is asked for."""
     if picture.xmp is None or policy == "none":
         return None
+    from service.pictures import xmp  # noqa: PLC0415 (few pictures have any, and its parser is 8 ms of a process)
+
     return xmp.travelling(picture.xmp, places=policy == "all", turned=picture.format in TURNED_BY_READERS or record.upright)

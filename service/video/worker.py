@@ -101,7 +101,8 @@ class ClipSession:
         return {"notes": notes}
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Of a process that `service.pictures.workers.pool.Worker` started."""
     memory_bytes, descriptor, shared_bytes, file_bytes = (int(argument) for argument in sys.argv[1:])
     confine(memory_bytes, file_bytes)
     serve(sys.stdin.buffer, sys.stdout.buffer, mapped(descriptor, shared_bytes), ClipSession().answer)

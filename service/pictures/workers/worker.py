@@ -56,7 +56,8 @@ def serve(
         sink.flush()
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Of a process that `service.pictures.workers.pool.Worker` started."""
     PngImagePlugin.MAX_TEXT_CHUNK = LARGEST_PROFILE  # Pillow bounds profiles by it too
     Image.MAX_IMAGE_PIXELS = None  # the bounds of each request are checked instead
     memory_bytes, descriptor = (int(argument) for argument in sys.argv[1:])
