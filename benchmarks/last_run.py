@@ -5,6 +5,7 @@ python -m benchmarks.last_run --write   # writes it into benchmarks/README.md
 """
 
 import argparse
+import contextlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ README, RESULTS = FOLDER / "README.md", FOLDER / "results"
 BEGIN, END = "<!-- the last run: python -m benchmarks.last_run --write -->\n", "<!-- end of the last run -->"
 HEAD = "| what | result | load | day |\n|---|---|---|---|\n"
 UNKNOWN = "-"
+EARLIER_NAMES = {"gateway at old": "e52b7ca", "bare": "the sessions bare"}
 
 Report = Mapping[str, Any]
 
@@ -75,18 +77,60 @@ def sizes(report: Report) -> str:
     )
 
 
+def cold(report: Report) -> str:
+    """What this build takes, and how many times as much the others take in the same rounds."""
+    first, *others = ((name, one) for name, one in report.items() if isinstance(one, Mapping) and "cpu_over_first" in one)
+    shares = ", ".join(f"{EARLIER_NAMES.get(name, name)} {one['cpu_over_first']:.2f} times that CPU" for name, one in others)
+    return f"{first[1]['cpu_seconds']:.2f} CPU s, {first[1]['wall_seconds']:.2f} s; {shares}"
+
+
+def cold_starts(report: Report) -> str:
+    """The same with what an earlier process learnt, and without."""
+    return "; ".join(f"{state}: {cold(report[state])}" for state in ("cache present", "cache absent"))
+
+
+def large_pictures(report: Report) -> str:
+    """Seconds of 3840x2160 and the process's most memory, over the earlier build's; computed over needed pixels."""
+    medians, over = report["medians"]["gateway"], next(iter(report["over"].values()))
+    return (
+        f"{medians['seconds']:.1f} s: {over['seconds']:.2f}, CPU {over['cpu_seconds']:.2f}; "
+        f"{medians['peak_mib']:.0f} MiB: {over['peak_mib']:.2f}; computed {report['computed_over_needed']['gateway']:.2f}"
+    )
+
+
+def one_call(report: Report) -> str:
+    """Its time over the earlier build's, and how far the answers are apart."""
+    ratio, side = report["now_over_before"], report["side"]
+    return (
+        f"{report['model']}, {side}x{side}: {ratio['wall']:.2f}, CPU {ratio['cpu']:.2f}; "
+        f"answers at most {report['largest_difference']:.0e} apart"
+    )
+
+
+def shares(report: Report) -> str:
+    """The share of the machine's rate of matrix products that a call's arithmetic reaches, smallest and largest by size."""
+    reached = {
+        model: [one["now"]["share_of_matrix_rate"] for one in by_size.values()] for model, by_size in report["models"].items()
+    }
+    return "; ".join(f"{model} {min(of):.2f} to {max(of):.2f}" for model, of in reached.items())
+
+
 def seams(report: Report) -> str:
     """Tiled against whole, by picture."""
     return "; ".join(f"{one['picture']}: {one['border']:.4f}, {one['psnr']:.1f} dB" for one in report["seams"])
 
 
-def steps_at_borders(report: Report) -> str:
-    """The gradient of tiled minus whole at tile borders, of the earlier tiles and of today's."""
-    return "; ".join(
-        f"{model}, {before['picture'].partition('_')[0]}: {before['step']:.3f} -> {now['step']:.3f}"
-        for model, builds in report["models"].items()
-        for before, now in zip(builds["before"], builds["now"], strict=True)
-    )
+def at_borders(key: str) -> Callable[[Report], str]:
+    """A figure of tiled minus whole, with the earlier tiles and with today's."""
+
+    def result(report: Report) -> str:
+        return "; ".join(
+            f"{model}, {before['picture'].partition('_')[0]}: {before[key]:.3f} -> {now[key]:.3f}"
+            for model, builds in report["models"].items()
+            for before, now in zip(builds["before"], builds["now"], strict=True)
+        )
+
+    return result
 
 
 def promises(report: Report) -> str:
@@ -150,7 +194,16 @@ ROWS = (
     Row("most memory of a process, by size and steps", "memory", growth(lambda run: run["peak_mib"], "MiB")),
     Row("CPU a megapixel-step, by size and steps", "cost", growth(lambda run: run["cpu_seconds"] / run["network"], "s", ".2f")),
     Row("`lowlight` in tiles over whole: gradient at borders, PSNR", "seams", seams),
-    Row("step at tile borders in levels, tiles of e52b7ca -> now", "seams-tiles", steps_at_borders),
+    Row("step at tile borders in levels, tiles of e52b7ca -> now", "seams-tiles", at_borders("step")),
+    Row("the largest step of any row or column in levels, the same", "seams-tiles", at_borders("worst")),
+    Row("the step at tile borders over that 32 pixels around, the same", "seams-tiles", at_borders("beside")),
+    Row("`rddm serve` until /readyz, four models", "cold-start", cold_starts),
+    Row("the same and an imported U-Net of dim 64", "cold-start-unet64", cold_starts),
+    Row("`rddm restore` of 600x400, lowlight", "cold-command", cold),
+    Row("3840x2160 by lowlight, over e52b7ca's", "large-picture-lowlight", large_pictures),
+    Row("3840x2160 by derain, over e52b7ca's", "large-picture-derain", large_pictures),
+    Row("one call, over e52b7ca's", "one-call", one_call),
+    Row("share of the matrix rate of one call, by size", "sizes", shares),
     Row("CPU a megapixel by size, over e52b7ca's", "sizes", sizes),
     Row("answers equal to e52b7ca's", "bytes", equal_bytes),
     Row("one call, over ONNX Runtime's time", "engines", engines),
@@ -192,8 +245,12 @@ def line(row: Row) -> str:
 
 
 def table() -> str:
-    """The whole table."""
-    return HEAD + "".join(map(line, ROWS))
+    """The rows whose reports are there and hold what they show."""
+    lines = []
+    for row in ROWS:
+        with contextlib.suppress(FileNotFoundError, KeyError):  # a figure that older reports lack
+            lines.append(line(row))
+    return HEAD + "".join(lines)
 
 
 def written(text: str) -> str:
