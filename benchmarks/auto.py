@@ -76,7 +76,8 @@ def chosen(pictures: Sequence[Judged]) -> dict[str, float]:
         for fault in FAULTS:
             worths = {value: worth({**thresholds, fault: value}) for value in GRID}
             as_good = [value for value, own in worths.items() if own == max(worths.values())]
-            thresholds[fault] = as_good[len(as_good) // 2]
+            middle = (as_good[0] + as_good[-1]) / 2  # by value: the grid is dense near 1
+            thresholds[fault] = min(as_good, key=lambda value: abs(value - middle))
     return thresholds
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from rddm.faults import PERCENTILES, PixelFacts, facts_of, views_of
 from rddm.image import Pixels
 from service.analysis.classifier import Classifier
-from service.analysis.plan import CERTAIN, CERTAIN_QUALITY, COLOURED_GRAIN, planned
+from service.analysis.plan import CERTAIN, CERTAIN_QUALITY, planned
 from service.pictures.picture import Picture
 
 
@@ -35,8 +35,6 @@ def analyse(picture: Picture, classifier: Classifier, tasks: Collection[str]) ->
     quality = picture.compression
     if quality is not None and quality <= CERTAIN_QUALITY:
         probabilities["jpeg"] = CERTAIN
-    if facts.coloured_grain >= COLOURED_GRAIN:
-        probabilities["noise"] = max(probabilities["noise"], CERTAIN)
     return Analysis(described(picture, facts), probabilities, planned(probabilities, classifier.thresholds, tasks))
 
 

@@ -8,7 +8,6 @@ from collections.abc import Collection, Mapping
 
 MOST = 2
 CERTAIN = 1.0
-COLOURED_GRAIN = 0.52  # levels: of the clean photographs of the choose sets none reaches it, of noisy ones three of four
 CERTAIN_QUALITY = 50  # of a JPEG file: its own tables say that it lost much
 TASK_OF = {"noise": "clean", "jpeg": "clean", "drops": "raindrop", "rain": "derain", "haze": "dehaze", "dark": "lowlight"}
 ORDER = ("clean", "raindrop", "derain", "dehaze", "lowlight")
