@@ -6,6 +6,7 @@ It imports none of them before it is asked to: a verb whose packages are missing
 import ast
 import gc
 import importlib.util
+import os
 import re
 import sys
 from collections import defaultdict
@@ -81,8 +82,20 @@ def load(entry: EntryPoint) -> Callable[[list[str]], int]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one verb; returns its exit status, 2 for an unknown or uninstalled one, 130 after Ctrl-C, also while it is loaded."""
+    """Run one verb; returns its exit status, 2 for an unknown or uninstalled one, 130 after Ctrl-C, 141 for a pipe nobody reads."""
     arguments = sys.argv[1:] if argv is None else argv
+    try:
+        status = _run(arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+        return 141
+    return status
+
+
+def _run(arguments: list[str]) -> int:
     if not arguments or arguments[0] in {"-h", "--help", "help"}:
         print(usage())
         return 0
@@ -93,8 +106,6 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     try:
         return int(load(entry)(rest))
-    except KeyboardInterrupt:
-        return 130
     except ModuleNotFoundError as missing:
         print(missing_package(missing, entry), file=sys.stderr)
         return 2

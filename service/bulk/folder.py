@@ -1,6 +1,7 @@
 """A folder as a store. Files appear whole, under their own names, or not at all."""
 
 import asyncio
+import contextlib
 import errno
 import os
 import shutil
@@ -140,7 +141,8 @@ class Folder:
         except OSError as error:
             raise StoreError(f"{path} cannot be written: {error.strerror}", fatal=error.errno in FULL) from error
         finally:
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a file system that is read-only says so here, too
+                part.unlink(missing_ok=True)
 
     async def append(self, log: str, lines: bytes) -> None:
         """See Store.append."""

@@ -1,7 +1,6 @@
 """What every verb shares: errors in words with an exit status, settings and parameters from what was typed."""
 
 import sys
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -28,6 +27,8 @@ def run_verb(run: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
     except Refused as refused:
         print(f"rddm: {refused}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # what reads the output has enough
+        raise
     except (ServiceError, ClientError, OSError) as error:
         print(f"rddm: {error}", file=sys.stderr)
         return 2 if getattr(error, "status", None) in NOT_ALLOWED else 1
@@ -62,11 +63,8 @@ def parameters_of(kind: type[O], **given: Any) -> O:
 
 def _reasons(wrong: ValidationError) -> str:
     """Each value with what is expected in its place; values that do not go together only by the latter."""
-    expected: dict[str, list[str]] = defaultdict(list)
+    reasons = []
     for one in wrong.errors():
         value = f"{one['loc'][0]} = {one['input']!r}: " if one["loc"] else ""
-        expected[value].append(one["msg"].removeprefix("Value error, ").lower())
-    return "; ".join(
-        value + ", or ".join([first, *(more.removeprefix("input should be ") for more in rest)])
-        for value, (first, *rest) in expected.items()
-    )
+        reasons.append(value + one["msg"].removeprefix("Value error, ").lower())
+    return "; ".join(reasons)

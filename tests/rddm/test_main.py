@@ -1,5 +1,8 @@
 """`rddm` finds its verbs, runs one, and says what to install."""
 
+import os
+import subprocess
+import sys
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -44,6 +47,22 @@ def test_what_ends_a_verb_ends_the_program(
     monkeypatch.setattr(program, "load", lambda _: verb)
     assert main(["serve"]) == status
     assert capsys.readouterr().err.startswith(words)
+
+
+def test_ctrl_c_while_verbs_are_looked_for_is_130_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def pressed() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(program, "verbs", pressed)
+    assert main(["serve"]) == main(["--help"]) == 130
+
+
+def test_a_pipe_that_nobody_reads_ends_the_program_without_words() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = subprocess.run([sys.executable, "-m", "rddm", "--help"], stdout=writing, stderr=subprocess.PIPE, check=False)
+    assert (ended.returncode, ended.stderr) == (141, b"")
+    os.close(writing)
 
 
 def test_a_verb_has_the_words_behind_it_and_its_status_is_the_programs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Folders: listed whole, written whole."""
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -75,3 +76,14 @@ async def test_no_key_leads_out_of_the_folder(tmp_path: Path, key: str) -> None:
 def test_what_is_no_store_is_refused_in_words(location: str, words: str) -> None:
     with pytest.raises(StoreError, match=words):
         open_store(location)
+
+
+async def test_a_file_system_that_is_read_only_ends_the_run_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "write_bytes", refused)
+    monkeypatch.setattr(Path, "unlink", refused)
+    with pytest.raises(StoreError, match=r"a.png cannot be written: Read-only file system") as error:
+        await Folder(str(tmp_path)).write("a.png", b"one", {})
+    assert error.value.fatal

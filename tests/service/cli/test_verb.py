@@ -67,8 +67,8 @@ def test_parameters_that_are_refused_are_named_with_their_value() -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"brightness": 9.0}, "brightness = 9.0: input should be 'auto', or less than or equal to 3"),
-        ({"quality": 101}, "quality = 101: input should be 'best', or less than or equal to 100"),
+        ({"brightness": 9.0}, "brightness = 9.0: expected auto, or a number from -3 to 3"),
+        ({"quality": 101}, "quality = 101: expected best, or a whole number from 1 to 100"),
         ({"strength": float("nan")}, "strength = nan: expected a number"),
         ({"brightness": 1.0, "brightness_mean": 0.3}, "expected brightness or brightness_mean, not both"),
         ({"task": "auto", "steps": 2}, "task = auto stands alone, takes each model's own steps, and goes with return = image"),
