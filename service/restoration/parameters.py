@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -52,17 +53,22 @@ def number(value: object) -> object:
 
 
 def _stops(value: object) -> object:
-    try:
-        return value if value == "auto" else number(value)
-    except ValueError as wrong:
-        raise ValueError(f"expected auto, or a number from {STOPS[0]:g} to {STOPS[1]:g}") from wrong
+    return value if value == "auto" else _in_range(number, value, STOPS, f"auto, or a number from {STOPS[0]:g} to {STOPS[1]:g}")
 
 
 def _quality(value: object) -> object:
+    return value if value == "best" else _in_range(whole, value, (1, 100), "best, or a whole number from 1 to 100")
+
+
+def _in_range(read: Callable[[object], Any], value: object, bounds: tuple[float, float], expected: str) -> object:
+    """The number. Checked here where a word may stand in its place: a union's own errors name its branches, not the value."""
     try:
-        return value if value == "best" else whole(value)
-    except ValueError as wrong:
-        raise ValueError("expected best, or a whole number from 1 to 100") from wrong
+        read_value = read(value)
+    except ValueError:
+        read_value = math.nan
+    if not bounds[0] <= read_value <= bounds[1]:
+        raise ValueError(f"expected {expected}")
+    return read_value
 
 
 def _tasks(value: object) -> object:

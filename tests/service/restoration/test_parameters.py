@@ -86,6 +86,19 @@ def test_best_averages_mirror_images_and_writes_in_high_quality(
     assert (parameters.flips, parameters.file_quality) == (flips, file_quality)
 
 
-def test_another_word_for_quality_is_refused_with_what_is_allowed() -> None:
-    with pytest.raises(ValidationError, match="expected best, or a whole number from 1 to 100"):
-        RestoreParameters.model_validate({"quality": "better"})
+@pytest.mark.parametrize("quality", ["better", 0, 101, 10**30, 9.5, True])
+def test_another_quality_is_refused_once_with_what_is_allowed(quality: object) -> None:
+    with pytest.raises(ValidationError) as refused:
+        RestoreParameters.model_validate({"quality": quality})
+    assert [(one["loc"], one["msg"]) for one in refused.value.errors()] == [
+        (("quality",), "Value error, expected best, or a whole number from 1 to 100")
+    ]
+
+
+@pytest.mark.parametrize("brightness", ["bright", 3.1, -4, "NaN", True])
+def test_another_brightness_is_refused_once_with_what_is_allowed(brightness: object) -> None:
+    with pytest.raises(ValidationError) as refused:
+        RestoreParameters.model_validate({"brightness": brightness})
+    assert [(one["loc"], one["msg"]) for one in refused.value.errors()] == [
+        (("brightness",), "Value error, expected auto, or a number from -3 to 3")
+    ]
