@@ -3,6 +3,7 @@
 import numpy as np
 
 from rddm.image import Depth, Pixels
+from service.errors import TooLarge
 from service.pictures import colour
 from service.pictures.cicp import BT709, Chromaticities
 from service.pictures.directories import Directory
@@ -23,7 +24,11 @@ def encode(picture: Picture, record: PictureFormat, wishes: FileWishes = AS_USUA
 
 
 def outgoing_of(picture: Picture, record: PictureFormat, wishes: FileWishes = AS_USUAL) -> Outgoing:
-    """What the format's writer is given."""
+    """What the format's writer is given. Raises TooLarge for a picture that a file of the format cannot hold."""
+    height, width = picture.pixels.shape[:2]
+    if max(height, width) > record.most_side:
+        most = f"a side of a {record.title} file has at most {record.most_side}"
+        raise TooLarge(f"the result is {width} x {height} pixels; {most}; expected another format")
     profile, chromaticities = _primaries(picture, record)
     orientation = orientation_in(picture, record, wishes)
     samples = as_stored(samples_of(picture, record), orientation)
@@ -112,7 +117,8 @@ def _with_alpha(samples: Pixels, picture: Picture, record: PictureFormat, depth:
     if record.alpha:
         return np.concatenate([channels, alpha[..., None]], axis=2)
     share = alpha[..., None].astype(np.float32) / 255
-    return np.asarray(np.rint(channels * share + 255 * (1 - share)), np.uint8).squeeze()
+    laid = np.asarray(np.rint(channels * share + 255 * (1 - share)), np.uint8)
+    return laid[..., 0] if samples.ndim == 2 else laid
 
 
 def exif_for(picture: Picture, record: PictureFormat, policy: Policy, orientation: int, size: tuple[int, int]) -> bytes | None:

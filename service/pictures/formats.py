@@ -57,7 +57,8 @@ class PictureFormat:
     file's first bytes are this format's. codec: the module with `read(data, bounds) -> Source` and `write(outgoing) -> bytes`.
     alpha, depth, lossless: what its files hold when they are written here: transparency, bits of a sample, a choice of writing
     without loss; profiles: whether they hold an ICC profile. upright: whether an orientation is not for them to keep. options: how
-    they are written. answered_as: the format of answers to this one, which is only read.
+    they are written. most_side: the largest width and height that they hold, in pixels. answered_as: the format of answers to this
+    one, which is only read.
     """
 
     name: str
@@ -72,6 +73,7 @@ class PictureFormat:
     profiles: bool = True
     upright: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+    most_side: int = 1 << 30
     answered_as: str | None = None
 
     @property
@@ -126,6 +128,7 @@ ALL_FORMATS: dict[str, PictureFormat] = {
             alpha=False,
             depth=8,
             options={"quality": 95, "subsampling": 0},
+            most_side=65_500,
         ),
         PictureFormat(
             "webp",
@@ -138,6 +141,7 @@ ALL_FORMATS: dict[str, PictureFormat] = {
             depth=8,
             lossless=True,
             options={"quality": 95, "method": 3, "exact": True},
+            most_side=16_383,
         ),
         PictureFormat(
             "avif",
@@ -149,6 +153,7 @@ ALL_FORMATS: dict[str, PictureFormat] = {
             alpha=True,
             depth=12,
             options={"quality": 90, "speed": 8},
+            most_side=65_536,
         ),
         PictureFormat(
             "tiff",

@@ -1,10 +1,13 @@
 """Pixels become a file like the one that came, as far as its format can hold it."""
 
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
 from PIL.ExifTags import GPS, IFD, Base
 
+from service.errors import TooLarge
 from service.pictures.encode import encode, exif_for, is_lossless, left_out, outgoing_of
 from service.pictures.exif import PREFIX
 from service.pictures.formats import FORMATS, FileOptions, sniff
@@ -48,6 +51,24 @@ def test_alpha_is_a_channel_or_laid_on_white() -> None:
     black = Picture(np.zeros_like(PIXELS), alpha=np.full((8, 12), 64, np.uint8))
     assert outgoing_of(black, FORMATS["png"]).samples.shape == (8, 12, 4)
     assert (outgoing_of(black, FORMATS["jpeg"]).samples == 191).all()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (5, 1)])
+@pytest.mark.parametrize("grey", [False, True])
+def test_alpha_laid_on_white_keeps_sides_of_one_pixel(size: tuple[int, int], grey: bool) -> None:
+    black = Picture(np.zeros((*size, 3), np.uint8), grey=grey, alpha=np.full(size, 64, np.uint8))
+    assert outgoing_of(black, FORMATS["jpeg"]).samples.shape == (size if grey else (*size, 3))
+    assert Image.open(io.BytesIO(encode(black, FORMATS["jpeg"]))).size == size[::-1]
+
+
+def test_a_picture_that_the_format_cannot_hold_is_refused_with_its_bound() -> None:
+    with pytest.raises(TooLarge, match="the result is 16384 x 1 pixels; a side of a WebP file has at most 16383"):
+        encode(Picture(np.zeros((1, 16_384, 3), np.uint8)), FORMATS["webp"])
+    for name in ("jpeg", "avif"):
+        most = FORMATS[name].most_side
+        assert encode(Picture(np.zeros((1, most, 3), np.uint8)), FORMATS[name])
+        with pytest.raises(TooLarge, match="expected another format"):
+            encode(Picture(np.zeros((most + 1, 1, 3), np.uint8)), FORMATS[name])
 
 
 @pytest.mark.parametrize(("name", "policy", "orientation"), [("png", "keep", 6), ("png", "none", 1), ("jxl", "keep", 1)])
