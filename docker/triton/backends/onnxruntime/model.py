@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import numpy as np
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read once, when it is imported: it would send facts of models to its makers
 import onnxruntime
 import triton_python_backend_utils as backend
 
