@@ -11,17 +11,20 @@ import re
 import sys
 from collections import defaultdict
 from collections.abc import Callable
-from importlib.metadata import EntryPoint, entry_points, requires
+from importlib.metadata import EntryPoint, distribution, requires
 from pathlib import Path
 
-GROUP = "rddm.verbs"
+DISTRIBUTION, GROUP = "rddm-serve", "rddm.verbs"
 REQUIREMENT = re.compile(r"(?P<package>[\w.-]+).*extra == ['\"](?P<extra>[\w-]+)['\"]")
 SUPPLIERS = {"cv2": "opencv-python-headless", "grpc": "tritonclient", "google": "tritonclient", "skimage": "scikit-image"}
 
 
 def verbs() -> dict[str, EntryPoint]:
-    """The registered verbs by name, whose code is there: a wheel leaves out what needs the repository."""
-    registered = sorted(entry_points(group=GROUP), key=lambda entry: entry.name)
+    """The registered verbs by name, whose code is there: a wheel leaves out what needs the repository.
+
+    Other distributions are not looked at: with 140 of them that takes 10 ms.
+    """
+    registered = sorted(distribution(DISTRIBUTION).entry_points.select(group=GROUP), key=lambda entry: entry.name)
     return {entry.name: entry for entry in registered if importlib.util.find_spec(_package(entry)) is not None}
 
 
@@ -33,7 +36,7 @@ def extras_of(module: str, entry: EntryPoint) -> list[str]:
     """The extras that make a verb run: its own, and the smallest one that installs the module if none of them does."""
     package = _plain(SUPPLIERS.get(module.partition(".")[0], module.partition(".")[0]))
     packages = defaultdict(set)
-    for match in filter(None, map(REQUIREMENT.match, requires("rddm-serve") or ())):
+    for match in filter(None, map(REQUIREMENT.match, requires(DISTRIBUTION) or ())):
         packages[match["extra"]].add(_plain(match["package"]))
     suppliers = sorted((extra for extra in packages if package in packages[extra]), key=lambda extra: len(packages[extra]))
     return [*entry.extras, *([] if set(suppliers) & set(entry.extras) else suppliers[:1])]
