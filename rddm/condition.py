@@ -5,7 +5,8 @@ symmetric reflection, to multiples of the size that the network takes. Its noise
 context is the picture before it was grown, averaged to the size that the network sees.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,18 @@ def shares(length: int, size: int) -> Image:
     return np.asarray(covered.clip(0) * (size / length), dtype=np.float32)
 
 
+def windows(length: int, size: int) -> Iterator[tuple[int, Image]]:
+    """Of every row of `shares` where it is not zero: the first place, and the values from there on."""
+    edges = np.arange(size + 1) * (length / size)
+    first = np.floor(edges[:-1]).astype(int)[:, None]
+    pixels = first + np.arange(math.ceil(length / size) + 1)
+    covered = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+    weights = np.where(pixels < length, covered.clip(0) * (size / length), 0).astype(np.float32)
+    for place, row in zip(first[:, 0], weights, strict=True):
+        inside = np.flatnonzero(row)
+        yield int(place + inside[0]), row[inside[0] : inside[-1] + 1]
+
+
 def context(x_in: Image, height: int, width: int) -> Image:
     """The whole picture b 3 h w averaged by area to b 3 height width: what a tile sees of the picture around it.
 
@@ -73,10 +86,8 @@ def _averaged(field: Image, size: int) -> Image:
     if length == size:
         return field
     averages = np.empty((*field.shape[:-2], size, field.shape[-1]), np.float32)
-    weights = shares(length, size)
-    first, last = (weights > 0).argmax(1), length - (weights[:, ::-1] > 0).argmax(1)
-    for i, (weight, start, end) in enumerate(zip(weights, first, last, strict=True)):
-        np.einsum("k,...kw->...w", weight[start:end], field[..., start:end, :], out=averages[..., i, :])
+    for i, (start, weight) in enumerate(windows(length, size)):
+        np.einsum("k,...kw->...w", weight, field[..., start : start + len(weight), :], out=averages[..., i, :])
     return averages
 
 

@@ -184,10 +184,11 @@ def as_text(*parts: Image) -> str:
 def over_levels(curve: Callable[[Image], Image], image: Image) -> Image:
     """curve(image), pointwise, at the cost of the distinct values where the picture's are those of a file: 256 or 65,536 levels."""
     level = np.rint((image + 1) * np.float32(FILE_LEVELS / 2)).clip(0, FILE_LEVELS).astype(np.uint16)
-    values, used = np.zeros(FILE_LEVELS + 1, np.float32), np.zeros(FILE_LEVELS + 1, np.bool_)
-    values[level], used[level] = image, True
+    values = np.full(FILE_LEVELS + 1, np.nan, np.float32)
+    values[level] = image
     if not np.array_equal(values[level], image):
         return curve(image)
+    used = ~np.isnan(values)
     values[used] = curve(values[used])
     curved: Image = values[level]
     return curved

@@ -6,6 +6,8 @@ tiles that reach into it are blended, and its outputs are let go.
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import _lru_cache_wrapper, lru_cache
 from typing import Any
@@ -106,10 +108,13 @@ class SamplingState:
         """Pads, draws the noise, builds what the condition needs, and begins every band's conversation."""
         x_in = np.zeros((1, 3, *self.size), np.float32) if self.work.x_in is None else self.work.x_in
         size, tile = (self.plan.height, self.plan.width), self.plan.tiles[0]
-        parts = parts_of(self.spec, x_in, self.work.mask, size, (tile.height, tile.width), self.work.context)
+        noise = self._noise()
+        with ThreadPoolExecutor(1, "noise") if not self.whole else nullcontext() as beside:
+            if beside is not None:  # a large picture's noise and condition take a core for a second each, and no call runs yet
+                beside.submit(noise, 0)
+            parts = parts_of(self.spec, x_in, self.work.mask, size, (tile.height, tile.width), self.work.context)
         self._parts = {part: self.arrays.place(array) for part, array in parts.items()}
         self._x_in = self._parts["image"] if "image" in self._parts else self.arrays.place(pad(x_in, *size))
-        noise = self._noise()
         schedule = schedule_of(self.spec)
         for top in range(0, self.plan.height, self._band_rows()):
             rows = slice(top, min(top + self._band_rows(), self.plan.height))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rddm.condition import concatenated, context, pad, padded_noise, parts_of, picture_noise, restore_whole, shares
+from rddm.condition import concatenated, context, pad, padded_noise, parts_of, picture_noise, restore_whole, shares, windows
 from rddm.graph import CONDITION, X_T
 from rddm.spec import ModelSpec
 
@@ -29,6 +29,14 @@ def test_padding_mirrors_and_keeps_the_picture(height: int, width: int) -> None:
 def test_context_averages_by_area() -> None:
     x_in = np.random.default_rng(0).normal(size=(2, 3, 64, 96)).astype(np.float32)
     assert np.abs(context(x_in, 32, 32) - x_in.reshape(2, 3, 32, 2, 32, 3).mean((3, 5))).max() < 1e-6
+
+
+@given(st.integers(1, 4000), st.integers(1, 900))
+@settings(max_examples=40, deadline=None)
+def test_windows_are_what_is_not_zero_of_the_shares(length: int, size: int) -> None:
+    for row, (start, weights) in zip(shares(length, size), windows(length, size), strict=True):
+        assert np.array_equal(np.flatnonzero(row), np.arange(start, start + len(weights)))
+        assert np.array_equal(row[row > 0], weights)
 
 
 @given(sides, sides, st.integers(1, 80), st.integers(1, 80))
