@@ -49,14 +49,21 @@ def rainy(clean: Tensor, seed: int, frame: int) -> Tensor:
 def wet(clean: Tensor, seed: int, frame: int) -> Tensor:
     """The clip's drops."""
     height, width = clean.shape[2:]
-    padded = torch.nn.functional.pad(clean, (0, -width % 16, 0, -height % 16), mode="replicate")  # blurs take multiples of 16
+    padded = _padded(clean)
     drawn = drops.render(FIRST_STREAKS + seed, max(padded.shape[2:]))
     return raindrop.wet(padded, _map(drawn, padded), dice_of(seed, frame))[:, :, :height, :width]
 
 
 def dark(clean: Tensor, seed: int, frame: int) -> Tensor:
     """Four stops less light."""
-    return darkened(to_linear(clean), torch.full((1, 1, 1, 1), STOPS), dice_of(seed, frame))
+    height, width = clean.shape[2:]
+    return darkened(to_linear(_padded(clean)), torch.full((1, 1, 1, 1), STOPS), dice_of(seed, frame))[:, :, :height, :width]
+
+
+def _padded(clean: Tensor) -> Tensor:
+    """Grown at the bottom and right to multiples of 16, which blurs and JPEG take."""
+    height, width = clean.shape[2:]
+    return torch.nn.functional.pad(clean, (0, -width % 16, 0, -height % 16), mode="replicate")
 
 
 DEGRADATIONS: dict[str, Callable[[Tensor, int, int], Tensor]] = {"rain": rainy, "drops": wet, "dark": dark}
