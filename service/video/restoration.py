@@ -25,7 +25,9 @@ from service.video.facts import ClipBounds, ClipFacts, ClipOptions
 from service.video.parameters import Steadying
 from service.video.process import ClipProcess, ProcessLimits, open_process
 from service.video.segments import WorkFolder, digest_of
-from service.video.steadying import REACH, Calm, CutDetector, MotionBlend, thumbnail, window_context
+from service.video.steadying.cuts import CutDetector, thumbnail
+from service.video.steadying.motion import Calm, MotionBlend
+from service.video.steadying.windows import REACH, window_context
 
 Floats = NDArray[np.float32]
 
@@ -34,7 +36,7 @@ LEAST_SEGMENT = 12  # a cut ends a segment that has as many
 AHEAD = 2  # frames that are read, and that wait to be written, beside those in work and one that waits for the next
 LONGEST_PAUSE = 5.0
 JOIN_SECONDS = 600.0
-FORMAT = 2  # of the work folder; raised where the same options give other bytes
+FORMAT = 3  # of the work folder; raised where the same options give other bytes
 
 
 @dataclass(frozen=True)
@@ -303,13 +305,13 @@ class _Run:
     async def _commit(self) -> None:
         await self._writer.ask("finish")
         last = self._blend.previous if self._blend is not None else None
-        state = {} if last is None else {"pixels": last.pixels, "trust": last.trust}
+        state = {} if last is None else last.state()
         await asyncio.to_thread(self._folder.commit, self._times, state)
         self._times = []
 
 
 def _calm(state: Mapping[str, NDArray[Any]]) -> Calm | None:
-    return Calm(state["pixels"], state["trust"]) if state else None
+    return Calm.from_state(state) if state else None
 
 
 async def _with_next(restored: Restored) -> AsyncIterator[tuple[Shot, Pixels, Pixels | None]]:

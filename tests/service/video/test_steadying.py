@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.video.steadying import REACH, CutDetector, MotionBlend, thumbnail, window_context
+from service.video.steadying.cuts import CutDetector, thumbnail
+from service.video.steadying.motion import Calm, MotionBlend
+from service.video.steadying.windows import REACH, window_context
 from tests.service.video.clips import Recipe, scene, write_clip
 from tests.service.video.fakes import IdentitySampler, psnr, restorer_of, work_on
 
@@ -100,6 +102,52 @@ def test_what_the_network_made_up_gives_way_to_what_was_seen_before() -> None:
     assert left[1] < 10
     assert left[2] < 15
     assert max(left) < 27
+
+
+def test_what_clings_to_the_pane_gives_way_once_the_scene_has_moved_from_behind_it() -> None:
+    """A drop of 16 x 16 pixels that the network pales and leaves, from the first frame on; the scene moves 3 pixels a frame."""
+    frames = drifting(20)
+    predictions = [frame.copy() for frame in frames]
+    for prediction in predictions:
+        prediction[60:76, 120:136] = 150 + 0.3 * prediction[60:76, 120:136]
+    blend, left = MotionBlend(), []
+    for k, frame in enumerate(frames):
+        came = frame.copy()
+        came[60:76, 120:136] = 250
+        calm = blend.blend(came, predictions[k], predictions[k + 1] if k < 19 else None)
+        left.append(np.abs(calm[60:76, 120:136].astype(int) - frame[60:76, 120:136]).mean())
+    assert left[0] > 60
+    assert max(left[14:]) < 15
+
+
+def test_what_stands_still_and_is_not_changed_stays() -> None:
+    """A sign on the pane, such as the time of day that a camera writes into its pictures."""
+    frames = drifting(10)
+    for frame in frames:
+        frame[60:76, 120:136] = 250
+    blend = MotionBlend()
+    calm = [blend.blend(frame, frame, frames[min(9, k + 1)]) for k, frame in enumerate(frames)]
+    assert np.abs(calm[-1][62:74, 122:134].astype(int) - 250).mean() < 8
+
+
+def test_a_first_frame_is_calmed_by_the_one_that_follows() -> None:
+    truth = drifting(2)
+    draw = np.random.default_rng(2)
+    noisy = [(frame + draw.normal(0, 6, frame.shape)).clip(0, 255).astype(np.uint8) for frame in truth]
+    calm = MotionBlend().blend(noisy[0], noisy[0], noisy[1])
+    assert psnr(calm, truth[0], 255) > psnr(noisy[0], truth[0], 255) + 1
+
+
+def test_a_state_that_was_kept_goes_on_alike() -> None:
+    frames = drifting(6)
+    whole, broken = MotionBlend(), MotionBlend()
+    calm = [whole.blend(frame // 2, frame, frames[min(5, k + 1)]) for k, frame in enumerate(frames)]
+    for k in range(3):
+        broken.blend(frames[k] // 2, frames[k], frames[k + 1])
+    assert broken.previous is not None
+    resumed = MotionBlend()
+    resumed.previous = Calm.from_state(broken.previous.state())
+    assert all(np.array_equal(resumed.blend(frames[k] // 2, frames[k], frames[min(5, k + 1)]), calm[k]) for k in range(3, 6))
 
 
 def test_what_disagrees_with_the_frame_before_is_left_as_it_is() -> None:
