@@ -1,7 +1,8 @@
 """A picture's analysis: what is measured, how probable each fault is, and the plan."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -29,13 +30,25 @@ class Analysis:
 
 def analyse(picture: Picture, classifier: Classifier, tasks: Collection[str]) -> Analysis:
     """The analysis of a decoded picture; tasks: those that can be planned."""
-    views = views_of(eight_bits(picture.pixels))
-    facts = facts_of(views)
-    probabilities = classifier.probabilities(views, facts)
+    facts, probabilities = faults_of(picture.pixels, classifier)
     quality = picture.compression
     if quality is not None and quality <= CERTAIN_QUALITY:
         probabilities["jpeg"] = CERTAIN
     return Analysis(described(picture, facts), probabilities, planned(probabilities, classifier.thresholds, tasks))
+
+
+def faults_of(pixels: Pixels, classifier: Classifier) -> tuple[PixelFacts, dict[str, float]]:
+    """What pixels h w 3 alone tell: facts, and the probability of each fault."""
+    views = views_of(eight_bits(pixels))
+    facts = facts_of(views)
+    return facts, classifier.probabilities(views, facts)
+
+
+def plan_of_shot(frames: Sequence[Pixels], classifier: Classifier, tasks: Collection[str]) -> tuple[str, ...]:
+    """The plan for all frames of a shot, by the mean probabilities of some of them (h w 3 each)."""
+    known = [faults_of(pixels, classifier)[1] for pixels in frames]
+    means = {fault: fmean(probabilities[fault] for probabilities in known) for fault in known[0]}
+    return planned(means, classifier.thresholds, tasks)
 
 
 def described(picture: Picture, facts: PixelFacts) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from service.video.segments import digest_of
 
 __all__ = ["ClipSize", "begins_as_clip", "digest_of", "opened_scratch", "parameters_for"]
 # What would change a clip, and cannot be asked of one.
-PICTURES_ONLY = ("strength", "brightness", "brightness_mean", "flips", "is_auto")
-WORDS = {"flips": "quality=best (ensemble)", "is_auto": "task=auto"}
+PICTURES_ONLY = {"flips": "quality=best (ensemble)"}
+OF_BOTH = ("task", "steps", "seed", "strength", "brightness", "brightness_mean")
 
 
 @dataclass(frozen=True)
@@ -41,17 +41,16 @@ def begins_as_clip(start: bytes) -> bool:
 
 
 def parameters_for(pictures: RestoreParameters, clips: ClipParameters) -> ClipParameters:
-    """What is asked of a clip: model, steps and seed as of pictures.
+    """What is asked of a clip: models, steps, seed, strength and brightness as of pictures.
 
     Raises UnsupportedMedia where the extra `video` is missing, InvalidValue for what only pictures can be asked for.
     """
     check_installed()
     plain = RestoreParameters()
-    for name in PICTURES_ONLY:
+    for name, words in PICTURES_ONLY.items():
         if getattr(pictures, name) != getattr(plain, name):
-            raise InvalidValue(f"{WORDS.get(name, name)} is for pictures, and this is a clip")
-    asked = {"task": pictures.task, "steps": pictures.steps, "seed": pictures.seed}
-    return clips.model_copy(update=asked)
+            raise InvalidValue(f"{words} is for pictures, and this is a clip")
+    return clips.model_copy(update={name: getattr(pictures, name) for name in OF_BOTH})
 
 
 @contextmanager

@@ -49,7 +49,7 @@ class ServiceRestorer(Described):
         settings = self._service.settings
         bounds = ClipBounds(settings.max_pixels, settings.max_side, NO_LIMIT, NO_LIMIT)
         clips = ClipService(self._service)
-        result, _ = await clips.restore(source, target, folder, parameters, context, lambda _: on_frame(), bounds)
+        result = await clips.restore(source, target, folder, parameters, context, lambda _: on_frame(), bounds)
         return ClipSize(result.facts.width, result.facts.height, result.frames)
 
 

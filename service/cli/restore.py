@@ -74,7 +74,7 @@ def _restore(argv: Sequence[str]) -> int:
     given = _restore_arguments().parse_args(argv)
     parts = timings.record() if given.timings else None
     if is_clip(given.source) and not given.source.is_dir():
-        return clips.restore_clip(given)
+        return clips.restore_clip(given, usual_task(given))
     clips.refuse_clip_options(given)
     mask = _mask(given.mask)
     parameters = parameters_of(

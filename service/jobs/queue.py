@@ -6,6 +6,7 @@ that dies renews nothing, and another gateway takes its jobs up.
 
 import asyncio
 import contextlib
+import json
 import logging
 import secrets
 import time
@@ -279,7 +280,8 @@ class JobQueue:
                 "seed": int(facts["X-Seed"]),
             }
             if "X-Frames" in facts:
-                made |= {"step": int(facts["X-Frames"]), "steps": int(facts["X-Frames"])}
+                clip = {**(local.job.clip or {}), "plan": json.loads(facts["X-Plan"])}
+                made |= {"step": int(facts["X-Frames"]), "steps": int(facts["X-Frames"]), "clip": clip}
             await self._end(local, finished, status="succeeded", **made)
         except (Exception, asyncio.CancelledError) as error:
             task = asyncio.current_task()

@@ -1,10 +1,11 @@
 """Takes jobs from their list into the gateway, and brings back what came of them."""
 
+import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rddm.image import to_image
 from service.errors import EngineUnavailable, QueueFull, ServiceError
@@ -17,6 +18,7 @@ from service.keys import RequestContext
 from service.pictures.formats import FORMATS
 from service.references import References
 from service.restoration.documents import preview_of
+from service.restoration.models import steps_of
 from service.restoration.parameters import GenerateParameters, RestoreOrder
 from service.results.stored import StoredResponse
 from service.sampling.state import thumbnail
@@ -26,10 +28,11 @@ from service.video.facts import MEDIA_TYPES, SUFFIX_OF
 from service.video.parameters import ClipParameters
 
 if TYPE_CHECKING:
-    from service.video.restoration import ClipProgress
+    from service.video.restoration import ClipProgress, ClipResult
 
 STATUSES: tuple[Status, ...] = ("queued", "running", "succeeded", "failed", "cancelled")
 PREVIEW_SECONDS = 1.0
+MOST_PLANS = 40
 
 
 class JobRunner:
@@ -62,7 +65,7 @@ class JobRunner:
         folder = self._gateway.clip_store.folder(job.id)
         target = folder.result(SUFFIX_OF[parameters.options().container])
         try:
-            result, work = await self._gateway.clips.restore(
+            result = await self._gateway.clips.restore(
                 folder.source, target, folder.work, parameters, context, Previews(on_step, job.steps or 0).show
             )
         except (QueueFull, EngineUnavailable):
@@ -72,13 +75,15 @@ class JobRunner:
             raise
         await folder.keep_result_only()
         headers = {
-            "X-Model": work.model.spec.name,
-            "X-Model-Digest": work.model.digest,
-            "X-Steps": str(work.steps),
-            "X-Seed": str(work.seed),
+            "X-Model": ", ".join(model.spec.name for model in result.models),
+            "X-Model-Digest": ", ".join(model.digest for model in result.models),
+            "X-Steps": ", ".join(str(steps_of(model.spec, parameters.steps)) for model in result.models),
+            "X-Seed": str(parameters.seed),
             "X-Steady": result.steady,
             "X-Frames": str(result.frames),
+            "X-Plan": json.dumps(plans_of(result)),
         }
+        headers = {name: value for name, value in headers.items() if value}  # a clip that is left as it was has no model
         return StoredResponse(b"", MEDIA_TYPES[parameters.options().container], headers, str(target))
 
     def estimate(self, job: Job) -> Estimate | None:
@@ -94,6 +99,12 @@ class JobRunner:
             return None
         ahead = min(scheduler.pending, remaining * scheduler.requests)  # requests take turns
         return Estimate(remaining, ahead / scheduler.capacity if scheduler.capacity else None)
+
+
+def plans_of(result: "ClipResult") -> list[dict[str, Any]]:
+    """The models that each shot went through, where they change: the first so many changes, as a header has its limits."""
+    changes = result.plans[:MOST_PLANS]
+    return [{"frame": frame, "models": [model.spec.name for model in models]} for frame, models in changes]
 
 
 class Previews:

@@ -190,6 +190,11 @@ class RestoreParameters(CommonParameters):
 
     @model_validator(mode="after")
     def _go_together(self) -> Self:
+        self.check_together()
+        return self
+
+    def check_together(self) -> None:
+        """Raises ValueError for members that do not go together."""
         if AUTO in self.tasks and (len(self.tasks) > 1 or self.steps is not None or self.returned != "image"):
             raise ValueError("task = auto stands alone, takes each model's own steps, and goes with return = image")
         if self.brightness != "auto" and self.brightness_mean is not None:
@@ -198,7 +203,6 @@ class RestoreParameters(CommonParameters):
         if self.returned != "image" and (turned or len(self.tasks) > 1):
             named = turned[0] if turned else "several tasks"
             raise ValueError(f"{named} goes with return = image; the {self.returned} are one network's own")
-        return self
 
 
 def usual_format(parameters: RestoreParameters, given: PictureFormat) -> PictureFormat:

@@ -174,8 +174,7 @@ class RestorationService:
                 return await self._analyse(picture, models)
 
     async def _analyse(self, picture: Picture, models: tuple[Model, ...]) -> Analysis:
-        tasks = {model.spec.task for model in models} | {model.spec.name for model in models}
-        return await asyncio.to_thread(analyse, picture, self.classifier, tasks)
+        return await asyncio.to_thread(analyse, picture, self.classifier, tasks_of(models))
 
     async def _plan(
         self, parameters: RestoreParameters, models: tuple[Model, ...], picture: Picture, stopwatch: Stopwatch
@@ -306,6 +305,11 @@ def to_work(picture: Picture, parameters: RestoreParameters, model: Model, conte
         deadline=context.deadline,
         flips=parameters.flips,
     )
+
+
+def tasks_of(models: tuple[Model, ...]) -> set[str]:
+    """The names by which models can be planned."""
+    return {model.spec.task for model in models} | {model.spec.name for model in models}
 
 
 def planned(plan: tuple[str, ...], models: tuple[Model, ...]) -> tuple[Model, ...]:

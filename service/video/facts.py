@@ -1,12 +1,12 @@
 """What is known of a clip before its frames are read, what may be asked of one, and the kinds of clip files."""
 
 import importlib.util
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from service.errors import InvalidValue, UnsupportedMedia
+from service.errors import InvalidValue, TooLarge, UnsupportedMedia
 
 Codec = Literal["h264", "h265", "av1", "ffv1"]
 Container = Literal["mp4", "mov", "mkv"]
@@ -69,6 +69,16 @@ class ClipFacts:
     audio: tuple[str, ...] = ()
     subtitles: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def enlarged(self, scale: int, bounds: ClipBounds) -> Self:
+        """So many times as high and wide. Raises TooLarge where that is over the bounds."""
+        width, height = self.width * scale, self.height * scale
+        if scale > 1 and (width * height > bounds.max_pixels or max(width, height) > bounds.max_side):
+            raise TooLarge(
+                f"a frame of the result is {width} x {height} pixels; at most {bounds.max_pixels} in all and {bounds.max_side} "
+                "along a side are allowed"
+            )
+        return replace(self, width=width, height=height)
 
     def document(self) -> dict[str, Any]:
         """As JSON values."""

@@ -13,14 +13,17 @@ from service.cli.work.backends import COMMAND_LINE
 from service.cli.work.files import is_folder
 from service.cli.work.output import display
 from service.keys import RequestContext
+from service.restoration.models import steps_of
 from service.restoration.opening import open_service
-from service.restoration.parameters import RestoreParameters
 from service.settings import Settings
 from service.video.facts import NO_LIMIT, SUFFIX_OF, SUFFIXES, ClipBounds
 from service.video.parameters import ClipParameters
 from service.video.service import ClipService
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from service.engines.contract import Model
     from service.video.restoration import ClipProgress
 
 PICTURE_OPTIONS = {
@@ -29,10 +32,8 @@ PICTURE_OPTIONS = {
     "returned": "--return",
     "metadata": "--metadata",
     "lossless": "--lossless",
-    "strength": "--strength",
-    "brightness": "--brightness",
-    "brightness_mean": "--brightness-mean",
 }
+OPTIONS = ("steps", "seed", "strength", "brightness", "brightness_mean", "steady", "codec", "quality")
 
 
 def refuse_clip_options(given: argparse.Namespace) -> None:
@@ -42,8 +43,8 @@ def refuse_clip_options(given: argparse.Namespace) -> None:
             raise Refused(f"--{name} is for clips, and {given.source} is none")
 
 
-def restore_clip(given: argparse.Namespace) -> int:
-    """Here, or on a running gateway."""
+def restore_clip(given: argparse.Namespace, usual_task: str | None) -> int:
+    """Here, or on a running gateway. usual_task: where none is named."""
     for name, option in PICTURE_OPTIONS.items():
         if getattr(given, name) is not None:
             raise Refused(f"{option} is for pictures, and {given.source} is a clip")
@@ -51,7 +52,8 @@ def restore_clip(given: argparse.Namespace) -> int:
         raise Refused(f"{given.source} is neither a file nor a folder")
     parameters = parameters_of(
         ClipParameters,
-        **{name: getattr(given, name) for name in ("task", "steps", "seed", "steady", "codec", "quality")},
+        task=given.task or usual_task,
+        **{name: getattr(given, name) for name in OPTIONS},
         container=_container(given.output, given.container),
     )
     target = _target(given.source, given.output, parameters)
@@ -96,24 +98,28 @@ async def _restore_here(source: Path, target: Path, parameters: ClipParameters, 
     started = time.monotonic()
     bounds = ClipBounds(settings.max_pixels, settings.max_side, NO_LIMIT, NO_LIMIT)
     context = RequestContext(f"command-{time.monotonic_ns()}", COMMAND_LINE, started)
-    async with open_service(settings, wanted=RestoreParameters(task=parameters.task)) as service:
+    async with open_service(settings, wanted=parameters.of_frames) as service:
         with display("restoring") as shown:
 
             def on_frame(done: "ClipProgress") -> None:
                 shown.show(done.frame, done.frames or None)
 
-            result, work = await ClipService(service).restore(
-                source, target, work_folder(target), parameters, context, on_frame, bounds
-            )
+            result = await ClipService(service).restore(source, target, work_folder(target), parameters, context, on_frame, bounds)
             spent = time.monotonic() - started
             resumed = f", {result.resumed} of them from an earlier run" if result.resumed else ""
             shown.tell(
-                f"{target}  {work.model.spec.name}, {work.steps} steps, seed {work.seed}, steady {result.steady}  "
+                f"{target}  {_models(result.models, parameters)}, seed {parameters.seed}, steady {result.steady}  "
                 f"{result.frames} frames{resumed}  {spent:.2f} s"
             )
+            for frame, models in result.plans if parameters.is_auto else ():
+                shown.tell(f"{source}: from frame {frame} on {_models(models, parameters)}")
             for note in result.notes:
                 shown.tell(f"{source}: {note}")
     return 0
+
+
+def _models(models: "Sequence[Model]", parameters: ClipParameters) -> str:
+    return " and ".join(f"{model.spec.name}, {steps_of(model.spec, parameters.steps)} steps" for model in models) or "as it was"
 
 
 async def _restore_there(source: Path, target: Path, parameters: ClipParameters, server: str, key: str | None) -> int:

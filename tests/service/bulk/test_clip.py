@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from service.bulk import clip
-from service.bulk.clip import begins_as_clip
+from service.bulk.clip import begins_as_clip, parameters_for
 from service.errors import UnsupportedMedia
 from service.restoration.parameters import RestoreParameters
 from service.video.parameters import ClipParameters
@@ -81,11 +81,14 @@ async def test_without_the_extra_clips_have_records_that_say_so(
 
 
 async def test_what_only_pictures_can_be_asked_for_fails_clips(clips: Path, tmp_path: Path, restorer: FakeRestorer) -> None:
-    summary = await run(clips, tmp_path / "out", restorer, job(parameters=RestoreParameters(strength=0.5)))
+    summary = await run(clips, tmp_path / "out", restorer, job(parameters=RestoreParameters(quality="best")))
     assert (summary.restored, summary.failed) == (1, 3)
-    assert records(tmp_path / "out")["walk.mp4"].problem == "strength is for pictures, and this is a clip"
-    await run(clips, tmp_path / "other", FakeRestorer(), job(parameters=RestoreParameters(quality="best")))
-    assert records(tmp_path / "other")["walk.mp4"].problem == "quality=best (ensemble) is for pictures, and this is a clip"
+    assert records(tmp_path / "out")["walk.mp4"].problem == "quality=best (ensemble) is for pictures, and this is a clip"
+
+
+def test_what_is_asked_of_pictures_is_asked_of_clips() -> None:
+    asked = parameters_for(RestoreParameters(task="auto", seed=3, strength=0.5, brightness=1.0), ClipParameters(steady="off"))
+    assert asked == ClipParameters(task="auto", seed=3, strength=0.5, brightness=1.0, steady="off")
 
 
 @pytest.mark.parametrize(("start", "expected"), [(MP4, True), (MATROSKA, True), (png(0), False), (b"", False), (b"text", False)])

@@ -1,6 +1,6 @@
 """Clips that tests make, and what they say of the result."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -29,7 +29,7 @@ def scene(number: int, width: int, height: int) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A clip to write. times: of its frames, in ticks of time_base."""
+    """A clip to write. times: of its frames, in ticks of time_base. picture: frame number, width, height -> its pixels."""
 
     width: int = 64
     height: int = 48
@@ -48,6 +48,7 @@ class Recipe:
     container_options: dict[str, str] = field(default_factory=dict)
     interlaced: bool = False
     chapters: list[dict[str, Any]] = field(default_factory=list)
+    picture: Callable[[int, int, int], NDArray[np.uint8]] = scene
 
 
 def write_clip(path: Path, recipe: Recipe) -> Path:
@@ -73,7 +74,7 @@ def write_clip(path: Path, recipe: Recipe) -> Path:
         layout = layout_of(recipe.layout)
         converter = Converter(recipe.tags, recipe.height, layout, layout)
         for number, pts in enumerate(recipe.times):
-            pixels = scene(number, recipe.width, recipe.height)
+            pixels = recipe.picture(number, recipe.width, recipe.height)
             frame = converter.to_frame(pixels if layout.depth == 8 else pixels.astype(np.uint16) * 257)
             frame.pts, frame.time_base = pts, recipe.time_base
             file.mux(stream.encode(frame))

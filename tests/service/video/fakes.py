@@ -1,16 +1,19 @@
 """Samplers that need no network."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rddm.faults import FAULTS, PixelFacts, Views
 from rddm.image import to_pixels
+from service.analysis.classifier import Classifier
+from service.engines.contract import Model
 from service.sampling.work import Listener, Result, Work
-from service.video.facts import ClipOptions
-from service.video.restoration import ClipRestorer, ClipResult, ClipWork, Steadying
+from service.video.parameters import ClipParameters, Steadying
+from service.video.restoration import ClipRestorer, ClipResult, ClipWork
 from tests.service.fakes import model_of
 from tests.service.video.clips import BOUNDS, LIMITS
 
@@ -37,27 +40,48 @@ class IdentitySampler:
         return Result(to_pixels(work.x_in, work.depth), work.x_in)
 
 
+@dataclass(eq=False)
+class NamedSampler(IdentitySampler):
+    """Each model does something of its own: lowlight brightens, by what its context says, others darken by a little."""
+
+    async def run(self, work: Work, on_step: Listener | None = None) -> Result:
+        result = await super().run(work, on_step)
+        assert work.x_in is not None
+        seen = work.x_in if work.context is None else work.context
+        x_0 = work.x_in + (np.float32(0.3) - seen.mean() / 4 if work.model.spec.task == "lowlight" else np.float32(-0.02))
+        return replace(result, pixels=to_pixels(x_0, work.depth))
+
+
+class DarknessClassifier(Classifier):
+    """Takes what is darker than a quarter as dark, and the rest as rainy, unless nothing is to be done."""
+
+    digest = "fake"  # type: ignore[assignment]
+    thresholds = dict.fromkeys(FAULTS, 0.5)  # type: ignore[assignment]
+
+    def probabilities(self, views: Views, facts: PixelFacts) -> dict[str, float]:
+        return dict.fromkeys(FAULTS, 0.0) | {
+            "dark": 0.9 if facts.mean < 0.25 else 0.0,
+            "rain": 0.9 if 0.25 <= facts.mean < 0.6 else 0.0,
+        }
+
+
+def models_of(*tasks: str, **facts: Any) -> tuple[Model, ...]:
+    """Models of these tasks, and names; facts: of their specs."""
+    return tuple(model_of(name=task, task=task, default_steps=1, **facts) for task in tasks)
+
+
 def work_on(
     source: Path, target: Path, steady: Steadying = "off", condition: tuple[str, ...] = ("image",), **options: Any
 ) -> ClipWork:
     """A clip's work with a fake model."""
-    return ClipWork(
-        source,
-        target,
-        target.with_name(f".{target.name}.work"),
-        model_of(condition=condition),
-        steps=1,
-        seed=0,
-        options=ClipOptions(**options),
-        steady=steady,
-        request="request",
-        caller="caller",
-    )
+    models = (model_of(condition=condition, default_steps=1),)
+    parameters = ClipParameters(steady=steady, **options)
+    return ClipWork(source, target, target.with_name(f".{target.name}.work"), models, parameters, "request", "caller")
 
 
 def restorer_of(sampler: IdentitySampler | None = None, at_once: int = 2) -> ClipRestorer:
     """A restorer with real worker processes."""
-    return ClipRestorer(sampler or IdentitySampler(), BOUNDS, LIMITS, at_once)
+    return ClipRestorer(sampler or IdentitySampler(), BOUNDS, LIMITS, at_once, DarknessClassifier())
 
 
 async def through(source: Path, target: Path, **facts: Any) -> ClipResult:
