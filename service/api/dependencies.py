@@ -60,9 +60,17 @@ async def get_context(
     return context_of(request)
 
 
+async def get_linked_context(
+    request: Request, _bearer: Annotated[Any, Depends(BEARER)], _key: Annotated[Any, Depends(HEADER)]
+) -> RequestContext | None:
+    """The request's context, or None where it has the signature of a link in place of a key."""
+    return None if "signature" in request.query_params else context_of(request)
+
+
 JobQueueDependency = Annotated[JobQueue, Depends(get_job_queue)]
 GatewayDependency = Annotated[Gateway, Depends(get_gateway)]
 ContextDependency = Annotated[RequestContext, Depends(get_context)]
+LinkedContextDependency = Annotated[RequestContext | None, Depends(get_linked_context)]
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -12,12 +12,14 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 from service.errors import Conflict, EngineUnavailable, NotFound, QueueFull, ServiceError, StoreUnavailable
 from service.jobs.deliveries import Delivery
 from service.jobs.documents import job_document
+from service.jobs.links import ResultLinks
 from service.jobs.store import ACTIVE, Claim, Job, JobLimits, JobStore, Status
 from service.jobs.webhooks import Event, message
 from service.results.stored import StoredResponse
@@ -31,6 +33,7 @@ RENEW_SECONDS = 1.0  # progress is written as often
 PING_SECONDS = 10.0
 SWEEP_SECONDS = 60.0
 MOST_LOSSES = 3  # gateways that may die with a job before it is given up
+LINKS = "links"  # the secret that they are signed with
 ENDINGS = 5  # attempts to write the end of a job
 
 
@@ -170,6 +173,21 @@ class JobQueue:
         if finished.file is not None and not await asyncio.to_thread(Path(finished.file).exists):
             raise NotFound("the clip lies with another gateway; gateways that share jobs need a folder for clips that they share")
         return finished
+
+    async def link(self, identity: str, caller: str) -> dict[str, Any]:
+        """The address of a result, without a key for a while. Raises NotFound, and Conflict while there is none."""
+        await self.result(identity, caller)
+        query, until = ResultLinks(await self._store.secret(LINKS)).query(identity)
+        address = f"{self._hooks.public_url}/jobs/{identity}/result?{query}"
+        return {"links": {"result": address}, "expires_at": datetime.fromtimestamp(until, UTC).isoformat()}
+
+    async def linked_result(self, identity: str, until: int, signature: str) -> StoredResponse:
+        """What such an address gives. Raises Unauthorised, NotFound."""
+        ResultLinks(await self._store.secret(LINKS)).check(identity, until, signature)
+        job = await self._store.job(identity)
+        if job is None:
+            raise NotFound("there is no such job; jobs are kept for a while")
+        return await self.result(identity, job.caller)
 
     async def cancel(self, identity: str, caller: str) -> Job:
         """Stop and forget a job; what it was last, cancelled unless it was finished before."""

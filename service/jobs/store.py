@@ -1,6 +1,7 @@
 """Jobs in the database: handed in once, claimed by one gateway at a time, finished once, by whichever gateway."""
 
 import json
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -22,6 +23,7 @@ SCHEMA = (
         image {blob}, mask {blob}, answer text, body {blob}, event text, owner text, lease {real} not null, due {real} not null,
         losses integer not null)
     """,
+    "create table if not exists rddm_secrets (name text primary key, secret text not null)",
     "create index if not exists rddm_jobs_by_status on rddm_jobs (status, due)",
     "create index if not exists rddm_jobs_by_caller on rddm_jobs (caller)",
     "create unique index if not exists rddm_jobs_by_key on rddm_jobs (caller, idempotency_key) where idempotency_key is not null",
@@ -106,6 +108,17 @@ class JobStore:
                 tx.execute("update rddm_jobs set owner = null, due = 0 where owner is not null")
 
         await self._database.run(act, exclusive=True)
+
+    async def secret(self, name: str) -> bytes:
+        """A random secret that all gateways of the database share, made when first asked for."""
+
+        def act(tx: Transaction) -> str:
+            insertion = "insert into rddm_secrets (name, secret) values (?, ?) on conflict (name) do nothing"
+            tx.execute(insertion, name, secrets.token_hex(32))
+            [(secret,)] = tx.execute("select secret from rddm_secrets where name = ?", name)
+            return str(secret)
+
+        return bytes.fromhex(await self._database.run(act))
 
     async def submit(self, job: Job, image: bytes | None, mask: bytes | None, limits: JobLimits) -> tuple[Job, list[str]]:
         """The job, or the one that the same Idempotency-Key made before, and old jobs that were forgotten for it.

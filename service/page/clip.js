@@ -3,6 +3,7 @@
 import { address, request } from "./api.js";
 import { events } from "./events.js";
 import { heldKey } from "./key.js";
+import { taskName } from "./words.js";
 
 const find = (name) => document.getElementById(name);
 const [file, task, steady, codec, go, cancel, download, said, progress, stage, controls, split, play] =
@@ -18,7 +19,7 @@ const server = (path, query) => address(`..${path}`, query);
 
 function choose(picked) {
   if (!picked || job) return;
-  for (const url of [before.src, result]) if (url) URL.revokeObjectURL(url);
+  if (before.src) URL.revokeObjectURL(before.src);
   [chosen, result] = [picked, null];
   before.src = URL.createObjectURL(picked);
   after.removeAttribute("src");
@@ -79,7 +80,7 @@ async function watch() {
 async function show(container) {
   const told = await (await request(server(job.self))).json();
   if (told.status !== "succeeded") return say("Cancelled.");
-  result = await playable(server(job.result));
+  result = await playable(job);
   [download.href, download.download, download.hidden] = [result, `${chosen.name.replace(/\.[^.]*$/, "")}-restored.${container}`, false];
   after.src = result;
   frames(null);
@@ -87,10 +88,12 @@ async function show(container) {
   return together();
 }
 
-// The clip's own address, which is read a part at a time as it plays. A video element sends no key: where one is needed the whole
-// clip is held instead.
-async function playable(url) {
-  return heldKey() ? URL.createObjectURL(await (await request(url)).blob()) : String(url);
+// The clip's own address, which is read a part at a time as it plays. A video element sends no key: where one is needed, the server
+// signs an address for it.
+async function playable(links) {
+  if (!heldKey()) return String(server(links.result));
+  const signed = await (await request(server(`${links.self}/link`), { method: "POST" })).json();
+  return String(server(signed.links.result));
 }
 
 // Both clips from the start; the restored one follows the other.
@@ -115,6 +118,8 @@ document.querySelector("form").addEventListener("submit", (event) => { event.pre
 document.addEventListener("dragover", (event) => event.preventDefault());
 document.addEventListener("drop", (event) => { event.preventDefault(); choose(event.dataTransfer?.files[0]); });
 
-const { default: preferred, models: list } = await (await request(server("/models"))).json();
+const { default: preferred, auto = [], models: list } = await (await request(server("/models"))).json();
 const restorers = list.filter((model) => model.kind === "restore" && !model.needs_mask);
-task.replaceChildren(...restorers.map((model) => new Option(model.task, model.name, false, model.name === preferred)));
+const automatic = { name: "auto", task: "auto" };
+const offered = auto.length ? [automatic, ...restorers] : restorers;
+task.replaceChildren(...offered.map((model) => new Option(taskName(model, offered), model.name, false, model.name === preferred)));

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,8 @@ from selenium import webdriver
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from tests.service.on_port import Live
-from tests.service.test_page import Page, driver, gateway
+from tests.service.on_port import Live, live
+from tests.service.test_page import Page, driver, gateway, settings_for
 
 __all__ = ["driver", "gateway"]
 pytest.importorskip("av")
@@ -85,6 +86,21 @@ def test_the_result_is_read_from_its_own_address(page: Page) -> None:
     (address,) = addresses
     assert address.startswith(page.url.replace("/static/clip.html", "/jobs/"))
     assert page.find("#download").get_attribute("download") == "walk-restored.mp4"
+
+
+def test_behind_a_key_the_result_plays_from_an_address_that_is_signed(driver: webdriver.Chrome, tmp_path: Path) -> None:
+    keys = f"anna {sha256(b'correct-horse').hexdigest()}\n"
+    with live(settings_for(tmp_path, keys=keys, clips_folder=tmp_path / "clips")) as locked:
+        page = Page(driver, locked.url + "/static/clip.html")
+        driver.get(page.url)
+        page.until(lambda: page.find("#key-dialog").is_displayed())
+        page.find("#key").send_keys("correct-horse")
+        page.press(Keys.ENTER)
+        restored(page)
+        address = page.find("#after").get_attribute("src")
+        assert "/result?until=" in address
+        assert "correct-horse" not in address
+        assert page.until(lambda: page.run(STATE)["after"] > 0.2)
 
 
 def test_cancel_ends_the_job(page: Page, gateway: Live) -> None:

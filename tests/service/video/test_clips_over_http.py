@@ -14,7 +14,7 @@ from tests.service.live import Live
 from tests.service.serving import FakeServingEngine
 from tests.service.video.clips import Recipe, packets_of, read_clip, write_clip
 
-KEY = "a" * 40
+KEY, OTHER_KEY = "a" * 40, "b" * 40
 
 
 def settings_in(folder: Path, **facts: Any) -> Settings:
@@ -90,6 +90,9 @@ def test_a_clip_becomes_a_job_whose_steps_are_frames(live: Live, clip: Path, tmp
         ("?quality=99", None, "video/mp4", 422, "63"),
         ("?quality=60", None, "video/mp4", 422, "0 (best) to 51"),
         ("?steps=77", None, "video/mp4", 422, "steps"),
+        ("?task=auto&steps=2", None, "video/mp4", 422, "task = auto stands alone"),
+        ("?task=keeper&brightness=1", None, "video/mp4", 422, "brightness is for models that brighten"),
+        ("?brightness=1&brightness_mean=0.5", None, "video/mp4", 422, "not both"),
         ("?speed=2", None, "video/mp4", 422, "speed"),
     ],
 )
@@ -158,3 +161,49 @@ def test_a_clip_spends_its_callers_quota_frame_by_frame(clip: Path, tmp_path: Pa
         assert left.status_code == 200
     finally:
         server.stop()
+
+
+def test_a_link_gives_one_result_without_a_key_and_nothing_else(clip: Path, tmp_path: Path) -> None:
+    keys = "\n".join(f"{name} {hashlib.sha256(key.encode()).hexdigest()}" for name, key in (("walker", KEY), ("other", OTHER_KEY)))
+    server = Live(settings_in(tmp_path, keys=keys), FakeServingEngine())
+    server.start()
+    try:
+        own, other = {"x-api-key": KEY}, {"x-api-key": OTHER_KEY}
+        server.client.headers.update(own)
+        jobs = [sent(server.client, clip) for _ in range(2)]
+        assert [ended(server.client, job)["status"] for job in jobs] == ["succeeded"] * 2
+        address, result = f"/jobs/{jobs[0]['id']}/link", jobs[0]["links"]["result"]
+        link = server.client.post(address).json()["links"]["result"]
+        body = server.client.get(result).content
+        del server.client.headers["x-api-key"]
+        part = server.client.get(link, headers={"range": "bytes=0-99"})
+        assert (part.status_code, part.content) == (206, body[:100])
+        changed = link.replace("until=1", "until=2")
+        elsewhere = link.replace(jobs[0]["id"], jobs[1]["id"])
+        for refused in (result, changed, elsewhere, f"{result}?signature=x", link.replace("/result", "/events"), address):
+            assert server.client.get(refused).status_code in {401, 405}
+        assert server.client.post(address).status_code == 401
+        assert server.client.post(address, headers=other).status_code == 404
+        server.client.delete(jobs[0]["links"]["self"], headers=own)
+        assert server.client.get(link).status_code == 404
+    finally:
+        server.stop()
+
+
+def test_a_clip_is_planned_shot_by_shot_and_its_job_says_how(live: Live, clip: Path) -> None:
+    answer = live.client.post("/restore/video?task=auto", content=clip.read_bytes(), headers={"content-type": "video/mp4"})
+    assert (answer.status_code, answer.json()["model"]) == (202, "")
+    done = ended(live.client, answer.json())
+    assert done["status"] == "succeeded"
+    [plan] = done["clip"]["plan"]
+    assert plan["frame"] == 0
+    assert done["model"] == ", ".join(plan["models"])
+
+
+def test_several_models_are_named_by_the_job(live: Live, clip: Path) -> None:
+    query = "/restore/video?task=keeper,lowlight&brightness=1"
+    answer = live.client.post(query, content=clip.read_bytes(), headers={"content-type": "video/mp4"})
+    assert answer.json()["model"] == "keeper, lowlight"
+    done = ended(live.client, answer.json())
+    assert (done["status"], done["clip"]["plan"]) == ("succeeded", [{"frame": 0, "models": ["keeper", "lowlight"]}])
+    assert live.client.get(done["links"]["result"]).headers["x-model"] == "keeper, lowlight"
