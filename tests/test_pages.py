@@ -17,7 +17,13 @@ from tests.service.conftest import settings_for
 from tests.service.on_port import Live, live
 
 ROOT = Path(__file__).resolve().parent.parent
-WRAPPED = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "benchmarks/README.md")]
+WRAPPED = [
+    ROOT / name
+    for name in (
+        *("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "training/README.md"),
+        *("benchmarks/README.md", "benchmarks/reproduce/README.md"),
+    )
+]
 PAGE_FILES = sorted((ROOT / "docs").glob("*.md"))
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
