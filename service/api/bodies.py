@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, ValidationError
-from python_multipart.exceptions import FormParserError
+from python_multipart.exceptions import DecodeError, FormParserError
 from python_multipart.multipart import Field as TextPart
 from python_multipart.multipart import File, FormParser, parse_options_header
 from starlette.requests import Request
@@ -131,6 +131,8 @@ async def form_of(request: Request) -> Form:
         async for chunk in request.stream():
             parser.write(chunk)
         parser.finalize()
+    except DecodeError as encoded:  # such as base64 in several lines
+        raise Malformed("a part's Content-Transfer-Encoding cannot be undone; expected its bytes as they are") from encoded
     except FormParserError as broken:
         raise Malformed(BROKEN_FORM) from broken
     return form

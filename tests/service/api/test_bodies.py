@@ -115,9 +115,11 @@ async def test_a_form_holds_texts_and_files_by_name() -> None:
     assert fields_of(form, {"image", "mask"}) == {"steps": "2"}
 
 
-async def test_a_part_may_be_encoded_as_in_mail() -> None:
-    body = parts(('name="image"; filename="a"\r\nContent-Transfer-Encoding: base64', TEXT.encode()))
-    assert one_file(await form_of(request(body, kind=FORM)), "image") == DATA
+async def test_a_part_in_base64_is_decoded_or_refused_and_never_taken_for_a_picture() -> None:
+    words = 'name="image"; filename="a"\r\nContent-Transfer-Encoding: base64'
+    assert one_file(await form_of(request(parts((words, TEXT.encode())), kind=FORM)), "image") == DATA
+    with pytest.raises(Malformed, match="Content-Transfer-Encoding cannot be undone"):  # findings/form_parts_in_base64.sh
+        await form_of(request(parts((words, base64.encodebytes(bytes(100)))), kind=FORM))
 
 
 @pytest.mark.parametrize(
