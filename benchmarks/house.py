@@ -9,8 +9,8 @@ checkout's packages; it needs the installed dependencies of both.
 - *station*: a function or method of `service/` in whose course the work of one `/restore` is done, counted once, by name. The work:
   a message to or from a codec process, a call of the network, the deflating of pixels, and the sending of the answer; in its
   course: on the stack of the thread that does it, or awaiting it in a task that the request began. The request is a 64x64 PNG as
-  multipart, `lowlight` in its default steps by the embedded engine, a PNG back, in a gateway that has answered one before; what
-  counts is what each of three such requests has.
+  multipart, `lowlight` in its default steps by the embedded engine, a PNG back, in a gateway that has answered one before and
+  looks for no jobs meanwhile; what counts is what each of three such requests has.
   *Functions entered from another module* are all others of service/ as well, that some other module called on the way. Neither
   counts properties, lambdas and special methods, nor what codec processes do.
 - *type*: a public class of `service/` of which that request makes an instance to be passed on. Not those that only measure
@@ -357,10 +357,17 @@ def name_of(frame: FrameType) -> str:
     return f"{frame.f_globals.get('__name__', '')}.{frame.f_code.co_qualname}".replace(".<locals>", "")
 
 
+def let_jobs_rest(root: Path) -> None:
+    """Looks for jobs and messages come twice a second, on a busy machine in the course of every request: here hardly ever."""
+    for name in ("queue", "webhooks") if (root / "service" / "jobs").is_dir() else ():
+        import_module(f"service.jobs.{name}").POLL_SECONDS = 3600.0  # type: ignore[attr-defined]
+
+
 async def send_requests(root: Path, recorder: Recorder) -> None:
     """A restoration that warms up the gateway in this process, and those that are recorded."""
     app_module = import_module("service.api.app" if find_spec("service.api") else "service.app")
     settings = import_module("service.settings").Settings
+    let_jobs_rest(root)
     file = BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 99, (SIDE, SIDE, 3), dtype=np.uint8)).save(file, "PNG")
     with tempfile.TemporaryDirectory() as scratch:
