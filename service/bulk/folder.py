@@ -128,7 +128,7 @@ class Folder:
     def _write(self, path: Path, body: bytes | Path, modified: float | None, replace: bool) -> None:
         part = path.with_name(f"{PART_PREFIX}{uuid.uuid4().hex}.part")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(path.parent)
             shutil.copyfile(body, part) if isinstance(body, Path) else part.write_bytes(body)
             if modified is not None:
                 os.utime(part, (modified, modified))
@@ -175,6 +175,14 @@ def _is_utf8(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _make_folder(folder: Path) -> None:
+    """Raises NotADirectoryError where a file has the name of it, or of one that it lies in."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(error.errno, f"{folder} is a file") from error
 
 
 def _misnamed(key: str) -> Entry:

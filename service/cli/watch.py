@@ -6,8 +6,6 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from service.bulk import BatchJob, Store, StoreError, Summary, open_store, run_batch
 from service.bulk.deferred import defer_restorer
 from service.bulk.entries import settled
@@ -81,16 +79,15 @@ async def _run(job: BatchJob, source: Store, target: Store, entries: AsyncIterat
 
 def _lines() -> Listener:
     """A line for every picture that was restored or failed."""
-    console = Console(stderr=True, highlight=False)
     shown = 0
 
     def show(summary: Summary) -> None:
         nonlocal shown
         for record in summary.problems[shown:]:
-            console.print(f"{record.key}: {record.problem}", markup=False)
+            print(f"{record.key}: {record.problem}", file=sys.stderr)
         shown = len(summary.problems)
         counts = f"{summary.restored} restored, {summary.failed} failed"
         before = summary.kept + summary.failed_before
-        console.print(f"{counts}, {summary.refused} no pictures, {before} of earlier runs", markup=False)
+        print(f"{counts}, {summary.refused} no pictures, {before} of earlier runs", file=sys.stderr, flush=True)
 
     return show

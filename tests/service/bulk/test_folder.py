@@ -87,3 +87,14 @@ async def test_a_file_system_that_is_read_only_ends_the_run_in_words(tmp_path: P
     with pytest.raises(StoreError, match=r"a.png cannot be written: Read-only file system") as error:
         await Folder(str(tmp_path)).write("a.png", b"one", {})
     assert error.value.fatal
+
+
+async def test_a_folder_whose_name_a_file_has_is_named(tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path))
+    await folder.write("a.png", b"one", {})
+    with pytest.raises(StoreError, match=r"a.png/b.png cannot be written: .*a.png is a file") as error:
+        await folder.write("a.png/b.png", b"two", {})
+    assert not error.value.fatal
+    with pytest.raises(StoreError, match=r"b.png cannot be written: Not a directory"):
+        await folder.write("a.png/below/b.png", b"two", {})
+    assert await folder.read("a.png") == b"one"

@@ -14,8 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from service.bulk import Summary
 from service.bulk.entries import is_unfinished, settled
 from service.bulk.folder import Folder
+from service.bulk.records import Record
+from service.cli import watch as watching
 from service.cli.watch import watch
 from tests.models import release_tiny
 from tests.service.bulk.conftest import png
@@ -140,3 +143,15 @@ def test_a_value_that_is_not_allowed_is_named(option: str, value: str, tmp_path:
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert watch([str(tmp_path / "gone"), str(tmp_path)]) == 2
     assert "gone is no folder" in capsys.readouterr().err
+
+
+def test_lines_are_not_broken_where_there_is_no_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    problem = Record("[red]a.png", "not-a-picture", "", "", 0.0, problem="words " * 20)
+    watching._lines()(Summary(refused=1, problems=[problem]))
+    assert capsys.readouterr().err.splitlines() == [
+        f"[red]a.png: {'words ' * 20}",
+        "0 restored, 0 failed, 1 no pictures, 0 of earlier runs",
+    ]
