@@ -12,7 +12,7 @@ context: how bright the scene probably was, which contrast, noise and highlights
 import base64
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial
+from functools import cache, cached_property, lru_cache, partial
 from itertools import pairwise
 from typing import Any, Self
 
@@ -29,6 +29,7 @@ POOL = 4  # the context is averaged over squares of this side, in linear light
 HIDDEN, STATISTICS = 64, 2 + 2 * 3 * (len(LEVELS) + 2)
 GUESSING = 32  # values between the two layers of Brightness
 DARKEST, BRIGHTEST = np.float32(0.02), np.float32(0.75)  # means that Brightness can give
+PART = 1 << 14  # values
 FILE_LEVELS = 65535  # of a 16-bit file; the 255 of an 8-bit one are among them
 
 
@@ -182,16 +183,30 @@ def as_text(*parts: Image) -> str:
 
 
 def over_levels(curve: Callable[[Image], Image], image: Image) -> Image:
-    """curve(image), pointwise, at the cost of the distinct values where the picture's are those of a file: 256 or 65,536 levels."""
-    level = np.rint((image + 1) * np.float32(FILE_LEVELS / 2)).clip(0, FILE_LEVELS).astype(np.uint16)
-    values = np.full(FILE_LEVELS + 1, np.nan, np.float32)
-    values[level] = image
-    if not np.array_equal(values[level], image):
-        return curve(image)
-    used = ~np.isnan(values)
-    values[used] = curve(values[used])
-    curved: Image = values[level]
-    return curved
+    """curve(image), pointwise, at the cost of the distinct values where the picture's are those of a file: 256 or 65,536 levels.
+
+    By parts that stay in a core's cache with their indices, which NumPy makes of eight bytes each: half the time of whole planes.
+    """
+    flat, levels = image.reshape(-1), np.empty(image.size, np.uint16)
+    parts = [slice(start, start + PART) for start in range(0, image.size, PART)]
+    values, curved = np.full(FILE_LEVELS + 1, np.nan, np.float32), np.empty_like(flat)
+    for part in parts:
+        index = np.rint((flat[part] + 1) * np.float32(FILE_LEVELS / 2)).clip(0, FILE_LEVELS).astype(np.intp)
+        levels[part], values[index] = index, flat[part]
+    table = cache(lambda: _curved_table(curve, values))
+    for part in parts:
+        index = levels[part].astype(np.intp)
+        if not np.array_equal(values.take(index), flat[part]):
+            return curve(image)
+        table().take(index, out=curved[part], mode="clip")
+    return curved.reshape(image.shape)
+
+
+def _curved_table(curve: Callable[[Image], Image], values: Image) -> Image:
+    """The curve of each value that is a number, 0 of the others."""
+    table, used = np.zeros_like(values), ~np.isnan(values)
+    table[used] = curve(values[used])
+    return table
 
 
 def linear(image: Image) -> Image:
