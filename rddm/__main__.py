@@ -86,9 +86,8 @@ def load(entry: EntryPoint) -> Callable[[list[str]], int]:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one verb; returns its exit status, 2 for an unknown or uninstalled one, 130 after Ctrl-C, 141 for a pipe nobody reads."""
-    arguments = sys.argv[1:] if argv is None else argv
     try:
-        status = _run(arguments)
+        status = _run(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
