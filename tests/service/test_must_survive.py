@@ -199,6 +199,12 @@ PICTURES = [
     picture("too many pixels", file_of(pixels_of(513, 512)), 413),
     *(picture(f"mode {mode} as {kind}", hostile.in_mode(mode, kind), status) for mode, kind, status in hostile.MODES),
     picture("YCCK JPEG", hostile.ycck(), 200),
+    *(
+        picture(
+            f"{w}x{h} with alpha, as JPEG", file_of(np.dstack([pixels_of(h, w), np.zeros((h, w), np.uint8)])), 200, "?format=jpeg"
+        )
+        for w, h in [(1, 1), (5, 1), (1, 5)]
+    ),
     picture("alpha all 0", file_of(np.dstack([pixels_of(8, 8), np.zeros((8, 8), np.uint8)])), 200),
     *(picture(f"EXIF orientation {turn}", hostile.turned(turn), 200) for turn in range(1, 9)),
     picture("EXIF orientation 9", hostile.turned(9), 200),
@@ -321,6 +327,8 @@ VALUES = [
             "?strength=1.5",
             "?strength=NaN",
             "?brightness=9",
+            "?quality=0",
+            "?quality=101",
             "?brightness=1&brightness_mean=0.3",
             "?task=keeper&brightness=1",
             "?task=keeper,,keeper",
