@@ -6,6 +6,7 @@ the sensor's noise is new in every frame.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -41,9 +42,17 @@ def dice_of(seed: int, frame: int) -> FrameDice:
 
 
 def rainy(clean: Tensor, seed: int, frame: int) -> Tensor:
-    """Streaks that no other frame has."""
-    drawn = streaks.render(FIRST_STREAKS + 1000 * seed + frame, max(clean.shape[2:]))
-    return rain.rained(clean, _map(drawn, clean), dice_of(seed, frame))
+    """Streaks that no other frame has, of one rain: each frame sees another part of a larger map."""
+    height, width = clean.shape[2:]
+    drawn = _rain(seed, 2 * max(height, width))
+    draw = np.random.default_rng([seed, frame])
+    top, left = (int(draw.integers(0, most - own, endpoint=True)) for most, own in zip(drawn.shape, (height, width), strict=False))
+    return rain.rained(clean, _map(drawn[top:, left:], clean), dice_of(seed, frame))
+
+
+@lru_cache(maxsize=1)
+def _rain(seed: int, side: int) -> Pixels:
+    return streaks.render(FIRST_STREAKS + seed, side)
 
 
 def wet(clean: Tensor, seed: int, frame: int) -> Tensor:

@@ -15,10 +15,11 @@ Places = tuple[Floats, Floats]
 
 # Chosen on clips of a street and a photograph with synthetic rain, drops and darkness; those that the reports measure had no say.
 FLOW_SIDE = 480  # the flow is estimated on pictures of at most this width
-SHARE = 0.8  # of the moved previous frame where it agrees perfectly
-DETAIL = 0.4  # the part of that which single pixels' differences have
+SHARE = 0.83  # of the moved previous frame where it agrees perfectly
+DETAIL = 0.54  # the part of that which single pixels' differences have
 AGREEMENT, VOTE_AREA = 5, 3  # pixels to a side of half the size, over which agreement is judged
-TOLERANCE, FAR, VOTE_TOLERANCE = 10 / 255, 30 / 255, 20 / 255
+TOLERANCE, FAR, VOTE_TOLERANCE = 10 / 255, 30 / 255, 50 / 255
+VOTE_CHANGE = 3 / 255  # what a vote changes at half the size, at which it counts by 1 - 1 / e
 CHANGED = 12 / 255  # of a network's change of a pixel, at which trust falls to 1 / e
 UNLIKE, FADING = 50 / 255, 0.995  # of what is trusted more: how far it may differ, except on the pane, and a frame's loss
 PANE, PANE_FACTOR, PANE_FRAMES = 8 / 255, 3.0, 24  # of a network's mean change there, of the usual one, over so many frames
@@ -207,9 +208,14 @@ def trust_of(change: Floats, top: float) -> Floats:
 
 
 def outvoted(prediction: Pixels, before: Moved, after: Moved) -> Pixels:
-    """The median of the three, by how well the frames before and after agree."""
+    """The median of the three, by how well the frames before and after agree, and by how much it changes of what is coarse.
+
+    Both were interpolated along the flow, so of fine detail alone they would outvote the sharp one.
+    """
     middle = np.maximum(np.minimum(before.pixels, prediction), np.minimum(np.maximum(before.pixels, prediction), after.pixels))
     weight = agreement(before.half, after.half, VOTE_AREA, VOTE_TOLERANCE, np.inf) * (before.inside & after.inside)
+    kept = agreement(half_of(middle), half_of(prediction), VOTE_AREA, VOTE_CHANGE, np.inf)
+    weight *= np.float32(1) - kept
     return _added(prediction, _difference(middle, prediction) * _full(weight, prediction)[..., None])
 
 
