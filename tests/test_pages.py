@@ -42,7 +42,7 @@ PAGES = [  # those of one row in one folder
     ("relatives",),
 ]
 TOOLS = {"deploy": ["docker-compose"], "kubernetes": ["helm", "kubernetes-validate"], "video": ["curl"], "api": ["curl"]}
-CLIPS = ("dashcam.mp4", "party.mov", "window.mkv")
+CLIPS = ("holiday.mp4", "dashcam.mp4", "party.mov", "window.mkv")
 CHECKOUT = ("docker", "docker-compose.yml", "plugins")  # what commands in a checkout read
 
 
