@@ -205,7 +205,8 @@ def report(rows: Sequence[Row]) -> str:
         f"`python -m benchmarks.video`, {time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.0f}. "
         f"The truth's own flicker, in levels of 255: {', '.join(f'{name} {own:.3f}' for name, own in owns.items())}.",
         "garden: the clips of `examples/clips`. frames: a clip of photographs, degraded by the synthesisers of training.",
-        "The constants of the steadying were chosen on other clips, of a street and a photograph.",
+        "The constants of the steadying were chosen on other clips, of a street and a photograph; "
+        "the garden's drops were looked at, too.",
         "",
         "| clip | way | PSNR | flicker | of frame by frame | of the truth | flicker of the error | of frame by frame |",
         "|---|---|---|---|---|---|---|---|",

