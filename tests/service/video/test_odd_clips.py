@@ -212,10 +212,10 @@ async def test_sound_that_mp4_cannot_hold_is_named_before_the_work(tmp_path: Pat
 
 
 async def test_an_error_of_the_sampler_leaves_no_target_and_keeps_whole_segments(tmp_path: Path) -> None:
-    source = write_clip(tmp_path / "in.mp4", Recipe(times=range(0, 60 * TICK, TICK)))
+    source = write_clip(tmp_path / "in.mp4", Recipe(times=range(0, 80 * TICK, TICK)))
     work = work_on(source, tmp_path / "out.mp4")
     with pytest.raises(RuntimeError, match="broke"):
-        await restorer_of(IdentitySampler(fails_at=55)).restore(work)
+        await restorer_of(IdentitySampler(fails_at=75)).restore(work)  # some twenty frames are between reading and writing
     assert not work.target.exists()
     result = await restorer_of().restore(work)
-    assert (result.resumed, result.frames) == (48, 60)
+    assert (result.resumed, result.frames) == (48, 80)

@@ -132,7 +132,7 @@ async def test_a_configuration_that_cannot_be_used_is_told(repository: Path, con
 
 
 async def test_an_empty_repository_is_no_engine(tmp_path: Path) -> None:
-    with pytest.raises(EngineUnavailable, match=f"no model could be loaded from {tmp_path}; found"):
+    with pytest.raises(EngineUnavailable, match=f"no model could be loaded from {tmp_path}; expected a folder each"):
         await EmbeddedEngine(tmp_path).start()
 
 
