@@ -23,7 +23,7 @@ run-triton: .venv/.installed-triton
 	$(RUN)/python -m docker.triton.run --port $(PORT)
 
 test: .venv-test/.installed .venv-test/bin/helm system-packages
-	$(TEST)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(addprefix --ignore=,$(TRITON_TESTS))
+	$(TEST)/python -m pytest -n 2 --dist loadfile $(addprefix --ignore=,$(TRITON_TESTS))
 	$(TEST)/python -m pytest $(TRITON_TESTS)
 
 check: .venv-test/.installed system-packages

@@ -8,12 +8,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 MAY_SKIP = {"gpu", "slow"}
-LONGEST = {"test_pages.py", "test_other_systems.py", "test_openapi.py", "test_resume.py", "test_accessibility.py"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Slow tests run only when asked for with -m. Files that take longest begin, so that no process ends with one alone."""
-    items.sort(key=lambda item: item.path.name not in LONGEST)
+    """Slow tests run only when asked for with -m."""
     if config.option.markexpr:
         return
     for item in items:
