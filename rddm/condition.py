@@ -50,16 +50,8 @@ def picture_noise(seed: int, height: int, width: int) -> Noise:
     return philox_noise(seed, 3, height, width)
 
 
-def shares(length: int, size: int) -> Image:
-    """Averaging by area along one axis, as a matrix (size, length): row i holds what each input pixel gives to output pixel i."""
-    edges = np.arange(size + 1) * (length / size)
-    pixels = np.arange(length)
-    covered = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-    return np.asarray(covered.clip(0) * (size / length), dtype=np.float32)
-
-
 def windows(length: int, size: int) -> Iterator[tuple[int, Image]]:
-    """Of every row of `shares` where it is not zero: the first place, and the values from there on."""
+    """Averaging by area along one axis: of each output pixel the first input pixel in it, and the weights from there on."""
     edges = np.arange(size + 1) * (length / size)
     first = np.floor(edges[:-1]).astype(int)[:, None]
     pixels = first + np.arange(math.ceil(length / size) + 1)
@@ -73,7 +65,7 @@ def windows(length: int, size: int) -> Iterator[tuple[int, Image]]:
 def context(x_in: Image, height: int, width: int) -> Image:
     """The whole picture b 3 h w averaged by area to b 3 height width: what a tile sees of the picture around it.
 
-    A picture that already has this size is returned as it is. In torch: `shares(h, height) @ x_in @ shares(w, width).T`.
+    A picture that already has this size is returned as it is.
     """
     if x_in.shape[-2:] == (height, width):
         return x_in

@@ -9,12 +9,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rddm.condition import concatenated, context, pad, padded_noise, parts_of, picture_noise, restore_whole, shares, windows
+from rddm.condition import concatenated, context, pad, padded_noise, parts_of, picture_noise, restore_whole, windows
 from rddm.graph import CONDITION, X_T
 from rddm.spec import ModelSpec
 
 SPEC = ModelSpec(name="m", task="m", licence="Apache-2.0", size_multiple=8)
 sides = st.integers(1, 700)
+
+
+def shares(length: int, size: int) -> np.ndarray:
+    """Averaging by area along one axis, as a matrix (size, length): row i holds what each input pixel gives to output pixel i."""
+    edges = np.arange(size + 1) * (length / size)
+    pixels = np.arange(length)
+    covered = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+    return np.asarray(covered.clip(0) * (size / length), dtype=np.float32)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 3), (5, 8), (8, 8)])
