@@ -107,12 +107,12 @@ def report(
     training, held_out = pictures
     by_steps: dict[str, float] = {}
     frechet_by_steps: dict[str, float] = {}
-    for steps in track(STEPS, "sampling"):
-        generated = generate(network, spec, count, steps, method)
-        save(to_pictures(generated[:30]), folder / f"samples-{steps}.webp")
-        by_steps[str(steps)] = round(energy_distance(features(generated), features(held_out)), 4)
-        frechet_by_steps[str(steps)] = frechet(generated, held_out)
-    generated = generate(network, spec, count, spec.default_steps, method)
+    sampled = {steps: generate(network, spec, count, steps, method) for steps in track({*STEPS, spec.default_steps}, "sampling")}
+    for steps in STEPS:
+        save(to_pictures(sampled[steps][:30]), folder / f"samples-{steps}.webp")
+        by_steps[str(steps)] = round(energy_distance(features(sampled[steps]), features(held_out)), 4)
+        frechet_by_steps[str(steps)] = frechet(sampled[steps], held_out)
+    generated = sampled[spec.default_steps]
     near, usual = Neighbours.of(generated, training), Neighbours.of(held_out, training)
     both = torch.cat([training, training.flip(-1)])[near.which[:30]]
     rows = [picture for k in range(0, 30, 10) for picture in to_pictures(torch.cat([generated[k : k + 10], both[k : k + 10]]))]
