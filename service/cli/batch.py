@@ -60,7 +60,7 @@ def _arguments() -> argparse.ArgumentParser:
     ray = parser.add_argument_group("on a Ray cluster (extra `ray`)")
     ray.add_argument("--ray", nargs="?", const="local", metavar="ADDRESS", help="auto, or ray://host:10001 (this machine)")
     ray.add_argument("--actors", type=int, metavar="N", help="restoration services in it (one a CPU, less one)")
-    ray.add_argument("--actor-gpus", type=float, default=0, metavar="N", help="GPUs of each (0)")
+    ray.add_argument("--actor-gpus", type=float, metavar="N", help="GPUs of each (0)")
     parser.add_argument("--summary", type=path, metavar="FILE", help="write the last line's figures as JSON")
     return parser
 
@@ -116,7 +116,9 @@ def _check(given: argparse.Namespace) -> None:
         raise Refused(f"--actors {given.actors} goes with --ray")
     if given.actors is not None and given.actors < 1:
         raise Refused(f"--actors {given.actors}; expected at least 1")
-    if not 0 <= given.actor_gpus < math.inf:
+    if given.ray is None and given.actor_gpus is not None:
+        raise Refused(f"--actor-gpus {given.actor_gpus:g} goes with --ray")
+    if given.actor_gpus is not None and not 0 <= given.actor_gpus < math.inf:
         raise Refused(f"--actor-gpus {given.actor_gpus}; expected 0 or more")
     if given.summary is not None and (given.summary.is_dir() or not os.access(given.summary.absolute().parent, os.W_OK)):
         raise Refused(
@@ -170,7 +172,7 @@ def _run_on_ray(job: BatchJob, source: Store, target: Store, entries: AsyncItera
             resumed=resumed,
             address=None if given.ray == "local" else given.ray,
             actors=given.actors,
-            gpus_per_actor=given.actor_gpus,
+            gpus_per_actor=given.actor_gpus or 0,
         )
 
 

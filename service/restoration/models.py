@@ -79,7 +79,8 @@ class ModelNames:
         known = sorted(
             {*([AUTO] if self.plannable() else []), *models, *tasks, *(alias for task in tasks for alias in aliases_of(task))}
         )
-        raise NotFound(f"unknown task {wanted[:64]!r}; expected one of {known}")
+        wrong = f"model {wanted} generates and restores nothing" if wanted in self._models() else f"unknown task {wanted[:64]!r}"
+        raise NotFound(f"{wrong}; expected one of {known}" if known else wrong)
 
     def _restorers(self) -> dict[str, Model]:
         return {name: model for name, model in self._models().items() if model.spec.start == "image"}
@@ -96,7 +97,8 @@ class ModelNames:
         models = sorted(name for name, model in self._models().items() if model.spec.start == "noise")
         if name in models or (name is None and models):
             return name or models[0]
-        raise NotFound(f"unknown model {(name or '')[:64]!r}; those that generate are {models}")
+        wrong = f"model {name} restores and generates nothing" if name in self._models() else f"unknown model {(name or '')[:64]!r}"
+        raise NotFound(f"{wrong}; those that generate are {models}" if models else wrong)
 
 
 class ModelChoice(ModelNames):

@@ -88,6 +88,7 @@ def test_a_dry_run_counts(pictures: Path, tmp_path: Path, capsys: pytest.Capture
         (["", "out"], "'' is no path"),
         (["in", ""], "'' is no path"),
         (["in", "out", "--actors", "2"], "--actors 2 goes with --ray"),
+        (["in", "out", "--actor-gpus", "1"], "--actor-gpus 1 goes with --ray"),
         (["in", "out", "--ray", "--actors", "0"], "--actors 0; expected at least 1"),
         (["in", "out", "--ray", "--actor-gpus", "nan"], "--actor-gpus nan; expected 0 or more"),
         (["in", "out", "--summary", "none/x.json"], "--summary none/x.json cannot be written; expected a file in a folder"),
