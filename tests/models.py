@@ -1,4 +1,4 @@
-"""Models for the tests: as small as a network can be, untrained, deterministic, and exported once per run."""
+"""Models for the tests: as small as a network can be, untrained, deterministic, and traced once per run."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -28,10 +28,15 @@ def tiny_spec(name: str = "tiny", **changes: object) -> ModelSpec:
     return ModelSpec.model_validate({**facts, **changes})
 
 
-def tiny_network(spec: ModelSpec, seed: int = 0) -> torch.nn.Module:
-    """A network that answers differently everywhere: every weight is drawn, none is zero."""
+def tiny_config(spec: ModelSpec) -> SmallConfig:
+    """Two levels of one block each."""
     outputs = 2 if "_noise" in spec.objective and spec.objective != "pred_noise" else 1
-    network = make_network(SmallConfig(condition=spec.condition, outputs=outputs, widths=(8, 8), depths=(1, 1)))
+    return SmallConfig(condition=spec.condition, outputs=outputs, widths=(8, 8), depths=(1, 1))
+
+
+def tiny_network(spec: ModelSpec, seed: int = 0, config: SmallConfig | None = None) -> torch.nn.Module:
+    """A network that answers differently everywhere: every weight is drawn, none is zero."""
+    network = make_network(config or tiny_config(spec))
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weight in network.parameters():
@@ -40,14 +45,16 @@ def tiny_network(spec: ModelSpec, seed: int = 0) -> torch.nn.Module:
 
 
 def release_tiny(folder: Path, spec: ModelSpec | None = None, seed: int = 0, **options: object) -> Release:
-    """Export a tiny network into the folder."""
+    """Export a tiny network into the folder. It is traced: its configuration decides every branch, and capturing it takes 6 s."""
     spec = spec or tiny_spec()
+    network = tiny_network(spec, seed)
+    network.branchless = True  # type: ignore[assignment]
     with mock.patch.object(released, "to_onnx", remembering(f"{seed} {spec.model_dump_json()}")):
-        return release(tiny_network(spec, seed), spec, {"recipe": "untrained"}, folder, **options)  # type: ignore[arg-type]
+        return release(network, spec, {"recipe": "untrained"}, folder, **options)  # type: ignore[arg-type]
 
 
 def remembering(key: str) -> Callable[..., onnx.ModelProto]:
-    """torch's exporter, which takes seconds, asked once for each network; nothing else of an export is remembered."""
+    """torch's exporter, a quarter of a second, asked once for each network; nothing else of an export is remembered."""
 
     def to_onnx(network: torch.nn.Module, spec: ModelSpec, *, half_weights: bool) -> onnx.ModelProto:
         cache_key = f"{key} {half_weights}"

@@ -16,8 +16,8 @@ from training.networks.unet import WeightStandardizedConv
 
 def test_a_checkpoint_becomes_a_model_that_is_served(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = tiny_spec()
-    weights = tiny_network(spec).state_dict()
-    config = SmallConfig(condition=spec.condition, widths=(8, 8), depths=(1, 1))
+    config = SmallConfig(condition=spec.condition, widths=(8,), depths=(0,))
+    weights = tiny_network(spec, config=config).state_dict()
     facts = {"figures": {"psnr": 21.5}, "pictures": {"It fails here": "failures.webp"}}
     save_checkpoint(tmp_path / "checkpoint", Checkpoint(spec, config, weights, facts))
     (tmp_path / "checkpoint" / "failures.webp").write_bytes(b"a picture")

@@ -24,6 +24,11 @@ def test_a_graph_that_differs_from_torch_is_refused(graph: onnx.ModelProto) -> N
         compare(graph, answered(tiny_network(tiny_spec(), seed=1), tiny_spec()), tiny_spec())
 
 
+def test_a_captured_graph_answers_as_torch_for_three_shapes(graph: onnx.ModelProto) -> None:
+    expected = answered(rounded(tiny_network(tiny_spec())), tiny_spec())
+    assert [comparison.shape for comparison in compare(graph, expected, tiny_spec())] == [(1, 64, 64), (4, 4, 4), (2, 12, 20)]
+
+
 def test_versions_are_capped_for_older_servers(graph: onnx.ModelProto) -> None:
     assert graph.ir_version <= IR_VERSION
     assert [(entry.domain, entry.version) for entry in graph.opset_import] == [("", OPSET)]

@@ -23,15 +23,16 @@ def test_the_graph_answers_as_torch_for_three_shapes(written: Release) -> None:
 
 def test_two_outputs_without_a_condition(tmp_path: Path) -> None:
     spec = tiny_spec("both", condition=(), start="noise", image_size=(32, 32), objective="pred_res_noise")
-    path = release_tiny(tmp_path, spec).path
+    network = tiny_network(spec, config=SmallConfig(condition=(), outputs=2, widths=(8,), depths=(0,)))
+    path = release(network, spec, {}, tmp_path).path
     session = onnxruntime.InferenceSession(path / "1" / "model.onnx")
     assert [value.name for value in session.get_inputs()] == ["x_t", "time"]
     assert [value.name for value in session.get_outputs()] == ["out_0", "out_1"]
 
 
 def test_a_models_exposure_is_exported_into_its_spec_and_out_of_its_graph(tmp_path: Path) -> None:
-    config = SmallConfig(condition=("image", "context"), exposure=True, widths=(8, 8, 8), depths=(1, 1, 1), time_width=8)
-    spec = tiny_spec("dark", condition=config.condition, size_multiple=8)
+    config = SmallConfig(condition=("image", "context"), exposure=True, widths=(8,), depths=(0,), time_width=8)
+    spec = tiny_spec("dark", condition=config.condition)
     written = release(make_network(config), spec, {"recipe": "untrained"}, tmp_path)
     graph = onnx.load(written.path / "1" / "model.onnx")
     assert written.model.spec.condition == ("image", "exposed", "code")
@@ -52,5 +53,5 @@ def test_the_digest_is_that_of_the_file(written: Release) -> None:
 
 def test_weights_stay_float32_where_fp16_would_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(released, "UNSEEN", 0.0)
-    actual = release(tiny_network(tiny_spec()), tiny_spec(), {}, tmp_path)
+    actual = release_tiny(tmp_path)
     assert (actual.weights, actual.rounding > 0) == ("fp32", True)
