@@ -1,5 +1,7 @@
 """Clips that are odd but valid come through, or are refused in words; damaged ones leave nothing behind."""
 
+import struct
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -8,11 +10,12 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from service.errors import Malformed, TooLarge, UnsupportedMedia
 from service.video.facts import ClipBounds, ColourTags
 from service.video.reader import ClipReader
-from tests.service.video.clips import Recipe, packets_of, read_clip, seconds_of, write_clip
+from tests.service.video.clips import Recipe, packets_of, read_clip, scene, seconds_of, write_clip
 from tests.service.video.fakes import IdentitySampler, restorer_of, through, work_on
 
 TICK = 3750
@@ -121,6 +124,41 @@ async def test_a_clip_whose_end_is_missing_ends_there_and_the_notes_say_so(tmp_p
     result = await through(cut, tmp_path / "out.mp4")
     _, frames, _ = read_clip(tmp_path / "out.mp4")
     assert 3 < result.frames == len(frames) < 12
+
+
+def cut_by_edit_lists(clip: Path, starts: Sequence[int], lasts: int) -> Path:
+    """The clip, of whose tracks the first edit begins so many of their ticks later, and lasts so many of the movie's."""
+    data, at = bytearray(clip.read_bytes()), 0
+    for start in starts:
+        at = data.index(b"elst", at) + 12  # behind version, flags and the number of edits
+        (media_time,) = struct.unpack_from(">i", data, at + 4)
+        struct.pack_into(">Ii", data, at, lasts, media_time + start)
+    clip.write_bytes(data)
+    return clip
+
+
+def heard(path: Path) -> NDArray[np.floating]:
+    """The sound that a player plays."""
+    with av.open(str(path)) as file:
+        return np.concatenate([frame.to_ndarray() for frame in file.decode(audio=0)], 1)
+
+
+def nearest_scene(pixels: NDArray[np.uint8]) -> int:
+    """Which of the recipe's twelve frames this is."""
+    return min(range(12), key=lambda k: float(np.abs(scene(k, 64, 48).astype(float) - pixels).mean()))
+
+
+@pytest.mark.parametrize("b_frames", ["0", "3"])
+async def test_frames_and_sound_that_an_edit_list_cuts_off_do_not_come_back(tmp_path: Path, b_frames: str) -> None:
+    recipe = Recipe(options=X264 | {"bf": b_frames}, audio=["aac"])
+    source = cut_by_edit_lists(write_clip(tmp_path / "in.mp4", recipe), [3 * TICK, 3 * 48000 // 24], 6 * TICK)
+    result = await through(source, tmp_path / "out.mp4")
+    facts, frames, _ = read_clip(tmp_path / "out.mp4")
+    assert [nearest_scene(frame.pixels) for frame in frames] == [3, 4, 5, 6, 7, 8]
+    assert result.frames == 6
+    assert seconds_of(facts, frames) == [Fraction(k * TICK, 90000) for k in range(6)]
+    assert np.array_equal(heard(tmp_path / "out.mp4"), heard(source))
+    assert heard(source).shape[1] / 48000 < 0.3  # of half a second
 
 
 async def test_subtitles_stay_where_the_container_holds_them(tmp_path: Path) -> None:
