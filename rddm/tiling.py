@@ -19,8 +19,9 @@ from rddm.spec import ModelSpec
 
 Array = Any
 
-TILE_PIXELS = 1024 * 1024  # of one call; its memory, 80 to 120 bytes a pixel, sets the bound
-MOST_COMPUTED = 1.25  # times a picture's pixels, if tiles of TILE_PIXELS allow it
+TILE_PIXELS = 1280 * 1024  # of one call; its memory, 80 to 125 bytes a pixel, sets the bound
+MOST_COMPUTED = 1.2  # times a picture's pixels, if tiles of TILE_PIXELS allow it
+ROUND = 4  # tiles: one, two or four cores end a round together, where one tile more would keep one core busy
 USUAL_SIDE = 256
 
 
@@ -61,14 +62,14 @@ def plan(spec: ModelSpec, height: int, width: int) -> Plan:
     """How a picture of height x width pixels is worked on: in one call of up to `most_pixels`, else in tiles of one size.
 
     Tiles are the smallest that compute at most `MOST_COMPUTED` times the picture: they need less memory, and more of them keep more
-    cores busy. Where none are, those that compute least. The picture's size alone decides, so the answer never depends on load,
-    and is kept. Raises ValueError for sides under 1.
+    cores busy. Where none are, those that compute least. A round that is not full counts as a full one. The picture's size alone
+    decides, so the answer never depends on load, and is kept. Raises ValueError for sides under 1.
     """
     if height < 1 or width < 1:
         raise ValueError(f"a picture of {height} x {width} pixels has no content")
     rows, columns = padded(height, spec.size_multiple), padded(width, spec.size_multiple)
     grids = _fixed_grids(spec, rows, columns) if spec.sizes else _free_grids(spec, rows, columns)
-    vertical, horizontal = min(grids, key=partial(_cost, rows * columns))
+    vertical, horizontal = min(grids, key=partial(_cost, rows * columns, 1 if spec.sizes else ROUND))
     rows, columns = max(rows, vertical.tile), max(columns, horizontal.tile)
     down, down_weights = _places(rows, vertical, spec.size_multiple)
     across, across_weights = _places(columns, horizontal, spec.size_multiple)
@@ -96,10 +97,10 @@ class _Axis:
     tile: int
 
 
-def _cost(pixels: int, grid: tuple[_Axis, _Axis]) -> tuple[float, int]:
-    """Grids within the bound are equally good, and of them that of the smallest tiles."""
+def _cost(pixels: int, together: int, grid: tuple[_Axis, _Axis]) -> tuple[float, int]:
+    """Grids within the bound are equally good, and of them that of the smallest tiles. together: tiles of a round."""
     tile = grid[0].tile * grid[1].tile
-    return max(MOST_COMPUTED, grid[0].count * grid[1].count * tile / pixels), tile
+    return max(MOST_COMPUTED, padded(grid[0].count * grid[1].count, together) * tile / pixels), tile
 
 
 def _free_grids(spec: ModelSpec, rows: int, columns: int) -> Iterator[tuple[_Axis, _Axis]]:

@@ -36,7 +36,7 @@ def test_an_earlier_spec_is_written_as_a_present_one() -> None:
 
 
 def test_without_a_bound_of_its_own_the_service_chooses() -> None:
-    assert most_pixels(ModelSpec.model_validate(FACTS)) == 1024 * 1024
+    assert most_pixels(ModelSpec.model_validate(FACTS)) == 1280 * 1024
 
 
 @pytest.mark.parametrize(
