@@ -89,6 +89,7 @@ class Server(uvicorn.Server):
                 server_header=False,
                 http=HttpProtocol,
                 loop="asyncio",  # the one that is tested, whatever else is installed
+                ws="none",
                 h11_max_incomplete_event_size=HEAD_BYTES,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=LAST_SECONDS,
