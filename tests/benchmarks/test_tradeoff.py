@@ -9,9 +9,8 @@ import torch
 from PIL import Image
 
 from benchmarks.tradeoff import fastest, main
-from export.command import main as export
 from rddm.spec import ModelSpec
-from training.checkpoint import Checkpoint, save_checkpoint
+from tests.models import release_traced
 from training.evaluation.metrics import psnr
 from training.networks import SmallConfig, make_network
 
@@ -22,9 +21,7 @@ def model(tmp_path: Path) -> Path:
     config = SmallConfig(widths=(8, 8), depths=(0, 1), time_width=8)
     spec = ModelSpec(name="tiny", task="sharpen", licence="CC0-1.0", size_multiple=4, default_steps=1, max_steps=2)
     torch.manual_seed(0)
-    save_checkpoint(tmp_path / "checkpoint", Checkpoint(spec, config, make_network(config).state_dict(), {}))
-    assert export([str(tmp_path / "checkpoint"), "-o", str(tmp_path / "models")]) == 0
-    return tmp_path / "models" / "tiny"
+    return release_traced(make_network(config).eval(), spec, tmp_path / "models").path
 
 
 def picture(path: Path, seed: int) -> np.ndarray:

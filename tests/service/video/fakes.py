@@ -3,9 +3,10 @@
 import asyncio
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import pytest
 
 from rddm.faults import FAULTS, PixelFacts, Views
 from rddm.image import to_pixels
@@ -16,6 +17,14 @@ from service.video.parameters import ClipParameters, Steadying
 from service.video.restoration import ClipRestorer, ClipResult, ClipWork
 from tests.service.fakes import model_of
 from tests.service.video.clips import BOUNDS, LIMITS
+
+Test = TypeVar("Test")
+
+
+def in_kept_processes(test: Test) -> Test:
+    """A test of what becomes of clips, whichever processes read and write them: they are those of the test before."""
+    marked: Test = pytest.mark.usefixtures("kept_processes")(pytest.mark.asyncio(loop_scope="module")(test))
+    return marked
 
 
 @dataclass(eq=False)

@@ -16,7 +16,7 @@ from service.errors import Malformed, TooLarge, UnsupportedMedia
 from service.video.facts import ClipBounds, ColourTags
 from service.video.reader import ClipReader
 from tests.service.video.clips import Recipe, packets_of, read_clip, scene, seconds_of, write_clip
-from tests.service.video.fakes import IdentitySampler, restorer_of, through, work_on
+from tests.service.video.fakes import IdentitySampler, in_kept_processes, restorer_of, through, work_on
 
 TICK = 3750
 X264 = {"crf": "12"}
@@ -79,6 +79,7 @@ def as_meant(tags: ColourTags) -> ColourTags:
 
 
 @pytest.mark.parametrize("name", ODD)
+@in_kept_processes
 async def test_an_odd_clip_comes_through_with_its_frames_and_times(tmp_path: Path, name: str) -> None:
     file, recipe = ODD[name]
     source = write_clip(tmp_path / file, recipe)
@@ -105,6 +106,7 @@ async def test_an_odd_clip_comes_through_with_its_frames_and_times(tmp_path: Pat
         assert np.abs(a.pixels / top - b.pixels / float(np.iinfo(b.pixels.dtype).max)).mean() < 0.02
 
 
+@in_kept_processes
 async def test_interlaced_frames_are_joined_and_the_notes_say_so(tmp_path: Path) -> None:
     recipe = Recipe(options={"crf": "12", "x264-params": "tff=1"}, height=64)
     source = write_clip(tmp_path / "in.mp4", recipe)
@@ -116,6 +118,7 @@ async def test_interlaced_frames_are_joined_and_the_notes_say_so(tmp_path: Path)
     assert seconds_of(facts, frames) == [Fraction(k * TICK, 90000) for k in range(12)]
 
 
+@in_kept_processes
 async def test_a_clip_whose_end_is_missing_ends_there_and_the_notes_say_so(tmp_path: Path) -> None:
     recipe = Recipe(options={"crf": "12", "bf": "0", "g": "1"}, time_base=Fraction(1, 1000), times=range(0, 500, 42))
     source = write_clip(tmp_path / "whole.mkv", recipe)
@@ -149,6 +152,7 @@ def nearest_scene(pixels: NDArray[np.uint8]) -> int:
 
 
 @pytest.mark.parametrize("b_frames", ["0", "3"])
+@in_kept_processes
 async def test_frames_and_sound_that_an_edit_list_cuts_off_do_not_come_back(tmp_path: Path, b_frames: str) -> None:
     recipe = Recipe(options=X264 | {"bf": b_frames}, audio=["aac"])
     source = cut_by_edit_lists(write_clip(tmp_path / "in.mp4", recipe), [3 * TICK, 3 * 48000 // 24], 6 * TICK)
@@ -161,6 +165,7 @@ async def test_frames_and_sound_that_an_edit_list_cuts_off_do_not_come_back(tmp_
     assert heard(source).shape[1] / 48000 < 0.3  # of half a second
 
 
+@in_kept_processes
 async def test_subtitles_stay_where_the_container_holds_them(tmp_path: Path) -> None:
     source = write_clip(tmp_path / "in.mp4", Recipe())
     text = tmp_path / "text.srt"
@@ -241,6 +246,7 @@ def test_frames_are_counted_where_the_header_does_not_tell(tmp_path: Path) -> No
         list(reader.frames())
 
 
+@in_kept_processes
 async def test_sound_that_mp4_cannot_hold_is_named_before_the_work(tmp_path: Path) -> None:
     source = write_clip(tmp_path / "in.mkv", Recipe(audio=["pcm_s16le"], time_base=Fraction(1, 1000), times=range(0, 200, 42)))
     with pytest.raises(UnsupportedMedia, match="pcm_s16le sound; expected the container mkv"):

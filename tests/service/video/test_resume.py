@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import json
 import random
 import signal
 import sys
@@ -13,7 +12,8 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.service.video.clips import Recipe, write_clip
-from tests.service.video.fakes import IdentitySampler, restorer_of, work_on
+from tests.service.video.fakes import IdentitySampler, in_kept_processes, restorer_of, work_on
+from tests.service.video.run_clip import calmed
 
 FRAMES = 170
 
@@ -31,24 +31,10 @@ def wait_for(path: Path) -> None:
         time.sleep(0.02)
 
 
-async def start(source: Path, target: Path, seconds: float) -> asyncio.subprocess.Process:
-    """A run in a process of its own, as a gateway's is: so many seconds a frame."""
-    command = (sys.executable, "-m", "tests.service.video.run_clip", str(source), str(target), str(seconds))
-    return await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
-
-
-async def finished(source: Path, target: Path) -> dict[str, int]:
-    """Frames and resumed of a run that nothing disturbs."""
-    process = await start(source, target, 0.0)
-    printed, _ = await process.communicate()
-    assert process.returncode == 0
-    result: dict[str, int] = json.loads(printed)
-    return result
-
-
 async def killed_after(source: Path, target: Path, seconds: float) -> None:
-    """A run that is ended by SIGKILL once it has made a segment and so many seconds are over."""
-    process = await start(source, target, 0.02)
+    """A run in a process of its own, which SIGKILL ends once it has made a segment and so many seconds are over."""
+    command = (sys.executable, "-m", "tests.service.video.run_clip", str(source), str(target), "0.02")
+    process = await asyncio.create_subprocess_exec(*command, cwd=ROOT)
     folder = work_on(source, target).folder
     await asyncio.to_thread(wait_for, folder / "00000.json")
     await asyncio.sleep(seconds)
@@ -56,18 +42,19 @@ async def killed_after(source: Path, target: Path, seconds: float) -> None:
     assert await process.wait() == -signal.SIGKILL
 
 
+@in_kept_processes
 async def test_bytes_are_equal_after_sigkill_at_five_moments(clip: Path, tmp_path: Path) -> None:
     whole = tmp_path / "whole.mp4"
-    await finished(clip, whole)
+    await restorer_of().restore(calmed(clip, whole))
     moments = random.Random(6)
     resumed = []
     for number in range(5):
         target = tmp_path / f"{number}.mp4"
         await killed_after(clip, target, moments.uniform(0, 0.8))
         assert not target.exists()
-        result = await finished(clip, target)
-        resumed.append(result["resumed"])
-        assert result["frames"] == FRAMES
+        result = await restorer_of().restore(calmed(clip, target))
+        resumed.append(result.resumed)
+        assert result.frames == FRAMES
         assert hashlib.sha256(target.read_bytes()).digest() == hashlib.sha256(whole.read_bytes()).digest()
         assert not work_on(clip, target).folder.exists()
     assert min(resumed) >= 48
@@ -94,6 +81,7 @@ async def test_cancelling_ends_the_processes_and_keeps_the_segments(clip: Path, 
     assert (await restorer_of().restore(work)).resumed == 48
 
 
+@in_kept_processes
 async def test_several_frames_are_in_work_at_once_and_come_out_in_order(clip: Path, tmp_path: Path) -> None:
     sampler, frames = IdentitySampler(0.01), []
     await restorer_of(sampler, at_once=3).restore(work_on(clip, tmp_path / "a.mp4"), lambda progress: frames.append(progress.frame))

@@ -10,7 +10,7 @@ import pytest
 from service.video.colour import Converter, layout_of
 from service.video.facts import ColourTags
 from tests.service.video.clips import Recipe, luma_of, packets_of, read_clip, scene, seconds_of, write_clip
-from tests.service.video.fakes import psnr, through, work_on
+from tests.service.video.fakes import in_kept_processes, psnr, through, work_on
 
 LAYOUTS = ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le", "yuv444p10le"]
 MATRICES = {"bt601": 6, "bt709": 1, "bt2020": 9}
@@ -39,6 +39,7 @@ def test_luma_survives_five_conversions_to_the_level(layout: str, matrix: str, r
 
 @pytest.mark.parametrize("layout", ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv444p10le"])
 @pytest.mark.parametrize(("matrix", "range_"), [(6, 1), (1, 1), (9, 1), (6, 2), (1, 2), (9, 2)])
+@in_kept_processes
 async def test_a_file_keeps_its_luma_and_its_tags(tmp_path: Path, layout: str, matrix: int, range_: int) -> None:
     tags = ColourTags(matrix, range_, transfer=1, primaries=9 if matrix == 9 else 1)
     source = write_clip(tmp_path / "in.mp4", Recipe(layout=layout, tags=tags, times=range(0, 4 * 3750, 3750)))
@@ -54,6 +55,7 @@ async def test_a_file_keeps_its_luma_and_its_tags(tmp_path: Path, layout: str, m
         assert abs(float(np.mean(new - old))) < 0.2
 
 
+@in_kept_processes
 async def test_lossless_is_lossless(tmp_path: Path) -> None:
     source = write_clip(tmp_path / "in.mp4", Recipe(tags=ColourTags(1, 1, 1, 1), times=range(0, 3 * 3750, 3750)))
     for name, options in (("a.mkv", {"codec": "ffv1", "container": "mkv"}), ("b.mp4", {"quality": 0})):
@@ -65,6 +67,7 @@ async def test_lossless_is_lossless(tmp_path: Path) -> None:
     ("name", "options"),
     [("out.mp4", {}), ("out.mov", {"container": "mov"}), ("out.mp4", {"codec": "h265"}), ("out.mp4", {"codec": "av1"})],
 )
+@in_kept_processes
 async def test_times_are_kept_to_the_tick(tmp_path: Path, name: str, options: dict[str, str]) -> None:
     times = [3000, 6003, 7001, 19009, 20000, 23000, 23500, 90001]
     source = write_clip(tmp_path / "in.mp4", Recipe(times=times, options={"crf": "12", "bf": "2"}))
@@ -73,6 +76,7 @@ async def test_times_are_kept_to_the_tick(tmp_path: Path, name: str, options: di
     assert [frame.pts * facts.time_base for frame in frames] == [Fraction(time, 90000) for time in times]
 
 
+@in_kept_processes
 async def test_sound_subtitles_chapters_and_metadata_are_kept_and_places_are_not(tmp_path: Path) -> None:
     chapters = [{"id": 1, "start": 0, "end": 250, "time_base": Fraction(1, 1000), "metadata": {"title": "first"}}]
     recipe = Recipe(
@@ -90,6 +94,7 @@ async def test_sound_subtitles_chapters_and_metadata_are_kept_and_places_are_not
         assert [chapter["metadata"]["title"] for chapter in file.chapters()] == ["first"]
 
 
+@in_kept_processes
 async def test_rotation_and_aspect_are_kept_and_the_model_sees_frames_upright(tmp_path: Path) -> None:
     source = write_clip(tmp_path / "in.mp4", Recipe(rotation=90, aspect=Fraction(4, 3)))
     await through(source, tmp_path / "out.mp4")
@@ -98,6 +103,7 @@ async def test_rotation_and_aspect_are_kept_and_the_model_sees_frames_upright(tm
     assert frames[0].pixels.shape == (64, 48, 3)
 
 
+@in_kept_processes
 async def test_times_of_a_long_clip_follow_one_another(tmp_path: Path) -> None:
     source = write_clip(tmp_path / "in.mp4", Recipe(times=range(0, 110 * 3750, 3750), width=32, height=32))
     result = await through(source, tmp_path / "out.mp4")
