@@ -8,7 +8,20 @@ import onnxruntime
 import pytest
 import torch
 
-from export.graph import IR_VERSION, OPSET, answered, compare, plain, rounded, to_onnx
+from export.graph import (
+    IR_VERSION,
+    OPSET,
+    answered,
+    captured,
+    compare,
+    plain,
+    quiet_exporter,
+    random_inputs,
+    rounded,
+    three_shapes,
+    to_onnx,
+    traced,
+)
 from rddm.spec import ModelSpec
 from tests.models import tiny_network, tiny_spec
 from training.networks import UNetConfig, make_network
@@ -84,10 +97,21 @@ def test_the_authors_unet_is_traced_and_answers_as_torch_in_any_size(monkeypatch
     for share_encoder in (0, 1):
         config = UNetConfig(condition=spec.condition, outputs=2, dim=8, dim_mults=(1, 2), share_encoder=share_encoder)
         network = plain(make_network(config))
-        traced = to_onnx(network, spec, half_weights=False)
-        assert [value.name for value in traced.graph.input] == ["x_t", "condition", "time"]
-        assert [value.name for value in traced.graph.output] == ["out_0", "out_1"]
-        assert len(compare(traced, answered(network, spec), spec)) == 3
+        graph = to_onnx(network, spec, half_weights=False)
+        assert [value.name for value in graph.graph.input] == ["x_t", "condition", "time"]
+        assert [value.name for value in graph.graph.output] == ["out_0", "out_1"]
+        assert len(compare(graph, answered(network, spec), spec)) == 3
+
+
+def test_a_trace_of_the_small_network_is_what_symbolic_sizes_give() -> None:
+    network, spec = plain(tiny_network(tiny_spec())), tiny_spec()
+    with quiet_exporter():
+        graphs = [make(network, spec) for make in (traced, captured)]
+    assert compare(graphs[1], answered(network, spec), spec)
+    sessions = [onnxruntime.InferenceSession(graph.SerializeToString()) for graph in graphs]
+    for shape in three_shapes(spec):
+        once, symbolic = (session.run(None, random_inputs(spec, shape)) for session in sessions)
+        np.testing.assert_allclose(once, symbolic, atol=1e-5)
 
 
 def test_a_trace_that_holds_for_one_size_alone_is_refused() -> None:
@@ -98,7 +122,7 @@ def test_a_trace_that_holds_for_one_size_alone_is_refused() -> None:
             return (x * x.shape[2] if x.shape[2] > 20 else x,)
 
     network, spec = Branched(), tiny_spec().model_copy(update={"condition": ()})
-    traced = to_onnx(network, spec, half_weights=False)
-    assert [value.name for value in traced.graph.input] == ["x_t", "time"]  # also what nothing reads
+    graph = to_onnx(network, spec, half_weights=False)
+    assert [value.name for value in graph.graph.input] == ["x_t", "time"]  # also what nothing reads
     with pytest.raises(ValueError, match="differs from torch"):
-        compare(traced, answered(network, spec), spec)
+        compare(graph, answered(network, spec), spec)

@@ -130,7 +130,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """b width h w -> b width h w."""
-        scale, shift = self.modulation(embedding)[:, :, None, None].chunk(2, 1)
+        scale, shift = self.modulation(embedding)[:, :, None, None].split(x.shape[1], 1)
         hidden = self.first(active(x)) * (1 + scale) + shift
         out: Tensor = x + self.second(active(hidden))
         return out
@@ -142,6 +142,8 @@ class Small(nn.Module):
     What a pixel of the output depends on is a fixed neighbourhood and the context's means, so tiles agree with the whole. The
     last layer starts at zero: the first answer is a residual of 0, the given picture itself (exposed, for low light).
     """
+
+    branchless = True  # the same operations for every size and value: an export may trace it
 
     def __init__(self, config: SmallConfig) -> None:
         super().__init__()
