@@ -1,5 +1,6 @@
 """The documents: every option of a command or module that they show is one that it takes."""
 
+import json
 import re
 import subprocess
 import sys
@@ -44,11 +45,18 @@ def test_shown_options_are_options(name: str, capsys: pytest.CaptureFixture[str]
     assert commands()[name] <= known
 
 
+@pytest.fixture(scope="module")
+def helps() -> dict[str, tuple[int, str, str]]:
+    """What each module says to `--help`: see tests.helps."""
+    command = [sys.executable, "-m", "tests.helps", *modules()]
+    return json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+
+
 @pytest.mark.parametrize("name", sorted(modules()))
-def test_shown_options_of_modules_are_options(name: str) -> None:
-    completed = subprocess.run([sys.executable, "-m", name, "--help"], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert completed.returncode == 0, completed.stderr
-    assert modules()[name] <= set(OPTION.findall(completed.stdout))
+def test_shown_options_of_modules_are_options(name: str, helps: dict[str, tuple[int, str, str]]) -> None:
+    status, shown, errors = helps[name]
+    assert status == 0, errors
+    assert modules()[name] <= set(OPTION.findall(shown))
 
 
 def test_the_answer_that_the_readme_shows_is_of_the_model_that_ships() -> None:
