@@ -18,5 +18,6 @@ def started(folder: Path, *options: str) -> Iterator[Server]:
     yield server
     died = server.process is not None and server.process.poll()
     log = server.log.read_text(errors="replace")[-3000:]
+    server.kill()  # a graceful end is seconds of waiting; test_one_command_starts_both_and_ends_both has one
     context.__exit__(None, None, None)
     assert not died, f"tritonserver ended by itself with {died}:\n{log}"

@@ -136,6 +136,8 @@ class Server:
             "--model-control-mode=explicit",
             "--load-model=*",
             "--exit-on-error=false",
+            # a configuration that `rddm export` wrote is complete; completing it would open each model once more at each load
+            "--disable-auto-complete-config",
             "--exit-timeout-secs=10",
             f"--backend-config=python,stub-timeout-seconds={READY_SECONDS}",
             f"--backend-config=python,shm-region-prefix-name={self.folder.name}",

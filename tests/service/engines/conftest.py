@@ -42,7 +42,7 @@ def second_version(tmp_path_factory: pytest.TempPathFactory, exported: Path) -> 
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that a test leaves as it found it; its repository is `server.repository`."""
     folder = Path(shutil.copytree(exported, tmp_path_factory.mktemp("served") / "repository"))
