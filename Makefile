@@ -10,8 +10,8 @@ PYTHON ?= python3
 PORT ?= 8000
 RUN := .venv/bin
 TEST := .venv-test/bin
-# real servers, which wait for one another and time their calls: alone
-TRITON_TESTS := tests/service/engines/triton tests/test_triton_behind_gateway.py
+# one more than the cores of the machine that the project is tested on: tests also wait, for servers, browsers and time to pass
+TEST_PROCESSES ?= 3
 PIP_FLAGS := --disable-pip-version-check --quiet --constraint constraints.txt
 
 .PHONY: run run-triton test check chart policy lock system-packages clean
@@ -23,8 +23,7 @@ run-triton: .venv/.installed-triton
 	$(RUN)/python -m docker.triton.run --port $(PORT)
 
 test: .venv-test/.installed .venv-test/bin/helm system-packages
-	$(TEST)/python -m pytest -n 2 --dist loadfile $(addprefix --ignore=,$(TRITON_TESTS))
-	$(TEST)/python -m pytest $(TRITON_TESTS)
+	$(TEST)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 check: .venv-test/.installed system-packages
 	$(TEST)/ruff check .
