@@ -13,10 +13,15 @@ pytest.importorskip("pi_heif")
 from benchmarks import round_trips
 from service.pictures.formats import ALL_FORMATS, FORMATS
 
-GIVEN = {given.name: given for given in round_trips.given_files() if given.facts[0] in {"jxl", "heic"}}
+
+@pytest.fixture(scope="module")
+def given_files() -> list[round_trips.Given]:
+    """All of them, which takes four CPU seconds: not while tests are collected, and once."""
+    return list(round_trips.given_files())
 
 
-def test_a_thin_sample_loses_nothing() -> None:
+def test_a_thin_sample_loses_nothing(given_files: list[round_trips.Given], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(round_trips, "given_files", lambda: given_files)
     report = round_trips.matrix(thin=97)
     assert report["failures"] == []
     assert report["combinations"] >= 40
@@ -34,14 +39,16 @@ def test_phones_files_are_of_every_depth_colour_and_orientation() -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["jxl, 16 bits, P3 by ICC", "jxl, 16 bits, linear by gAMA", "heic, 12 bits, P3 by CICP"])
-def test_deep_files_of_phones_keep_colours_depth_and_orientation(kind: str, orientation: int) -> None:
-    given = GIVEN[f"{kind}, orientation {orientation}, alpha"]
+def test_deep_files_of_phones_keep_colours_depth_and_orientation(
+    given_files: list[round_trips.Given], kind: str, orientation: int
+) -> None:
+    given = next(one for one in given_files if one.name == f"{kind}, orientation {orientation}, alpha")
     assert given.deep
     assert [words for name in ("png", "jxl") for words in round_trips.problems(given, FORMATS[name])] == []
 
 
-def test_what_is_lost_is_seen() -> None:
-    given = next(file for file in round_trips.given_files() if "16 bits" in file.facts and "P3 by ICC" in file.facts)
+def test_what_is_lost_is_seen(given_files: list[round_trips.Given]) -> None:
+    given = next(file for file in given_files if "16 bits" in file.facts and "P3 by ICC" in file.facts)
     assert round_trips.problems(given, FORMATS["png"]) == []
     assert "colours" in round_trips.problems(replace(given, shows=given.shows + 5), FORMATS["png"])[0]
     turned = replace(given, shows=given.shows[::-1])

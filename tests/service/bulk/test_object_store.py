@@ -5,6 +5,8 @@ from pathlib import Path
 
 import boto3
 import pytest
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.s3.models import s3_backends
 from moto.server import ThreadedMotoServer
 
 from service.bulk.entries import read_manifest
@@ -42,8 +44,8 @@ def bucket(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     s3 = boto3.client("s3", endpoint_url=server, region_name="us-east-1")
     s3.create_bucket(Bucket=BUCKET)
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET):
-        for one in page.get("Contents", []):
-            s3.delete_object(Bucket=BUCKET, Key=one["Key"])
+        if keys := [{"Key": one["Key"]} for one in page.get("Contents", [])]:
+            s3.delete_objects(Bucket=BUCKET, Delete={"Objects": keys})
 
 
 def store(prefix: str) -> ObjectStore:
@@ -102,10 +104,10 @@ async def test_a_folder_to_a_bucket(tmp_path: Path) -> None:
 
 
 async def test_a_listing_of_many_pages_is_streamed() -> None:
-    source = store("many")
+    held = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]  # the server's, in this process: 1,005 requests take 4 s
     for number in range(1005):
-        await source.write(f"{number:05d}.txt", b"x", {})
-    keys = [entry.key async for entry in source.entries()]
+        held.put_object(BUCKET, f"many/{number:05d}.txt", b"x")
+    keys = [entry.key async for entry in store("many").entries()]
     assert keys == [f"{number:05d}.txt" for number in range(1005)]
 
 
