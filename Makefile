@@ -22,6 +22,8 @@ run: .venv/.installed
 run-triton: .venv/.installed-triton
 	$(RUN)/python -m docker.triton.run --port $(PORT)
 
+# empty is unset: else every one of the hundreds of processes that tests start compiles the modules anew
+test: export PYTHONDONTWRITEBYTECODE =
 test: .venv-test/.installed .venv-test/bin/helm system-packages
 	$(TEST)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import functools
 import hashlib
 import json
 import random
@@ -52,10 +53,11 @@ class Outcome:
     wait: float = 0.0
 
 
-def pictures() -> list[Dark]:
+@functools.cache
+def pictures() -> tuple[Dark, ...]:
     """Dark scenes of several sizes and formats."""
     drawn = [(np.asarray(darkened(scene(side, side + WIDER, side), 4.0)) * 255).astype(np.uint8) for side in SIDES]
-    return [Dark(encode(pixels, kind), (pixels.shape[1], pixels.shape[0]), kind) for pixels in drawn for kind in FORMATS]
+    return tuple(Dark(encode(pixels, kind), (pixels.shape[1], pixels.shape[0]), kind) for pixels in drawn for kind in FORMATS)
 
 
 def refusal_of(kind: str, answer: httpx2.Response, *allowed: int) -> Outcome | None:
