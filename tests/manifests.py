@@ -10,8 +10,6 @@ from functools import cache
 from typing import Annotated, Any, Literal
 
 import kubernetes_validate
-from cloudcoil.models.keda.v1alpha1 import ScaledObject
-from cloudcoil.models.prometheus_operator.v1 import ServiceMonitor
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 from pydantic.alias_generators import to_camel
 
@@ -123,12 +121,13 @@ class RayJob(Strict):
     spec: RayJobSpec
 
 
-CUSTOM: dict[str, type[BaseModel]] = {
-    "HTTPRoute": HTTPRoute,
-    "RayJob": RayJob,
-    "ScaledObject": ScaledObject,
-    "ServiceMonitor": ServiceMonitor,
-}
+@cache
+def custom() -> dict[str, type[BaseModel]]:
+    """Models of the kinds that others define. Importing those of KEDA and the operator takes 3 s: not while tests are collected."""
+    from cloudcoil.models.keda.v1alpha1 import ScaledObject  # noqa: PLC0415
+    from cloudcoil.models.prometheus_operator.v1 import ServiceMonitor  # noqa: PLC0415
+
+    return {"HTTPRoute": HTTPRoute, "RayJob": RayJob, "ScaledObject": ScaledObject, "ServiceMonitor": ServiceMonitor}
 
 
 def check(manifest: Manifest) -> None:
@@ -140,7 +139,7 @@ def check(manifest: Manifest) -> None:
 def _check_text(text: str) -> None:
     manifest = json.loads(text)
     try:
-        if manifest["kind"] in CUSTOM:
+        if manifest["kind"] in custom():
             _check_custom(manifest)
         else:
             kubernetes_validate.validate(manifest, VERSION, strict=True)
@@ -153,7 +152,7 @@ def _check_text(text: str) -> None:
 
 def _check_custom(manifest: Manifest) -> None:
     """The models of others pass over members that they do not know: those are missing in what the model writes."""
-    model = CUSTOM[manifest["kind"]].model_validate(manifest)
+    model = custom()[manifest["kind"]].model_validate(manifest)
     written = model.model_dump(by_alias=True, exclude_unset=True, mode="json")
     if lost := sorted(set(_members(manifest)) - set(_members(written))):
         raise ValueError(f"unknown members {lost}")

@@ -13,7 +13,7 @@ from service.video.restoration import ClipResult, ClipWork
 from tests.service.video.clips import Recipe, read_clip, scene, write_clip
 from tests.service.video.fakes import NamedSampler, in_kept_processes, models_of, restorer_of, work_on
 
-SHOTS = (60, 70)  # frames: a dark shot, and a light one
+SHOTS = (60, 45)  # frames: a dark shot, and a light one
 
 
 def two_shots(number: int, width: int, height: int) -> np.ndarray:
