@@ -40,7 +40,7 @@ Floats = NDArray[np.float32]
 Frames = list[NDArray[np.uint8]]
 TASKS = {"rain": "derain", "drops": "raindrop", "dark": "lowlight"}
 BOUNDS = ClipBounds(4096 * 4096, 8192, 10_000, 10_000)
-SEED = 1  # of what degrades the frames of a folder
+SEED = 3  # of what degrades the frames of a folder; 1 and 2 were looked at when the constants were chosen
 STRIP = 12  # frames
 EDGE = 2  # pixels at the border that no warp reaches
 
@@ -205,8 +205,8 @@ def report(rows: Sequence[Row]) -> str:
         f"`python -m benchmarks.video`, {time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.0f}. "
         f"The truth's own flicker, in levels of 255: {', '.join(f'{name} {own:.3f}' for name, own in owns.items())}.",
         "garden: the clips of `examples/clips`. frames: a clip of photographs, degraded by the synthesisers of training.",
-        "The constants of the steadying were chosen on other clips, of a street and a photograph; "
-        "the garden's drops were looked at, too.",
+        "The constants of the steadying were chosen on the garden and on the same frames with other rain, drops and noise "
+        "(seeds 1 and 2); those of the report were met here first.",
         "",
         "| clip | way | PSNR | flicker | of frame by frame | of the truth | flicker of the error | of frame by frame |",
         "|---|---|---|---|---|---|---|---|",

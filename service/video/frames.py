@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TypeVar
 
 import numpy as np
@@ -102,12 +103,34 @@ async def with_windows(
         yield next_frame()
 
 
-async def with_following(frames: Frames) -> AsyncIterator[tuple[ClipFrame, Pixels | None]]:
-    """Each frame, and the pixels of the next one where that is of the same shot."""
-    waiting: ClipFrame | None = None
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """What a frame's shot has after it. following: the pixels of the next frame; early: the shot's first frames, with its first."""
+
+    following: Pixels | None
+    early: Sequence[ClipFrame] = ()
+
+
+async def with_neighbours(frames: Frames, count: int) -> AsyncIterator[tuple[ClipFrame, Neighbours]]:
+    """Each frame and its neighbours; a shot's first waits for `count` frames of it, or for all where it has fewer."""
+    waiting: list[ClipFrame] = []
+    begun = True  # whether the first frame of the shot that waits was given out
     async for frame in frames:
-        if waiting is not None:
-            yield waiting, None if frame.first else frame.pixels
-        waiting = frame
-    if waiting is not None:
-        yield waiting, None
+        if frame.first:
+            for one in _with_next(waiting, begun):
+                yield one
+            waiting, begun = [], False
+        waiting.append(frame)
+        if len(waiting) >= (2 if begun else count):
+            last = waiting[-1]
+            for one in _with_next(waiting, begun):
+                if one[0] is not last:
+                    yield one
+            waiting, begun = [last], begun or len(waiting) > 1
+    for one in _with_next(waiting, begun):
+        yield one
+
+
+def _with_next(frames: Sequence[ClipFrame], begun: bool) -> list[tuple[ClipFrame, Neighbours]]:
+    followed = zip_longest(frames, (frame.pixels for frame in frames[1:]))
+    return [(frame, Neighbours(after, () if begun or at else frames)) for at, (frame, after) in enumerate(followed)]

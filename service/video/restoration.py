@@ -28,7 +28,7 @@ from service.restoration.models import steps_of
 from service.restoration.service import planned, tasks_of
 from service.sampling.work import Sampler, Work
 from service.video.facts import ClipBounds, ClipFacts, ClipOptions
-from service.video.frames import ClipFrame, Frames, with_following, with_models, with_windows
+from service.video.frames import ClipFrame, Frames, Neighbours, with_models, with_neighbours, with_windows
 from service.video.parameters import ClipParameters, Steadying
 from service.video.process import ClipProcess, ProcessLimits, open_process
 from service.video.segments import WorkFolder, digest_of
@@ -43,8 +43,9 @@ LEAST_SEGMENT = 12  # a cut ends a segment that has as many
 AHEAD = 2  # frames that are read, and that wait to be written, beside those in work and one that waits for the next
 LONGEST_PAUSE = 5.0
 JOIN_SECONDS = 600.0
+EARLY, EARLY_PIXELS = 12, 24_000_000  # first frames of a shot that wait for one another, to be calm from the first on
 PLANNED = REACH + 1  # first frames of a shot, by which task auto plans it
-FORMAT = 3  # of the work folder; raised where the same options give other bytes
+FORMAT = 4  # of the work folder; raised where the same options give other bytes
 
 
 Plan = tuple[int, tuple[Model, ...]]  # from which frame on, and the models in order
@@ -331,9 +332,9 @@ class _Run:
 
     async def _finish_all(self, frames: Frames, finished: Finished) -> None:
         """Calms each frame while the one before is written."""
-        async for frame, following in with_following(frames):
+        async for frame, neighbours in with_neighbours(frames, self._early):
             if frame.index >= self.skipped:
-                pixels = await asyncio.to_thread(self._finished, frame, following)
+                pixels = await asyncio.to_thread(self._finished, frame, neighbours)
                 await finished.put((frame, pixels, None if self._blend is None else self._blend.previous))
         await finished.put(None)
 
@@ -356,15 +357,20 @@ class _Run:
         if self._times:
             await self._commit()
 
-    def _finished(self, frame: ClipFrame, following: Pixels | None) -> Pixels:
+    @property
+    def _early(self) -> int:
+        """How many frames of a shot wait for one another at its beginning."""
+        return 2 if self._blend is None else max(2, min(EARLY, EARLY_PIXELS // (self._facts.width * self._facts.height)))
+
+    def _finished(self, frame: ClipFrame, neighbours: Neighbours) -> Pixels:
         """The frame as it is written: calmed, and as strong and bright as is wanted."""
         if not frame.models:
             return frame.came
         pixels = frame.pixels
         if self._blend is not None:
             if frame.first:
-                self._blend.forget()
-            pixels = self._blend.blend(enlarged(frame.came, pixels.shape[0] // frame.came.shape[0]), pixels, following)
+                self._blend.begin([(_as_large(one), one.pixels) for one in neighbours.early])
+            pixels = self._blend.blend(_as_large(frame), pixels, neighbours.following)
         return adjusted(frame.came, pixels, self._work.parameters.strength, frame.stops)
 
     async def _between(self, frame: ClipFrame) -> None:
@@ -377,6 +383,11 @@ class _Run:
         state = {} if self._state is None else self._state.state()
         await asyncio.to_thread(self._folder.commit, self._times, state)
         self._times = []
+
+
+def _as_large(frame: ClipFrame) -> Pixels:
+    """The frame as it came, as large as its result."""
+    return enlarged(frame.came, frame.pixels.shape[0] // frame.came.shape[0])
 
 
 def _context(spec: ModelSpec, pixels: Pixels) -> Floats:

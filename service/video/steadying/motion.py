@@ -1,7 +1,8 @@
 """A blend of each prediction with those around it, moved along the optical flow."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Self
 
 import cv2
@@ -13,13 +14,17 @@ from rddm.image import Pixels
 Floats = NDArray[np.float32]
 Places = tuple[Floats, Floats]
 
-# Chosen on clips of a street and a photograph with synthetic rain, drops and darkness; the reports' garden was looked at, too.
-FLOW_SIDE = 480  # the flow is estimated on pictures of at most this width
-SHARE = 0.83  # of the moved previous frame where it agrees perfectly
-DETAIL = 0.54  # the part of that which single pixels' differences have
-AGREEMENT, VOTE_AREA = 5, 3  # pixels to a side of half the size, over which agreement is judged
-TOLERANCE, FAR, VOTE_TOLERANCE = 10 / 255, 30 / 255, 50 / 255
+# Levels are of 0..1. Chosen on the garden of examples/clips and on a clip of photographs, each with rain, drops and darkness.
+FLOW_SIDE = 448  # the flow is estimated on pictures of at most this width
+MOST_FRAMES = 30.0  # that are averaged
+MOVE_COST, DETAIL_COST = 0.08 / 255, 0.25  # what a move along the flow costs: levels, and a part of the detail that is there
+CALM, MOST_NOISE = 1.8 / 255, 6 / 255  # levels of noise that nobody sees, and beyond which frames differ by more than noise
+AREA, VOTE_AREA, WIDE_AREA = 5, 3, 15  # pixels to a side of half the size, over which agreement, votes and noise are judged
+NEAR, FAR, VOTE = (2 / 255, 14 / 255, 5.0), (6 / 255, 40 / 255, 6.0), (20 / 255, 50 / 255, 3.5)  # see `tolerated`
 VOTE_CHANGE = 3 / 255  # what a vote changes at half the size, at which it counts by 1 - 1 / e
+MADE_UP, USUAL_CHANGE = 8 / 255, 1.5  # of a network's change beyond so many usual ones, at which 1 - 1 / e of a pixel is made up
+SHARED, OWN = 0.5, 0.9  # of the earlier frame's detail that this one shows too: below it is noise, from there on it is detail
+SMOOTHED = 7  # pixels to a side, over which noise is
 CHANGED = 12 / 255  # of a network's change of a pixel, at which trust falls to 1 / e
 UNLIKE, FADING = 50 / 255, 0.995  # of what is trusted more: how far it may differ, except on the pane, and a frame's loss
 PANE, PANE_FACTOR, PANE_FRAMES = 8 / 255, 3.0, 24  # of a network's mean change there, of the usual one, over so many frames
@@ -32,8 +37,9 @@ class Calm:
     """What the next frame is calmed by.
 
     pixels: the calmed frame, h w 3. The rest has half its size: half, the prediction; trust, 1 where the pixels are as the camera
-    saw them, 0 where the network made them up. Means at each place of the pane over `frames` of the shot, in levels: changes, by
-    how much the network changes it; standing, by how much less it differs from the frame before in its place than along the motion.
+    saw them, 0 where the network made them up; count, of how many frames they are the mean. Means at each place of the pane over
+    `frames` of the shot, in levels: changes, by how much the network changes it; standing, by how much less it differs from the
+    frame before in its place than along the motion.
     """
 
     pixels: Pixels
@@ -41,6 +47,7 @@ class Calm:
     trust: Floats
     changes: Floats
     standing: Floats
+    count: Floats
     frames: int
 
     def state(self) -> dict[str, NDArray[Any]]:
@@ -64,19 +71,19 @@ class Moved:
     @property
     def inside(self) -> NDArray[np.bool_]:
         """Where it tells something, at half the size (h w): not beyond its border."""
-        height, width = self.half.shape[:2]
-        x, y = self.places
-        return np.asarray((x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1), np.bool_)
+        return _inside(self.places)
 
 
 class MotionBlend:
     """Calms predictions by those around them, moved along the optical flow, where they agree.
 
-    First a vote: where the calmed frame before and the prediction after agree, each pixel becomes the median of the three, so that
-    a streak of rain that the network left in one frame, or a stem that it took for one, is outvoted. Then a blend with the frame
-    before. What moved otherwise than the flow tells disagrees and is left as it is, but where the network had to change the frame
-    by far, and did not change what was there before: what it made up gives way. What clings to the pane, such as a drop that the
-    network leaves or fills wrongly, gives way to the frame before however much both differ, along the motion of what is around it.
+    A running mean: the frame before, which is the mean of those before it, has a share of n / (n + 1), where n is the number of
+    frames that agreed there so far. But no more frames are averaged than it is worth: moving costs detail, and where the frames
+    differ by little there is nothing to gain. A vote comes first: where the frame before and the prediction after agree, and the
+    prediction does not, it is outvoted, so that a streak of rain that the network left in one frame goes. What moved otherwise
+    than the flow tells disagrees and is left as it is, but where the network had to change the frame by far, and did not change
+    what was there before: what it made up gives way. What clings to the pane, such as a drop that the network leaves or fills
+    wrongly, gives way to the frame before however much both differ, along the motion of what is around it.
     """
 
     def __init__(self) -> None:
@@ -85,21 +92,26 @@ class MotionBlend:
         self._flow.setFinestScale(1)  # as of the medium preset, which takes a third more time for what the frames do not show
         self.previous: Calm | None = None
 
-    def forget(self) -> None:
-        """Another shot begins."""
+    def begin(self, frames: Sequence[tuple[Pixels, Pixels]]) -> None:
+        """Another shot. frames: its first ones, as they came and as predicted; `blend` gets them too.
+
+        They are gone through backwards, so that the first is calmed by those after it as the later ones are by those before.
+        """
         self.previous = None
+        followed = list(pairwise(reversed(frames)))
+        for (came, prediction), (_, following) in followed:
+            self.blend(came, prediction, following)
 
     def blend(self, came: Pixels, prediction: Pixels, following: Pixels | None = None) -> Pixels:
-        """The calmed frame, which is the previous one for the next. Pixels h w 3.
+        """The calmed frame. Pixels h w 3.
 
         came: the frame before its restoration; following: the next prediction of the shot.
         """
         last, half, top = self.previous, half_of(prediction), float(np.iinfo(came.dtype).max)
         change = change_of(half_of(came), half)
         if last is None or last.pixels.shape != prediction.shape:
-            calm = prediction if following is None else self._first(prediction, following)
-            self.previous = Calm(calm, half, trust_of(change, top), change, np.zeros_like(change), 1)
-            return calm
+            self.previous = Calm(prediction, half, trust_of(change, top), change, 0 * change, 1 + 0 * change, 1)
+            return prediction
         back, frames = self.motion(prediction, last.pixels), min(last.frames + 1, PANE_FRAMES)
         changes = last.changes + (change - last.changes) / np.float32(frames)
         changed, standing = changed_places(changes, top), last.standing
@@ -107,20 +119,18 @@ class MotionBlend:
             standing = standing + (standing_of(half, last, filled_in(back, changed)) - standing) / np.float32(frames - 1)
         pane = changed & grown(standing > STANDING * top)
         before = moved(last.pixels, filled_in(back, pane))
-        calm, trust = prediction, np.where(pane, np.float32(0), trust_of(change, top))
+        pair = compared(half, before, made_up(change, top), top)
+        vote, middle = 0 * change, half
         if following is not None:
-            calm = outvoted(calm, before, moved(following, filled_in(self.motion(prediction, following), pane)))
-        earlier = _remapped(last.trust, before.places, cv2.INTER_LINEAR)
-        calm, weight = blended(calm, before, trust, earlier, pane)
-        trust = trust + weight * np.maximum(np.float32(FADING) * earlier - trust, 0)
-        self.previous = Calm(calm, half, trust, changes, standing, frames)
-        return calm
-
-    def _first(self, prediction: Pixels, following: Pixels) -> Pixels:
-        """A shot's first frame, calmed by the one that follows."""
-        after = moved(following, self.motion(prediction, following))
-        nothing = np.zeros(after.half.shape[:2], np.float32)
-        return blended(prediction, after, nothing, nothing, nothing > 0)[0]
+            vote, middle = outvoted(pair, _half_moved(half_of(following), filled_in(self.motion(prediction, following), pane)))
+        count, earlier = (_remapped(field, before.places, cv2.INTER_LINEAR) for field in (last.count, last.trust))
+        trust = np.where(pane, np.float32(0), trust_of(change, top))
+        share = np.maximum(share_of(pair, count), better(pair, earlier - trust, pane)) * before.inside
+        calm = blended(prediction, before, pair, share, vote, middle)
+        trust = trust + share * np.maximum(np.float32(FADING) * earlier - trust, 0)
+        count = np.minimum(1 + np.maximum(pair.alike, vote) * before.inside * pair.worth(count), np.float32(MOST_FRAMES))
+        self.previous = Calm(calm, half, trust, changes, standing, count, frames)
+        return smoothed(calm, share_of(pair, count) * (1 - pair.kept))
 
     def motion(self, now: Pixels, other: Pixels) -> Floats:
         """For every pixel of `now`, where it is in `other`: an offset (x, y) in pixels, h w 2, at a size of at most FLOW_SIDE."""
@@ -172,6 +182,13 @@ def _places(flow: Floats, height: int, width: int) -> Places:
     return x, y
 
 
+def _inside(places: Places) -> NDArray[np.bool_]:
+    """Which places lie within the picture, h w."""
+    x, y = places
+    height, width = x.shape
+    return np.asarray((x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1), np.bool_)
+
+
 def _remapped(field: NDArray[Any], places: Places, interpolation: int) -> NDArray[Any]:
     return np.asarray(cv2.remap(field, *places, interpolation, borderMode=cv2.BORDER_REPLICATE), field.dtype)
 
@@ -207,47 +224,146 @@ def trust_of(change: Floats, top: float) -> Floats:
     return np.asarray(np.exp(-np.square(change / np.float32(top * CHANGED))), np.float32)
 
 
-def outvoted(prediction: Pixels, before: Moved, after: Moved) -> Pixels:
-    """The median of the three, by how well the frames before and after agree, and by how much it changes of what is coarse.
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """A prediction and the frame before where it is now, at half the size.
 
-    Both were interpolated along the flow, so of fine detail alone they would outvote the sharp one.
+    noise: by how much they usually differ (0..1); made_up: the part of each pixel that the network made up; alike: how well both
+    agree, 0..1; most: the number of frames that are worth averaging; kept: the part of the frame before's detail that is none of
+    its noise. All h w.
     """
-    middle = np.maximum(np.minimum(before.pixels, prediction), np.minimum(np.maximum(before.pixels, prediction), after.pixels))
-    weight = agreement(before.half, after.half, VOTE_AREA, VOTE_TOLERANCE, np.inf) * (before.inside & after.inside)
-    kept = agreement(half_of(middle), half_of(prediction), VOTE_AREA, VOTE_CHANGE, np.inf)
-    weight *= np.float32(1) - kept
-    return _added(prediction, _difference(middle, prediction) * _full(weight, prediction)[..., None])
+
+    now: Pixels
+    before: Pixels
+    top: float
+    noise: float
+    made_up: Floats
+    alike: Floats
+    most: Floats
+    kept: Floats
+
+    def worth(self, count: Floats) -> Floats:
+        """The number of frames before, as far as they are worth averaging."""
+        return np.minimum(count, self.most)
 
 
-def blended(prediction: Pixels, before: Moved, trust: Floats, earlier: Floats, pane: NDArray[np.bool_]) -> tuple[Pixels, Floats]:
-    """The prediction and a share of the frame before it; that share, at half the size, where trust, earlier and pane are too.
+def compared(now: Pixels, before: Moved, made_up_part: Floats, top: float) -> Pair:
+    """The two, and what their difference tells."""
+    difference = _difference(before.half, now) / np.float32(top)
+    size = _largest(difference)
+    noise = min(float(np.median(size[::4, ::4])), MOST_NOISE)
+    detail, own = (_detail(pixels) / np.float32(top) for pixels in (before.half, now))
+    near, far = (tolerated(limits, noise, made_up_part) for limits in (NEAR, FAR))
+    exponent = _fourth_power(_largest(_mean(difference, AREA)) / near) + _fourth_power(_mean(size, AREA) / far)
+    most = worth_averaging(_mean(np.square(size), WIDE_AREA), _mean(_largest(detail), WIDE_AREA))
+    return Pair(now, before.half, top, noise, made_up_part, np.exp(-exponent), most, kept_of(detail, own))
 
-    The share is by how well both agree, or by how much more the frame before is to be trusted (`earlier`), if they agree at all. Of
-    what differs from one pixel to the next less is taken, as interpolation along the flow costs sharpness there; but not on the
-    pane.
+
+def made_up(change: Floats, top: float) -> Floats:
+    """The part of each pixel (h w, 0..1) that the network made up: rain and darkness are changed everywhere, drops are not."""
+    usual = np.float32(USUAL_CHANGE * float(np.median(change[::4, ::4])))
+    return np.asarray(1 - np.exp(-np.square(np.maximum(change - usual, 0) / np.float32(top * MADE_UP))), np.float32)
+
+
+def tolerated(limits: tuple[float, float, float], noise: float, made_up_part: Floats) -> Floats:
+    """By how much two frames may differ and still show the same (0..1, h w).
+
+    limits: where the network made up nothing; more where it made up all; and how many times the noise that is seen, in any case.
     """
-    half = half_of(prediction)
-    alike = np.float32(SHARE) * agreement(before.half, half, AGREEMENT, TOLERANCE, FAR)
-    gate = np.where(pane, np.float32(1), agreement(before.half, half, AGREEMENT, UNLIKE, np.inf))
-    better = np.maximum(earlier - trust, 0) * gate
-    weight = np.maximum(alike, better) * before.inside
-    fine = weight * np.where(pane, np.maximum(np.float32(DETAIL), better), np.float32(DETAIL))
-    coarse = _difference(before.half, half) * (weight - fine)[..., None]
-    change = _difference(before.pixels, prediction) * _full(fine, prediction)[..., None]
-    return _added(prediction, change + _full(coarse, prediction)), weight
+    least, most, factor = limits
+    return np.maximum(np.float32(least) + np.float32(most - least) * made_up_part, np.float32(factor * max(0.0, noise - CALM / 2)))
 
 
-def agreement(a: Pixels, b: Pixels, area: int, tolerance: float, far: float) -> Floats:
-    """How well two pictures agree around each pixel, 0..1 (h w), over area x area pixels.
+def worth_averaging(squares: Floats, detail: Floats) -> Floats:
+    """How many frames are worth averaging (h w). squares: of what two frames differ by, their means; detail: mean of what is fine.
 
-    They disagree where their local means differ (something else is there; 1 / e at tolerance), and where they differ by far (the
-    flow is wrong; 1 / e at far). Noise and thin streaks differ by less, and about a mean of zero.
+    A Kalman filter whose state loses `cost` with each move, and whose measurement has the noise r, weighs n earlier frames once it
+    is settled, with n (n + 1) = r^2 / cost^2.
     """
-    difference = _difference(a, b) / np.float32(np.iinfo(a.dtype).max)
-    exponent = np.square(_largest(np.asarray(cv2.blur(difference, (area, area)))) / np.float32(tolerance))
-    if np.isfinite(far):
-        exponent += np.square(np.asarray(cv2.blur(_largest(difference), (area, area))) / np.float32(far))
-    return np.asarray(np.exp(-exponent), np.float32)
+    cost = np.square(np.float32(MOVE_COST) + np.float32(DETAIL_COST) * detail)
+    ratio = np.maximum(squares - cost - np.float32(CALM**2), 0) / cost
+    return np.asarray((np.sqrt(1 + 4 * ratio) - 1) / 2, np.float32)
+
+
+def kept_of(detail: Floats, own: Floats) -> Floats:
+    """The part of an earlier frame's detail that is none of its noise, 0..1 (h w): as much as this frame shows, too.
+
+    detail, own: of the earlier and of this frame, h w 3. Noise of one frame is none of the other's.
+    """
+    both, all_ = (_mean(np.asarray(product.sum(2), np.float32), WIDE_AREA) for product in (detail * own, np.square(detail)))
+    part = both / (all_ + np.float32(1e-8))
+    return np.asarray(np.clip((part - np.float32(SHARED)) / np.float32(OWN - SHARED), 0, 1), np.float32)
+
+
+def share_of(pair: Pair, count: Floats) -> Floats:
+    """The share of the frame before, which is the mean of `count` frames, h w."""
+    frames = pair.worth(count)
+    return np.asarray(pair.alike * frames / (frames + 1), np.float32)
+
+
+def better(pair: Pair, more: Floats, pane: NDArray[np.bool_]) -> Floats:
+    """The share of the frame before where it is trusted more than the prediction (`more`), if they agree at all or on the pane."""
+    return np.maximum(more, 0) * np.where(pane, np.float32(1), agreement(pair.before, pair.now, AREA, np.float32(UNLIKE)))
+
+
+def outvoted(pair: Pair, after: tuple[Pixels, NDArray[np.bool_]]) -> tuple[Floats, Pixels]:
+    """How much the frames before and after outvote the prediction (0..1, h w), and the median of the three, at half the size.
+
+    By how well those two agree, and by how much the median changes. after: moved to where it is now, and where it tells something.
+    """
+    pixels, inside = after
+    middle = np.maximum(np.minimum(pair.before, pair.now), np.minimum(np.maximum(pair.before, pair.now), pixels))
+    agreed = agreement(pair.before, pixels, VOTE_AREA, tolerated(VOTE, pair.noise, pair.made_up))
+    return agreed * (1 - agreement(middle, pair.now, VOTE_AREA, np.float32(VOTE_CHANGE))) * inside, middle
+
+
+def blended(prediction: Pixels, before: Moved, pair: Pair, share: Floats, vote: Floats, middle: Pixels) -> Pixels:
+    """The prediction, outvoted, and a share of the frame before.
+
+    What is coarse becomes the median of the vote; what is finer, which the median of moved frames would blur, is taken from the
+    frame before.
+    """
+    fine = np.maximum(share, vote * before.inside)
+    coarse = _difference(pair.before, pair.now) * (share - fine)[..., None]
+    coarse += _difference(middle, pair.now) * ((1 - share) * vote)[..., None]
+    change = _difference(before.pixels, prediction)
+    change *= _full(fine, prediction)[..., None]
+    return _added(prediction, change + _full(coarse, prediction))
+
+
+def smoothed(calm: Pixels, noisy: Floats) -> Pixels:
+    """The calmed frame without what is left of its noise. noisy: the part of its detail that is noise, h w at half the size.
+
+    The next frame is calmed by the one that is not smoothed, else it would be smoothed again and again.
+    """
+    change = _difference(cv2.blur(calm, (SMOOTHED, SMOOTHED)), calm)
+    change *= _full(noisy, calm)[..., None]
+    return _added(calm, change)
+
+
+def agreement(a: Pixels, b: Pixels, area: int, tolerance: Floats | np.float32) -> Floats:
+    """How well the local means of two pictures agree, 0..1 (h w), over area x area pixels; 1 / e at the tolerance."""
+    difference = _largest(_mean(_difference(a, b), area)) / (np.float32(np.iinfo(a.dtype).max) * tolerance)
+    return np.asarray(np.exp(-np.square(difference)), np.float32)
+
+
+def _half_moved(half: Pixels, flow: Floats) -> tuple[Pixels, NDArray[np.bool_]]:
+    """A picture of half the size moved along a flow, and where it tells something."""
+    places = _places(flow, *half.shape[:2])
+    return _remapped(half, places, cv2.INTER_LINEAR), _inside(places)
+
+
+def _detail(pixels: Pixels) -> Floats:
+    """What differs from one pixel to the next, h w 3."""
+    return _difference(pixels, cv2.blur(pixels, (3, 3)))
+
+
+def _mean(field: Floats, area: int) -> Floats:
+    return np.asarray(cv2.blur(field, (area, area)), np.float32)
+
+
+def _fourth_power(field: Floats) -> Floats:
+    return np.square(np.square(field))
 
 
 def half_of(pixels: Pixels) -> Pixels:

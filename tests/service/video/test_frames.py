@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 
 from service.engines.contract import Model
-from service.video.frames import ClipFrame, Frames, with_following, with_models, with_windows
+from service.video.frames import ClipFrame, Frames, with_models, with_neighbours, with_windows
 from service.video.steadying.windows import REACH, window_mean
 from tests.service.video.fakes import models_of
 
@@ -61,9 +62,15 @@ async def test_frames_without_a_value_pass_undecided() -> None:
     assert seen == [4, 5, 6, 7]
 
 
-async def test_the_frame_that_follows_is_of_the_same_shot() -> None:
-    followed = [(frame.index, following is not None) async for frame, following in with_following(shots(2, 2))]
-    assert followed == [(0, True), (1, False), (2, True), (3, False)]
+@pytest.mark.parametrize("count", [2, 3, 9])
+async def test_each_frame_knows_the_next_of_its_shot_and_the_first_one_the_early_ones(count: int) -> None:
+    seen = [
+        (frame.index, near.following is not None, [one.index for one in near.early])
+        async for frame, near in with_neighbours(shots(2, 1, 5), count)
+    ]
+    last = min(8, 3 + count)
+    assert seen[:3] == [(0, True, [0, 1]), (1, False, []), (2, False, [2])]
+    assert seen[3:] == [(3, True, list(range(3, last))), *((k, k < 7, []) for k in range(4, 8))]
 
 
 def test_a_mean_over_a_window_moves_by_a_ninth_for_one_frame() -> None:

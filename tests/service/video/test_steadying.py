@@ -130,12 +130,35 @@ def test_what_stands_still_and_is_not_changed_stays() -> None:
     assert np.abs(calm[-1][62:74, 122:134].astype(int) - 250).mean() < 8
 
 
-def test_a_first_frame_is_calmed_by_the_one_that_follows() -> None:
-    truth = drifting(2)
+def test_a_first_frame_is_calmed_by_those_that_follow() -> None:
+    truth = drifting(8)
     draw = np.random.default_rng(2)
     noisy = [(frame + draw.normal(0, 6, frame.shape)).clip(0, 255).astype(np.uint8) for frame in truth]
-    calm = MotionBlend().blend(noisy[0], noisy[0], noisy[1])
-    assert psnr(calm, truth[0], 255) > psnr(noisy[0], truth[0], 255) + 1
+    blend = MotionBlend()
+    blend.begin([(frame, frame) for frame in noisy])
+    calm = blend.blend(noisy[0], noisy[0], noisy[1])
+    assert psnr(calm, truth[0], 255) > psnr(noisy[0], truth[0], 255) + 2
+
+
+def test_frames_that_agree_are_averaged_and_the_scene_stays() -> None:
+    """A smooth scene that stands still, with noise: a running mean."""
+    truth = scene(0, 240, 144)
+    draw = np.random.default_rng(2)
+    blend, errors = MotionBlend(), []
+    for _ in range(12):
+        noisy = (truth + draw.normal(0, 8, truth.shape)).clip(0, 255).astype(np.uint8)
+        errors.append(float(np.abs(blend.blend(noisy // 2, noisy).astype(int) - truth).mean()))
+    assert errors[3] < 0.4 * errors[0]
+    assert errors[11] < 1.1 * errors[3]  # as far as it is worth: the scene is not smoothed away
+
+
+def test_frames_that_hardly_differ_are_left_as_they_are() -> None:
+    truth = drifting(6)
+    draw = np.random.default_rng(2)
+    fine = [(frame + draw.integers(-1, 2, frame.shape)).clip(0, 255).astype(np.uint8) for frame in truth]
+    blend = MotionBlend()
+    calm = [blend.blend(frame, frame, fine[min(5, k + 1)]) for k, frame in enumerate(fine)]
+    assert all(np.abs(a.astype(int) - b).mean() < 0.3 for a, b in zip(calm, fine, strict=True))
 
 
 def test_a_state_that_was_kept_goes_on_alike() -> None:
