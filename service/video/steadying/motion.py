@@ -15,7 +15,7 @@ Floats = NDArray[np.float32]
 Places = tuple[Floats, Floats]
 
 # Levels are of 0..1. Chosen on the garden of examples/clips and on a clip of photographs, each with rain, drops and darkness.
-FLOW_SIDE = 448  # the flow is estimated on pictures of at most this width
+FLOW_SIDE, VOTE_SIDE = 448, 256  # the flow is estimated on pictures of at most this width; for votes smaller ones do
 MOST_FRAMES = 30.0  # that are averaged
 MOVE_COST, DETAIL_COST = 0.08 / 255, 0.25  # what a move along the flow costs: levels, and a part of the detail that is there
 CALM, MOST_NOISE = 1.8 / 255, 6 / 255  # levels of noise that nobody sees, and beyond which frames differ by more than noise
@@ -122,7 +122,7 @@ class MotionBlend:
         pair = compared(half, before, made_up(change, top), top)
         vote, middle = 0 * change, half
         if following is not None:
-            vote, middle = outvoted(pair, _half_moved(half_of(following), filled_in(self.motion(prediction, following), pane)))
+            vote, middle = outvoted(pair, _half_moved(half_of(following), filled_in(self.motion(prediction, following, VOTE_SIDE), pane)))
         count, earlier = (_remapped(field, before.places, cv2.INTER_LINEAR) for field in (last.count, last.trust))
         trust = np.where(pane, np.float32(0), trust_of(change, top))
         share = np.maximum(share_of(pair, count), better(pair, earlier - trust, pane)) * before.inside
@@ -132,10 +132,10 @@ class MotionBlend:
         self.previous = Calm(calm, half, trust, changes, standing, count, frames)
         return smoothed(calm, share_of(pair, count) * (1 - pair.kept))
 
-    def motion(self, now: Pixels, other: Pixels) -> Floats:
-        """For every pixel of `now`, where it is in `other`: an offset (x, y) in pixels, h w 2, at a size of at most FLOW_SIDE."""
+    def motion(self, now: Pixels, other: Pixels, side: int = FLOW_SIDE) -> Floats:
+        """For every pixel of `now`, where it is in `other`: an offset (x, y) in pixels, h w 2, at a width of at most `side`."""
         height, width = now.shape[:2]
-        scale = min(1.0, FLOW_SIDE / width)
+        scale = min(1.0, side / width)
         size = (max(16, round(width * scale)), max(16, round(height * scale)))
         empty = np.zeros((size[1], size[0], 2), np.float32)  # starts from no motion, and takes the result
         return np.asarray(self._flow.calc(_grey(now, size), _grey(other, size), empty), np.float32)
