@@ -15,7 +15,7 @@ from service.engines.triton import transport
 from service.engines.triton.engine import TritonEngine
 from service.engines.triton.shared_memory import FOLDER, PREFIX, SystemRegion
 from service.errors import DeadlineExceeded, InvalidValue, UnknownModel
-from tests.calls import Asking, own_regions, picture, served, ticket
+from tests.calls import Asking, own_regions, picture, served, ticket, until
 
 pytestmark = [pytest.mark.tritonserver, pytest.mark.usefixtures("patient")]
 
@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.tritonserver, pytest.mark.usefixtures("patient")]
 async def engine(server: Server, request: pytest.FixtureRequest) -> AsyncIterator[TritonEngine]:
     one = TritonEngine([server.url], request.param)
     await one.start()
+    await until(lambda: one.broken == {}, 60)  # on a machine that is busy the first attempt may come to nothing
     yield one
     await one.close()
 

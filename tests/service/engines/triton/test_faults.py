@@ -33,6 +33,8 @@ pytestmark = pytest.mark.tritonserver
 async def gateway(*servers: Server, **options: object) -> AsyncIterator[TritonEngine]:
     engine = TritonEngine([server.url for server in servers], **{"probe_seconds": 0.2} | options)  # type: ignore[arg-type]
     await engine.start()
+    if all(server.process for server in servers):
+        await until(lambda: engine.broken == {}, 60)  # on a machine that is busy the first attempt may come to nothing
     try:
         yield engine
     finally:
