@@ -122,7 +122,8 @@ class MotionBlend:
         pair = compared(half, before, made_up(change, top), top)
         vote, middle = 0 * change, half
         if following is not None:
-            vote, middle = outvoted(pair, _half_moved(half_of(following), filled_in(self.motion(prediction, following, VOTE_SIDE), pane)))
+            ahead = filled_in(self.motion(prediction, following, VOTE_SIDE), pane)
+            vote, middle = outvoted(pair, _half_moved(half_of(following), ahead))
         count, earlier = (_remapped(field, before.places, cv2.INTER_LINEAR) for field in (last.count, last.trust))
         trust = np.where(pane, np.float32(0), trust_of(change, top))
         share = np.maximum(share_of(pair, count), better(pair, earlier - trust, pane)) * before.inside
