@@ -5,6 +5,7 @@ import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
+import hypothesis  # noqa: F401  # before a test's server freezes what lives: trio's random numbers, registered then, would warn
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -272,7 +272,8 @@ def tolerated(limits: tuple[float, float, float], noise: float, made_up_part: Fl
     limits: where the network made up nothing; more where it made up all; and how many times the noise that is seen, in any case.
     """
     least, most, factor = limits
-    return np.maximum(np.float32(least) + np.float32(most - least) * made_up_part, np.float32(factor * max(0.0, noise - CALM / 2)))
+    allowed = np.float32(least) + np.float32(most - least) * made_up_part
+    return np.asarray(np.maximum(allowed, np.float32(factor * max(0.0, noise - CALM / 2))), np.float32)
 
 
 def worth_averaging(squares: Floats, detail: Floats) -> Floats:
