@@ -128,15 +128,17 @@ def timed(*commands: Sequence[str | Path | int]) -> float:
 
 
 def beside_a_folder(folder: Path, source: Frames, rounds: int, ffmpeg: str, old: str) -> dict[str, Any]:
-    """Wall seconds of both ways from clip to clip, each with its start, in turns."""
+    """Wall seconds of both ways from clip to clip, each with its start, in turns; a folder's pictures are not calmed either."""
     width, height, count = SIZES["640x360"]
     clip, pictures, results, joined = (folder / name for name in ("clip.mp4", "pictures", "results", "joined.mp4"))
     write_clip(clip, sized(source, width, height, count), 24)
-    ours: list[float] = []
+    ours: dict[str, list[float]] = {"off": [], "motion": []}
     theirs: list[float] = []
     asked = ["--task", TASK, "--steps", STEPS]
     for _ in range(rounds):
-        ours.append(timed([sys.executable, "-m", "rddm", "restore", clip, "-o", folder / "ours.mp4", *asked]))
+        for way, seconds in ours.items():
+            restored = folder / f"{way}.mp4"
+            seconds.append(timed([sys.executable, "-m", "rddm", "restore", clip, "-o", restored, *asked, "--steady", way]))
         for place in (pictures, results):
             subprocess.run(["rm", "-rf", place], check=True)
             place.mkdir()
@@ -147,7 +149,8 @@ def beside_a_folder(folder: Path, source: Frames, rounds: int, ffmpeg: str, old:
                 [ffmpeg, "-framerate", "24", "-i", results / "%05d.png", "-crf", "18", "-pix_fmt", "yuv420p", "-y", joined],
             )
         )
-    figures = {"frames": count, "clip": ours, "folder": theirs, "wall_over_folder": 1 / _ratio(theirs, ours)}
+    ratios = {way: _ratio(seconds, theirs) for way, seconds in ours.items()}
+    figures = {"frames": count, "clip": ours, "folder": theirs, "wall_over_folder": ratios}
     print(json.dumps(figures), flush=True)
     return figures
 
