@@ -112,25 +112,23 @@ class Neighbours:
 
 
 async def with_neighbours(frames: Frames, count: int) -> AsyncIterator[tuple[ClipFrame, Neighbours]]:
-    """Each frame and its neighbours; a shot's first waits for `count` frames of it, or for all where it has fewer."""
+    """Each frame and its neighbours; a shot's first waits for `count` frames of it (2 or more), or for all where it has fewer."""
     waiting: list[ClipFrame] = []
-    begun = True  # whether the first frame of the shot that waits was given out
+    started = True  # whether the first frame of the shot that waits was given out
     async for frame in frames:
         if frame.first:
-            for one in _with_next(waiting, begun):
+            for one in _with_next(waiting, started):
                 yield one
-            waiting, begun = [], False
+            waiting, started = [], False
         waiting.append(frame)
-        if len(waiting) >= (2 if begun else count):
-            last = waiting[-1]
-            for one in _with_next(waiting, begun):
-                if one[0] is not last:
-                    yield one
-            waiting, begun = [last], begun or len(waiting) > 1
-    for one in _with_next(waiting, begun):
+        if len(waiting) >= (2 if started else count):
+            for one in _with_next(waiting, started)[:-1]:
+                yield one
+            waiting, started = waiting[-1:], True
+    for one in _with_next(waiting, started):
         yield one
 
 
-def _with_next(frames: Sequence[ClipFrame], begun: bool) -> list[tuple[ClipFrame, Neighbours]]:
+def _with_next(frames: Sequence[ClipFrame], started: bool) -> list[tuple[ClipFrame, Neighbours]]:
     followed = zip_longest(frames, (frame.pixels for frame in frames[1:]))
-    return [(frame, Neighbours(after, () if begun or at else frames)) for at, (frame, after) in enumerate(followed)]
+    return [(frame, Neighbours(after, () if started or at else frames)) for at, (frame, after) in enumerate(followed)]

@@ -25,8 +25,7 @@ LINUX_ONLY = (
     "tests/service/pictures/workers/test_framing.py::test_blobs_that_fit_lie_in_shared_memory_and_larger_ones_go_with_the_parcel",
     "tests/service/pictures/test_pool.py::test_a_worker_has_limits_and_knows_nothing_of_the_gateways_environment",
 )
-# cloudcoil's plugin warns where there is no fcntl.
-WITHOUT = ("-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:cloudcoil")
+WITHOUT = ("-p", "no:cacheprovider", "-p", "no:xdist")
 
 
 @pytest.mark.timeout(900)
