@@ -38,7 +38,7 @@ def test_the_lock_is_free_after_an_error(tmp_path: Path) -> None:
 
 
 class Starting:
-    """A server whose start fails as often as its ports are taken."""
+    """A server whose start fails with one error after the other."""
 
     def __init__(self, ports: Sequence[int], errors: list[str]) -> None:
         self.ports, self.errors = ports, errors
@@ -60,5 +60,14 @@ def test_ports_that_were_taken_meanwhile_are_chosen_again() -> None:
     assert all(len(set(one.ports)) == 3 for one in made)
     with pytest.raises(RuntimeError, match="already in use"):
         server.started(lambda ports: Starting(ports, ["already in use"] * 3), 2)  # type: ignore[arg-type,return-value]
+
+
+def test_a_start_that_ended_on_a_lost_mutex_is_tried_again() -> None:
+    lost = ["what():  boost::interprocess::lock_exception"]
+    assert server.started(lambda ports: Starting(ports, lost), 2)  # type: ignore[arg-type,return-value]
+    assert not lost
+
+
+def test_a_start_that_failed_for_good_is_not_tried_again() -> None:
     with pytest.raises(RuntimeError, match="no room"):
         server.started(lambda ports: Starting(ports, ["no room"]), 3)  # type: ignore[arg-type,return-value]
