@@ -12,7 +12,7 @@ RUN := .venv/bin
 TEST := .venv-test/bin
 # one more than the cores of the machine that the project is tested on: tests also wait, for servers, browsers and time to pass
 TEST_PROCESSES ?= 3
-# real servers, which end by themselves (lock_exception) on a machine that is too busy: after the others
+# real servers, some of which ended by themselves (lock_exception) beside others: alone, after the others
 TRITON_TESTS := tests/service/engines/triton tests/test_triton_behind_gateway.py
 PIP_FLAGS := --disable-pip-version-check --quiet --constraint constraints.txt
 
@@ -28,7 +28,7 @@ run-triton: .venv/.installed-triton
 test: export PYTHONDONTWRITEBYTECODE =
 test: .venv-test/.installed .venv-test/bin/helm system-packages
 	$(TEST)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(addprefix --ignore=,$(TRITON_TESTS))
-	$(TEST)/python -m pytest -n 2 --dist loadfile $(TRITON_TESTS)
+	$(TEST)/python -m pytest $(TRITON_TESTS)
 
 check: .venv-test/.installed system-packages
 	$(TEST)/ruff check .
