@@ -109,7 +109,9 @@ class EncoderKind:
 # x264's macroblock tree without assembly: its AVX-512 reads memory that it did not write, and equal frames give other bytes now and
 # then (findings/x264_avx512_mbtree.sh). The rest of the assembly changes no byte.
 ENCODERS: dict[Codec, EncoderKind] = {
-    "h264": EncoderKind("libx264", "H.264", ("mp4", "mov", "mkv"), 18, 0, 51, {"preset": "veryfast", "x264-params": "cpu-independent=1"}),
+    "h264": EncoderKind(
+        "libx264", "H.264", ("mp4", "mov", "mkv"), 18, 0, 51, {"preset": "veryfast", "x264-params": "cpu-independent=1"}
+    ),
     "h265": EncoderKind(
         "libx265",
         "H.265",
