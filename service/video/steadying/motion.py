@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, Self
 
@@ -12,10 +13,10 @@ from numpy.typing import NDArray
 from rddm.image import Pixels
 
 Floats = NDArray[np.float32]
-Places = tuple[Floats, Floats]
+Size = tuple[int, int]  # width, height
 
 # Levels are of 0..1. Chosen on the garden of examples/clips and on a clip of photographs, each with rain, drops and darkness.
-FLOW_SIDE, VOTE_SIDE = 448, 256  # the flow is estimated on pictures of at most this width; for votes smaller ones do
+FLOW_SIDE, VOTE_SIDE = 384, 224  # the flow is estimated on pictures of at most this width; for votes smaller ones do
 MOST_FRAMES = 30.0  # that are averaged
 MOVE_COST, DETAIL_COST = 0.08 / 255, 0.25  # what a move along the flow costs: levels, and a part of the detail that is there
 CALM, MOST_NOISE = 1.8 / 255, 6 / 255  # levels of noise that nobody sees, and beyond which frames differ by more than noise
@@ -60,13 +61,61 @@ class Calm:
         return cls(**{**state, "frames": int(state["frames"])})  # type: ignore[arg-type]
 
 
+class Half:
+    """A picture at half its size (h w 3), and what more than one comparison needs of it.
+
+    Whole numbers, as far as they go: they cost a fraction of what floats do.
+    """
+
+    def __init__(self, pixels: Pixels) -> None:
+        self.pixels = pixels
+        self._sums: dict[int, NDArray[Any]] = {}
+
+    def sums(self, area: int) -> NDArray[Any]:
+        """Over area x area pixels around each, h w 3."""
+        if area not in self._sums:
+            depth = cv2.CV_16U if self.pixels.dtype == np.uint8 else cv2.CV_32F
+            self._sums[area] = np.asarray(cv2.boxFilter(self.pixels, depth, (area, area), normalize=False))
+        return self._sums[area]
+
+    @cached_property
+    def detail(self) -> Floats:
+        """What differs from one pixel to the next: of luma, 0..1, h w."""
+        luma = cv2.cvtColor(self.pixels, cv2.COLOR_RGB2GRAY).astype(np.float32) / np.float32(np.iinfo(self.pixels.dtype).max)
+        return luma - _mean(luma, 3)
+
+
+class View:
+    """A frame (h w 3), and what is made of it once, though it is a frame's successor first and a frame itself then."""
+
+    def __init__(self, pixels: Pixels) -> None:
+        self.pixels = pixels
+        self._small: dict[Size, NDArray[np.uint8]] = {}
+
+    @cached_property
+    def half(self) -> Half:
+        """At half its size."""
+        return Half(half_of(self.pixels))
+
+    def luma(self, size: Size) -> NDArray[np.uint8]:
+        """At that size."""
+        if size not in self._small:
+            small = np.asarray(cv2.resize(self._luma, size, interpolation=cv2.INTER_AREA))
+            self._small[size] = np.asarray(small if small.dtype == np.uint8 else small // 256, np.uint8)
+        return self._small[size]
+
+    @cached_property
+    def _luma(self) -> NDArray[Any]:
+        return np.asarray(cv2.cvtColor(self.pixels, cv2.COLOR_RGB2GRAY))
+
+
 @dataclass(frozen=True, eq=False)
 class Moved:
-    """Another frame where it is now. pixels: h w 3; half: the same at half the size; places: x and y there in it (h w each)."""
+    """Another frame where it is now. pixels: h w 3; half: the same at half the size; places: x and y there in it (h w 2)."""
 
     pixels: Pixels
-    half: Pixels
-    places: Places
+    half: Half
+    places: Floats
 
     @property
     def inside(self) -> NDArray[np.bool_]:
@@ -89,7 +138,11 @@ class MotionBlend:
     def __init__(self) -> None:
         cv2.setNumThreads(1)
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-        self._flow.setFinestScale(1)  # as of the medium preset, which takes a third more time for what the frames do not show
+        self._flow.setFinestScale(1)
+        self._flow.setGradientDescentIterations(8)
+        self._flow.setVariationalRefinementIterations(2)
+        self._grids: dict[Size, Floats] = {}
+        self._following: View | None = None
         self.previous: Calm | None = None
 
     def begin(self, frames: Sequence[tuple[Pixels, Pixels]]) -> None:
@@ -100,51 +153,77 @@ class MotionBlend:
         self.previous = None
         followed = list(pairwise(reversed(frames)))
         for (came, prediction), (_, following) in followed:
-            self.blend(came, prediction, following)
+            self._calmed(came, prediction, following)
 
     def blend(self, came: Pixels, prediction: Pixels, following: Pixels | None = None) -> Pixels:
         """The calmed frame. Pixels h w 3.
 
         came: the frame before its restoration; following: the next prediction of the shot.
         """
-        last, half, top = self.previous, half_of(prediction), float(np.iinfo(came.dtype).max)
-        change = change_of(half_of(came), half)
+        calm, noisy = self._calmed(came, prediction, following)
+        return calm if noisy is None else smoothed(calm, noisy)
+
+    def _calmed(self, came: Pixels, prediction: Pixels, following: Pixels | None) -> tuple[Pixels, Floats | None]:
+        """The calmed frame, and the part of its detail that is noise."""
+        last, now, top = self.previous, self._view(prediction), float(np.iinfo(came.dtype).max)
+        change = change_of(half_of(came), now.half.pixels)
         if last is None or last.pixels.shape != prediction.shape:
-            self.previous = Calm(prediction, half, trust_of(change, top), change, 0 * change, 1 + 0 * change, 1)
-            return prediction
-        back, frames = self.motion(prediction, last.pixels), min(last.frames + 1, PANE_FRAMES)
+            self.previous = Calm(prediction, now.half.pixels, trust_of(change, top), change, 0 * change, 1 + 0 * change, 1)
+            return prediction, None
+        earlier = View(last.pixels)
+        back, frames = self.motion(now, earlier), min(last.frames + 1, PANE_FRAMES)
         changes = last.changes + (change - last.changes) / np.float32(frames)
         changed, standing = changed_places(changes, top), last.standing
         if changed.any():
-            standing = standing + (standing_of(half, last, filled_in(back, changed)) - standing) / np.float32(frames - 1)
+            along = self._half_moved(earlier.half, filled_in(back, changed))
+            standing = standing + (standing_of(now.half.pixels, last.half, along) - standing) / np.float32(frames - 1)
         pane = changed & grown(standing > STANDING * top)
-        before = moved(last.pixels, filled_in(back, pane))
-        pair = compared(half, before, made_up(change, top), top)
-        vote, middle = 0 * change, half
+        before = self._moved(last.pixels, filled_in(back, pane))
+        pair = compared(now.half, before.half, made_up(change, top), top)
+        vote, middle = 0 * change, now.half.pixels
         if following is not None:
-            ahead = filled_in(self.motion(prediction, following, VOTE_SIDE), pane)
-            vote, middle = outvoted(pair, _half_moved(half_of(following), ahead))
-        count, earlier = (_remapped(field, before.places, cv2.INTER_LINEAR) for field in (last.count, last.trust))
+            self._following = View(following)
+            ahead = self._places(filled_in(self.motion(now, self._following, VOTE_SIDE), pane), now.half.pixels)
+            vote, middle = outvoted(pair, Half(_remapped(self._following.half.pixels, ahead, cv2.INTER_LINEAR)), _inside(ahead))
+        count, believed = (_remapped(field, before.places, cv2.INTER_LINEAR) for field in (last.count, last.trust))
         trust = np.where(pane, np.float32(0), trust_of(change, top))
-        share = np.maximum(share_of(pair, count), better(pair, earlier - trust, pane)) * before.inside
+        share = np.maximum(share_of(pair, count), better(pair, believed - trust, pane)) * before.inside
         calm = blended(prediction, before, pair, share, vote, middle)
-        trust = trust + share * np.maximum(np.float32(FADING) * earlier - trust, 0)
+        trust = trust + share * np.maximum(np.float32(FADING) * believed - trust, 0)
+        noisy = share_of(pair, count) * (1 - pair.kept)
         count = np.minimum(1 + np.maximum(pair.alike, vote) * before.inside * pair.worth(count), np.float32(MOST_FRAMES))
-        self.previous = Calm(calm, half, trust, changes, standing, count, frames)
-        return smoothed(calm, share_of(pair, count) * (1 - pair.kept))
+        self.previous = Calm(calm, now.half.pixels, trust, changes, standing, count, frames)
+        return calm, noisy
 
-    def motion(self, now: Pixels, other: Pixels, side: int = FLOW_SIDE) -> Floats:
+    def motion(self, now: View, other: View, side: int = FLOW_SIDE) -> Floats:
         """For every pixel of `now`, where it is in `other`: an offset (x, y) in pixels, h w 2, at a width of at most `side`."""
-        height, width = now.shape[:2]
+        height, width = now.pixels.shape[:2]
         scale = min(1.0, side / width)
         size = (max(16, round(width * scale)), max(16, round(height * scale)))
         empty = np.zeros((size[1], size[0], 2), np.float32)  # starts from no motion, and takes the result
-        return np.asarray(self._flow.calc(_grey(now, size), _grey(other, size), empty), np.float32)
+        return np.asarray(self._flow.calc(now.luma(size), other.luma(size), empty), np.float32)
 
+    def _view(self, pixels: Pixels) -> View:
+        following = self._following
+        return following if following is not None and following.pixels is pixels else View(pixels)
 
-def _grey(pixels: Pixels, size: tuple[int, int]) -> NDArray[np.uint8]:
-    small = np.asarray(cv2.resize(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA))
-    return np.asarray(small if small.dtype == np.uint8 else small // 256, np.uint8)
+    def _moved(self, other: Pixels, flow: Floats) -> Moved:
+        """`other` moved along a flow that says where each pixel is in it."""
+        pixels = _remapped(other, self._places(flow, other), cv2.INTER_CUBIC)
+        half = Half(half_of(pixels))
+        return Moved(pixels, half, self._places(flow, half.pixels))
+
+    def _half_moved(self, half: Half, flow: Floats) -> Pixels:
+        return _remapped(half.pixels, self._places(flow, half.pixels), cv2.INTER_LINEAR)
+
+    def _places(self, flow: Floats, picture: Pixels) -> Floats:
+        """Where a flow of any size leads each pixel of a picture: x and y, h w 2."""
+        size = picture.shape[1], picture.shape[0]
+        if size not in self._grids:
+            self._grids[size] = np.dstack(np.meshgrid(*(np.arange(length, dtype=np.float32) for length in size)))
+        factors = np.array([size[0] / flow.shape[1], size[1] / flow.shape[0], 0, 0])  # a scalar of OpenCV's
+        places = cv2.resize(cv2.multiply(flow, factors), size, interpolation=cv2.INTER_LINEAR)
+        return np.asarray(cv2.add(places, self._grids[size], dst=places), np.float32)
 
 
 def filled_in(flow: Floats, pane: NDArray[np.bool_]) -> Floats:
@@ -165,38 +244,21 @@ def filled_in(flow: Floats, pane: NDArray[np.bool_]) -> Floats:
     return np.asarray(flow + (1 - sure[..., None]) * (around - flow), np.float32)
 
 
-def moved(other: Pixels, flow: Floats) -> Moved:
-    """`other` moved along a flow that says where each pixel is in it."""
-    pixels = _remapped(other, _places(flow, *other.shape[:2]), cv2.INTER_CUBIC)
-    half = half_of(pixels)
-    return Moved(pixels, half, _places(flow, *half.shape[:2]))
-
-
-def _places(flow: Floats, height: int, width: int) -> Places:
-    """Where a flow of any size leads each pixel of a picture: x and y, h w each."""
-    rows, columns = flow.shape[:2]
-    x, y = (np.array(cv2.resize(part, (width, height), interpolation=cv2.INTER_LINEAR), np.float32) for part in cv2.split(flow))
-    x *= np.float32(width / columns)
-    y *= np.float32(height / rows)
-    x += np.arange(width, dtype=np.float32)
-    y += np.arange(height, dtype=np.float32)[:, None]
-    return x, y
-
-
-def _inside(places: Places) -> NDArray[np.bool_]:
+def _inside(places: Floats) -> NDArray[np.bool_]:
     """Which places lie within the picture, h w."""
-    x, y = places
-    height, width = x.shape
-    return np.asarray((x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1), np.bool_)
+    height, width = places.shape[:2]
+    return np.asarray(cv2.inRange(places, (0.0, 0.0), (width - 1.0, height - 1.0)) != 0, np.bool_)
 
 
-def _remapped(field: NDArray[Any], places: Places, interpolation: int) -> NDArray[Any]:
-    return np.asarray(cv2.remap(field, *places, interpolation, borderMode=cv2.BORDER_REPLICATE), field.dtype)
+def _remapped(field: NDArray[Any], places: Floats, interpolation: int) -> NDArray[Any]:
+    # OpenCV's types know no absent second map, and an empty array is no such thing: linear interpolation gives noise then (5.0.0).
+    moved = cv2.remap(field, places, None, interpolation, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+    return np.asarray(moved, field.dtype)
 
 
 def change_of(came: Pixels, prediction: Pixels) -> Floats:
     """How much the network changed the frame around each pixel, in its levels (h w)."""
-    change = cv2.blur(_largest(_difference(came, prediction)), (3, 3))
+    change = cv2.blur(apart(came, prediction), (3, 3))
     return np.asarray(cv2.dilate(change, np.ones((3, 3), np.uint8)), np.float32)
 
 
@@ -208,11 +270,9 @@ def changed_places(changes: Floats, top: float) -> NDArray[np.bool_]:
     return changes > max(top * PANE, PANE_FACTOR * float(np.median(changes[::4, ::4])))
 
 
-def standing_of(half: Pixels, last: Calm, back: Floats) -> Floats:
+def standing_of(half: Pixels, last: Pixels, along: Pixels) -> Floats:
     """By how much less each place (h w) differs from the prediction before in its place than from the calmed frame along a flow."""
-    along = _remapped(half_of(last.pixels), _places(back, *half.shape[:2]), cv2.INTER_LINEAR)
-    less = _largest(_difference(half, along)) - _largest(_difference(half, last.half))
-    return np.asarray(cv2.blur(less, (STANDING_AREA, STANDING_AREA)), np.float32)
+    return np.asarray(cv2.blur(apart(half, along) - apart(half, last), (STANDING_AREA, STANDING_AREA)), np.float32)
 
 
 def grown(places: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -229,14 +289,15 @@ def trust_of(change: Floats, top: float) -> Floats:
 class Pair:
     """A prediction and the frame before where it is now, at half the size.
 
-    noise: by how much they usually differ (0..1); made_up: the part of each pixel that the network made up; alike: how well both
-    agree, 0..1; most: the number of frames that are worth averaging; kept: the part of the frame before's detail that is none of
-    its noise. All h w.
+    different: the largest difference of the channels' means, in levels; noise: by how much they usually differ (0..1); made_up:
+    the part of each pixel that the network made up; alike: how well both agree, 0..1; most: the number of frames that are worth
+    averaging; kept: the part of the frame before's detail that is none of its noise. All h w.
     """
 
-    now: Pixels
-    before: Pixels
+    now: Half
+    before: Half
     top: float
+    different: Floats
     noise: float
     made_up: Floats
     alike: Floats
@@ -248,16 +309,16 @@ class Pair:
         return np.minimum(count, self.most)
 
 
-def compared(now: Pixels, before: Moved, made_up_part: Floats, top: float) -> Pair:
+def compared(now: Half, before: Half, made_up_part: Floats, top: float) -> Pair:
     """The two, and what their difference tells."""
-    difference = _difference(before.half, now) / np.float32(top)
-    size = _largest(difference)
+    size = apart(before.pixels, now.pixels) / np.float32(top)
     noise = min(float(np.median(size[::4, ::4])), MOST_NOISE)
-    detail, own = (_detail(pixels) / np.float32(top) for pixels in (before.half, now))
+    different = means_apart(before, now, AREA)
     near, far = (tolerated(limits, noise, made_up_part) for limits in (NEAR, FAR))
-    exponent = _fourth_power(_largest(_mean(difference, AREA)) / near) + _fourth_power(_mean(size, AREA) / far)
-    most = worth_averaging(_mean(np.square(size), WIDE_AREA), _mean(_largest(detail), WIDE_AREA))
-    return Pair(now, before.half, top, noise, made_up_part, np.exp(-exponent), most, kept_of(detail, own))
+    exponent = _fourth_power(different / (near * np.float32(top))) + _fourth_power(_mean(size, AREA) / far)
+    detail = _mean(apart(before.pixels, cv2.blur(before.pixels, (3, 3))) / np.float32(top), WIDE_AREA)
+    most = worth_averaging(_mean(np.square(size), WIDE_AREA), detail)
+    return Pair(now, before, top, different, noise, made_up_part, np.exp(-exponent), most, kept_of(before.detail, now.detail))
 
 
 def made_up(change: Floats, top: float) -> Floats:
@@ -290,9 +351,9 @@ def worth_averaging(squares: Floats, detail: Floats) -> Floats:
 def kept_of(detail: Floats, own: Floats) -> Floats:
     """The part of an earlier frame's detail that is none of its noise, 0..1 (h w): as much as this frame shows, too.
 
-    detail, own: of the earlier and of this frame, h w 3. Noise of one frame is none of the other's.
+    detail, own: of the earlier and of this frame, h w. Noise of one frame is none of the other's.
     """
-    both, all_ = (_mean(np.asarray(product.sum(2), np.float32), WIDE_AREA) for product in (detail * own, np.square(detail)))
+    both, all_ = (_mean(product, WIDE_AREA) for product in (detail * own, np.square(detail)))
     part = both / (all_ + np.float32(1e-8))
     return np.asarray(np.clip((part - np.float32(SHARED)) / np.float32(OWN - SHARED), 0, 1), np.float32)
 
@@ -305,18 +366,21 @@ def share_of(pair: Pair, count: Floats) -> Floats:
 
 def better(pair: Pair, more: Floats, pane: NDArray[np.bool_]) -> Floats:
     """The share of the frame before where it is trusted more than the prediction (`more`), if they agree at all or on the pane."""
-    return np.maximum(more, 0) * np.where(pane, np.float32(1), agreement(pair.before, pair.now, AREA, np.float32(UNLIKE)))
+    return np.maximum(more, 0) * np.where(pane, np.float32(1), agreement(pair.different, np.float32(UNLIKE * pair.top)))
 
 
-def outvoted(pair: Pair, after: tuple[Pixels, NDArray[np.bool_]]) -> tuple[Floats, Pixels]:
+def outvoted(pair: Pair, after: Half, inside: NDArray[np.bool_]) -> tuple[Floats, Pixels]:
     """How much the frames before and after outvote the prediction (0..1, h w), and the median of the three, at half the size.
 
-    By how well those two agree, and by how much the median changes. after: moved to where it is now, and where it tells something.
+    By how well those two agree, and by how much the median changes. after: moved to where it is now, and inside: where it tells
+    something.
     """
-    pixels, inside = after
-    middle = np.maximum(np.minimum(pair.before, pair.now), np.minimum(np.maximum(pair.before, pair.now), pixels))
-    agreed = agreement(pair.before, pixels, VOTE_AREA, tolerated(VOTE, pair.noise, pair.made_up))
-    return agreed * (1 - agreement(middle, pair.now, VOTE_AREA, np.float32(VOTE_CHANGE))) * inside, middle
+    before, now = pair.before.pixels, pair.now.pixels
+    middle = Half(np.maximum(np.minimum(before, now), np.minimum(np.maximum(before, now), after.pixels)))
+    tolerance = tolerated(VOTE, pair.noise, pair.made_up) * np.float32(pair.top)
+    agreed = agreement(means_apart(pair.before, after, VOTE_AREA), tolerance)
+    unchanged = agreement(means_apart(middle, pair.now, VOTE_AREA), np.float32(VOTE_CHANGE * pair.top))
+    return agreed * (1 - unchanged) * inside, middle.pixels
 
 
 def blended(prediction: Pixels, before: Moved, pair: Pair, share: Floats, vote: Floats, middle: Pixels) -> Pixels:
@@ -326,11 +390,10 @@ def blended(prediction: Pixels, before: Moved, pair: Pair, share: Floats, vote: 
     frame before.
     """
     fine = np.maximum(share, vote * before.inside)
-    coarse = _difference(pair.before, pair.now) * (share - fine)[..., None]
-    coarse += _difference(middle, pair.now) * ((1 - share) * vote)[..., None]
-    change = _difference(before.pixels, prediction)
-    change *= _full(fine, prediction)[..., None]
-    return _added(prediction, change + _full(coarse, prediction))
+    coarse = mixed(mixed(pair.now.pixels, middle, vote), pair.before.pixels, share)
+    depth = cv2.CV_16S if prediction.dtype == np.uint8 else cv2.CV_32F
+    change = cv2.subtract(coarse, mixed(pair.now.pixels, pair.before.pixels, fine), dtype=depth)
+    return _added(mixed(prediction, before.pixels, _full(fine, prediction)), _full(change, prediction))
 
 
 def smoothed(calm: Pixels, noisy: Floats) -> Pixels:
@@ -338,26 +401,30 @@ def smoothed(calm: Pixels, noisy: Floats) -> Pixels:
 
     The next frame is calmed by the one that is not smoothed, else it would be smoothed again and again.
     """
-    change = _difference(cv2.blur(calm, (SMOOTHED, SMOOTHED)), calm)
-    change *= _full(noisy, calm)[..., None]
-    return _added(calm, change)
+    return mixed(calm, np.asarray(cv2.blur(calm, (SMOOTHED, SMOOTHED))), _full(noisy, calm))
 
 
-def agreement(a: Pixels, b: Pixels, area: int, tolerance: Floats | np.float32) -> Floats:
-    """How well the local means of two pictures agree, 0..1 (h w), over area x area pixels; 1 / e at the tolerance."""
-    difference = _largest(_mean(_difference(a, b), area)) / (np.float32(np.iinfo(a.dtype).max) * tolerance)
-    return np.asarray(np.exp(-np.square(difference)), np.float32)
+def mixed(a: Pixels, b: Pixels, share: Floats) -> Pixels:
+    """Two pictures, h w 3, with a share of b (h w, 0..1)."""
+    if a.dtype == np.uint8:
+        return np.asarray(cv2.blendLinear(a, b, 1 - share, share), np.uint8)
+    return np.rint(cv2.blendLinear(a.astype(np.float32), b.astype(np.float32), 1 - share, share)).astype(a.dtype)
 
 
-def _half_moved(half: Pixels, flow: Floats) -> tuple[Pixels, NDArray[np.bool_]]:
-    """A picture of half the size moved along a flow, and where it tells something."""
-    places = _places(flow, *half.shape[:2])
-    return _remapped(half, places, cv2.INTER_LINEAR), _inside(places)
+def agreement(difference: Floats, tolerance: Floats | np.float32) -> Floats:
+    """How well two pictures agree whose means differ so, 0..1 (h w); 1 / e at the tolerance."""
+    return np.asarray(np.exp(-np.square(difference / tolerance)), np.float32)
 
 
-def _detail(pixels: Pixels) -> Floats:
-    """What differs from one pixel to the next, h w 3."""
-    return _difference(pixels, cv2.blur(pixels, (3, 3)))
+def means_apart(a: Half, b: Half, area: int) -> Floats:
+    """The largest difference of the channels' means over area x area pixels, in levels (h w)."""
+    return apart(a.sums(area), b.sums(area)) / np.float32(area**2)
+
+
+def apart(a: NDArray[Any], b: NDArray[Any]) -> Floats:
+    """The largest absolute difference of the channels of two pictures (h w 3), h w."""
+    red, green, blue = cv2.split(cv2.absdiff(a, b))
+    return np.asarray(cv2.max(cv2.max(red, green), blue), np.float32)
 
 
 def _mean(field: Floats, area: int) -> Floats:
@@ -374,21 +441,11 @@ def half_of(pixels: Pixels) -> Pixels:
     return np.asarray(cv2.resize(pixels, (-(-width // 2), -(-height // 2)), interpolation=cv2.INTER_AREA), pixels.dtype)
 
 
-def _full(field: Floats, like: Pixels) -> Floats:
-    return np.asarray(cv2.resize(field, like.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+def _full(field: NDArray[Any], like: Pixels) -> NDArray[Any]:
+    return np.asarray(cv2.resize(field, like.shape[1::-1], interpolation=cv2.INTER_LINEAR))
 
 
-def _difference(a: Pixels, b: Pixels) -> Floats:
-    return np.asarray(cv2.subtract(a, b, dtype=cv2.CV_32F), np.float32)
-
-
-def _largest(difference: Floats) -> Floats:
-    """The largest absolute value of the channels, h w."""
-    red, green, blue = cv2.split(np.abs(difference))
-    return np.asarray(cv2.max(cv2.max(red, green), blue), np.float32)
-
-
-def _added(pixels: Pixels, change: Floats) -> Pixels:
+def _added(pixels: Pixels, change: NDArray[Any]) -> Pixels:
     """pixels + change, rounded and clipped."""
     depth = cv2.CV_8U if pixels.dtype == np.uint8 else cv2.CV_16U
     return np.asarray(cv2.add(pixels, change, dtype=depth), pixels.dtype)
