@@ -281,13 +281,11 @@ async def endure(repository: Path, requests: int, servers: Sequence[Server], kil
 
 def draw(report: dict[str, Any], file: Path) -> None:
     """Memory over the requests, and where servers were killed."""
-    import matplotlib as mpl  # noqa: PLC0415 (takes a second)
-
-    mpl.use("Agg")
-    from matplotlib import pyplot  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415  takes a second to import
 
     at, own, others = np.array(report["memory_mib"]).T
-    figure, axes = pyplot.subplots(figsize=(8, 4), layout="constrained")
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.subplots()
     axes.stackplot(at, own, others, labels=["gateway", "its picture processes"], colors=["#2a6fdb", "#c9b28f"])
     for index, kill in enumerate(report["kills"]):
         axes.axvline(kill, color="#b3261e", linewidth=1, label=None if index else "a Triton server is killed")
@@ -295,7 +293,6 @@ def draw(report: dict[str, Any], file: Path) -> None:
     axes.set(xlabel="requests", ylabel="MiB (proportional set size)", xlim=(0, at[-1]), ylim=(0, 1.35 * (own + others).max()))
     axes.legend(loc="upper right", ncols=2)
     figure.savefig(file, dpi=110)
-    pyplot.close(figure)
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -5,13 +5,10 @@ import statistics
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
-
-mpl.use("Agg")
-from matplotlib import pyplot
-from matplotlib.axes import Axes
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Report = dict[str, Any]
 SIZE = (8, 4.5)
@@ -37,17 +34,18 @@ def growth_of(run: Report) -> Report:
 
 def draw(folder: Path) -> None:
     """A plot for each report in the folder that has one."""
+    from matplotlib.figure import Figure  # noqa: PLC0415  takes a second to import
+
     for name, plot in PLOTS.items():
         file = folder / f"{name}.json"
         if file.is_file():
-            figure, axes = pyplot.subplots(figsize=SIZE, layout="constrained")
-            plot(axes, json.loads(file.read_text(encoding="utf-8")))
+            figure = Figure(figsize=SIZE, layout="constrained")
+            plot(figure.subplots(), json.loads(file.read_text(encoding="utf-8")))
             figure.savefig(folder / f"{name}.png", dpi=110)
-            pyplot.close(figure)
 
 
-def _ratios(key: str, label: str) -> Callable[[Axes, Report], None]:
-    def plot(axes: Axes, report: Report) -> None:
+def _ratios(key: str, label: str) -> Callable[["Axes", Report], None]:
+    def plot(axes: "Axes", report: Report) -> None:
         names = [name.replace(", ", ",\n") for name in report[key]]
         bars = axes.bar(names, list(report[key].values()), color=["#888", "#2a6fdb", *["#c9b28f"] * len(names)][: len(names)])
         axes.bar_label(bars, fmt="%.3f", label_type="center", color="white", weight="bold")
@@ -60,7 +58,7 @@ def _ratios(key: str, label: str) -> Callable[[Axes, Report], None]:
     return plot
 
 
-def _sizes(axes: Axes, report: Report) -> None:
+def _sizes(axes: "Axes", report: Report) -> None:
     kinds = {"alone": report["alone"], "beside a 4K picture": report["beside_4k"]}
     for offset, measure in ((-0.2, "median_ms"), (0.2, "p95_ms")):
         bars = axes.bar(
@@ -72,7 +70,7 @@ def _sizes(axes: Axes, report: Report) -> None:
     axes.legend()
 
 
-def _load(axes: Axes, report: Report) -> None:
+def _load(axes: "Axes", report: Report) -> None:
     for name, runs in report["runs"].items():
         times = Counter(run["share"] for run in runs)
         every = max(times.values())  # starts; at some shares a server is not asked any more, as it broke too often
@@ -86,7 +84,7 @@ def _load(axes: Axes, report: Report) -> None:
     axes.legend()
 
 
-def _memory(axes: Axes, report: Report) -> None:
+def _memory(axes: "Axes", report: Report) -> None:
     runs = report["runs"]
     axes.plot([run["megapixels"] for run in runs], [run["peak_mib"] for run in runs], marker="o", label="peak")
     axes.plot([run["megapixels"] for run in runs], [run["base_mib"] for run in runs], marker="o", label="before, with the input")
@@ -96,7 +94,7 @@ def _memory(axes: Axes, report: Report) -> None:
     axes.legend()
 
 
-def _cost(axes: Axes, report: Report) -> None:
+def _cost(axes: "Axes", report: Report) -> None:
     for steps in sorted({run["steps"] for run in report["runs"]}):
         runs = sorted((run for run in report["runs"] if run["steps"] == steps), key=lambda run: run["megapixels"])
         axes.plot(
@@ -109,7 +107,7 @@ def _cost(axes: Axes, report: Report) -> None:
     axes.legend()
 
 
-PLOTS: dict[str, Callable[[Axes, Report], None]] = {
+PLOTS: dict[str, Callable[["Axes", Report], None]] = {
     "one-caller": _ratios("wall_over_bare", "seconds, over the bare loop's"),
     "many-callers": _ratios("throughput_over_bare", "pictures a second, over the bare loop's"),
     "mixed-steps": _ratios("throughput_over_bare", "pictures a second, over the bare loop's"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from benchmarks.contenders import Bare, Burst, Contender, Field, RequestLoad, Served
 from benchmarks.loop import CORES
@@ -118,7 +118,7 @@ def interval_of(ratios: Sequence[float]) -> tuple[float, float] | None:
     if len(ratios) < 2:
         return None
     logs = [math.log(ratio) for ratio in ratios]
-    spread = statistics.stdev(logs) / math.sqrt(len(logs)) * float(student.ppf(0.975, len(logs) - 1))
+    spread = statistics.stdev(logs) / math.sqrt(len(logs)) * float(stdtrit(len(logs) - 1, 0.975))
     return math.exp(statistics.mean(logs) - spread), math.exp(statistics.mean(logs) + spread)
 
 

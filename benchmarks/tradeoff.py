@@ -18,7 +18,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import onnx
 import onnxruntime
@@ -32,9 +31,6 @@ from rddm.spec import ModelSpec
 from training.evaluation.evaluate import Example, examples, newest_graph, read_example
 from training.evaluation.metrics import psnr
 from training.sampling import restore_picture
-
-mpl.use("Agg")
-from matplotlib import pyplot
 
 CALIBRATION = 24  # pictures
 KINDS = ("fp32", "bf16", "int8")
@@ -172,7 +168,10 @@ def fastest(times: Sequence[tuple[int, float, float]], rounds: int) -> float:
 
 def draw(rows: Sequence[Mapping[str, Any]], title: str, path: Path) -> None:
     """PSNR over milliseconds per megapixel, a line per contender, the number of steps beside each point."""
-    figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
+    from matplotlib.figure import Figure  # noqa: PLC0415  takes a second to import
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
     for name in dict.fromkeys(row["model"] for row in rows):
         own = [row for row in rows if row["model"] == name]
         axes.plot([row["ms_per_megapixel"] for row in own], [row["psnr"] for row in own], marker="o", label=name)
@@ -182,7 +181,6 @@ def draw(rows: Sequence[Mapping[str, Any]], title: str, path: Path) -> None:
     axes.legend()
     axes.grid(alpha=0.3, which="both")
     figure.savefig(path, dpi=110)
-    pyplot.close(figure)
 
 
 def main(argv: list[str]) -> int:

@@ -14,11 +14,12 @@ MAY_SKIP = {"gpu", "slow"}
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """What importing and collecting make stays: nothing looks for garbage in it meanwhile, which takes 2 s."""
+    """What importing and collecting make stays: nothing looks for garbage in it, neither meanwhile nor at the end."""
     gc.disable()
     try:
         return (yield)
     finally:
+        gc.freeze()
         gc.enable()
 
 

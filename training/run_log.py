@@ -2,17 +2,18 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from torch.utils.tensorboard import SummaryWriter
 
 from training import sheets
 from training.evaluation.validation import Validation
 from training.synthesis.draws import Dice
 from training.trainer import Budget, Trainer
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 
 class RunLog:
@@ -52,7 +53,7 @@ class RunLog:
             self.save()
 
     sample_every: int
-    events: SummaryWriter | None
+    events: "SummaryWriter | None"
     facts: dict[str, Any]
 
     def sample(self) -> None:
@@ -102,6 +103,8 @@ def progress_bar(console: Console) -> Progress:
 
 def plot(log: Path, picture: Path, title: str) -> None:
     """Draw log.jsonl (one object a line: step, minutes, loss, figures) as a PNG."""
+    from matplotlib.figure import Figure  # noqa: PLC0415  takes a second to import
+
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     steps = [line["step"] for line in lines]
     figures = sorted({key for line in lines for key in line} - {"step", "minutes", "loss"})

@@ -18,7 +18,6 @@ import torch
 from accelerate import Accelerator
 from pydantic import ValidationError
 from rich.console import Console
-from torch.utils.tensorboard import SummaryWriter
 
 from training.checkpoint import FACTS, RESUME, WEIGHTS
 from training.data.datasets import make_sources
@@ -234,7 +233,10 @@ def run(recipe: Recipe, args: argparse.Namespace, console: Console) -> int:
     with progress_bar(console) as bar:
         run_log = RunLog(trainer, args.output, dice, validation, bar, budget)
         run_log.sample_every, run_log.facts = args.sample_every, fit | ({"selection": selection} if selection else {})
-        run_log.events = SummaryWriter(str(args.output / "tensorboard")) if args.tensorboard else None
+        if args.tensorboard:
+            from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  few runs ask for it
+
+            run_log.events = SummaryWriter(str(args.output / "tensorboard"))
         status = train_and_save(run_log, batches, console)
     return diverged(team) if status == DIVERGED else status
 

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import diffusers  # its networks are imported where they are made
 import torch
 from rich.console import Console
 from rich.progress import track
@@ -53,11 +52,13 @@ class Difference:
 
 def trained_ddim(size: Size, out: Path, console: Console) -> Path:
     """A diffusers folder: trained with RDDM's trainer, for which DDIM's noise objective is one of its own."""
+    from diffusers import DDIMScheduler, UNet2DModel  # noqa: PLC0415  takes seconds to import
+
     folder = out / "runs" / "ddim"
     if (folder / "unet" / "config.json").is_file():
         return folder
     widths = (128, 128, 256, 256) if size.authors else (16, 32, 64)
-    model = diffusers.UNet2DModel(
+    model = UNet2DModel(
         sample_size=size.glyphs,
         block_out_channels=widths,
         down_block_types=("DownBlock2D",) * len(widths),
@@ -81,7 +82,7 @@ def trained_ddim(size: Size, out: Path, console: Console) -> Path:
     recipe = recipe_of(spec, network, data, size.courses["generation"], SEED)
     run = trained(recipe, source, out / "runs" / "ddim-run", console)
     run.unet.save_pretrained(folder / "unet")
-    diffusers.DDIMScheduler().save_pretrained(folder / "scheduler")
+    DDIMScheduler().save_pretrained(folder / "scheduler")
     return folder
 
 
@@ -94,7 +95,9 @@ def fields(count: int, pictures: int, spec: ModelSpec) -> list[Tensor]:
 @torch.inference_mode()
 def ddim_states(unet: nn.Module, steps: int, clip: bool, eta: float, noise: list[Tensor]) -> list[Tensor]:
     """diffusers' own loop: x after every step."""
-    scheduler = diffusers.DDIMScheduler(clip_sample=clip)
+    from diffusers import DDIMScheduler  # noqa: PLC0415
+
+    scheduler = DDIMScheduler(clip_sample=clip)
     scheduler.set_timesteps(steps)
     x, states = noise[0], []
     for i, t in enumerate(scheduler.timesteps):

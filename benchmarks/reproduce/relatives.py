@@ -13,12 +13,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from PIL import Image
 from rich.console import Console
 from torch import Tensor, nn
@@ -39,6 +37,9 @@ from training.synthesis.draws import Dice, Pairs, PairSource, quantise, windows
 from training.synthesis.lowlight import LowLight
 from training.synthesis.streaks import render
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 Damage = Literal["rain", "darkness"]
 DAMAGES: tuple[Damage, ...] = ("rain", "darkness")
 CALLS = (1, 2, 5, 10, 50)
@@ -48,7 +49,7 @@ FIRST_SEED, POOL_SEED, DRAW_SEED = 10, 3, 4
 # What each method is trained as: methods whose training is the same are one. I2SB without noise and Cold Diffusion have one x_t for
 # each alpha_bar, which is their network's time input.
 TRAINED_AS = {"cold-naive": "cold", "i2sb-ode": "cold", "weatherdiffusion": "sr3"}
-TOLD_ALPHA_BAR = {"cold", "cold-naive", "i2sb-ode"}
+GIVEN_ALPHA_BAR = {"cold", "cold-naive", "i2sb-ode"}
 GENERATORS = {"ddpm", "ddim"}
 FIGURES = (("psnr", "PSNR dB", 2), ("ssim", "SSIM", 3), ("code", "code distance, autoencoder-32", 2), ("seconds", "seconds", 3))
 
@@ -219,7 +220,7 @@ class Bench:
     def spec(self, method: str) -> ModelSpec:
         """The relative, for the small network."""
         facts: dict[str, object] = {"name": method, "task": self.damage, "licence": "experiment", "image_size": (CROP, CROP)}
-        if method in TOLD_ALPHA_BAR:
+        if method in GIVEN_ALPHA_BAR:
             facts["time_input"] = "abar_bbar"
         return relative_spec(method, **facts)
 
@@ -314,6 +315,8 @@ def write(out: Path, rows: Sequence[Row], setup: Setup) -> None:
 
 def plot(rows: Sequence[Row], path: Path) -> None:
     """PSNR and code distance over calls for each damage, with bars of the 95 % interval where there are several seeds."""
+    from matplotlib.figure import Figure  # noqa: PLC0415  takes a second to import
+
     damages, shown = list(dict.fromkeys(row.damage for row in rows)), FIGURES[:1] + FIGURES[2:3]
     sheet = Figure(figsize=(5.5 * len(damages), 8), layout="constrained")
     panels = sheet.subplots(len(shown), len(damages), squeeze=False)
@@ -325,7 +328,7 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     sheet.savefig(path, dpi=80)
 
 
-def _curves(axes: Axes, rows: Sequence[Row], damage: str, figure: str) -> None:
+def _curves(axes: "Axes", rows: Sequence[Row], damage: str, figure: str) -> None:
     for place, method in enumerate(dict.fromkeys(row.method for row in rows if row.damage == damage and row.calls)):
         values = {c: v for c in CALLS if (v := values_of(rows, damage, method, c, figure))}
         means, halves = [np.mean(v) for v in values.values()], [half_width(v) for v in values.values()]

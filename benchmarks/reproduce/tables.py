@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from benchmarks.reproduce.figure4 import Difference, Point
 from benchmarks.reproduce.table1 import Result
@@ -31,7 +30,7 @@ def half_width(values: Sequence[float]) -> float:
     """Half the width of the 95 % interval of the mean of independent values (Student's t); 0 for a single one."""
     if len(values) < 2:
         return 0.0
-    return float(student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5)
+    return float(stdtrit(len(values) - 1, 0.975) * np.std(values, ddof=1) / len(values) ** 0.5)
 
 
 def interval(values: Sequence[float], places: int) -> str:
@@ -122,6 +121,8 @@ def differences_text(table: Sequence[Difference]) -> str:
 
 def plot(points: Sequence[Point], path: Path) -> None:
     """Figure 4: Frechet distance over steps."""
+    from matplotlib.figure import Figure  # noqa: PLC0415  takes a second to import
+
     sheet = Figure(figsize=(5.5, 3.4), layout="constrained")
     axes = sheet.subplots()
     steps = [p.steps for p in points]

@@ -6,6 +6,7 @@ itself too.
 
 import copy
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,8 @@ from training.importing.command import main
 from training.importing.ddim import convert_ddim, from_alphas_cumprod, to_alphas_cumprod, to_scheduler
 
 warnings.filterwarnings("ignore", module="diffusers")
-diffusers = pytest.importorskip("diffusers")
+# imported where it is needed: that takes a second, and every process of a run collects every file
+pytestmark = pytest.mark.skipif(find_spec("diffusers") is None, reason="diffusers is not installed")
 
 BATCH, SIDE = 2, 16
 
@@ -30,8 +32,10 @@ BATCH, SIDE = 2, 16
 @pytest.fixture(scope="module")
 def unet() -> torch.nn.Module:
     """A UNet2DModel of two small levels, random weights."""
+    from diffusers import UNet2DModel  # noqa: PLC0415
+
     torch.manual_seed(0)
-    return diffusers.UNet2DModel(
+    return UNet2DModel(
         sample_size=SIDE,
         block_out_channels=(8, 16),
         down_block_types=("DownBlock2D", "DownBlock2D"),
@@ -42,8 +46,10 @@ def unet() -> torch.nn.Module:
 
 
 def saved(folder: Path, unet: torch.nn.Module, **settings: object) -> Path:
+    from diffusers import DDIMScheduler  # noqa: PLC0415
+
     unet.save_pretrained(folder / "unet")
-    diffusers.DDIMScheduler(**settings).save_pretrained(folder / "scheduler")
+    DDIMScheduler(**settings).save_pretrained(folder / "scheduler")
     return folder
 
 
@@ -54,7 +60,9 @@ def fields(count: int) -> Tensor:
 @torch.no_grad()
 def ddim_images(folder: Path, unet: torch.nn.Module, steps: int, eta: float) -> list[Tensor]:
     """diffusers' own loop: x after every step."""
-    scheduler = diffusers.DDIMScheduler.from_pretrained(folder / "scheduler")
+    from diffusers import DDIMScheduler  # noqa: PLC0415
+
+    scheduler = DDIMScheduler.from_pretrained(folder / "scheduler")
     scheduler.set_timesteps(steps)
     scheduler.alphas_cumprod = scheduler.alphas_cumprod.double()
     exact = copy.deepcopy(unet).double()
@@ -110,9 +118,11 @@ def test_subtracting_update_equals_ddim_only_without_clipping(tmp_path: Path, un
 
 
 def test_coefficients_convert_both_ways() -> None:
+    from diffusers import DDIMScheduler  # noqa: PLC0415
+
     named = NamedSchedule(alpha=Curve(name="ddim_linear"), beta2=Curve(name="ddim_linear"))
     schedule = make_schedule(named, 1000)
-    level = diffusers.DDIMScheduler().alphas_cumprod.numpy()
+    level = DDIMScheduler().alphas_cumprod.numpy()
     alpha_bar, beta_bar = from_alphas_cumprod(level)
     np.testing.assert_allclose(schedule.alpha_bar, alpha_bar, atol=1e-7)
     np.testing.assert_allclose(schedule.beta_bar, beta_bar, atol=1e-7)
@@ -120,10 +130,12 @@ def test_coefficients_convert_both_ways() -> None:
 
 
 def test_scheduler_of_a_converted_schedule_has_its_levels() -> None:
+    from diffusers import DDIMScheduler  # noqa: PLC0415
+
     named = NamedSchedule(alpha=Curve(name="ddim_linear"), beta2=Curve(name="ddim_linear"))
     spec = ModelSpec(name="a", task="generate", licence="x", start="noise", condition=(), image_size=(16, 16), schedule=named)
     scheduler = to_scheduler(spec, make_schedule(named, 1000))
-    np.testing.assert_allclose(scheduler.alphas_cumprod, diffusers.DDIMScheduler().alphas_cumprod, atol=1e-5)
+    np.testing.assert_allclose(scheduler.alphas_cumprod, DDIMScheduler().alphas_cumprod, atol=1e-5)
 
 
 def test_restoration_schedule_is_no_ddims() -> None:

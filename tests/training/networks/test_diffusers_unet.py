@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from training.networks.config import DiffusersConfig
 from training.networks.diffusers_unet import DiffusersUnet
 
 warnings.filterwarnings("ignore", module="diffusers")
-pytest.importorskip("diffusers")
+pytestmark = pytest.mark.skipif(find_spec("diffusers") is None, reason="diffusers is not installed")
 
 UNET = {
     "sample_size": 16,
