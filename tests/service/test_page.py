@@ -2,6 +2,7 @@
 
 import base64
 import io
+import itertools
 import re
 import shutil
 import subprocess
@@ -33,6 +34,7 @@ from tests.service.on_port import Live, live
 pytestmark = pytest.mark.browser
 
 PATIENCE = 30
+TURNS = itertools.count(1)  # an address of its own for each time that the page is opened: another fragment alone opens nothing
 FLAGS = (
     "--headless=new",
     "--no-sandbox",
@@ -42,6 +44,7 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--disable-features=SpareRendererForSitePerProcess,BackForwardCache",  # processes beside the page's
     "--lang=en",
 )
 # The page's policy forbids fetching blob: addresses, also to a test: what they stand for is remembered as they are made.
@@ -90,8 +93,7 @@ class Page:
 
     def open(self, fragment: str = "", task: str | None = "lowlight") -> "Page":
         """task: chosen in place of Automatic, which the page begins with; None leaves that."""
-        self.driver.get("about:blank")
-        self.driver.get(self.url + fragment)
+        self.driver.get(f"{self.url}?{next(TURNS)}{fragment}")
         self.until(lambda: self.find("#task").is_enabled() or not self.find("#restore .alert").get_property("hidden"))
         if task is not None and self.find("#task").get_property("value") == "auto":
             self.run(CHOOSE, self.find("#task"), task)
@@ -172,15 +174,21 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 
 
 @pytest.fixture
-def page(driver: webdriver.Chrome, gateway: Live) -> Iterator[Page]:
+def closed(driver: webdriver.Chrome, gateway: Live) -> Iterator[Page]:
+    """The page before it is opened."""
     gateway.engine.seconds, gateway.engine.fault = 0.0, None
     page = Page(driver, gateway.url + "/")
     page.size(1280, 860)
     page.prefer(prefers_color_scheme="light")
-    yield page.open()
+    yield page
     gateway.engine.seconds, gateway.engine.fault = 0.0, None
     page.run("localStorage.clear(); sessionStorage.clear()")
     assert page.complaints() == []
+
+
+@pytest.fixture
+def page(closed: Page) -> Page:
+    return closed.open()
 
 
 @pytest.fixture
