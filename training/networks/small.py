@@ -45,22 +45,23 @@ class Door(nn.Conv2d):
 
 
 class PlainDoor(nn.Module):
-    """A `Door` with its kernel laid out, as a sum of convolutions of at most MOST channels.
+    """A `Door` with its kernel laid out, as a sum of convolutions of at most PICTURES pictures of three channels.
 
     ONNX Runtime's blocked layout takes an input of less than a block (8 channels on AVX2, 16 on AVX-512) as it is, and none of 9.
     """
 
-    MOST = 6
+    PICTURES = 2
 
     def __init__(self, kernel: Tensor, bias: Tensor | None) -> None:
         super().__init__()
-        self.pieces = nn.ParameterList(piece.clone() for piece in kernel.split(self.MOST, 1))
+        self.pieces = nn.ParameterList(piece.clone() for piece in kernel.split(3 * self.PICTURES, 1))
         self.bias = bias
 
     def forward(self, seen: list[Tensor]) -> Tensor:
-        """Each b c h w -> b outputs h/2 w/2."""
-        given = torch.cat(seen, 1).split([piece.shape[1] for piece in self.pieces], 1)
-        first, *rest = zip(given, self.pieces, strict=True)
+        """Each b 3 h w -> b outputs h/2 w/2."""
+        given = [seen[k : k + self.PICTURES] for k in range(0, len(seen), self.PICTURES)]
+        joined = [few[0] if len(few) == 1 else torch.cat(few, 1) for few in given]
+        first, *rest = zip(joined, self.pieces, strict=True)
         total = functional.conv2d(*first, self.bias, stride=2, padding=2)
         for part, piece in rest:
             total = total + functional.conv2d(part, piece, stride=2, padding=2)
@@ -95,9 +96,49 @@ def active(x: Tensor) -> Tensor:
     return functional.leaky_relu(x, 0.1)
 
 
+class Active(nn.Module):
+    """`active` for values of `width` channels that convolutions give and take."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape."""
+        return active(x)
+
+    def plain(self) -> nn.Module:
+        """See `export.graph.plain`."""
+        return nn.Sequential(Unchanged(self.width), Active(self.width))
+
+
+class Unchanged(nn.Module):
+    """A convolution that changes nothing, for exported graphs: what it gives lies in ONNX Runtime's blocked layout.
+
+    That runtime activates values there only as a part of a convolution; elsewhere they are first laid out anew, and after it again,
+    which takes twice as long as this convolution. Groups are of one block on AVX-512, and of two on AVX2.
+    """
+
+    GROUP = 16  # channels; other widths are given back as they are, since their groups would leave the layout
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.groups = width // self.GROUP if width % self.GROUP == 0 else 0
+        self.register_buffer("kernel", torch.eye(self.GROUP).repeat(self.groups, 1)[:, :, None, None], persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """b width h w, as it is."""
+        return functional.conv2d(x, self.kernel, groups=self.groups) if self.groups else x
+
+
 def split_parts(condition: tuple[ConditionPart, ...], given: Tensor) -> dict[ConditionPart, Tensor]:
     """The parts of a condition (b c h w) by name."""
     return dict(zip(condition, given.split([CHANNELS[part] for part in condition], 1), strict=True))
+
+
+def heads(outputs: Tensor) -> Outputs:
+    """Outputs b 3n h w one by one; a single one as it is, which an exported graph would else copy."""
+    return (outputs,) if outputs.shape[1] == 3 else outputs.split(3, 1)
 
 
 class TimeEmbedding(nn.Module):
@@ -116,11 +157,49 @@ class TimeEmbedding(nn.Module):
         return embedded
 
 
+class Up(nn.Conv2d):
+    """Twice the height and width: a 1x1 convolution to four times the channels, then depth to space."""
+
+    def __init__(self, wide: int, narrow: int) -> None:
+        super().__init__(wide, 4 * narrow, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """b wide h w -> b narrow 2h 2w."""
+        return functional.pixel_shuffle(super().forward(x), 2)
+
+    def plain(self) -> nn.Module:
+        """See `export.graph.plain`."""
+        return PlainUp(self)
+
+
+class PlainUp(nn.Module):
+    """An `Up` whose depth to space moves all channels of a pixel at once, and gives them back to a convolution.
+
+    ONNX Runtime reads and writes its blocked layout with channels last as fast as with channels first.
+    """
+
+    def __init__(self, up: Up) -> None:
+        super().__init__()
+        self.narrow = up.out_channels // 4
+        order = torch.arange(up.out_channels).view(self.narrow, 4).T.flatten()  # by pixel, then by channel
+        self.conv = conv(up.in_channels, up.out_channels, 1)
+        self.conv.load_state_dict({name: values[order] for name, values in up.state_dict().items()})
+        self.unchanged = Unchanged(self.narrow)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """b wide h w -> b narrow 2h 2w."""
+        batch, _, height, width = x.shape
+        x = self.conv(x).permute(0, 2, 3, 1).reshape(batch, height, width, 2, 2 * self.narrow).transpose(2, 3)
+        shuffled: Tensor = self.unchanged(x.reshape(batch, 2 * height, 2 * width, self.narrow).permute(0, 3, 1, 2))
+        return shuffled
+
+
 class Block(nn.Module):
     """x + conv(act(scale * conv(act(x)) + shift)), scale and shift from the embedding; starts as the identity."""
 
     def __init__(self, width: int, embedding: int) -> None:
         super().__init__()
+        self.active = Active(width)
         self.first, self.second = conv(width, width), conv(width, width)
         self.modulation = nn.Linear(embedding, 2 * width)
         nn.init.zeros_(self.second.weight)
@@ -131,7 +210,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """b width h w -> b width h w."""
         scale, shift = self.modulation(embedding)[:, :, None, None].split(x.shape[1], 1)
-        hidden = self.first(active(x)) * (1 + scale) + shift
+        hidden = self.first(self.active(x)) * (1 + scale) + shift
         out: Tensor = x + self.second(active(hidden))
         return out
 
@@ -156,13 +235,15 @@ class Small(nn.Module):
         self.door, self.shuffle = Door(inputs, widths[0]), Shuffle()
         pairs = list(pairwise(widths))
         self.down = nn.ModuleList(conv(narrow, wide, 3, stride=2) for narrow, wide in pairs)
-        self.up = nn.ModuleList(conv(wide, 4 * narrow, 1) for narrow, wide in pairs)
+        self.up = nn.ModuleList(Up(wide, narrow) for narrow, wide in pairs)
         self.encode = nn.ModuleList(
             nn.ModuleList(Block(width, embedding) for _ in range(depth)) for width, depth in zip(widths, config.depths, strict=True)
         )
         self.decode = nn.ModuleList(
             nn.ModuleList(Block(width, embedding) for _ in range(depth)) for width, depth in zip(widths, config.depths, strict=True)
         )
+        self.before_down = nn.ModuleList(Active(narrow) for narrow, _ in pairs)
+        self.before_exit = Active(widths[0])
         self.exit = conv(widths[0], 4 * 3 * config.outputs)
         nn.init.zeros_(self.exit.weight)
         nn.init.zeros_(self.exit.bias)
@@ -186,7 +267,7 @@ class Small(nn.Module):
         if start is not None:
             seen.append(start)
         correction = self.convolutions(seen, embedding)
-        outputs = correction.float().split(3, 1)
+        outputs = heads(correction.float())
         return outputs if start is None else (parts["image"] - start + outputs[0], *outputs[1:])
 
     def first_stage(self, parts: dict[ConditionPart, Tensor]) -> tuple[Tensor, Tensor]:
@@ -203,7 +284,7 @@ class Small(nn.Module):
         hidden = (mask.amax(1, keepdim=True) > 0).float()
         start = filled(image, mask)
         correction = self.convolutions([torch.where(hidden > 0, start, x_t), start, mask], embedding)
-        first, *rest = correction.float().split(3, 1)
+        first, *rest = heads(correction.float())
         return (hidden * (image - start + first), *rest)
 
     def served(self, spec: ModelSpec) -> "tuple[Small, ModelSpec]":
@@ -229,13 +310,13 @@ class Small(nn.Module):
         """Each b c h w -> b (3 outputs) h w."""
         x, kept = self.door(seen), []
         for level, blocks in enumerate(self.encode):
-            x = self.down[level - 1](active(x)) if level else x
+            x = self.down[level - 1](self.before_down[level - 1](x)) if level else x
             for block in blocks:
                 x = block(x, embedding)
             kept.append(x)
         for level in reversed(range(len(kept))):
-            x = kept[level] if level == len(kept) - 1 else kept[level] + self.shuffle(self.up[level](x))
+            x = kept[level] if level == len(kept) - 1 else kept[level] + self.up[level](x)
             for block in self.decode[level]:
                 x = block(x, embedding)
-        shuffled: Tensor = self.shuffle(self.exit(active(x)))
+        shuffled: Tensor = self.shuffle(self.exit(self.before_exit(x)))
         return shuffled

@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from rddm.condition import restore_whole
 from rddm.spec import ModelSpec
 from training.networks import SmallConfig, make_network
-from training.networks.small import Door, Shuffle, conv, over_pixels
+from training.networks.small import Active, Door, Shuffle, Unchanged, Up, conv, over_pixels
 from training.recipe import built_in_recipes, load_recipe
 from training.sampling import as_graph
 
@@ -67,6 +67,17 @@ def test_the_door_that_is_exported_sees_few_channels_at_once_and_answers_alike(p
 def test_the_shuffle_that_is_exported_moves_every_value_to_the_same_place() -> None:
     x = pictures(2, 20, 6, 10)
     assert torch.equal(Shuffle().plain()(x), Shuffle()(x))
+
+
+@pytest.mark.parametrize("width", [32, 48, 8])
+def test_layers_that_are_exported_answer_with_the_same_bytes(width: int) -> None:
+    x = pictures(2, width, 6, 10)
+    for layer in (Active(width), Up(width, width)):
+        assert torch.equal(layer.plain()(x), layer(x))
+
+
+def test_what_changes_nothing_is_a_convolution_where_its_groups_fill_blocks() -> None:
+    assert [Unchanged(width).groups for width in (8, 16, 48, 120)] == [0, 1, 3, 0]
 
 
 def test_as_served_what_depends_on_the_picture_alone_is_part_of_the_condition() -> None:
