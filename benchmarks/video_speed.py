@@ -11,6 +11,7 @@ settings, one after the other, without calming anything. Each part writes its fi
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import statistics
@@ -25,6 +26,7 @@ from typing import Any
 import av
 import cv2
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from benchmarks.loop import CORES, Loop
@@ -44,6 +46,7 @@ WARM_UP = 3  # frames
 LONG, SHORT = 600, 10  # seconds
 SLOW_RATE = 5  # frames a second of these clips
 SMALL = (128, 72)
+LOOK_SECONDS = 0.05  # between two looks at a process's memory
 TASK, STEPS = "derain", 1
 RESULT = Path("benchmarks/results/video-speed.json")
 
@@ -155,33 +158,42 @@ def beside_a_folder(folder: Path, source: Frames, rounds: int, ffmpeg: str, old:
     return figures
 
 
-PEAK = """
-import resource, sys
-from rddm.__main__ import main
-try:
-    code = main(sys.argv[1:])
-except SystemExit as ended:
-    code = ended.code
-own, children = (resource.getrusage(kind).ru_maxrss for kind in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-print(own, children, file=sys.stderr)
-sys.exit(code)
-"""
-
-
 def peaks(folder: Path, source: Frames) -> dict[str, Any]:
     """Peak memory of the command and of the largest of its processes, MiB, for a short and a long clip."""
     figures: dict[str, Any] = {"frames_a_second": SLOW_RATE, "size": list(SMALL)}
     for name, seconds in (("short", SHORT), ("long", LONG)):
         clip = folder / f"{name}.mp4"
         write_clip(clip, sized(source, *SMALL, seconds * SLOW_RATE), SLOW_RATE)
-        command = [sys.executable, "-c", PEAK, "restore", str(clip), "-o", str(folder / f"{name}-out.mp4"), "--task", TASK]
-        ended = subprocess.run(command, check=True, capture_output=True, text=True)
-        own, child = (int(kib) / 1024 for kib in ended.stderr.split()[-2:])
-        figures[name] = {"seconds": seconds, "command_mib": round(own, 1), "largest_process_mib": round(child, 1)}
+        command = [sys.executable, "-m", "rddm", "restore", str(clip), "-o", str(folder / f"{name}-out.mp4"), "--task", TASK]
+        own, largest = peak_of(command)
+        figures[name] = {"seconds": seconds, "command_mib": round(own, 1), "largest_process_mib": round(largest, 1)}
     for part in ("command_mib", "largest_process_mib"):
         figures[f"long_over_short_{part[:-4]}"] = round(figures["long"][part] / figures["short"][part], 3)
     print(json.dumps(figures), flush=True)
     return figures
+
+
+def peak_of(command: Sequence[str]) -> tuple[float, float]:
+    """The most memory of a command, and of the largest of the processes that it starts, MiB.
+
+    Its high-water mark is read while it runs: what the system tells afterwards (ru_maxrss) counts the memory of whoever started it.
+    """
+    own = largest = 0.0
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        family = psutil.Process(process.pid)
+        while process.poll() is None:
+            with contextlib.suppress(psutil.NoSuchProcess, OSError):
+                own = max(own, _high_water(process.pid))
+                largest = max(largest, *(_high_water(child.pid) for child in family.children()), 0.0)
+            time.sleep(LOOK_SECONDS)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return own, largest
+
+
+def _high_water(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text("ascii")
+    return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM")), 0.0)
 
 
 def note(path: Path, part: str, figures: dict[str, Any]) -> None:
