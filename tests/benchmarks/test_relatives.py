@@ -10,7 +10,7 @@ from PIL import Image
 
 from benchmarks.reproduce.__main__ import main
 from benchmarks.reproduce.claims import CLAIMS, Claim, Row, sentence, verdict
-from benchmarks.reproduce.relatives import CALLS, GENERATORS, TRAINED_AS, HeavyRain, cut, methods, with_calls
+from benchmarks.reproduce.relatives import CALLS, GENERATORS, HEAVY, TRAINED_AS, HeavyRain, cut, methods, with_calls
 from benchmarks.reproduce.tables import interval
 from rddm.relatives import RELATIVES, relative_spec
 from rddm.sampler import calls
@@ -29,7 +29,9 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
-def test_a_run_writes_every_method_at_the_calls_that_it_has(photos: Path, tmp_path: Path) -> None:
+def test_a_run_writes_every_method_at_the_calls_that_it_has(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, size in {"POOL": 256, "HELD_OUT": 4, "HEAVY": HEAVY[:16]}.items():
+        monkeypatch.setattr(f"benchmarks.reproduce.relatives.{name}", size)
     out = tmp_path / "out"
     size = ["--seeds", "2", "--steps", "2", "--batch", "2", "--widths", "8", "8", "--feature-steps", "2"]
     names = ["rddm", "resfusion", "drdd", "cold", "cold-naive"]

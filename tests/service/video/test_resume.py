@@ -15,12 +15,12 @@ from tests.service.video.clips import Recipe, write_clip
 from tests.service.video.fakes import IdentitySampler, in_kept_processes, restorer_of, work_on
 from tests.service.video.run_clip import calmed
 
-FRAMES = 170
+FRAMES = 146  # four segments
 
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four segments, and sound."""
+    """With sound."""
     recipe = Recipe(times=range(0, FRAMES * 3750, 3750), audio=["aac"], options={"crf": "20", "bf": "2"})
     return write_clip(tmp_path_factory.mktemp("clip") / "in.mp4", recipe)
 
