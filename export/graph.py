@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 from io import BytesIO
 from typing import Any
 
@@ -90,12 +89,9 @@ def to_onnx(network: nn.Module, spec: ModelSpec, *, half_weights: bool = True) -
     others are captured with symbolic sizes, which takes up to a minute. Raises ValueError from onnx's checker for a graph that is
     not valid.
     """
-    branchless = getattr(network, "branchless", False)
     with quiet_exporter():
-        model = (traced if branchless else captured)(network, spec)
+        model = (traced if getattr(network, "branchless", False) else captured)(network, spec)
     finish(model, spec)
-    if branchless and not spec.sizes:
-        write_sizes(model, spec)
     if half_weights:
         store_as_half(model)
     onnx.checker.check_model(model)
@@ -144,34 +140,6 @@ def traced(network: nn.Module, spec: ModelSpec) -> onnx.ModelProto:
         sizes = [free[name].get(axis, size) for axis, size in enumerate(values.shape)]
         model.graph.input.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, sizes))
     return model
-
-
-def write_sizes(model: onnx.ModelProto, spec: ModelSpec) -> None:
-    """Writes into a graph of free sizes which convolutions give maps of one size.
-
-    ONNX Runtime adds x within the convolution of `x + conv(y)` where it sees that both are as large, and it does not follow sizes
-    through a convolution by itself: without this each sum is a pass over memory of its own, 5 % of a call of a megapixel.
-    """
-    convolutions = [node.output[0] for node in model.graph.node if node.op_type == "Conv"]
-    if not convolutions:
-        return
-    sizes, others = (map_sizes(model, spec, convolutions, shape) for shape in three_shapes(spec)[1:])
-    for name, size in sizes.items():
-        if size == others[name]:  # else it is no part of the picture's
-            model.graph.value_info.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, size))
-
-
-def map_sizes(model: onnx.ModelProto, spec: ModelSpec, names: list[str], shape: tuple[int, int, int]) -> dict[str, list[str | int]]:
-    """Of values b c h w by name, as they are for inputs b h w: b, c, and what parts of h and w they have, as "h/2"."""
-    shown = onnx.ModelProto()
-    shown.CopyFrom(model)
-    shown.graph.ClearField("output")
-    shown.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
-    session = onnxruntime.InferenceSession(shown.SerializeToString(), providers=["CPUExecutionProvider"])
-    values = session.run(names, random_inputs(spec, shape))
-    _, height, width = shape
-    shapes = {name: value.shape for name, value in zip(names, values, strict=True) if value.ndim == len("bchw")}
-    return {name: ["b", c, f"h/{Fraction(height, h)}", f"w/{Fraction(width, w)}"] for name, (_, c, h, w) in shapes.items()}
 
 
 def folded(model: onnx.ModelProto) -> onnx.ModelProto:

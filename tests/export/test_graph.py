@@ -24,7 +24,7 @@ from export.graph import (
 )
 from rddm.spec import ModelSpec
 from tests.models import tiny_network, tiny_spec
-from training.networks import SmallConfig, UNetConfig, make_network
+from training.networks import UNetConfig, make_network
 
 
 @pytest.fixture(scope="module")
@@ -112,19 +112,6 @@ def test_a_trace_of_the_small_network_is_what_symbolic_sizes_give() -> None:
     for shape in three_shapes(spec):
         once, symbolic = (session.run(None, random_inputs(spec, shape)) for session in sessions)
         np.testing.assert_allclose(once, symbolic, atol=1e-5)
-
-
-def test_a_runtime_sees_which_maps_are_of_one_size_and_adds_within_convolutions(tmp_path: Path) -> None:
-    config = SmallConfig(widths=(32, 32), depths=(1, 1))
-    graph = to_onnx(plain(tiny_network(tiny_spec(), config=config)), tiny_spec(), half_weights=False)
-    sizes = {tuple(axis.dim_param for axis in value.type.tensor_type.shape.dim)[2:] for value in graph.graph.value_info}
-    assert sizes == {("h/2", "w/2"), ("h/4", "w/4")}
-    options = onnxruntime.SessionOptions()
-    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
-    onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    optimised = onnx.load(options.optimized_model_filepath).graph
-    summands = [node.input[3] for node in optimised.node if node.op_type == "Conv" and len(node.input) == 4]
-    assert len(summands) == 5  # each of the four blocks' x, and what was kept on the way down
 
 
 def test_a_trace_that_holds_for_one_size_alone_is_refused() -> None:
