@@ -244,11 +244,11 @@ def filled_in(flow: Floats, pane: NDArray[np.bool_]) -> Floats:
     if not pane.any():
         return flow
     height, width = flow.shape[:2]
-    sure = 1 - np.asarray(cv2.resize(pane.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA))
-    sure = np.asarray(cv2.erode(sure, np.ones((MARGIN, MARGIN), np.uint8)), np.float32)
+    seen = 1 - np.asarray(cv2.resize(pane.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA))
+    sure: Floats = np.asarray(cv2.erode(seen, np.ones((MARGIN, MARGIN), np.uint8)), np.float32)
     size = (-(-width // AROUND), -(-height // AROUND))
     weight = _around(sure, size)
-    parts = [_filled(part, sure, weight) for part in cv2.split(flow)]
+    parts = [_filled(np.asarray(part, np.float32), sure, weight) for part in cv2.split(flow)]
     return np.asarray(cv2.merge(parts), np.float32)
 
 
@@ -256,14 +256,14 @@ def _filled(part: Floats, sure: Floats, weight: Floats) -> Floats:
     """One part of a flow (h w), as far as it is not sure, by the mean around, where `weight` says how much is sure."""
     size = weight.shape[1::-1]
     mean = _around(part * sure, size) / weight
-    return part + (1 - sure) * (_full(mean, part) - part)
+    return np.asarray(part + (1 - sure) * (_full(mean, part) - part), np.float32)
 
 
 def _around(field: Floats, size: Size) -> Floats:
     """Means of what is around, at that size, with a little of the mean of all where nothing near is known."""
     known = np.asarray(cv2.resize(field, size, interpolation=cv2.INTER_AREA), np.float32)
     of_all = known.mean() * np.float32(0.01) + np.float32(1e-6)
-    return np.asarray(cv2.GaussianBlur(known, (0, 0), 1.5, borderType=cv2.BORDER_REPLICATE), np.float32) + of_all
+    return np.asarray(cv2.GaussianBlur(known, (0, 0), 1.5, borderType=cv2.BORDER_REPLICATE) + of_all, np.float32)
 
 
 def _inside(places: Floats) -> NDArray[np.bool_]:
