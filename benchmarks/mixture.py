@@ -154,7 +154,7 @@ class Mixture:
             return Outcome("events", 200, "events: the stream broke off")
         name, data = received[-1]
         if name == "error":
-            return problem_told("events", data)
+            return outcome_of("events", data)
         steps = [event["step"] for name, event in received[:-1] if name == "step"]
         if not steps or steps != list(range(steps[0], data["steps"] + 1)):  # a request that shares running work gets the rest
             return Outcome("events", 200, f"events: {steps} came of {data['steps']} steps")
@@ -175,7 +175,7 @@ class Mixture:
         if refused := refusal_of("job", gone):
             return refused
         if job["status"] == "failed":
-            return problem_told("job", job["problem"])
+            return outcome_of("job", job["problem"])
         return refusal_of("job", result) or request.outcome("job", result.content)
 
     async def edit(self, draw: random.Random) -> Outcome:
@@ -222,7 +222,7 @@ async def _slowly(body: bytes) -> AsyncIterator[bytes]:
         await asyncio.sleep(0.02)
 
 
-def problem_told(kind: str, problem: Any) -> Outcome:
+def outcome_of(kind: str, problem: Any) -> Outcome:
     """A problem document within a success."""
     status = int(problem.get("status", 0))
     fault = None if is_problem(problem, status) and status >= 500 else f"{kind}: it failed with {status}"

@@ -1,4 +1,4 @@
-"""Graphs for the tests that a network would not give: one that takes as long as it is told, and ones that answer wrongly."""
+"""Graphs for the tests that a network would not give: one that takes as long as it is asked to, and ones that answer wrongly."""
 
 import hashlib
 from pathlib import Path

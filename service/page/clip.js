@@ -78,13 +78,13 @@ async function watch() {
 }
 
 async function show(container) {
-  const told = await (await request(server(job.self))).json();
-  if (told.status !== "succeeded") return say("Cancelled.");
+  const ended = await (await request(server(job.self))).json();
+  if (ended.status !== "succeeded") return say("Cancelled.");
   result = await playable(job);
   [download.href, download.download, download.hidden] = [result, `${chosen.name.replace(/\.[^.]*$/, "")}-restored.${container}`, false];
   after.src = result;
   frames(null);
-  say(`Done: ${told.steps} frames, ${told.model}, steadying ${told.clip.steady}. ${told.clip.notes.join(". ")}`);
+  say(`Done: ${ended.steps} frames, ${ended.model}, steadying ${ended.clip.steady}. ${ended.clip.notes.join(". ")}`);
   return together();
 }
 

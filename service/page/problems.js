@@ -71,7 +71,7 @@ export const unreachable = () =>
 
 const sentence = (text) => text.replace(/^./, (letter) => letter.toUpperCase()).replace(/[^.!?]$/, "$&.");
 
-// Fills an .alert element; told what "Try again" means.
+// Fills an .alert element; given what "Try again" means.
 export function showProblem(alert, problem, retry) {
   alert.querySelector("h2").textContent = problem.title;
   alert.querySelector(".alert-detail").textContent = sentence(problem.detail);

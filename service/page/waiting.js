@@ -1,4 +1,4 @@
-// How far the work is: the thin bar, the pill over the picture, and the words for those who listen.
+// How far the work is: the thin bar, the pill over the picture, and the words for a screen reader.
 
 const announcer = document.querySelector("#announce");
 

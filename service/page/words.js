@@ -16,7 +16,7 @@ const TASKS = {
 
 const bare = (name) => name.replace(/[-_]+/g, " ").replace(/^./, (letter) => letter.toUpperCase());
 
-// Two models of one task are told apart by their names.
+// Two models of one task are distinguished by their names.
 export function taskName(model, all) {
   const [title] = TASKS[model.task] ?? [bare(model.task)];
   return all.filter((other) => other.task === model.task).length > 1 ? `${title}: ${model.name}` : title;

@@ -1,4 +1,4 @@
-"""The endurance run can fail: every promise that is broken is told."""
+"""The endurance run can fail: every promise that is broken is reported."""
 
 import random
 from collections.abc import Callable
@@ -44,7 +44,7 @@ def test_a_refusal_is_excused_only_while_no_engine_lives(down: list[tuple[float,
     assert noted(Outcome("raw", 503), down=down) == expected
 
 
-def test_other_bytes_lost_and_hung_requests_are_told() -> None:
+def test_other_bytes_lost_and_hung_requests_are_reported() -> None:
     counts = tally()
     counts.note(Outcome("raw", 200, picture=(("asked",), "one")), 0, 1)
     counts.note(Outcome("form", 200, picture=(("asked",), "other")), 0, 1)
@@ -54,7 +54,7 @@ def test_other_bytes_lost_and_hung_requests_are_told() -> None:
 
 
 @pytest.mark.parametrize(("last", "kept"), [(403.0, True), (408.0, False)])
-def test_memory_that_grows_in_the_second_half_is_told(last: float, kept: bool) -> None:
+def test_memory_that_grows_in_the_second_half_is_reported(last: float, kept: bool) -> None:
     settled = [300 + index for index in range(100)]  # what grows in the first half is warming up
     counts = tally(*settled, *(400 + (last - 400) * index / 99 for index in range(100)))
     assert (counts.broken() == []) is kept

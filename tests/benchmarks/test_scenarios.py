@@ -58,7 +58,7 @@ FOUND = {
 
 
 @pytest.mark.parametrize("name", FOUND)
-def test_reports_of_several_starts_can_be_kept_told_and_drawn(name: str, tmp_path: Path) -> None:
+def test_reports_of_several_starts_can_be_kept_printed_and_drawn(name: str, tmp_path: Path) -> None:
     report = SCENARIOS[name].report([FOUND[name]] * 3)
     (tmp_path / f"{name}.json").write_text(json.dumps(report))
     assert figures.headline(name, report)
@@ -66,7 +66,7 @@ def test_reports_of_several_starts_can_be_kept_told_and_drawn(name: str, tmp_pat
     assert (tmp_path / f"{name}.png").stat().st_size > 5000
 
 
-def test_what_is_held_and_what_waits_is_told_of_all_starts() -> None:
+def test_what_is_held_and_what_waits_is_reported_of_all_starts() -> None:
     loads = [
         Offered(9.0, {"gateway": [{"share": share, "p95_ms": 1.0, "broken": share > most} for share in (0.3, 0.7, 0.8, 0.9)]})
         for most in (0.9, 0.3, 0.7)

@@ -1,4 +1,4 @@
-"""A step at a border is told from a difference that is around the border as well."""
+"""A step at a border is not confused with a difference that is around the border as well."""
 
 import numpy as np
 

@@ -38,7 +38,7 @@ def test_the_gateway_reads_what_export_wrote(tmp_path: Path) -> None:
     assert {version: one.spec for version, one in to_models(config).items()} == {2: model().spec, 3: model().spec}
 
 
-def test_a_model_that_is_told_nothing_has_no_condition() -> None:
+def test_a_model_that_is_given_nothing_has_no_condition() -> None:
     text = to_text([model(condition=(), start="noise", image_size=(64, 64))])
     assert '"condition"' not in text
 

@@ -24,7 +24,7 @@ def precision(model: "onnx.ModelProto") -> int:
 
 def build(words: dict[str, str], profiles: list[str]) -> None:
     if "--stronglyTyped" not in words or [f"--profile={k}" for k in range(len(profiles))] != profiles:
-        sys.exit("types and profiles must be told")
+        sys.exit("types and profiles must be given")
     Path(words["--saveEngine"]).write_bytes(Path(words["--onnx"]).read_bytes())
 
 

@@ -30,7 +30,7 @@ def test_the_deviation_of_white_noise_is_found(deviation: float) -> None:
     assert noise_of(windows) == pytest.approx([deviation] * 3, rel=0.1)
 
 
-def test_blocks_are_told_from_a_picture_without_them() -> None:
+def test_blocks_are_distinguished_from_a_picture_without_them() -> None:
     smooth = np.broadcast_to(np.arange(WINDOW, dtype=np.uint8)[:, None, None], (6, WINDOW, WINDOW, 3))
     blocky = np.repeat(np.repeat(DRAW.integers(90, 160, (6, WINDOW // 8, WINDOW // 8, 3), np.uint8), 8, 1), 8, 2)
     assert blocks_of(np.ascontiguousarray(smooth)) == pytest.approx(1, abs=0.05)

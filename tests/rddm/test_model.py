@@ -46,7 +46,7 @@ def test_the_golden_input_has_the_graphs_inputs_and_never_changes() -> None:
     assert given["time"].tolist() == [[500, 500]]
 
 
-def test_the_golden_input_fits_a_larger_multiple_and_a_model_that_is_told_nothing() -> None:
+def test_the_golden_input_fits_a_larger_multiple_and_a_model_that_is_given_nothing() -> None:
     generator = spec(condition=(), start="noise", image_size=(64, 64), size_multiple=64)
     given = golden_input(generator)
     assert set(given) == {"x_t", "time"}

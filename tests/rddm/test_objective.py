@@ -90,14 +90,14 @@ def test_natural_method_is_the_first_of_those_allowed() -> None:
         check_method("pred_res", "SM-N")
 
 
-def test_wrong_number_of_outputs_is_told() -> None:
+def test_wrong_number_of_outputs_is_refused() -> None:
     spec = ModelSpec(**FACTS, objective="pred_res_noise")
     x = np.zeros(SHAPE, np.float32)
     with pytest.raises(ValueError, match="has 2 outputs, got 1"):
         predict(spec, make_schedule(spec.schedule, 1000), [x], x, x, T)
 
 
-def test_what_the_networks_are_told() -> None:
+def test_what_the_networks_are_given() -> None:
     by_index, by_level = ModelSpec(**FACTS), ModelSpec(**FACTS, time_input="abar_bbar", objective="pred_res_noise")
     schedule = make_schedule(by_index.schedule, 1000)
     alpha_bar, beta_bar = schedule.at(T)

@@ -387,7 +387,7 @@ def test_residual_only_leaves_the_noise_until_the_last_step() -> None:
     np.testing.assert_allclose(states[-1], x_0, atol=1e-12)
 
 
-def test_unknown_relative_is_told_with_the_list() -> None:
+def test_unknown_relative_is_refused_with_the_list() -> None:
     with pytest.raises(ValueError, match=r"unknown relative 'indy'; expected one of \['cold', 'cold-naive'"):
         relative_spec("indy", **FACTS)
 

@@ -65,7 +65,7 @@ async def test_places_do_not_travel_with_a_fine_picture(gateway: RunningApp) -> 
     assert whole.content == data
 
 
-async def test_what_is_wrong_is_done_and_told(gateway: RunningApp, png: bytes) -> None:
+async def test_what_is_wrong_is_mended_and_named(gateway: RunningApp, png: bytes) -> None:
     say(gateway, dark=0.9, rain=0.8)  # no model here takes rain out
     answer = await gateway.client.post("/restore?task=auto", content=png, headers={"Accept": "application/json"})
     envelope = answer.json()
@@ -85,7 +85,7 @@ async def test_an_analysis_restores_nothing(gateway: RunningApp, png: bytes) -> 
 
 
 @pytest.mark.parametrize("query", ["task=auto,lowlight", "task=auto&steps=2", "task=auto&return=residual"])
-async def test_what_auto_cannot_be_told_is_refused_in_words(gateway: RunningApp, png: bytes, query: str) -> None:
+async def test_what_auto_does_not_take_is_refused_in_words(gateway: RunningApp, png: bytes, query: str) -> None:
     answer = await gateway.client.post(f"/restore?{query}", content=png)
     assert answer.status_code == 422
     assert "task = auto stands alone" in answer.text

@@ -43,7 +43,7 @@ async def test_every_model_is_asked_once_in_a_while_whoever_asks(monkeypatch: py
     assert engine.checks == 2 * len(engine.loaded)
 
 
-async def test_a_model_that_does_not_answer_is_told_with_its_reason() -> None:
+async def test_a_model_that_does_not_answer_is_reported_with_its_reason() -> None:
     engine, metrics = FakeServingEngine(fault=EngineUnavailable("down")), Metrics()
     states = await Readiness(engine, metrics).states()
     assert states["keeper"] == {"ready": False, "version": 1, "detail": "model keeper does not answer"}

@@ -43,7 +43,7 @@ async def test_without_a_known_key_nothing_is_done(tmp_path: Path, png: bytes) -
 
 
 @pytest.mark.parametrize("headers", [{"Authorization": "Bearer a"}, {"X-API-Key": "a"}])
-async def test_a_key_opens_and_its_quota_is_told(tmp_path: Path, png: bytes, headers: dict[str, str]) -> None:
+async def test_a_key_opens_and_its_quota_is_shown(tmp_path: Path, png: bytes, headers: dict[str, str]) -> None:
     async with running(with_keys(tmp_path)) as gateway:
         answer = await gateway.client.post("/restore", content=png, headers=headers)
         assert answer.status_code == 200

@@ -125,7 +125,7 @@ def from_phones() -> list[Case]:
     return [*cases, picture("animated JPEG XL", bytes(imagecodecs.jpegxl_encode(frames, lossless=True)), 413)]
 
 
-def told_apart(name: str, data: bytes, status: int, **headers: str) -> Case:
+def analysed(name: str, data: bytes, status: int, **headers: str) -> Case:
     """To the route that says what is wrong with a picture."""
     return post("/analyse", status, f"analyse: {name}", content=data, headers=headers)
 
@@ -243,13 +243,13 @@ PICTURES = [
 ]
 
 ANALYSES = [
-    told_apart("a picture", PNG, 200),
-    told_apart("a picture as JSON", encoded().encode(), 200, **{"content-type": "application/json"}),
-    told_apart("nothing", b"", 400),
-    told_apart("no picture", b"MZ" + b"\0" * 100, 415),
-    told_apart("a picture cut short", PNG[:60], 400),
-    told_apart("a decompression bomb", hostile.huge_png(), 413),
-    told_apart("JSON that ends early", b'{"image": "', 400, **{"content-type": "application/json"}),
+    analysed("a picture", PNG, 200),
+    analysed("a picture as JSON", encoded().encode(), 200, **{"content-type": "application/json"}),
+    analysed("nothing", b"", 400),
+    analysed("no picture", b"MZ" + b"\0" * 100, 415),
+    analysed("a picture cut short", PNG[:60], 400),
+    analysed("a decompression bomb", hostile.huge_png(), 413),
+    analysed("JSON that ends early", b'{"image": "', 400, **{"content-type": "application/json"}),
     post("/analyse?sharpen=1", 422, content=PNG),
     post("/analyse?task=auto&strength=7", 422, content=PNG),
     picture("task=auto and another", PNG, 422, "?task=auto,lowlight"),

@@ -355,7 +355,7 @@ def test_a_bad_seed_is_refused_where_it_is_typed(page: Page, dark: Path) -> None
     assert facts(page)["Seed"] == "9223372036854775807"
 
 
-def test_a_broken_engine_is_told_and_can_be_tried_again(page: Page, gateway: Live, dark: Path) -> None:
+def test_a_broken_engine_is_shown_and_can_be_tried_again(page: Page, gateway: Live, dark: Path) -> None:
     gateway.engine.fault = EngineUnavailable("no engine answers", retry_after=2)
     page.pick(dark)
     page.type("#seed", "21")
@@ -368,7 +368,7 @@ def test_a_broken_engine_is_told_and_can_be_tried_again(page: Page, gateway: Liv
     assert page.find("#restore .alert").is_displayed() is False
 
 
-def test_a_server_that_is_gone_is_told(page: Page, dark: Path) -> None:
+def test_a_server_that_is_gone_is_shown(page: Page, dark: Path) -> None:
     page.pick(dark)
     page.run("window.fetch = () => Promise.reject(new TypeError('gone'))")
     page.click("#go")
@@ -377,7 +377,7 @@ def test_a_server_that_is_gone_is_told(page: Page, dark: Path) -> None:
 
 
 @pytest.mark.parametrize("room", ["restore", "generate"])
-def test_a_server_that_was_away_is_told_in_both_rooms_until_it_is_back(page: Page, room: str) -> None:
+def test_a_server_that_was_away_is_shown_in_both_rooms_until_it_is_back(page: Page, room: str) -> None:
     page.driver.get("about:blank")
     script = {
         "source": "window.real = window.fetch; window.fetch = () => Promise.reject(new TypeError('gone'));"

@@ -137,7 +137,7 @@ async def test_the_steps_of_a_set_show_all_its_pictures(gateway: RunningApp) -> 
     assert np.corrcoef(light)[0, 1] > 0.8  # a small JPEG of noise keeps little of its colour
 
 
-async def test_a_seed_that_is_chosen_is_told_and_gives_the_same_bytes(gateway: RunningApp) -> None:
+async def test_a_seed_that_is_chosen_is_named_and_gives_the_same_bytes(gateway: RunningApp) -> None:
     first = await gateway.client.post("/generate")
     assert 0 <= int(first.headers["x-seed"]) < 2**32
     again = await gateway.client.post("/generate", params={"seed": first.headers["x-seed"]})
@@ -218,7 +218,7 @@ async def test_a_deadline_counts_the_writing_of_the_file(gateway: RunningApp, mo
     assert (await gateway.client.post(path, content=picture)).status_code == 200
 
 
-async def test_the_models_are_told_with_their_rules(gateway: RunningApp) -> None:
+async def test_the_models_are_listed_with_their_rules(gateway: RunningApp) -> None:
     listing = (await gateway.client.get("/models")).json()
     models = {one["name"]: one for one in listing["models"]}
     assert listing["default"] == "lowlight"
@@ -237,7 +237,7 @@ async def test_the_default_nobody_set_is_a_model_that_is_there(settings: Any, pn
         assert (await gateway.client.post("/restore?task=lowlight", content=png)).status_code == 404
 
 
-async def test_a_default_that_was_set_and_is_not_there_is_told(tmp_path: Path, png: bytes, caplog: Any) -> None:
+async def test_a_default_that_was_set_and_is_not_there_is_reported(tmp_path: Path, png: bytes, caplog: Any) -> None:
     with caplog.at_level(logging.WARNING):
         async with running(settings_for(tmp_path, default_model="mine")) as gateway:
             assert (await gateway.client.get("/models")).json()["default"] == "mine"
@@ -246,7 +246,7 @@ async def test_a_default_that_was_set_and_is_not_there_is_told(tmp_path: Path, p
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"])
-async def test_health_is_told(gateway: RunningApp, path: str) -> None:
+async def test_health_is_answered(gateway: RunningApp, path: str) -> None:
     assert (await gateway.client.get(path)).status_code == 200
 
 
@@ -292,7 +292,7 @@ async def test_the_document_shows_requests_that_work(gateway: RunningApp) -> Non
         ("HEAD", "/restore", "POST"),
     ],
 )
-async def test_another_method_is_told_which_there_are(gateway: RunningApp, method: str, path: str, allowed: str) -> None:
+async def test_another_method_is_answered_with_those_there_are(gateway: RunningApp, method: str, path: str, allowed: str) -> None:
     answer = await gateway.client.request(method, path)
     assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
     if method != "HEAD":

@@ -50,7 +50,7 @@ def test_what_does_not_go_together_is_refused_in_words(changes: dict[str, Any], 
     assert words in str(wrong.value)
 
 
-def test_secrets_are_not_told() -> None:
+def test_secrets_are_not_shown() -> None:
     settings = Settings(webhook_secret=SECRET, keys="secret-key someone")  # type: ignore[arg-type]
     assert SECRET not in repr(settings)
     assert "secret-key" not in repr(settings)

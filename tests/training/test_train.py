@@ -1,4 +1,4 @@
-"""Training: it learns, it resumes exactly, it stops when told, and what it leaves can be loaded."""
+"""Training: it learns, it resumes exactly, it stops when asked, and what it leaves can be loaded."""
 
 import json
 import re

@@ -47,7 +47,7 @@ def test_what_cannot_be_is_refused_in_words(words: tuple[str, ...], expected: st
     assert expected in str(refused.value)
 
 
-def test_a_key_that_is_refused_is_not_told() -> None:
+def test_a_key_that_is_refused_is_not_printed() -> None:
     with pytest.raises(argparse.ArgumentError) as refused:
         parsed("--key", "secret\n")
     assert "secret" not in str(refused.value)

@@ -107,7 +107,7 @@ def test_results_within_the_folder_are_not_restored_again(where: list[str], tmp_
     assert [path.name for path in (tmp_path / "out").rglob("*")] == ["a.png"]
 
 
-def test_a_name_is_told_as_it_is(where: list[str], tmp_path: Path, capsys: Any) -> None:
+def test_a_name_is_printed_as_it_is(where: list[str], tmp_path: Path, capsys: Any) -> None:
     name = f"{'long ' * 30}[edited] :smile: [/b].png"
     (tmp_path / name).parent.mkdir()
     (tmp_path / name).write_bytes(file_of(pixels_of(8, 8)))

@@ -30,7 +30,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
-def test_pictures_are_told_by_their_content_and_the_rest_is_named(tmp_path: Path, capsys: Any) -> None:
+def test_pictures_are_recognised_by_their_content_and_the_rest_is_named(tmp_path: Path, capsys: Any) -> None:
     """The case of a.png, b.jfif and a HEIC file without its content, and more of its kind."""
     album = tmp_path / "album"
     (album / "deep").mkdir(parents=True)

@@ -15,7 +15,7 @@ from tests.servers import started
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`tiny`, a network, and `slow`, which takes as long as it is told. Not to be changed: see `repository`."""
+    """`tiny`, a network, and `slow`, which takes as long as it is asked to. Not to be changed: see `repository`."""
     folder = tmp_path_factory.mktemp("exported")
     release_tiny(folder)
     put(folder, slow_spec(), slow_graph())

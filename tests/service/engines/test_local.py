@@ -24,7 +24,7 @@ FEEDS = golden_input(RESTORER)
 
 
 class Network:
-    """Answers with x_t, or what it is told, after it is let go."""
+    """Answers with x_t, or what it is given, after it is let go."""
 
     def __init__(self, outputs: tuple[Any, ...] | None = None, *, waits: bool = False) -> None:
         self.outputs, self.go, self.stopped, self.began = outputs, threading.Event(), threading.Event(), threading.Event()

@@ -39,7 +39,7 @@ def test_an_end_is_foreseen_only_while_it_runs() -> None:
     assert job_document(job(status="failed", eta=7.0, problem={"status": 413}))["eta"] is None
 
 
-def test_problems_and_clips_are_told_where_there_are_some() -> None:
+def test_problems_and_clips_are_shown_where_there_are_some() -> None:
     document = job_document(job(status="failed", problem={"status": 413}, clip={"frames": 9}))
     assert (document["problem"], document["clip"]) == ({"status": 413}, {"frames": 9})
 

@@ -1,4 +1,4 @@
-"""Jobs: begun, followed, cancelled, taken up again after a restart."""
+"""Jobs: started, followed, cancelled, taken up again after a restart."""
 
 import asyncio
 import base64

@@ -111,7 +111,7 @@ async def test_a_key_that_comes_often_at_once_makes_one_job(store: JobStore) -> 
     assert other.id != jobs[0][0].id
 
 
-async def test_what_a_webhook_is_told_is_written_with_what_it_tells_of(store: JobStore, database: Database) -> None:
+async def test_what_a_webhook_sends_is_written_with_what_it_speaks_of(store: JobStore, database: Database) -> None:
     deliveries = DeliveryStore(database)
     await store.submit(a_job(webhook="https://hooks.example/"), None, None, LIMITS)
     claim = await store.claim("here", 60, lambda job: [message(job.id, job.webhook or "", "started", {})])

@@ -1,4 +1,4 @@
-"""Webhooks: only to allowed hosts, signed by the standard, told at least once whatever ends in between."""
+"""Webhooks: only to allowed hosts, signed by the standard, delivered at least once whatever ends in between."""
 
 import asyncio
 from pathlib import Path
@@ -114,7 +114,7 @@ def test_a_secret_that_is_none_is_refused(tmp_path: Path, secret: str) -> None:
         settings_for(tmp_path, webhook_hosts=("hooks.example",), webhook_secret=secret)
 
 
-async def test_a_receiver_within_a_network_is_told_only_where_the_operator_says_so(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_receiver_within_a_network_is_called_only_where_the_operator_says_so(caplog: pytest.LogCaptureFixture) -> None:
     heard = []
 
     async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -246,7 +246,7 @@ def adobe_rgb() -> bytes:
 
 
 def wrong_profile() -> bytes:
-    """What a reader takes who does not let cICP come first."""
+    """What a reader takes that does not let cICP come first."""
     return chunk(b"iCCP", b"p\0\0" + zlib.compress(adobe_rgb())) + chunk(b"gAMA", struct.pack(">I", 100_000))
 
 

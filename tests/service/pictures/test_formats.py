@@ -34,7 +34,7 @@ def test_a_files_first_bytes_tell_its_format(name: str) -> None:
         (b"\0\0\0\x18ftypmif1\0\0\0\0mif1avif", "avif"),
     ],
 )
-def test_containers_are_told_apart_by_their_brands(start: bytes, name: str) -> None:
+def test_containers_are_recognised_by_their_brands(start: bytes, name: str) -> None:
     assert sniff(start).name == name
 
 

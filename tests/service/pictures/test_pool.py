@@ -1,4 +1,4 @@
-"""The processes that read hostile files: what they are told and tell, and what they may not do."""
+"""The processes that read hostile files: what they receive and answer, and what they may not do."""
 
 import asyncio
 import threading

@@ -120,7 +120,7 @@ async def test_what_cannot_be_turned_is_refused_in_words(gateway: RunningApp, qu
     assert words in answer.json()["detail"]
 
 
-async def test_tasks_are_done_in_their_order_and_each_model_is_told(gateway: RunningApp) -> None:
+async def test_tasks_are_done_in_their_order_and_each_model_is_named(gateway: RunningApp) -> None:
     answer = await gateway.client.post("/restore?task=nothing,%20lowlight&steps=2", content=PNG)
     assert answer.headers["x-model"] == "keeper, lowlight"
     assert answer.headers["x-steps"] == "2, 2"

@@ -13,7 +13,7 @@ from tests.service.serving import GENERATOR, MASKED, RESTORER, model
 @pytest.mark.parametrize(
     ("spec", "kind", "mask"), [(RESTORER, "restore", False), (MASKED, "restore", True), (GENERATOR, "generate", False)]
 )
-def test_a_models_kind_and_mask_are_told(tmp_path: Path, spec: ModelSpec, kind: str, mask: bool) -> None:
+def test_a_models_kind_and_mask_are_listed(tmp_path: Path, spec: ModelSpec, kind: str, mask: bool) -> None:
     facts = facts_of(Settings(jobs_file=tmp_path / "jobs"), model(spec))
     assert (facts["name"], facts["kind"], facts["takes_mask"]) == (spec.name, kind, mask)
 

@@ -60,7 +60,7 @@ def untiled(work: Work) -> np.ndarray:
 @pytest.mark.parametrize("name", sorted(RELATIVES))
 @pytest.mark.parametrize("size", [(48, 48), (150, 133)])
 async def test_every_relative_is_served_as_its_sampler_says(name: str, size: tuple[int, int]) -> None:
-    """Whole and in tiles; a network that sees the image is told the context too, since the fake one asks for it."""
+    """Whole and in tiles; a network that sees the image is given the context too, since the fake one asks for it."""
     seen = RELATIVES[name].decides.get("condition", ("image",))
     tiles = {"reach": 16, "most_pixels": 64 * 64, "size_multiple": 8, "image_size": (152, 136) if not seen else None}
     facts = {"name": "fake", "task": "fake", "licence": "test", "condition": ("image", "context") if seen else ()}
@@ -100,7 +100,7 @@ async def test_a_generator_needs_no_picture_and_its_seed_decides() -> None:
     assert first.tobytes() == again.tobytes() != second.tobytes()
 
 
-async def test_steps_are_told_in_order_with_the_whole_picture_small() -> None:
+async def test_steps_are_reported_in_order_with_the_whole_picture_small() -> None:
     heard: list[Step] = []
     result = await Pipeline(FakeEngine()).run(work_of(600, 1100), heard.append)
     assert [(step.step, step.steps) for step in heard] == [(1, 3), (2, 3), (3, 3)]

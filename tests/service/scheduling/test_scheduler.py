@@ -464,7 +464,7 @@ async def test_servers_that_come_later_are_used() -> None:
     assert_empty(scheduler)
 
 
-async def test_an_item_whose_deadline_passes_in_the_queue_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_item_whose_deadline_passes_in_the_queue_fails_with_that(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = FakeEngine(0.1, 0.0)
     pipeline, scheduler, _ = await scheduled(engine, proven=False)
     monkeypatch.setattr("service.scheduling.scheduler.WHOLE_DEPTH", 1)

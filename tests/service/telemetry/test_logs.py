@@ -38,7 +38,7 @@ def broken() -> None:
     raise KeyError("what a caller sent")
 
 
-def test_an_error_is_told_by_its_type_and_places_and_not_by_its_words() -> None:
+def test_an_error_is_logged_by_its_type_and_places_and_not_by_its_words() -> None:
     with pytest.raises(KeyError) as caught:
         broken()
     trace = line_of(caught.value)["error"]

@@ -21,7 +21,7 @@ from service.video.facts import FULL, LIMITED, ColourTags
         ("yuv411p", "420", 8, 8),
     ],
 )
-def test_a_layout_is_told_by_ffmpegs_name(name: str, sampling: str, bits: int, depth: int) -> None:
+def test_a_layout_has_ffmpegs_name(name: str, sampling: str, bits: int, depth: int) -> None:
     layout = layout_of(name)
     assert (layout.sampling, layout.bits, layout.depth) == (sampling, bits, depth)
 

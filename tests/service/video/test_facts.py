@@ -25,7 +25,7 @@ from service.video.facts import ENCODERS, ClipFacts, ClipOptions, ColourTags, co
         (b"\0\0\0\0\x47" + b"\0" * 191 + b"\x47", "mpegts"),
     ],
 )
-def test_a_clip_is_told_by_its_first_bytes(start: bytes, container: str) -> None:
+def test_a_clip_is_recognised_by_its_first_bytes(start: bytes, container: str) -> None:
     assert container_of(start) == container
 
 
@@ -35,7 +35,7 @@ def test_what_is_no_clip_is_refused_with_the_list(start: bytes) -> None:
         container_of(start)
 
 
-def test_a_clip_is_told_by_its_name_too() -> None:
+def test_a_clip_is_recognised_by_its_name_too() -> None:
     assert is_clip(Path("a.MP4"))
     assert not is_clip(Path("a.png"))
 

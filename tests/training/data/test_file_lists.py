@@ -105,7 +105,7 @@ def test_words_that_all_names_have_are_left_out(tmp_path: Path, targets: tuple[s
     assert names == list(zip(targets, givens, strict=True))
 
 
-def test_pairs_that_lie_in_one_folder_are_told_apart_by_patterns(tmp_path: Path) -> None:
+def test_pairs_that_lie_in_one_folder_are_separated_by_patterns(tmp_path: Path) -> None:
     """SIDD: one folder a scene, both pictures in it."""
     for scene in ("0001_001_S6_00100_L", "0002_001_GP_00800_N"):
         for number in ("010", "011"):

@@ -63,7 +63,7 @@ def test_an_earlier_run_with_fewer_numbers_answers_as_it_did() -> None:
         torch.testing.assert_close(later(*parts), network(*parts))
 
 
-def test_training_ends_with_its_time_and_is_told_about() -> None:
+def test_training_ends_with_its_time_and_is_reported() -> None:
     run = train(FaultNetwork(), pictures(), 0.5, lambda *_: None)
     assert run.steps >= 1
     assert run.seconds >= 0.5

@@ -73,7 +73,7 @@ def test_contradictions_are_named_in_one_line(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_that_is_there_is_kept_unless_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_is_there_is_kept_unless_asked_otherwise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, out = official(tmp_path / "model-1.pt", **RESTORER), tmp_path / "out"
     assert main([str(path), "-o", str(out), "--steps", "3"]) == 0
     assert main([str(path), "-o", str(out)]) == 2

@@ -108,7 +108,7 @@ def test_variant_is_read_off_the_file(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(("variant", "kind"), [("E4", "linspace"), ("E5", "converted")])
-def test_translation_and_inpainting_start_from_the_image_when_told(tmp_path: Path, variant: str, kind: str) -> None:
+def test_translation_and_inpainting_start_from_the_image_when_asked(tmp_path: Path, variant: str, kind: str) -> None:
     """Their files are those of generation: only the caller knows."""
     path = official(tmp_path / "model-100.pt", unet((), 0), kind, one_optimiser=False)
     spec = convert(path, Choices(variant=variant)).spec
@@ -130,7 +130,7 @@ def test_averaged_weights_and_the_files_own_tables_are_taken(tmp_path: Path) -> 
     assert "E2" in "\n".join(describe(checkpoint.spec, checkpoint.facts, 1))
 
 
-def test_objective_and_name_can_be_told(tmp_path: Path) -> None:
+def test_objective_and_name_can_be_given(tmp_path: Path) -> None:
     path = official(tmp_path / "model-80.pt", unet(("image",), -1), "ramp", one_optimiser=True)
     arguments = [str(path), "-o", str(tmp_path / "out"), "--name", "lol", "--objective", "pred_x0", "--steps", "2", "--equalize"]
     assert main(arguments) == 0
@@ -170,7 +170,7 @@ def test_file_with_code_inside_is_refused(tmp_path: Path, capsys: pytest.Capture
 
 
 @pytest.mark.parametrize("inside", ["", "deeper"])
-def test_an_output_that_cannot_be_written_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str], inside: str) -> None:
+def test_an_output_that_cannot_be_written_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str], inside: str) -> None:
     path = official(tmp_path / "model-80.pt", unet(("image",), -1), "ramp", one_optimiser=True)
     assert f"rddm import: {path / inside} cannot be written: " in complaint([str(path), "-o", str(path / inside)], capsys)
 
@@ -200,7 +200,7 @@ def test_objective_with_other_outputs_is_refused(tmp_path: Path, capsys: pytest.
     assert "has 2 outputs, the file's network 1" in complaint([str(path), "--objective", "pred_res_noise"], capsys)
 
 
-def test_another_schedule_is_imported_once_its_variant_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_schedule_is_imported_once_its_variant_is_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = official(tmp_path / "model-3.pt", unet(("image",), 0), "linspace", one_optimiser=False, sum_scale=0.25)
     saved = torch.load(path, weights_only=True)
     saved["ema"]["ema_model.alphas_cumsum"] = torch.linspace(0.001, 1, 1000)

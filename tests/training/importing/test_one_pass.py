@@ -169,7 +169,7 @@ def test_a_torch_program_is_read_as_its_graph(tmp_path: Path) -> None:
         (["--one-pass", "--task", "a", "--steps", "3"], "--steps cannot be used with net.onnx, a network of one pass"),
     ],
 )
-def test_what_is_missing_or_means_nothing_is_told(
+def test_what_is_missing_or_means_nothing_is_reported(
     options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([str(ffdnet(tmp_path / "net.onnx")), *options, "-o", str(tmp_path / "out")]) == 2

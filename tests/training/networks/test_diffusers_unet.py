@@ -34,7 +34,7 @@ def test_it_answers_with_the_noise_alone(network: DiffusersUnet) -> None:
     assert noise.shape == (2, 3, 16, 16)
 
 
-def test_it_is_told_the_first_time_and_gives_what_diffusers_gives(network: DiffusersUnet) -> None:
+def test_it_is_given_the_first_time_and_answers_as_diffusers_does(network: DiffusersUnet) -> None:
     x_t = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         [noise] = network(x_t, None, torch.tensor([[500.0, 1.0], [3.0, 2.0]]))

@@ -17,7 +17,7 @@ def test_exposure_finds_the_gain_whatever_the_darkness(stops: int) -> None:
     assert abs(float(mean) - Exposure.TARGET) < 0.01
 
 
-def test_exposure_brings_a_picture_to_the_mean_that_it_is_told_and_guesses_where_it_is_told_nothing() -> None:
+def test_exposure_brings_a_picture_to_the_mean_that_it_is_given_and_guesses_where_it_is_given_none() -> None:
     exposure = Exposure(16, brightness=True)
     dark = (torch.linspace(0, 0.1, 64).expand(2, 3, 64, -1)) * 2 - 1
     wanted = torch.tensor([[0.2], [0.6]])

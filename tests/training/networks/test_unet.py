@@ -39,7 +39,7 @@ def test_every_arrangement_gives_its_outputs(share_encoder: int, outputs: int, c
     assert [out.shape for out in actual] == [torch.Size([2, 3, 8, 12])] * outputs
 
 
-def test_two_networks_are_told_different_times() -> None:
+def test_two_networks_are_given_different_times() -> None:
     network = make_network(UNetConfig(dim=8, dim_mults=(1, 2), share_encoder=0, outputs=2)).eval()
     x, condition = torch.randn(1, 3, 8, 8), torch.randn(1, 3, 8, 8)
     base = network(x, condition, torch.tensor([[10.0, 20.0]]))

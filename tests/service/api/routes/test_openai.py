@@ -63,7 +63,7 @@ async def test_a_member_that_is_null_is_one_that_is_not_set(gateway: RunningApp)
     assert (answer.status_code, len(answer.json()["data"])) == (200, 1)
 
 
-async def test_an_edit_that_is_no_form_is_told_what_is_expected(gateway: RunningApp) -> None:
+async def test_an_edit_that_is_no_form_is_refused_with_what_is_expected(gateway: RunningApp) -> None:
     answer = await gateway.client.post("/v1/images/edits", json={"image": "AAAA"})
     assert answer.status_code == 415
     assert answer.json()["error"]["message"] == "a body of 'application/json' is not read here; expected multipart/form-data"

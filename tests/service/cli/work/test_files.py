@@ -44,13 +44,13 @@ def test_every_format_has_a_suffix_that_leads_back_to_it() -> None:
     assert all(SUFFIXES[suffix] == name for name, suffix in SUFFIX_OF.items())
 
 
-def test_a_folder_is_told_by_its_end_or_by_being_there(tmp_path: Path) -> None:
+def test_a_folder_is_recognised_by_its_end_or_by_being_there(tmp_path: Path) -> None:
     assert is_folder("new/")
     assert is_folder(str(tmp_path))
     assert not is_folder(str(tmp_path / "new"))
 
 
-def test_a_format_is_told_by_content(tmp_path: Path) -> None:
+def test_a_format_is_recognised_by_content(tmp_path: Path) -> None:
     picture, text = tmp_path / "x.jpg", tmp_path / "text.png"
     picture.write_bytes(PNG)
     text.write_bytes(b"words")

@@ -1,4 +1,4 @@
-"""Lines come out as they are, with a bar or without; who sees no bar, or waits for none, does not pay for it."""
+"""Lines come out as they are, with a bar or without; a process that shows no bar does not pay for it."""
 
 import asyncio
 import subprocess

@@ -1,4 +1,4 @@
-"""The engine in the gateway's own process: it answers as ONNX Runtime does, stops when told, and serves only what it has proven."""
+"""The engine in the gateway's own process: it answers as ONNX Runtime does, stops when asked, and serves only what is proven."""
 
 import asyncio
 import shutil
@@ -123,7 +123,7 @@ async def test_a_corrupt_file_leaves_the_other_models_serving(repository: Path) 
     ("configuration", "reason"),
     [("name = 1", "cannot be used"), ('name: "tiny" backend: "pytorch"', "is for the backend 'pytorch'")],
 )
-async def test_a_configuration_that_cannot_be_used_is_told(repository: Path, configuration: str, reason: str) -> None:
+async def test_a_configuration_that_cannot_be_used_is_refused(repository: Path, configuration: str, reason: str) -> None:
     (repository / "tiny" / "config.pbtxt").write_text(configuration)
     engine = EmbeddedEngine(repository)
     await engine.start()
@@ -247,7 +247,7 @@ class Through:
         return self.act(feeds, ended)
 
 
-async def test_a_batch_without_room_is_told_apart_so_that_a_smaller_one_can_be_tried(repository: Path) -> None:
+async def test_a_batch_without_room_has_its_own_error_so_that_a_smaller_one_can_be_tried(repository: Path) -> None:
     engine = EmbeddedEngine(repository, runtime=Crowded())
     await engine.start()
     with pytest.raises(OutOfMemory, match="no memory for model 'tiny'"):

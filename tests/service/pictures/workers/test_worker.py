@@ -25,7 +25,7 @@ def test_a_file_is_decoded_and_its_pixels_are_encoded() -> None:
     assert sniff(encoded["data"]).name == "webp"
 
 
-def test_a_refusal_is_told_by_its_name_and_words() -> None:
+def test_a_refusal_is_carried_by_its_name_and_words() -> None:
     reply = answer({"task": "decode", "data": b"GIF89a", **BOUNDS})
     assert reply["error"] == UnsupportedMedia.__name__
     assert reply["detail"].startswith("a GIF picture is not read here")
