@@ -104,7 +104,7 @@ def test_behind_a_key_the_result_plays_from_an_address_that_is_signed(driver: we
 
 
 def test_cancel_ends_the_job(page: Page, gateway: Live) -> None:
-    gateway.engine.seconds = 0.4
+    gateway.engine.seconds = 0.1
     dropped(page)
     page.click("#go")
     page.until(lambda: page.text("#said").startswith("Frame "))
