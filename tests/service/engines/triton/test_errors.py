@@ -60,7 +60,7 @@ def test_the_table_holds_nothing_but_grpcs_codes_and_every_error_has_its_sentenc
         (None, "got unexpected numpy array shape", InvalidValue),
     ],
 )
-def test_one_code_that_means_several_things_is_told_apart_by_what_is_said(code, message, kind) -> None:
+def test_one_code_that_means_several_things_is_distinguished_by_what_is_said(code, message, kind) -> None:
     assert type(raised(code, message)) is kind
 
 
