@@ -32,6 +32,7 @@ from training.synthesis.draws import Dice, PairSource
 from training.trainer import Budget, MicroBatch, Trainer, drawn_batches, train
 
 DIVERGED, FAILED = 1, 3  # exit statuses
+WITHOUT_BFLOAT16 = {"NO AVX", "AVX2"}  # processors on which convolutions in bfloat16 take 20 times as long as in float32
 
 
 def parser() -> argparse.ArgumentParser:
@@ -167,6 +168,15 @@ def device_of(name: str) -> torch.device:
     return device
 
 
+def in_hardware(recipe: Recipe, device: torch.device, console: Console) -> Recipe:
+    """The recipe in float32, which is said, where the processor would compute its bfloat16 in software."""
+    capability = torch.backends.cpu.get_cpu_capability()  # type: ignore[no-untyped-call]
+    if device.type != "cpu" or recipe.precision == "float32" or capability not in WITHOUT_BFLOAT16:
+        return recipe
+    console.print(f"training in float32: this processor ({capability}) has no bfloat16", markup=False)
+    return recipe.model_copy(update={"precision": "float32"})
+
+
 def distributed(args: argparse.Namespace) -> Accelerator | None:
     """The processes that `accelerate launch` started this run with; None for one process. Raises ValueError for a time limit."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
@@ -202,6 +212,7 @@ def run(recipe: Recipe, args: argparse.Namespace, console: Console) -> int:
         check_free(args.output)
     started, team = time.monotonic(), distributed(args)
     device, process = (team.device, team.process_index) if team else (device_of(args.device), 0)
+    recipe = in_hardware(recipe, device, console)
     dice = Dice(torch.Generator(device).manual_seed(recipe.seed + process))
     full_size = validation_pairs(args, recipe.spec.scale)
     training_pairs, held_out = make_sources(recipe.data, args.cache, device)

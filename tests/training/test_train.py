@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from safetensors import SafetensorError
 
 from rddm.image import encode
@@ -236,3 +237,15 @@ def test_the_psnr_losses_end_at_what_they_say(loss: str, least: float) -> None:
     same = torch.zeros(2, 3, 8, 8)
     assert float(LOSSES[loss](same, same)) == pytest.approx(least)
     assert float(LOSSES[loss](same, same + 0.2)) == pytest.approx(-2, abs=0.01)
+
+
+@pytest.mark.parametrize(("capability", "expected"), [("AVX2", "float32"), ("AVX512", "bfloat16")])
+def test_bfloat16_is_left_to_processors_that_have_it(
+    capability: str, expected: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    recipe = load_recipe(built_in_recipes()["derain"])
+    assert recipe.precision == "bfloat16"
+    assert training_run.in_hardware(recipe, torch.device("cpu"), Console()).precision == expected
+    assert ("AVX2" in capsys.readouterr().out) == (expected == "float32")
+    assert training_run.in_hardware(recipe, torch.device("cuda"), Console()).precision == "bfloat16"
