@@ -21,6 +21,7 @@ from rddm.tiling import most_pixels
 from training.checkpoint import FACTS, GRAPH, SPEC, save_checkpoint, write_text
 from training.importing import one_pass
 from training.importing.ddim import convert_ddim
+from training.importing.exported import convert_exported, is_exported
 from training.importing.names import to_name
 from training.importing.official import FOLDERS, LICENCE, Choices, Variant, convert
 
@@ -31,6 +32,7 @@ OPTIONS: dict[str, set[str]] = {
     "a checkpoint of the authors": {"variant", "objective", "sum_scale", "image_size", "steps", "eta", "equalize"},
     "a diffusers folder": set(),
     "a network of one pass": {"one_pass", "range", "order", "answer", "constants"},
+    "an exported model of this project": set(),
 }
 GRAPHS = (".onnx", ".pt2")
 
@@ -40,11 +42,12 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="rddm import",
         description="Make a checkpoint of this project from what others trained: model-N.pt of the authors or of DiffUIR, a "
-        "diffusers folder with a DDPM or DDIM scheduler, or an image-to-image network of one pass (ONNX, or torch.export).",
+        "diffusers folder with a DDPM or DDIM scheduler, an image-to-image network of one pass (ONNX, or torch.export), or a model "
+        "that this project exported, to train it further.",
         epilog="The result is used like any other: rddm export makes a model that is served.",
         argument_default=argparse.SUPPRESS,
     )
-    p.add_argument("source", type=Path, help="a file .pt, .onnx or .pt2, or a folder with unet/ and scheduler/")
+    p.add_argument("source", type=Path, help="a file .pt, .onnx or .pt2, a folder with unet/ and scheduler/, or a model's folder")
     p.add_argument("-o", "--output", type=Path, help="folder of the checkpoint (default: runs/NAME)")
     p.add_argument("--replace", action="store_true", help="overwrite that folder if it is there")
     p.add_argument("--name", help="the model's name (default: from the file's and its folder's)")
@@ -96,7 +99,7 @@ def _constant(text: str) -> tuple[str, float]:
 
 
 def main(argv: list[str]) -> int:
-    """Import what others trained: the authors' and DiffUIR's checkpoints, diffusers folders, ONNX networks of one pass."""
+    """Import what others trained: the authors' and DiffUIR's checkpoints, diffusers folders, ONNX networks, exported models."""
     given = vars(parser().parse_args(argv))
     source, output, replace = given.pop("source"), given.pop("output", None), given.pop("replace", False)
     try:
@@ -134,6 +137,8 @@ def _write(folder: Path, save: Save) -> None:
 
 def kind_of(source: Path) -> str:
     """Which of OPTIONS the source is."""
+    if is_exported(source):
+        return "an exported model of this project"
     if source.is_dir():
         return "a diffusers folder"
     return "a network of one pass" if source.suffix.lower() in GRAPHS else "a checkpoint of the authors"
@@ -161,10 +166,12 @@ def _check_free(folder: Path, replace: bool) -> None:
 
 def _read(source: Path, given: dict[str, Any]) -> tuple[ModelSpec, Mapping[str, Any], int, Save]:
     """The spec, the card's facts, the number of weights, and what writes the checkpoint to a folder."""
-    name = given.get("name") or to_name(source)
-    if kind_of(source) == "a network of one pass":
+    name, kind = given.get("name") or to_name(source), kind_of(source)
+    if kind == "a network of one pass":
         return _read_graph(source, name, given)
-    if source.is_dir():
+    if kind == "an exported model of this project":
+        checkpoint = convert_exported(source, given)
+    elif kind == "a diffusers folder":
         checkpoint = convert_ddim(source, name, given.get("licence", LICENCE), given.get("task", "generate"))
     else:
         checkpoint = convert(source, Choices(**given))

@@ -29,6 +29,12 @@ def over_pixels(weight: Tensor) -> Tensor:
     return weight.view(outputs, inputs, 2, 2, 3, 3).permute(0, 1, 4, 2, 5, 3).reshape(outputs, inputs, 6, 6)
 
 
+def off_pixels(kernel: Tensor) -> Tensor:
+    """The inverse of `over_pixels`: (outputs c 6 6) -> (outputs 4 c 3 3)."""
+    outputs, inputs = kernel.shape[:2]
+    return kernel.view(outputs, inputs, 3, 2, 3, 2).permute(0, 1, 3, 5, 2, 4).reshape(outputs, 4 * inputs, 3, 3)
+
+
 class Door(nn.Conv2d):
     """The first layer: space to depth and a 3x3 convolution over it, of all that the network sees, which is given in pieces."""
 
@@ -172,6 +178,11 @@ class Up(nn.Conv2d):
         return PlainUp(self)
 
 
+def plain_order(channels: int) -> Tensor:
+    """Where each channel of a `PlainUp` lies in its `Up`: by pixel of the two by two first, then by channel."""
+    return torch.arange(channels).view(channels // 4, 4).T.flatten()
+
+
 class PlainUp(nn.Module):
     """An `Up` whose depth to space moves all channels of a pixel at once, and gives them back to a convolution.
 
@@ -181,8 +192,7 @@ class PlainUp(nn.Module):
     def __init__(self, up: Up) -> None:
         super().__init__()
         self.narrow = up.out_channels // 4
-        order = torch.arange(up.out_channels).view(self.narrow, 4).T.flatten()  # by pixel, then by channel
-        self.conv = conv(up.in_channels, up.out_channels, 1)
+        self.conv, order = conv(up.in_channels, up.out_channels, 1), plain_order(up.out_channels)
         self.conv.load_state_dict({name: values[order] for name, values in up.state_dict().items()})
         self.unchanged = Unchanged(self.narrow)
 
