@@ -72,12 +72,13 @@ def convert_exported(source: Path, changes: Mapping[str, str] | None = None) -> 
     spec = _spec_of_training(served, changes or {})
     for config in _configurations(spec, weights):
         network = make_network(config)
-        wanted = network.state_dict()
-        if {name: value.shape for name, value in wanted.items()} != {name: value.shape for name, value in weights.items()}:
+        own = {name: weights[name] for name in network.state_dict() if name in weights}  # a constant may be stored beside them
+        try:
+            network.load_state_dict(own)
+        except RuntimeError:  # another number of weights, or of other shapes
             continue
-        network.load_state_dict(weights)
         if _deviation(model, network.eval(), spec) <= TOLERANCE:
-            return Checkpoint(spec, config, weights, facts_of(path))
+            return Checkpoint(spec, config, own, facts_of(path))
     raise ValueError(f"the weights of {path} do not make a network that answers as it does; was it made by another version?")
 
 

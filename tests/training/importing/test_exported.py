@@ -91,3 +91,9 @@ def test_options_of_other_sources_are_refused(tmp_path: Path, capsys: pytest.Cap
     exported(tmp_path, **FEATURES["image"])
     assert main([str(tmp_path / "mended"), "--steps", "3"]) == 2
     assert "--steps cannot be used with mended, an exported model of this project" in capsys.readouterr().err
+
+
+def test_every_model_that_ships_can_be_trained_further(root: Path) -> None:
+    models = [path for path in (root / "model_repository").iterdir() if path.is_dir()]
+    names = {convert_exported(path).spec.name for path in models}
+    assert names == {path.name for path in models} >= {"clean", "derain", "emoji", "lowlight", "raindrop"}
