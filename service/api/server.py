@@ -5,6 +5,7 @@ The address is bound before anything is opened: one that is taken is known at on
 
 import asyncio
 import gc
+import logging
 import signal
 import socket
 import sys
@@ -46,6 +47,15 @@ def bind(host: str, port: int) -> list[socket.socket]:
             one.close()
         raise OSError(f"{host}:{port} cannot be listened on: {error.strerror}") from error
     return sockets
+
+
+def leave_out_tracebacks(app: FastAPI, foreseen: tuple[type[Exception], ...]) -> None:
+    """uvicorn logs none of a start that fails for a foreseen reason, which whoever starts it says in words."""
+
+    def is_wanted(record: logging.LogRecord) -> bool:
+        return not (isinstance(getattr(app.state, "failure", None), foreseen) and record.getMessage().startswith("Traceback"))
+
+    logging.getLogger("uvicorn.error").addFilter(is_wanted)
 
 
 class HttpProtocol(H11Protocol):

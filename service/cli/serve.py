@@ -2,16 +2,13 @@
 
 import argparse
 import contextlib
-import logging
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from fastapi import FastAPI
-
 from service import timings
 from service.api.app import create_app
-from service.api.server import Server, bind
+from service.api.server import Server, bind, leave_out_tracebacks
 from service.cli.verb import Refused, run_verb, settings_of
 from service.engines.registry import ENGINES, check_installed
 from service.errors import ServiceError
@@ -50,7 +47,7 @@ def _serve(argv: Sequence[str]) -> int:
     settings = settings.model_copy(update={"port": sockets[0].getsockname()[1]})
     with timings.part("application"):
         app = create_app(settings)
-        logging.getLogger("uvicorn.error").addFilter(lambda record: not _is_repeated(app, record))
+        leave_out_tracebacks(app, FORESEEN)
         server = Server(app, settings, lambda: print(timings.table(parts, "listening"), flush=True) if parts else None)
     try:
         with contextlib.suppress(KeyboardInterrupt):
@@ -62,11 +59,6 @@ def _serve(argv: Sequence[str]) -> int:
         for one in sockets:
             one.close()
     return 0 if server.started else 1
-
-
-def _is_repeated(app: FastAPI, record: logging.LogRecord) -> bool:
-    """Whether it holds the traceback of a start that fails for a reason which this verb says in words."""
-    return isinstance(getattr(app.state, "failure", None), FORESEEN) and record.getMessage().startswith("Traceback")
 
 
 def _needed(settings: Settings) -> Iterator[str]:
