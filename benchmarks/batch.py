@@ -41,6 +41,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from benchmarks.machine import peak_memory
 from service.bulk import Store, open_store
 from service.bulk.picture import BatchJob
 from service.bulk.records import Record, parse
@@ -219,7 +220,7 @@ async def skip(source: str, target: str) -> None:
                 raise Broken(f"{entry.key} is noted as restored and would be done again")
         listed = time.process_time()
     seconds = {"load_records": round(loaded - started, 3), "list_and_find": round(listed - loaded, 3)}
-    print(json.dumps({"megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "cpu_seconds": seconds}))
+    print(json.dumps({"megabytes": peak_memory(), "cpu_seconds": seconds}))
 
 
 async def _bare(source: str, target: str) -> None:

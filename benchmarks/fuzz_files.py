@@ -25,7 +25,7 @@ import numpy as np
 import tifffile
 from PIL import Image, ImageCms
 
-from benchmarks.machine import machine
+from benchmarks.machine import machine, peak_memory
 from rddm.image import Pixels
 from service.errors import Malformed, ServiceError, TooLarge, UnsupportedMedia
 from service.pictures.formats import ALL_FORMATS, answer_format, sniff
@@ -140,7 +140,7 @@ class Fuzzing:
         self.files, self.dice, self.failures = files, random.Random(seed), failures
         self.outcomes: dict[str, Counter[str]] = {}
         self.failed: list[str] = []
-        self.most_bytes = 0
+        self.most_memory = 0.0
         self.good_reads = 0
 
     async def run(self, pool: CodecPool, minutes: float, most: int) -> None:
@@ -153,7 +153,7 @@ class Fuzzing:
             if count % 100 == 0:
                 await pool.decode(self.files[0])
                 self.good_reads += 1
-                self.most_bytes = max(self.most_bytes, *(resident_bytes(worker.process.pid) for worker in workers_of(pool)), 0)
+                self.most_memory = max(self.most_memory, *(peak_memory(worker.process.pid) for worker in workers_of(pool)), 0.0)
             if count % 1000 == 0:
                 print(f"{count} files, {len(self.failed)} failures, {pool.killed} processes ended", flush=True)
 
@@ -191,12 +191,6 @@ def workers_of(pool: CodecPool) -> list[Any]:
     return [worker for worker in waiting if worker is not None]
 
 
-def resident_bytes(process: int) -> int:
-    """The most memory that a process held so far (Linux)."""
-    status = Path(f"/proc/{process}/status").read_text("utf-8")
-    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
-
-
 async def fuzz(arguments: argparse.Namespace) -> dict[str, Any]:
     """The report."""
     folders = (FIXTURES / "cases", FIXTURES / "heic")
@@ -218,7 +212,7 @@ async def fuzz(arguments: argparse.Namespace) -> dict[str, Any]:
         "failures": run.failed,
         "processes_ended": pool.killed,
         "good_reads_between": run.good_reads,
-        "most_memory_mib": round(run.most_bytes / 2**20),
+        "most_memory_mib": round(run.most_memory),
         "outcomes": {title: dict(sorted(counts.items())) for title, counts in sorted(run.outcomes.items())},
     }
 

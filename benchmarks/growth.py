@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.machine import peak_memory
 from benchmarks.pictures import darkened, scene, to_x_in
 from service.engines.embedded.engine import EmbeddedEngine
 from service.sampling.pipeline import Pipeline
@@ -56,14 +57,8 @@ def resident() -> float:
 
 
 def forget_peak() -> None:
-    """The peak counts from now on."""
+    """`peak_memory` counts from now on."""
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-
-
-def peak() -> float:
-    """MiB that the process has held at most since."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 async def sample(folder: Path, name: str, height: int, width: int, steps: int) -> Growth:
@@ -87,7 +82,7 @@ async def sample(folder: Path, name: str, height: int, width: int, steps: int) -
     pipeline.close()
     await scheduler.close()
     await engine.close()
-    return Growth(width, height, steps, height * width / 1e6, network, seconds, cpu, base, peak())
+    return Growth(width, height, steps, height * width / 1e6, network, seconds, cpu, base, peak_memory())
 
 
 def apart(

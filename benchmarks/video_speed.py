@@ -30,6 +30,7 @@ import psutil
 from numpy.typing import NDArray
 
 from benchmarks.loop import CORES, Loop
+from benchmarks.machine import peak_memory
 from benchmarks.video import BOUNDS, frames_of
 from rddm.image import to_image, to_pixels
 from service.keys import RequestContext
@@ -176,24 +177,19 @@ def peaks(folder: Path, source: Frames) -> dict[str, Any]:
 def peak_of(command: Sequence[str]) -> tuple[float, float]:
     """The most memory of a command, and of the largest of the processes that it starts, MiB.
 
-    Its high-water mark is read while it runs: what the system tells afterwards (ru_maxrss) counts the memory of whoever started it.
+    Read while it runs: nothing tells it afterwards.
     """
     own = largest = 0.0
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         family = psutil.Process(process.pid)
         while process.poll() is None:
             with contextlib.suppress(psutil.NoSuchProcess, OSError):
-                own = max(own, _high_water(process.pid))
-                largest = max(largest, *(_high_water(child.pid) for child in family.children()), 0.0)
+                own = max(own, peak_memory(process.pid))
+                largest = max(largest, *(peak_memory(child.pid) for child in family.children()), 0.0)
             time.sleep(LOOK_SECONDS)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command)
     return own, largest
-
-
-def _high_water(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text("ascii")
-    return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM")), 0.0)
 
 
 def note(path: Path, part: str, figures: dict[str, Any]) -> None:
