@@ -11,8 +11,10 @@ from service.api.app import create_app
 from service.api.server import Server, bind, leave_out_tracebacks
 from service.cli.verb import Refused, run_verb, settings_of
 from service.engines.registry import ENGINES, check_installed
+from service.engines.repository import describe
 from service.errors import ServiceError
 from service.gateway import keyring_of
+from service.restoration.models import ModelNames
 from service.settings import Settings, unknown_variables
 from service.telemetry import logs
 
@@ -40,6 +42,7 @@ def _serve(argv: Sequence[str]) -> int:
         raise Refused(f"keys: {wrong}") from wrong
     for module in _needed(settings):
         check_installed(module)
+    _check_default(settings)
     logs.configure(settings.log_level)
     for name in unknown_variables():
         print(f"rddm: the environment variable {name} is no setting of this service", file=sys.stderr)
@@ -59,6 +62,17 @@ def _serve(argv: Sequence[str]) -> int:
         for one in sockets:
             one.close()
     return 0 if server.started else 1
+
+
+def _check_default(settings: Settings) -> None:
+    """Raises NotFound for a default model that was set and does not lie in the folder.
+
+    One that lies there may be repaired and loaded later, and what a server has is not known yet: both are logged only.
+    """
+    if ENGINES[settings.engine].local and "default_model" in settings.model_fields_set:
+        models, broken = describe(settings.model_repository)
+        if models and not broken:
+            ModelNames(settings, lambda: models).check_default()
 
 
 def _needed(settings: Settings) -> Iterator[str]:

@@ -60,6 +60,11 @@ class ModelNames:
             return wanted
         return min(self._restorers(), default=wanted)
 
+    def check_default(self) -> None:
+        """Raises NotFound, with the models and tasks there are, for a default model that was set and is none of them."""
+        if "default_model" in self._settings.model_fields_set and self._restorer(self._settings.default_model) is None:
+            raise NotFound(f"default_model = {self._settings.default_model!r}; expected one of {self._known_tasks()}")
+
     def warn_of_default(self) -> None:
         """Logs a default model that was set and is not there."""
         wanted = self.default_model()
@@ -74,13 +79,15 @@ class ModelNames:
         wanted = task or self.default_model()
         if (name := self._restorer(wanted)) is not None:
             return name
-        models = self._restorers()
-        tasks = {model.spec.task for model in models.values()}
-        known = sorted(
-            {*([AUTO] if self.plannable() else []), *models, *tasks, *(alias for task in tasks for alias in aliases_of(task))}
-        )
+        known = sorted([*([AUTO] if self.plannable() else []), *self._known_tasks()])
         wrong = f"model {wanted} generates and restores nothing" if wanted in self._models() else f"unknown task {wanted[:64]!r}"
         raise NotFound(f"{wrong}; expected one of {known}" if known else wrong)
+
+    def _known_tasks(self) -> list[str]:
+        """Names, tasks and aliases of the models that restore."""
+        models = self._restorers()
+        tasks = {model.spec.task for model in models.values()}
+        return sorted({*models, *tasks, *(alias for task in tasks for alias in aliases_of(task))})
 
     def _restorers(self) -> dict[str, Model]:
         return {name: model for name, model in self._models().items() if model.spec.start == "image"}

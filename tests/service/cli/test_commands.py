@@ -298,6 +298,35 @@ def test_a_gateway_that_cannot_start_says_why_once(tmp_path: Path, capsys: Any, 
     assert "Traceback" not in caplog.text
 
 
+@pytest.mark.parametrize("name", ["nosuch", "auto"])
+def test_a_default_model_that_lies_nowhere_is_refused_at_once(name: str, tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(serving, "bind", lambda *_: pytest.fail("an address was bound"))
+    release_tiny(tmp_path, tiny_spec(name="tiny", task="denoise"))
+    folder = ["--model-repository", str(tmp_path)]
+    assert serve([*folder, "--default-model", name]) == 2
+    assert capsys.readouterr().err == f"rddm: default_model = {name!r}; expected one of ['denoise', 'tiny']\n"
+    monkeypatch.setenv("RDDM_DEFAULT_MODEL", name)
+    assert serve(folder) == 2
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny-task", "broken"])
+def test_a_default_model_that_may_be_loaded_is_taken(name: str, tmp_path: Path, monkeypatch: Any) -> None:
+    class Bound(Exception):
+        """The start has come that far."""
+
+    def bind_nothing(*_: object) -> None:
+        raise Bound
+
+    monkeypatch.setattr(serving, "bind", bind_nothing)
+    monkeypatch.setattr(logs, "configure", lambda _: None)
+    release_tiny(tmp_path, tiny_spec(name="tiny", task="tiny-task"))
+    if name == "broken":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.pbtxt").write_text("none", "utf-8")
+    with pytest.raises(Bound):
+        serve(["--model-repository", str(tmp_path), "--default-model", name])
+
+
 def test_a_file_of_keys_that_is_no_text_is_named(tmp_path: Path, capsys: Any) -> None:
     (tmp_path / "keys").write_bytes(file_of(pixels_of(8, 8)))
     assert serve(["--keys-file", str(tmp_path / "keys")]) == 2
