@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from training.brightness import fit_brightness
-from training.checkpoint import RESUME, Checkpoint, load_checkpoint, load_tensors, save_checkpoint, save_tensors
+from training.checkpoint import NETWORK, RESUME, Checkpoint, load_checkpoint, load_tensors, save_checkpoint, save_tensors
 from training.ema import Ema
 from training.networks import make_network
 from training.networks.exposure import Exposure
@@ -145,12 +145,17 @@ class Trainer:
         The network may be deeper than the checkpoint's: blocks that are new begin as the identity; and may estimate the brightness
         where the checkpoint's does not. Raises ValueError, naming the tensors, for any other difference.
         """
-        weights = dict(load_checkpoint(folder).weights)
-        missing, unknown = self.network.load_state_dict(weights, strict=False)
+        weights, own = load_checkpoint(folder).weights, self.network.state_dict()
         new = (*_block_names(self.network), ESTIMATE)
-        missing = [name for name in missing if not name.startswith(new)]
-        if missing or unknown:
-            raise ValueError(f"{folder} does not fit this network: it lacks {missing[:3]} and has {unknown[:3]} too much")
+        differences = {
+            "lacks": [name for name in own if name not in weights and not name.startswith(new)],
+            "has too much": [name for name in weights if name not in own],
+            "has in another shape": [name for name in own if name in weights and weights[name].shape != own[name].shape],
+        }
+        if any(differences.values()):
+            words = "; ".join(f"it {what}: {', '.join(names[:3])}" for what, names in differences.items() if names)
+            raise ValueError(f"{folder} does not fit the recipe's network; expected that of {folder / NETWORK} ({words})")
+        self.network.load_state_dict(weights, strict=False)
         self.ema.average.load_state_dict(self.network.state_dict())
 
     def resume(self, folder: Path, dice: Dice) -> None:

@@ -1,6 +1,7 @@
 """Steps, weights, the learning rate, and a run that goes on where it stopped."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,9 +39,24 @@ def test_a_deeper_network_begins_with_the_answers_of_a_shallower_one(tmp_path: P
     deep.start_from(tmp_path)
     x, time = torch.rand(1, 3, 16, 16), torch.zeros(1, 2)
     assert torch.equal(deep.network(x, x, time)[0], shallow.ema.average(x, x, time)[0])
-    wider = Trainer(RECIPE.model_copy(update={"network": NETWORK.model_copy(update={"outputs": 2})}), torch.device("cpu"))
-    with pytest.raises((ValueError, RuntimeError), match=r"fit|size mismatch"):
-        wider.start_from(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"widths": (16, 32)}, "it has in another shape: "),
+        ({"outputs": 2}, "it has in another shape: exit.weight"),
+        ({"exposure": True, "condition": ("image", "context")}, "it lacks: "),
+        ({"depths": (0, 1)}, "it has too much: "),
+    ],
+)
+def test_a_checkpoint_of_another_network_is_refused_and_its_own_named(change: dict[str, Any], words: str, tmp_path: Path) -> None:
+    Trainer(RECIPE, torch.device("cpu")).save(tmp_path, {}, dice())
+    other = Trainer(RECIPE.model_copy(update={"network": NETWORK.model_copy(update=change)}), torch.device("cpu"))
+    before = weights(other)
+    with pytest.raises(ValueError, match=f"network.json.*{words}"):
+        other.start_from(tmp_path)
+    assert torch.equal(weights(other), before)
 
 
 def test_a_frozen_part_stays_and_the_rest_learns() -> None:
