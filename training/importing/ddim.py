@@ -93,7 +93,7 @@ def _holding(folder: Path, places: tuple[str, ...], file: str) -> Path:
     for place in places:
         if (folder / place / file).is_file():
             return folder / place
-    raise FileNotFoundError(f"{folder} is no diffusers DDIM: {places[0]}/{file} is missing")
+    raise FileNotFoundError(f"{folder} is neither a diffusers folder (no {places[0]}/{file}) nor a model's (no VERSION/model.onnx)")
 
 
 def check_scheduler(scheduler: "DDIMScheduler") -> None:

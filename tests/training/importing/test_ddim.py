@@ -167,4 +167,4 @@ def test_setting_without_an_equal_is_refused_by_name(
 
 def test_folder_without_a_unet_names_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path)]) == 2
-    assert "unet/config.json" in capsys.readouterr().err
+    assert "(no unet/config.json) nor a model's (no VERSION/model.onnx)" in capsys.readouterr().err
