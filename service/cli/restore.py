@@ -133,16 +133,24 @@ def _target(source: Path, output: str | None, parameters: RestoreParameters) -> 
 
 
 def _checked(pairs: list[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
-    """The given pairs. Raises Refused where two results have one name, or one the name of a picture that is restored."""
+    """The given pairs. Raises Refused where two results have one name, or one the name of a picture or a place below a file."""
     sources = {source.resolve() for source, _ in pairs}
     taken: dict[Path, Path] = {}
     for source, target in pairs:
         if target.resolve() in sources:
             raise Refused(f"{target} is a picture to restore, and the result of {source} would replace it; expected another OUT")
+        if not _can_hold(target.parent):
+            raise Refused(f"{target} cannot be written: one of its folders is a file; expected another OUT")
         if target in taken:
             raise Refused(f"{taken[target]} and {source} would both become {target}; expected them in two calls, with two OUTs")
         taken[target] = source
     return pairs
+
+
+def _can_hold(folder: Path) -> bool:
+    """Whether it is a folder, or one can be made there: no file is in its way."""
+    there = next((place for place in (folder, *folder.parents) if place.exists()), None)
+    return there is None or there.is_dir()
 
 
 def _name(source: Path, parameters: RestoreParameters) -> str:
