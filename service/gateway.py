@@ -110,6 +110,8 @@ def keyring_of(settings: Settings, database: Database | None = None) -> Keyring:
     """The keys of the file and of the environment; a shared database keeps their quotas. Raises OSError and ValueError."""
     try:
         text = settings.keys_file.read_text("utf-8") if settings.keys_file else ""
+    except OSError as wrong:
+        raise OSError(f"{settings.keys_file} cannot be read: {(wrong.strerror or str(wrong)).lower()}") from wrong
     except UnicodeDecodeError as wrong:
         raise ValueError(f"{settings.keys_file} is no text; expected lines of a name and the SHA-256 of a key") from wrong
     return Keyring(parse_keys(f"{text}\n{settings.keys.get_secret_value() if settings.keys else ''}"), database)

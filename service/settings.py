@@ -190,7 +190,9 @@ class Settings(BaseSettings):
         if self.webhook_hosts and self.webhook_secret is None:
             raise ValueError("webhook_hosts is set without webhook_secret; webhooks are signed")
         if self.webhook_secret is not None and not is_webhook_secret(self.webhook_secret.get_secret_value()):
-            raise ValueError("webhook_secret is none; expected whsec_ and base64 of 24 to 64 bytes (openssl rand -base64 32)")
+            raise ValueError(
+                "webhook_secret has another form; expected whsec_ and base64 of 24 to 64 bytes (openssl rand -base64 32)"
+            )
         if self.database_url is not None and self.jobs_file is not None:
             raise ValueError("database_url and jobs_file exclude one another: jobs are kept in one place")
         if self.database_url is not None and urlsplit(self.database_url.get_secret_value()).scheme not in DATABASES:

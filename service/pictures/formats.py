@@ -251,6 +251,8 @@ def sniff(data: bytes) -> PictureFormat:
 
 def name_of(data: bytes) -> str:
     """What a file that is not read seems to be, in words for whoever sent it."""
+    if not data:
+        return "an empty file"
     if b"crx " in brands(data):
         return RAW
     start = data[:256].lstrip(b"\xef\xbb\xbf \t\r\n")

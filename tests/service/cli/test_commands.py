@@ -212,6 +212,8 @@ def test_an_empty_name_is_not_the_current_folder(tmp_path: Path, monkeypatch: An
         (["{}/x.png", "--task", ""], "task = ''"),
         (["{}/x.png", "--task", "auto", "--steps", "2"], "task = auto stands alone"),
         (["{}/x.png", "--mask", "{}/none.png"], "none.png cannot be read: no such file"),
+        (["{}/x.png", "-o", "{}/x.png/deep/y.png"], "y.png cannot be written: one of its folders is a file"),
+        (["{}", "-o", "{}/x.png/deep"], "x.png cannot be written: one of its folders is a file"),
     ],
 )
 def test_what_cannot_be_done_is_said_with_status_2(tmp_path: Path, capsys: Any, argv: list[str], words: str) -> None:
@@ -325,6 +327,11 @@ def test_a_default_model_that_may_be_loaded_is_taken(name: str, tmp_path: Path, 
         (tmp_path / name / "config.pbtxt").write_text("none", "utf-8")
     with pytest.raises(Bound):
         serve(["--model-repository", str(tmp_path), "--default-model", name])
+
+
+def test_a_file_of_keys_that_is_not_there_is_named(tmp_path: Path, capsys: Any) -> None:
+    assert serve(["--keys-file", str(tmp_path / "keys")]) == 2
+    assert capsys.readouterr().err == f"rddm: keys: {tmp_path / 'keys'} cannot be read: no such file or directory\n"
 
 
 def test_a_file_of_keys_that_is_no_text_is_named(tmp_path: Path, capsys: Any) -> None:

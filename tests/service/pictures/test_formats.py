@@ -50,7 +50,7 @@ def test_brands_are_those_of_the_first_box_alone() -> None:
         (b"\xef\xbb\xbf \n<svg xmlns", "an SVG drawing"),
         (b"FUJIFILMCCD-RAW", "a camera raw file"),
         (b"\0\0\0\x18ftypcrx \0\0\0\1", "a camera raw file"),
-        (b"", "a file of an unknown kind"),
+        (b"", "an empty file"),
     ],
 )
 def test_what_is_not_read_is_called_by_its_name(start: bytes, words: str) -> None:
