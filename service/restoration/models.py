@@ -80,7 +80,9 @@ class ModelNames:
         if (name := self._restorer(wanted)) is not None:
             return name
         known = sorted([*([AUTO] if self.plannable() else []), *self._known_tasks()])
-        wrong = f"model {wanted} generates and restores nothing" if wanted in self._models() else f"unknown task {wanted[:64]!r}"
+        wrong = (
+            f"model {wanted} generates pictures and restores none" if wanted in self._models() else f"unknown task {wanted[:64]!r}"
+        )
         raise NotFound(f"{wrong}; expected one of {known}" if known else wrong)
 
     def _known_tasks(self) -> list[str]:
@@ -104,7 +106,11 @@ class ModelNames:
         models = sorted(name for name, model in self._models().items() if model.spec.start == "noise")
         if name in models or (name is None and models):
             return name or models[0]
-        wrong = f"model {name} restores and generates nothing" if name in self._models() else f"unknown model {(name or '')[:64]!r}"
+        wrong = (
+            f"model {name} restores pictures and generates none"
+            if name in self._models()
+            else f"unknown model {(name or '')[:64]!r}"
+        )
         raise NotFound(f"{wrong}; those that generate are {models}" if models else wrong)
 
 

@@ -39,13 +39,13 @@ def test_an_alias_of_a_task_that_no_model_has_is_unknown(tmp_path: Path) -> None
 
 
 def test_the_name_of_a_generator_is_no_task(tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match=r"model emoji generates and restores nothing; expected one of \['auto', 'keeper'"):
+    with pytest.raises(NotFound, match=r"model emoji generates pictures and restores none; expected one of \['auto', 'keeper'"):
         choice(tmp_path).names_for(RestoreParameters(task="emoji"))
 
 
 def test_only_a_model_that_generates_generates(tmp_path: Path) -> None:
     assert choice(tmp_path).names_for(GenerateParameters()) == ("emoji",)
-    with pytest.raises(NotFound, match=r"model lowlight restores and generates nothing; those that generate are \['emoji'\]"):
+    with pytest.raises(NotFound, match=r"model lowlight restores pictures and generates none; those that generate are \['emoji'\]"):
         choice(tmp_path).names_for(GenerateParameters(model="lowlight"))
 
 
@@ -55,7 +55,7 @@ def test_where_there_is_nothing_else_no_empty_list_is_offered(tmp_path: Path) ->
     with pytest.raises(NotFound, match=r"unknown model 'nosuch'$"):
         choice(tmp_path, engine).names_for(GenerateParameters(model="nosuch"))
     engine.loaded = generators
-    with pytest.raises(NotFound, match=r"model emoji generates and restores nothing$"):
+    with pytest.raises(NotFound, match=r"model emoji generates pictures and restores none$"):
         choice(tmp_path, engine).names_for(RestoreParameters(task="emoji"))
 
 
