@@ -62,7 +62,9 @@ def add_writing(parser: argparse.ArgumentParser, more: str = "", *, restores: bo
     kind = _quality if restores else int
     parser.add_argument("--quality", type=kind, metavar="N", help=f"1 to 100, of JPEG, WebP, AVIF and JPEG XL (high){more}{best}")
     parser.add_argument(
-        "--lossless", action=argparse.BooleanOptionalAction, help="whether WebP and JPEG XL are written without loss (like IN)"
+        "--lossless",
+        action=argparse.BooleanOptionalAction,
+        help=f"whether WebP and JPEG XL are written without loss ({'like IN' if restores else 'no'})",
     )
 
 
