@@ -109,7 +109,7 @@ def parser() -> argparse.ArgumentParser:
         prog="rddm compare", description="What changes from weights A to weights B; 1 if B may not replace A."
     )
     p.add_argument("a", type=Path, metavar="A", help="a checkpoint's folder, or a model of the repository")
-    p.add_argument("b", type=Path, metavar="B", help="report of the other one")
+    p.add_argument("b", type=Path, metavar="B", help="the weights that would replace those of A, likewise")
     p.add_argument("--data", type=Path, required=True, metavar="DIR", help="holds input/ and target/, matched by name")
     p.add_argument("-o", "--output", type=Path, required=True, help="folder for the results")
     p.add_argument("--steps", type=int, help="network calls (default: each model's own)")
