@@ -1,14 +1,15 @@
 """What an operator can set: environment variables with the prefix RDDM_, and what `rddm serve` is given on the command line."""
 
 import base64
+import json
 import os
+from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from service.cores import usable_cores
 from service.engines.registry import ENGINES
@@ -16,10 +17,11 @@ from service.engines.registry import ENGINES
 MIB = 1024 * 1024
 CARRIED_REPOSITORY = Path(__file__).parent / "model_repository"
 CHECKOUT_REPOSITORY = Path(__file__).parent.parent / "model_repository"
+PREFIX = "RDDM_"
 KEY_VARIABLE = "RDDM_API_KEY"  # no setting of the gateway: clients send it
 DATABASES = ("postgresql", "postgres")
 WORD_LISTS = ("cors_origins", "triton_urls", "webhook_hosts", "reference_hosts", "reference_stores")
-Words = Annotated[tuple[str, ...], NoDecode]
+Words = tuple[str, ...]
 
 
 def shipped_repository() -> Path:
@@ -50,6 +52,23 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def words(text: str) -> tuple[str, ...]:
+    """What stands between commas."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def provider_options(text: str) -> object:
+    """What the JSON says. Raises ValueError for text that is none."""
+    try:
+        return json.loads(text)
+    except ValueError as wrong:
+        raise ValueError(f"execution_provider_options = {text!r}: expected a JSON object of texts") from wrong
+
+
+# What is written otherwise than pydantic reads it.
+READ: dict[str, Callable[[str], object]] = dict.fromkeys(WORD_LISTS, words) | {"execution_provider_options": provider_options}
+
+
 def is_webhook_secret(text: str) -> bool:
     """Whether a text is a secret of Standard Webhooks. Their library takes any text, and signs with what it decodes to."""
     try:
@@ -58,10 +77,10 @@ def is_webhook_secret(text: str) -> bool:
         return False
 
 
-class Settings(BaseSettings):
-    """Immutable; lists are given as words between commas. An unknown RDDM_ variable is an error that names it."""
+class Settings(BaseModel):
+    """Immutable; lists are given as words between commas. What is not given is read from the environment."""
 
-    model_config = SettingsConfigDict(env_prefix="RDDM_", frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
@@ -152,23 +171,14 @@ class Settings(BaseSettings):
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The command line, then the environment; pydantic names the arguments."""
-        return init_settings, env_settings
-
     @model_validator(mode="before")
     @classmethod
-    def _words(cls, values: dict[str, object]) -> dict[str, object]:
-        lists = [name for name in WORD_LISTS if isinstance(values.get(name), str)]
-        return values | {name: tuple(word.strip() for word in str(values[name]).split(",") if word.strip()) for name in lists}
+    def _with_environment(cls, given: dict[str, object]) -> dict[str, object]:
+        """What is given beats the environment, whose values are texts."""
+        variables = {name.lower(): text for name, text in os.environ.items()}
+        named = {name: variables[variable] for name in cls.model_fields if (variable := PREFIX.lower() + name) in variables}
+        values: dict[str, object] = {**named, **given}
+        return values | {name: read(text) for name, read in READ.items() if isinstance(text := values.get(name), str)}
 
     @field_validator("engine")
     @classmethod
@@ -228,5 +238,5 @@ class Settings(BaseSettings):
 
 def unknown_variables() -> list[str]:
     """RDDM_ variables of the environment that no setting has."""
-    known = {f"RDDM_{name.upper()}" for name in Settings.model_fields} | {KEY_VARIABLE}
-    return sorted(name for name in os.environ if name.upper().startswith("RDDM_") and name.upper() not in known)
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | {KEY_VARIABLE}
+    return sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)

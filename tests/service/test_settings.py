@@ -27,6 +27,26 @@ def test_the_environment_is_read_and_the_command_line_beats_it(monkeypatch: pyte
     assert Settings().triton_urls == ("a:1", "b:2")
 
 
+def test_a_variable_may_be_written_small_and_is_read_as_its_setting_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in (("rddm_open", "true"), ("RDDM_INSTANCES", "3"), ("RDDM_JOBS_FILE", "/jobs"), ("Rddm_Keys", "secret")):
+        monkeypatch.setenv(name, text)
+    settings = Settings()
+    assert (settings.open, settings.instances, settings.jobs_file) == (True, 3, Path("/jobs"))
+    assert settings.keys is not None
+    assert settings.keys.get_secret_value() == "secret"
+    assert {"open", "instances", "jobs_file", "keys"} == settings.model_fields_set
+
+
+def test_options_of_a_provider_are_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RDDM_EXECUTION_PROVIDER", "some")
+    monkeypatch.setenv("RDDM_EXECUTION_PROVIDER_OPTIONS", '{"a": "1"}')
+    assert Settings().execution_provider_options == {"a": "1"}
+    for text, reason in (("{", "options = '{': expected a JSON object of texts"), ("[1]", "valid dictionary")):
+        monkeypatch.setenv("RDDM_EXECUTION_PROVIDER_OPTIONS", text)
+        with pytest.raises(ValidationError, match=reason):
+            Settings()
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
