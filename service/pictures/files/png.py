@@ -14,7 +14,6 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL.PngImagePlugin import putchunk
 from zlib_ng import zlib_ng
 
 T = TypeVar("T")
@@ -68,15 +67,21 @@ def write(samples: NDArray[Any], chunks: Sequence[tuple[bytes, bytes]] = (), spr
     file = BytesIO()
     file.write(SIGNATURE)
     header = struct.pack(">IIBBBBB", width, height, 8 * samples.itemsize, COLOUR_TYPES[channels], 0, 0, 0)
-    putchunk(file, b"IHDR", header)
+    file.write(_chunk(b"IHDR", header))
     for kind, data in chunks:
-        putchunk(file, kind, data)
+        file.write(_chunk(kind, data))
     for index, strip in enumerate(strips):
         begin = ZLIB_HEADER if index == 0 else b""
         end = struct.pack(">I", _adler(strips)) if index == len(strips) - 1 else b""
-        putchunk(file, b"IDAT", begin, strip.data, end)
-    putchunk(file, b"IEND", b"")
+        file.write(_chunk(b"IDAT", begin, strip.data, end))
+    file.write(_chunk(b"IEND"))
     return file.getvalue()
+
+
+def _chunk(kind: bytes, *data: bytes) -> bytes:
+    """Length, kind, data and checksum (PNG 5.3)."""
+    body = b"".join((kind, *data))
+    return b"".join((struct.pack(">I", len(body) - len(kind)), body, struct.pack(">I", zlib_ng.crc32(body))))
 
 
 def _strips(rows: Bytes, pixel_bytes: int, each: int) -> Iterator[Filtered]:
