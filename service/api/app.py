@@ -18,7 +18,7 @@ from service.api.routes import admin, catalogue, clips, jobs, openai, pictures
 from service.gateway import Gateway, open_gateway
 from service.jobs.runner import open_job_queue, webhooks_of
 from service.references import references_of
-from service.restoration.parameters import GenerateBody, RestoreBody
+from service.restoration.parameters import AnalyseBody, GenerateBody, RestoreBody
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
 from service.telemetry.tracing import is_quiet
@@ -98,7 +98,7 @@ def create_app(settings: Settings, opener: Opener = _open) -> FastAPI:
     for part in (pictures, clips, jobs, catalogue, openai, admin):
         app.include_router(part.router)
     problems.install(app)
-    openapi.install(app, (RestoreBody, GenerateBody, openai.OpenAIParameters), settings.has_keys)
+    openapi.install(app, (RestoreBody, AnalyseBody, GenerateBody, openai.OpenAIParameters), settings.has_keys)
     if PAGE.is_dir():
         _show_page(app)
     app.add_middleware(RefusalMiddleware)  # the last added is the outermost

@@ -23,7 +23,7 @@ from starlette.requests import Request
 
 from service.errors import InvalidValue, Malformed, UnsupportedMedia
 from service.references import References
-from service.restoration.parameters import RestoreBody, RestoreParameters
+from service.restoration.parameters import AnalyseBody, AnalyseParameters, RestoreBody, RestoreParameters
 
 O = TypeVar("O", bound=BaseModel)  # noqa: E741
 MOST_FIELDS = 32
@@ -85,10 +85,7 @@ async def read_restore(
     if kind == "multipart/form-data":
         form = await form_of(request)
         parameters = validated(RestoreParameters, fields_of(form, PICTURE_PARTS - {"image[]"}), query)
-        image = one_file(form, "image")
-        if image is None:
-            raise Malformed("the part `image` is missing")
-        return parameters, image, one_file(form, "mask"), None
+        return parameters, _sent_picture(form), one_file(form, "mask"), None
     if kind == "application/json":
         body = validated(RestoreBody, await json_body(request), query)
         if body.output_url is not None:
@@ -97,8 +94,37 @@ async def read_restore(
         assert image is not None
         mask = await _picture(body.mask, body.mask_url, "mask", references)
         return body.order(), image, mask, body.output_url
+    return query, await _bare_picture(request), None, None
+
+
+async def read_picture(request: Request, references: References) -> bytes:
+    """The picture file of a request that says nothing else. Raises what `read_restore` does."""
+    query, kind = from_query(AnalyseParameters, request), media_type(request)
+    if kind == "multipart/form-data":
+        form = await form_of(request)
+        validated(AnalyseParameters, fields_of(form, {"image"}), query)
+        return _sent_picture(form)
+    if kind == "application/json":
+        body = validated(AnalyseBody, await json_body(request), query)
+        image = await _picture(body.image, body.image_url, "image", references)
+        assert image is not None
+        return image
+    return await _bare_picture(request)
+
+
+def _sent_picture(form: Form) -> bytes:
+    """The part `image`. Raises Malformed."""
+    image = one_file(form, "image")
+    if image is None:
+        raise Malformed("the part `image` is missing")
+    return image
+
+
+async def _bare_picture(request: Request) -> bytes:
+    """The body, which is the picture file. Raises UnsupportedMedia."""
+    kind = media_type(request)
     if kind.startswith("image/") or kind in {"application/octet-stream", ""}:
-        return query, _not_empty(await request.body()), None, None
+        return _not_empty(await request.body())
     expected = "multipart/form-data, image/*, application/octet-stream or application/json"
     raise UnsupportedMedia(f"a body of {kind[:80]!r} is not read here; expected {expected}")
 

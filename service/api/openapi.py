@@ -149,6 +149,20 @@ def restore_body() -> dict[str, Any]:
     }
 
 
+def analysis_body() -> dict[str, Any]:
+    """The three bodies of /analyse."""
+    form = {"type": "object", "properties": {"image": BINARY}, "required": ["image"], "additionalProperties": False}
+    examples = {"base64": {"value": {"image": example_picture()}}}
+    return {
+        "required": True,
+        "content": {
+            "multipart/form-data": {"schema": form},
+            JSON: {"schema": _reference("AnalyseBody"), "examples": examples},
+            **{kind.media_type: {"schema": BINARY} for kind in FORMATS.values()},
+        },
+    }
+
+
 def analysis_answer() -> dict[int | str, dict[str, Any]]:
     """What /analyse answers when all is well."""
     return {200: {"description": "facts, probabilities, plan", "content": {JSON: {"schema": _reference("Analysis")}}}}

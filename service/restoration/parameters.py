@@ -241,6 +241,12 @@ def null_is_unset(schema: dict[str, Any]) -> None:
             schema["properties"][name] = {"anyOf": [property_schema, {"type": "null"}], **outside}
 
 
+def check_picture(image: str | None, image_url: str | None) -> None:
+    """Raises ValueError unless a picture comes in one of both ways."""
+    if (image is None) == (image_url is None):
+        raise ValueError("expected either image or image_url")
+
+
 JSON_BODY = ConfigDict(frozen=True, extra="forbid", populate_by_name=False, json_schema_extra=null_is_unset)
 
 
@@ -272,8 +278,7 @@ class RestoreBody(RestoreOrder):
 
     @model_validator(mode="after")
     def _one_picture(self) -> Self:
-        if (self.image is None) == (self.image_url is None):
-            raise ValueError("expected either image or image_url")
+        check_picture(self.image, self.image_url)
         if self.mask is not None and self.mask_url is not None:
             raise ValueError("expected mask or mask_url, not both")
         return self
@@ -281,3 +286,23 @@ class RestoreBody(RestoreOrder):
     def order(self) -> RestoreOrder:
         """What it says beside the pictures."""
         return RestoreOrder(**self.model_dump(exclude_unset=True, exclude={"image", "image_url", "mask", "mask_url"}))
+
+
+class AnalyseParameters(BaseModel):
+    """What is said beside a picture that is examined: nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AnalyseBody(BaseModel):
+    """The picture as JSON: base64, a data: URL, or read from an https address or a store's key."""
+
+    model_config = JSON_BODY
+
+    image: Annotated[str, Field(min_length=1)] | None = None
+    image_url: Address | None = None
+
+    @model_validator(mode="after")
+    def _one_picture(self) -> Self:
+        check_picture(self.image, self.image_url)
+        return self

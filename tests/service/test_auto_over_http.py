@@ -1,6 +1,7 @@
 """task=auto by every door: what is wrong is done, what is fine comes back as it came, and the answer says why."""
 
 import asyncio
+import base64
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -82,6 +83,28 @@ async def test_an_analysis_restores_nothing(gateway: RunningApp, png: bytes) -> 
     assert document["plan"] == ["lowlight"]
     assert document["facts"]["jpeg_quality"] is None
     assert gateway.engine.calls == 0
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"params": {"task": "auto"}, "files": {"image": ("a.png", b"x")}},
+        {"files": {"image": ("a.png", b"x")}, "data": {"steps": "2"}},
+        {"files": {"image": ("a.png", b"x"), "mask": ("m.png", b"x")}},
+        {"json": {"image": "AAAA", "mask": "AAAA"}},
+        {"json": {"image": "AAAA", "image_url": "https://a.example/b.png"}},
+        {"json": {"output_url": "https://a.example/b.png", "image": "AAAA"}},
+    ],
+)
+async def test_an_analysis_takes_a_picture_and_nothing_else(gateway: RunningApp, sent: dict[str, Any]) -> None:
+    assert (await gateway.client.post("/analyse", **sent)).status_code == 422
+
+
+async def test_an_analysis_takes_the_picture_in_every_way(gateway: RunningApp, png: bytes) -> None:
+    text = base64.b64encode(png).decode()
+    for sent in ({"content": png}, {"files": {"image": ("a.png", png)}}, {"json": {"image": text, "image_url": None}}):
+        answer = await gateway.client.post("/analyse", **sent)
+        assert (answer.status_code, set(answer.json())) == (200, {"facts", "probabilities", "plan"})
 
 
 @pytest.mark.parametrize("query", ["task=auto,lowlight", "task=auto&steps=2", "task=auto&return=residual"])

@@ -251,7 +251,9 @@ ANALYSES = [
     analysed("a decompression bomb", hostile.huge_png(), 413),
     analysed("JSON that ends early", b'{"image": "', 400, **{"content-type": "application/json"}),
     post("/analyse?sharpen=1", 422, content=PNG),
-    post("/analyse?task=auto&strength=7", 422, content=PNG),
+    post("/analyse?task=auto", 422, content=PNG),
+    post("/analyse", 422, "analyse: a field of a form that restores", files={"image": PNG}, data={"strength": "0.5"}),
+    analysed("JSON with steps", encoded(steps=2).encode(), 422, **{"content-type": "application/json"}),
     picture("task=auto and another", PNG, 422, "?task=auto,lowlight"),
 ]
 

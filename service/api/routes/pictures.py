@@ -9,10 +9,10 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
 from service.api import responses
-from service.api.bodies import JobHeaders, from_headers, from_query, json_body, media_type, read_restore, validated
+from service.api.bodies import JobHeaders, from_headers, from_query, json_body, media_type, read_picture, read_restore, validated
 from service.api.dependencies import context_of, gateway_of, jobs_of, problems
 from service.api.negotiation import negotiate
-from service.api.openapi import analysis_answer, asked_by, generate_body, once_asked, picture_answers, restore_body
+from service.api.openapi import analysis_answer, analysis_body, asked_by, generate_body, once_asked, picture_answers, restore_body
 from service.api.prefix import below, prefix_of
 from service.errors import InvalidValue, NotAcceptable, UnsupportedMedia
 from service.jobs.documents import fingerprint
@@ -84,16 +84,16 @@ async def restore(request: Request) -> Response:
     summary="Say what is wrong with a picture",
     response_class=JSONResponse,
     responses=analysis_answer() | problems(400, 401, 404, 408, 413, 415, 422, 424, 429, 500, 503, 504),
-    openapi_extra=once_asked(lambda: {"requestBody": restore_body(), **asked_by(query=RestoreParameters)}),
+    openapi_extra=once_asked(lambda: {"requestBody": analysis_body(), **asked_by()}),
 )
 async def analyse(request: Request) -> Response:
     """Facts of the file and its pixels, the probability of each fault, and the plan of `task=auto`; nothing is restored.
 
-    The request is as for /restore; what it says beside the picture is checked and changes nothing.
+    The picture comes as for /restore; nothing is said beside it.
     """
     gateway, context = gateway_of(request), context_of(request)
     with gateway.drain.track():
-        _, image, _, _ = await read_restore(request, from_query(RestoreParameters, request), request.app.state.references)
+        image = await read_picture(request, request.app.state.references)
         async with responses.cancelled_when_gone(request):
             analysis = await gateway.restoration.analyse(image, context)
         return JSONResponse(analysis.document())
