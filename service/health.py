@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +38,7 @@ class Drain:
 
 
 class Readiness:
-    """Golden inferences of every model, each at most once in CHECK_SECONDS, whoever asks."""
+    """Golden inferences of every model, each at most once in CHECK_SECONDS, whoever asks; the one that it was loaded by counts."""
 
     def __init__(self, repository: Repository, metrics: Metrics) -> None:
         self._repository = repository
@@ -76,7 +77,8 @@ class Readiness:
     async def _state(self, name: str, version: int) -> dict[str, Any]:
         state: dict[str, Any] = {"ready": True, "version": version}
         try:
-            await self._repository.check(name)
+            if time.monotonic() - self._repository.loaded_at.get(name, -math.inf) >= CHECK_SECONDS:
+                await self._repository.check(name)
         except ServiceError as error:
             state |= {"ready": False, "detail": error.detail}
         self._logged.add(name)

@@ -117,6 +117,11 @@ class Repository(Protocol):
         ...
 
     @property
+    def loaded_at(self) -> Mapping[str, float]:
+        """When a model gave the golden answer that it was loaded by: its name, the monotonic clock; none where nobody noted it."""
+        return {}
+
+    @property
     def broken(self) -> Mapping[str, str]:
         """Models that get no traffic though they lie there, with the reason; `*` stands for whole servers."""
         return {}

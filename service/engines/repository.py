@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import time
 from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Collection, Mapping
@@ -57,6 +58,7 @@ class LocalRepository(ServingEngine, Generic[Handle]):
         self._named: Collection[str] = ()
         self.one_request = False
         self._versions: ModelVersions[Handle] = ModelVersions(lambda _model, _handle: None)
+        self._loaded_at: dict[str, float] = {}
         self._loading: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @abstractmethod
@@ -68,6 +70,11 @@ class LocalRepository(ServingEngine, Generic[Handle]):
     def engine_of(self, model: Model, handle: Handle) -> Engine:
         """An engine that knows this version alone, which takes no traffic yet."""
         ...
+
+    @property
+    def loaded_at(self) -> Mapping[str, float]:
+        """See Repository."""
+        return self._loaded_at
 
     @property
     def broken(self) -> Mapping[str, str]:
@@ -135,6 +142,7 @@ class LocalRepository(ServingEngine, Generic[Handle]):
                 log.error("model %s could not be loaded: %s", name, error.detail)
                 raise EngineUnavailable(error.detail) from error
             self._broken.pop(name, None)
+            self._loaded_at[name] = time.monotonic()
             self._versions.activate(model, handle)
             return model
 

@@ -1,6 +1,7 @@
 """Readiness asks every model now and then; a gateway that goes down finishes what it has."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -41,6 +42,16 @@ async def test_every_model_is_asked_once_in_a_while_whoever_asks(monkeypatch: py
     monkeypatch.setattr(health, "CHECK_SECONDS", 0.0)
     await readiness.states()
     assert engine.checks == 2 * len(engine.loaded)
+
+
+async def test_a_model_that_was_loaded_a_moment_ago_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Counting()
+    now = time.monotonic()
+    loaded = {"lowlight": now, "keeper": now - 2 * health.CHECK_SECONDS}
+    monkeypatch.setattr(Counting, "loaded_at", property(lambda _: loaded))
+    states = await Readiness(engine, Metrics()).states()
+    assert all(state["ready"] for state in states.values())
+    assert engine.checks == len(engine.loaded) - 1
 
 
 async def test_a_model_that_does_not_answer_is_reported_with_its_reason() -> None:

@@ -1,6 +1,7 @@
 """Versions in a folder take traffic once their digest and golden answer are right."""
 
 import hashlib
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -106,6 +107,18 @@ async def test_a_file_that_changed_is_corrupt(tmp_path: Path) -> None:
         await Files(tmp_path).load("m")
     with pytest.raises(EngineUnavailable, match="no model could be loaded from"):
         await Files(tmp_path).start()
+
+
+async def test_a_golden_answer_by_which_a_model_was_loaded_is_noted_with_its_time(tmp_path: Path) -> None:
+    put(tmp_path, "m", "0.5")
+    repository, before = Files(tmp_path), time.monotonic()
+    await repository.start()
+    first = repository.loaded_at["m"]
+    assert before <= first <= time.monotonic()
+    (tmp_path / "m" / "1" / "model.txt").write_text("0.6")
+    with pytest.raises(EngineUnavailable):
+        await repository.load("m")
+    assert repository.loaded_at == {"m": first}
 
 
 async def test_the_old_version_serves_till_the_new_one_is_proven(tmp_path: Path) -> None:
