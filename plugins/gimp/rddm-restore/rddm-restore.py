@@ -105,7 +105,8 @@ class RestorePlugIn(Gimp.PlugIn):
         procedure.set_attribution("RDDM Serve", "RDDM Serve", "2026")
         both = GObject.ParamFlags.READWRITE
         procedure.add_string_argument("server", "_Server", "Where the gateway answers", SERVER, both)
-        procedure.add_string_argument("task", "_Task", "auto, clean, lowlight, derain, raindrop, dehaze; empty: the default", "", both)
+        tasks = "auto, clean, lowlight, derain, raindrop, dehaze; empty: the default model"
+        procedure.add_string_argument("task", "_Task", tasks, "", both)
         procedure.add_int_argument("steps", "Ste_ps", "Network calls; 0: as many as the model likes", 0, 1000, 0, both)
         return procedure
 
