@@ -66,9 +66,10 @@ def _version(text: str) -> int:
 
 def _to_onnx(given: argparse.Namespace) -> int:
     from export.release import check_place, release  # noqa: PLC0415  torch takes seconds to import; --help should not
-    from training.checkpoint import GRAPH, build, load_checkpoint  # noqa: PLC0415
+    from training.checkpoint import GRAPH, build, check_folder, load_checkpoint  # noqa: PLC0415
 
     console = Console()
+    check_folder(given.output)
     if (given.source / GRAPH).is_file():
         return _graph_to_repository(given, console)
     checkpoint = load_checkpoint(given.source)

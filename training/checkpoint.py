@@ -35,6 +35,13 @@ class Checkpoint:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
+def check_folder(folder: Path) -> None:
+    """Raises ValueError for what cannot be a folder of results: a file, or a place below one."""
+    there = next((place for place in (folder, *folder.parents) if place.exists()), folder)
+    if there.exists() and not there.is_dir():
+        raise ValueError(f"{there} is a file; --output takes a folder")
+
+
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint to the folder, which is made if missing."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ from accelerate import Accelerator
 from pydantic import ValidationError
 from rich.console import Console
 
-from training.checkpoint import FACTS, RESUME, WEIGHTS
+from training.checkpoint import FACTS, RESUME, WEIGHTS, check_folder
 from training.data.datasets import make_sources
 from training.evaluation.evaluate import Example
 from training.evaluation.validation import Validation, read_choices, read_pairs
@@ -195,8 +195,7 @@ def selected(recipe: Recipe, source: PairSource, dice: Dice, console: Console) -
 
 def check_free(folder: Path) -> None:
     """Raises ValueError for a folder that holds a run already, which a new one would overwrite, and for a file."""
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder} is a file; --output takes a folder")
+    check_folder(folder)
     if not any((folder / name).exists() for name in (WEIGHTS, RESUME)):
         return
     try:

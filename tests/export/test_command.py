@@ -32,6 +32,8 @@ def test_a_checkpoint_becomes_a_model_that_is_served(tmp_path: Path, capsys: pyt
     assert (tmp_path / "repository" / "tiny" / "failures.webp").read_bytes() == b"a picture"
     assert main([*arguments, "--version", "1"]) == 1
     assert "has a version 1 already" in capsys.readouterr().err
+    assert main([arguments[0], "-o", f"{arguments[0]}/spec.json"]) == 1
+    assert "spec.json is a file; --output takes a folder" in capsys.readouterr().err
 
 
 def test_what_is_no_checkpoint_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from training.checkpoint import check_folder
 from training.evaluation.evaluate import (
     SHEET_ROWS,
     SHEET_SIDE,
@@ -123,6 +124,7 @@ def main(argv: list[str]) -> int:
     """Compare two weights: table, contact sheet, verdict. 1 if B may not replace A, 2 for what cannot be compared."""
     args = parser().parse_args(argv)
     try:
+        check_folder(args.output)
         a, b = load_model(args.a), load_model(args.b)
         if a.spec.task != b.spec.task or a.spec.generates:
             raise ValueError(f"A is for {a.spec.task!r} and B for {b.spec.task!r}; expected two restorations of one task")

@@ -28,7 +28,7 @@ from rddm.image import enlarged, to_pixels
 from rddm.repository import version_numbers
 from rddm.schedule import CURVES, schedule_of, with_curves
 from rddm.spec import Curve, Method, ModelSpec, TableSchedule
-from training.checkpoint import SPEC, build, load_checkpoint
+from training.checkpoint import SPEC, build, check_folder, load_checkpoint
 from training.data.file_lists import matched, to_listing
 from training.data.pairs import Fit, read, resized
 from training.evaluation.metrics import MEASURES, frechet_distance, imresize, inception_score, mae_lab
@@ -313,6 +313,7 @@ def main(argv: list[str]) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     try:
+        check_folder(args.output)
         if args.split is None:
             _find_data(args)
         summary = _evaluate(args)

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from rddm.objective import HEADS
 from rddm.spec import ModelSpec, TableSchedule
 from rddm.tiling import most_pixels
-from training.checkpoint import FACTS, GRAPH, SPEC, save_checkpoint, write_text
+from training.checkpoint import FACTS, GRAPH, SPEC, check_folder, save_checkpoint, write_text
 from training.importing import one_pass
 from training.importing.ddim import convert_ddim
 from training.importing.exported import convert_exported, is_exported
@@ -160,6 +160,7 @@ def _check_options(source: Path, given: Mapping[str, Any]) -> None:
 
 
 def _check_free(folder: Path, replace: bool) -> None:
+    check_folder(folder)
     if folder.is_dir() and any(folder.iterdir()) and not replace:
         raise ValueError(f"{folder} is there already; name another --output, or say --replace")
 

@@ -75,6 +75,11 @@ def test_models_of_different_tasks_are_not_compared(models: tuple[Path, Path], d
     assert "'derain'" in capsys.readouterr().err
 
 
+def test_an_output_that_is_a_file_is_refused(models: tuple[Path, Path], data: Path, capsys) -> None:
+    assert main([*map(str, models), "--data", str(data), "-o", str(models[0] / "spec.json")]) == 2
+    assert "spec.json is a file; --output takes a folder" in capsys.readouterr().err
+
+
 def test_nothing_is_written_where_no_folder_was_named(models: tuple[Path, Path], data: Path, capsys) -> None:
     with pytest.raises(SystemExit, match="2"):
         main([*map(str, models), "--data", str(data)])

@@ -183,6 +183,10 @@ def test_generator_draws_pictures_by_seed(tmp_path: Path) -> None:
     ("arguments", "complaint"),
     [
         (["--given", "given"], "name --data, or --target and --given"),
+        (
+            ["--target", "target", "--given", "given", "-o", "model/spec.json/report"],
+            "model/spec.json is a file; --output takes a folder",
+        ),
         (["--data", "target"], "--data target holds no folder target/"),
         (["--target", "nowhere", "--given", "given"], "nowhere is no folder"),
         (["--target", "target", "--given", "given", "--steps", "5000"], "steps = 5000 is outside 1..1000"),

@@ -81,6 +81,8 @@ def test_a_folder_that_is_there_is_kept_unless_asked_otherwise(tmp_path: Path, c
     assert load_checkpoint(out).spec.default_steps == 3
     assert main([str(path), "-o", str(out), "--replace"]) == 0
     assert load_checkpoint(out).spec.default_steps == 5
+    assert main([str(path), "-o", str(path)]) == 2
+    assert f"{path} is a file; --output takes a folder" in capsys.readouterr().err
     assert not list(tmp_path.glob(".importing-*"))
 
 
