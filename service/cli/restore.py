@@ -10,7 +10,7 @@ from pathlib import Path
 
 from service import timings
 from service.cli.arguments import add_adjusting, add_clip_options, add_metadata, add_server, add_task, add_writing, path, place
-from service.cli.verb import Refused, local_settings, parameters_of, run_verb
+from service.cli.verb import Refused, is_refusal, local_settings, parameters_of, run_verb
 from service.cli.work import clips
 from service.cli.work.backends import Backend, OutputFile, open_backend
 from service.cli.work.files import format_in, format_of, is_folder, sort_folder, write_whole
@@ -164,13 +164,13 @@ def _name(source: Path, parameters: RestoreParameters) -> str:
 
 async def _restore_all(items: Sequence[RestoreItem], server: str | None, key: str | None, settings: Callable[..., Settings]) -> int:
     failures: list[str] = []
-    ended = 0
+    refused = ended = 0
     async with open_backend(server, key, settings, items[0].parameters, one_request=len(items) == 1) as backend:
         with display("restoring", len(items)) as shown:
             free = asyncio.Semaphore(AT_ONCE)
 
             async def run(item: RestoreItem) -> None:
-                nonlocal ended
+                nonlocal refused, ended
                 async with free:
                     started = time.perf_counter()
                     try:
@@ -179,13 +179,14 @@ async def _restore_all(items: Sequence[RestoreItem], server: str | None, key: st
                         shown.tell(f"{item.target}  {summary_of(result)}  {time.perf_counter() - started:.2f} s")
                     except (ServiceError, ClientError, OSError) as error:
                         failures.append(f"{item.source}: {error}")
+                        refused += is_refusal(error)
                     ended += 1
                     shown.show(ended, len(items))
 
             await asyncio.gather(*(run(item) for item in items))
     for failure in failures:
         print(f"rddm: {failure}", file=sys.stderr)
-    return 1 if failures else 0
+    return 2 if refused == len(items) else 1 if failures else 0
 
 
 async def _restore_one(backend: Backend, item: RestoreItem) -> OutputFile:

@@ -31,9 +31,14 @@ def run_verb(run: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
         raise
     except (ServiceError, ClientError, OSError) as error:
         print(f"rddm: {error}", file=sys.stderr)
-        return 2 if getattr(error, "status", None) in NOT_ALLOWED else 1
+        return 2 if is_refusal(error) else 1
     except KeyboardInterrupt:
         return 130
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether it names a value that is not allowed."""
+    return getattr(error, "status", None) in NOT_ALLOWED
 
 
 def settings_of(**given: Any) -> Settings:
