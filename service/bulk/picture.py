@@ -13,7 +13,7 @@ from service.bulk.clip import ClipSize, begins_as_clip, digest_of, opened_scratc
 from service.bulk.records import Record
 from service.bulk.stores import AlreadyThere, Entry, Store, StoreError
 from service.engines.contract import Model
-from service.errors import EngineUnavailable, QueueFull, ServiceError, UnsupportedMedia, WorkerDied
+from service.errors import EngineUnavailable, InvalidValue, QueueFull, ServiceError, UnsupportedMedia, WorkerDied
 from service.pictures.formats import FORMATS, PictureFormat, sniff
 from service.restoration.models import steps_of
 from service.restoration.parameters import RestoreParameters, usual_format
@@ -69,6 +69,12 @@ class Described:
     """What the models say that restore a picture, one or several in turn: the half of a Restorer that needs no service."""
 
     def __init__(self, models: tuple[Model, ...], parameters: RestoreParameters) -> None:
+        """Raises InvalidValue for steps that a model does not take, and for a model that needs a mask, as no batch has one."""
+        for model in models:
+            if model.spec.needs_mask:
+                raise InvalidValue(
+                    f"model {model.spec.name} needs a mask; expected a call of `rddm restore --mask` for each picture"
+                )
         judges = [_classifier_digest()] if parameters.is_auto else []
         self.digest = " ".join([*(model.digest for model in models), *judges])
         self.steps = ",".join(str(steps_of(model.spec, parameters.steps)) for model in models)

@@ -26,7 +26,7 @@ class ServiceRestorer(Described):
     """Restores with one model of a restoration service, or several in turn; their digests and steps are settled at the start."""
 
     def __init__(self, service: RestorationService, parameters: RestoreParameters) -> None:
-        """Raises NotFound for an unknown task and InvalidValue for steps that the model does not take."""
+        """Raises NotFound for an unknown task, and InvalidValue as Described does."""
         super().__init__(service.models.resolve(parameters), parameters)
         self._service = service
         self._numbers = itertools.count()

@@ -104,6 +104,17 @@ def test_refusals_name_the_value(
     assert not Path("out").exists()
 
 
+def test_a_model_that_needs_a_mask_is_refused_before_any_picture(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("RDDM_MODEL_REPOSITORY")
+    assert batch([str(pictures), str(tmp_path / "out"), "--task", "clean,inpaint"]) == 2
+    assert (
+        capsys.readouterr().err == "rddm: model inpaint needs a mask; expected a call of `rddm restore --mask` for each picture\n"
+    )
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("shard", ["3/3", "1", "a/b", "-1/2"])
 def test_a_shard_that_is_none_is_refused(shard: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
