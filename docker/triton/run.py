@@ -28,7 +28,7 @@ def main(argv: list[str]) -> int:
     try:
         with running(given.model_repository) as server:
             print(f"tritonserver answers gRPC on {server.url}; its log is {server.log}", flush=True)
-            gateway = [sys.executable, "-m", "rddm", "serve", "--engine", "triton", "--triton-url", server.url]
+            gateway = [sys.executable, "-m", "rddm", "serve", "--engine", "triton", "--triton-urls", server.url]
             with subprocess.Popen([*gateway, "--port", given.port, *rest]) as process:
                 try:
                     return process.wait()
