@@ -109,9 +109,8 @@ class AwaitingDriver:
 
 def unreachable(request: httpx2.Request | None, error: httpx2.RequestError) -> Unreachable:
     where = "the stream" if request is None else f"{request.url.scheme}://{request.url.netloc.decode()}"
-    failure = Unreachable(
-        f"{where}: {type(error).__name__}: {error}", patient=isinstance(error, httpx2.ReadTimeout | httpx2.WriteTimeout)
-    )
+    what = "no gateway answers there" if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout) else type(error).__name__
+    failure = Unreachable(f"{where}: {what}: {error}", patient=isinstance(error, httpx2.ReadTimeout | httpx2.WriteTimeout))
     failure.__cause__ = error
     return failure
 

@@ -53,10 +53,12 @@ def test_an_answer_is_read_whole_and_a_stream_line_by_line(blocking: BlockingDri
     assert blocking.line() is None
 
 
-@pytest.mark.parametrize(("path", "patient"), [("/late", True), ("/gone", False)])
-def test_no_answer_is_a_value_that_names_the_place(blocking: BlockingDriver, path: str, patient: bool) -> None:
+@pytest.mark.parametrize(
+    ("path", "patient", "words"), [("/late", True, "ReadTimeout: late"), ("/gone", False, "no gateway answers there: refused")]
+)
+def test_no_answer_is_a_value_that_names_the_place(blocking: BlockingDriver, path: str, patient: bool, words: str) -> None:
     failure = drive(failing(path), blocking)
-    assert str(failure).startswith("http://gateway:8000: ")
+    assert str(failure) == f"http://gateway:8000: {words}"
     assert failure.patient == patient
     assert isinstance(failure.__cause__, httpx2.RequestError)
 
