@@ -42,10 +42,10 @@ def prepared(pixels: Pixels, steps: Sequence[str]) -> Pixels:
 
 def enlarged(pixels: Pixels, scale: int) -> Pixels:
     """Pixels h w 3 by Pillow's bicubic filter as scale h, scale w, 3, of the same type: x_in where spec.scale is not 1."""
-    from PIL import Image  # noqa: PLC0415 (most need the numbers of a picture only)
-
     if scale == 1:
         return pixels
+    from PIL import Image  # noqa: PLC0415 (most need the numbers of a picture only)
+
     size = (pixels.shape[1] * scale, pixels.shape[0] * scale)
     if pixels.dtype == np.uint8:
         return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))

@@ -14,8 +14,26 @@ app = create_app(Settings())
 print("pydantic.v1" in sys.modules, OpenAPI.__pydantic_complete__, BaseModel.model_config == usual)
 print(app.openapi()["openapi"], OpenAPI.__pydantic_complete__)
 """
+WITHOUT_PILLOW = """
+import sys
+import numpy as np
+from rddm.image import enlarged
+from service.api.app import create_app
+from service.restoration.restorer import open_restorer
+from service.settings import Settings
+create_app(Settings())
+enlarged(np.zeros((4, 4, 3), np.uint8), 1)
+print("PIL" in sys.modules)
+"""
+
+
+def printed_by(program: str) -> list[str]:
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_a_gateway_does_without_pillow_until_a_picture_is_judged_or_enlarged() -> None:
+    assert printed_by(WITHOUT_PILLOW) == ["False"]
 
 
 def test_fastapi_builds_its_models_of_documents_when_one_is_asked_for() -> None:
-    printed = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True).stdout
-    assert printed.split() == ["False", "False", "True", "3.1.0", "True"]
+    assert printed_by(PROGRAM) == ["False", "False", "True", "3.1.0", "True"]
