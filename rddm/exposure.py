@@ -12,7 +12,7 @@ context: how bright the scene probably was, which contrast, noise and highlights
 import base64
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, cached_property, lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from itertools import pairwise
 from typing import Any, Self
 
@@ -187,26 +187,20 @@ def over_levels(curve: Callable[[Image], Image], image: Image) -> Image:
 
     By parts that stay in a core's cache with their indices, which NumPy makes of eight bytes each: half the time of whole planes.
     """
-    flat, levels = image.reshape(-1), np.empty(image.size, np.uint16)
-    parts = [slice(start, start + PART) for start in range(0, image.size, PART)]
-    values, curved = np.full(FILE_LEVELS + 1, np.nan, np.float32), np.empty_like(flat)
-    for part in parts:
-        index = np.rint((flat[part] + 1) * np.float32(FILE_LEVELS / 2)).clip(0, FILE_LEVELS).astype(np.intp)
-        levels[part], values[index] = index, flat[part]
-    table = cache(lambda: _curved_table(curve, values))
-    for part in parts:
-        index = levels[part].astype(np.intp)
-        if not np.array_equal(values.take(index), flat[part]):
-            return curve(image)
-        table().take(index, out=curved[part], mode="clip")
+    flat, curved = image.reshape(-1), np.empty(image.size, np.float32)
+    values, table = np.full(FILE_LEVELS + 1, np.nan, np.float32), np.zeros(FILE_LEVELS + 1, np.float32)
+    for start in range(0, image.size, PART):
+        part = flat[start : start + PART]
+        index = np.rint((part + 1) * np.float32(FILE_LEVELS / 2)).clip(0, FILE_LEVELS).astype(np.intp)
+        if not np.array_equal(known := values.take(index), part):
+            new = np.isnan(known)
+            values[index[new]] = part[new]
+            if not np.array_equal(values.take(index), part):
+                return curve(image)
+            levels = np.unique(index[new])
+            table[levels] = curve(values[levels])
+        table.take(index, out=curved[start : start + PART], mode="clip")
     return curved.reshape(image.shape)
-
-
-def _curved_table(curve: Callable[[Image], Image], values: Image) -> Image:
-    """The curve of each value that is a number, 0 of the others."""
-    table, used = np.zeros_like(values), ~np.isnan(values)
-    table[used] = curve(values[used])
-    return table
 
 
 def linear(image: Image) -> Image:
