@@ -148,6 +148,8 @@ class MotionBlend:
         self._flow.setVariationalRefinementIterations(2)
         self._grids: dict[Size, Floats] = {}
         self._following: View | None = None
+        self._third: Pixels | None = None
+        self._opening = False
         self.previous: Calm | None = None
 
     def begin(self, frames: Sequence[tuple[Pixels, Pixels]]) -> None:
@@ -156,6 +158,7 @@ class MotionBlend:
         They are gone through backwards, so that the first is calmed by those after it as the later ones are by those before.
         """
         self.previous = None
+        self._opening, self._third = True, frames[2][1] if len(frames) > 2 else None
         followed = list(pairwise(reversed(frames)))
         for (came, prediction), (_, following) in followed:
             self._calmed(came, prediction, following)
@@ -165,6 +168,8 @@ class MotionBlend:
 
         came: the frame before its restoration; following: the next prediction of the shot.
         """
+        if self._opening:  # what is before it now is the frame that follows, which would vote twice
+            self._opening, following = False, self._third
         calm, noisy = self._calmed(came, prediction, following)
         return calm if noisy is None else smoothed(calm, noisy)
 
@@ -192,10 +197,11 @@ class MotionBlend:
             vote, middle = outvoted(pair, Half(_remapped(self._following.half.pixels, ahead, cv2.INTER_LINEAR)), _inside(ahead))
         count, believed = (_remapped(field, before.places, cv2.INTER_LINEAR) for field in (last.count, last.trust))
         trust = np.where(pane, np.float32(0), trust_of(change, top))
-        share = np.maximum(share_of(pair, count), better(pair, believed - trust, pane)) * before.inside
+        averaged = share_of(pair, count)
+        share = np.maximum(averaged, better(pair, believed - trust, pane)) * before.inside
         calm = blended(prediction, before, pair, share, vote, middle)
         trust = trust + share * np.maximum(np.float32(FADING) * believed - trust, 0)
-        noisy = share_of(pair, count) * (1 - pair.kept)
+        noisy = averaged * (1 - pair.kept)
         count = np.minimum(1 + np.maximum(pair.alike, vote) * before.inside * pair.worth(count), np.float32(MOST_FRAMES))
         self.previous = Calm(calm, now.half.pixels, trust, changes, standing, count, frames)
         return calm, noisy

@@ -140,6 +140,15 @@ def test_a_first_frame_is_calmed_by_those_that_follow() -> None:
     assert psnr(calm, truth[0], 255) > psnr(noisy[0], truth[0], 255) + 2
 
 
+def test_one_frame_alone_outvotes_no_first_frame() -> None:
+    """Of a shot of two frames each has one other, which is before it and after it at once."""
+    first, second = drifting(2)
+    first[60:76, 120:136] = (first[60:76, 120:136].astype(int) + 60).clip(0, 255)
+    blend = MotionBlend()
+    blend.begin([(first, first), (second, second)])
+    assert np.abs(blend.blend(first, first, second)[62:74, 122:134].astype(int) - first[62:74, 122:134]).mean() < 6
+
+
 def test_frames_that_agree_are_averaged_and_the_scene_stays() -> None:
     """A smooth scene that stands still, with noise: a running mean."""
     truth = scene(0, 240, 144)
