@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -170,9 +171,20 @@ def test_file_with_code_inside_is_refused(tmp_path: Path, capsys: pytest.Capture
 
 
 @pytest.mark.parametrize("inside", ["", "deeper"])
-def test_an_output_that_cannot_be_written_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str], inside: str) -> None:
+def test_an_output_that_is_a_file_or_below_one_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], inside: str) -> None:
     path = official(tmp_path / "model-80.pt", unet(("image",), -1), "ramp", one_optimiser=True)
-    assert f"rddm import: {path / inside} cannot be written: " in complaint([str(path), "-o", str(path / inside)], capsys)
+    assert f"{path} is a file; --output takes a folder" in complaint([str(path), "-o", str(path / inside)], capsys)
+
+
+def test_an_output_that_cannot_be_written_is_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = official(tmp_path / "model-80.pt", unet(("image",), -1), "ramp", one_optimiser=True)
+    full = mock.Mock(side_effect=OSError(28, "No space left on device"))
+    monkeypatch.setattr("training.importing.command.tempfile.mkdtemp", full)
+    said = complaint([str(path), "-o", str(tmp_path / "new")], capsys)
+    assert f"rddm import: {tmp_path / 'new'} cannot be written: " in said
+    assert "No space left on device" in said
 
 
 def test_other_checkpoint_is_refused_with_what_was_expected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
