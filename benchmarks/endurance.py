@@ -310,6 +310,8 @@ def arguments() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run, print the figures, and fail where a promise was broken."""
     given = arguments().parse_args(argv)
+    if given.output is not None:
+        given.output.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is known before an hour of requests
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that whatever was started is ended
     since = time.perf_counter()
     with contextlib.ExitStack() as stack:
