@@ -67,21 +67,25 @@ def write(samples: NDArray[Any], chunks: Sequence[tuple[bytes, bytes]] = (), spr
     file = BytesIO()
     file.write(SIGNATURE)
     header = struct.pack(">IIBBBBB", width, height, 8 * samples.itemsize, COLOUR_TYPES[channels], 0, 0, 0)
-    file.write(_chunk(b"IHDR", header))
+    _put_chunk(file, b"IHDR", header)
     for kind, data in chunks:
-        file.write(_chunk(kind, data))
+        _put_chunk(file, kind, data)
     for index, strip in enumerate(strips):
         begin = ZLIB_HEADER if index == 0 else b""
         end = struct.pack(">I", _adler(strips)) if index == len(strips) - 1 else b""
-        file.write(_chunk(b"IDAT", begin, strip.data, end))
-    file.write(_chunk(b"IEND"))
+        _put_chunk(file, b"IDAT", begin, strip.data, end)
+    _put_chunk(file, b"IEND")
     return file.getvalue()
 
 
-def _chunk(kind: bytes, *data: bytes) -> bytes:
-    """Length, kind, data and checksum (PNG 5.3)."""
-    body = b"".join((kind, *data))
-    return b"".join((struct.pack(">I", len(body) - len(kind)), body, struct.pack(">I", zlib_ng.crc32(body))))
+def _put_chunk(file: BytesIO, kind: bytes, *data: bytes) -> None:
+    """Writes length, kind, data and checksum (PNG 5.3), without joining the data."""
+    file.write(struct.pack(">I", sum(map(len, data))) + kind)
+    checksum = zlib_ng.crc32(kind)
+    for part in data:
+        file.write(part)
+        checksum = zlib_ng.crc32(part, checksum)
+    file.write(struct.pack(">I", checksum))
 
 
 def _strips(rows: Bytes, pixel_bytes: int, each: int) -> Iterator[Filtered]:
