@@ -28,7 +28,8 @@ from rich.progress import track
 from export.precision import lowered
 from rddm.graph import FILE, SPEC_KEY, Feeds
 from rddm.spec import ModelSpec
-from training.evaluation.evaluate import Example, examples, newest_graph, read_example
+from training.checkpoint import newest_graph
+from training.evaluation.evaluate import Example, examples, read_example
 from training.evaluation.metrics import psnr
 from training.sampling import restore_picture
 

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from rddm.graph import FILE
+from rddm.repository import version_numbers
 from rddm.spec import ModelSpec
 from training.networks import AnyConfig, check_fits, make_network
 from training.networks.config import NetworkConfig
@@ -64,6 +65,14 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     check_fits(network, spec)
     facts = json.loads((folder / FACTS).read_text()) if (folder / FACTS).is_file() else {}
     return Checkpoint(spec, network, load_tensors(folder / WEIGHTS)[0], facts)
+
+
+def newest_graph(folder: Path) -> Path | None:
+    """model.onnx of a version's folder, or of the newest version in a model's folder that has one; None for neither."""
+    if (folder / GRAPH).is_file():
+        return folder / GRAPH
+    versions = version_numbers(path.parent.name for path in folder.glob(f"*/{GRAPH}"))
+    return folder / str(versions[-1]) / GRAPH if versions else None
 
 
 def build(checkpoint: Checkpoint) -> nn.Module:

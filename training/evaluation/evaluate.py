@@ -25,10 +25,9 @@ from rddm.condition import restore_whole
 from rddm.graph import FILE as GRAPH
 from rddm.graph import SPEC_KEY, GraphCall
 from rddm.image import enlarged, to_pixels
-from rddm.repository import version_numbers
 from rddm.schedule import CURVES, schedule_of, with_curves
 from rddm.spec import Curve, Method, ModelSpec, TableSchedule
-from training.checkpoint import SPEC, build, check_folder, load_checkpoint
+from training.checkpoint import SPEC, build, check_folder, load_checkpoint, newest_graph
 from training.data.file_lists import matched, to_listing
 from training.data.pairs import Fit, read, resized
 from training.evaluation.metrics import MEASURES, frechet_distance, imresize, inception_score, mae_lab
@@ -62,14 +61,6 @@ def load_model(path: Path) -> Model:
     if graph is None:
         raise FileNotFoundError(f"{path} holds neither {SPEC} (a checkpoint) nor {GRAPH} (a model of the repository)")
     return _load_graph(graph)
-
-
-def newest_graph(folder: Path) -> Path | None:
-    """model.onnx of a version's folder, or of the newest version in a model's folder that has one; None for neither."""
-    if (folder / GRAPH).is_file():
-        return folder / GRAPH
-    versions = version_numbers(path.parent.name for path in folder.glob(f"*/{GRAPH}"))
-    return folder / str(versions[-1]) / GRAPH if versions else None
 
 
 def _load_graph(path: Path) -> Model:

@@ -17,15 +17,15 @@ import onnxruntime
 import torch
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, numpy_helper
-from torch import Tensor, nn
+from torch import Tensor
 
 import rddm.exposure
 from rddm.graph import CONDITION, FILE, SPEC_KEY, TIME, X_T, input_shapes
 from rddm.objective import HEADS
 from rddm.spec import ConditionPart, ModelSpec
-from training.checkpoint import Checkpoint
-from training.networks import SmallConfig, make_network
-from training.networks.small import off_pixels, plain_order
+from training.checkpoint import Checkpoint, newest_graph
+from training.networks import SmallConfig
+from training.networks.small import Small, off_pixels, plain_order
 
 PREFIX, HALF = "network.", ".fp16"
 TOLERANCE = 1e-4  # max|a - b| / (1 + max|b|), as at export
@@ -43,35 +43,26 @@ def is_exported(source: Path) -> bool:
         return False
 
 
-def newest(source: Path) -> Path:
-    """The graph itself: the file, or that of the folder's highest version. Raises FileNotFoundError for a folder without one."""
-    if source.is_file():
-        return source
-    versions = [path for path in source.glob(f"*/{FILE}") if path.parent.name.isdigit()]
-    if not versions:
-        raise FileNotFoundError(f"{source} holds no {FILE} of any version")
-    return max(versions, key=lambda path: int(path.parent.name))
-
-
 def convert_exported(source: Path, changes: Mapping[str, str] | None = None) -> Checkpoint:
     """The checkpoint whose export this is: spec, configuration and weights. changes: of the spec (name, task, licence).
 
     Raises FileNotFoundError, or ValueError for a graph that is not an export of the small network, or that answers otherwise.
     """
-    path = newest(source)
+    path = source if source.is_file() else newest_graph(source)
+    if path is None:
+        raise FileNotFoundError(f"{source} holds no {FILE} of any version")
     model = onnx.load(path)
     text = _spec_text(model)
     if text is None:
         raise ValueError(f"{path} has no spec: it is no export of this project")
     served = ModelSpec.model_validate_json(text)
-    laid_out = dict(_weights(model))
-    weights = dict(_laid_back(laid_out))
+    weights = dict(_laid_back(dict(_weights(model))))
     if "door.weight" not in weights:
         raise ValueError(f"{path} does not hold the small network, the only one that can be taken back")
     weights |= _exposure(served)
     spec = _spec_of_training(served, changes or {})
     for config in _configurations(spec, weights):
-        network = make_network(config)
+        network = Small(config)
         own = {name: weights[name] for name in network.state_dict() if name in weights}  # a constant may be stored beside them
         try:
             network.load_state_dict(own)
@@ -131,12 +122,12 @@ def _exposure(spec: ModelSpec) -> dict[str, Tensor]:
 
 def _spec_of_training(spec: ModelSpec, changes: Mapping[str, str]) -> ModelSpec:
     """The spec before `Small.served`: the exposure is the network's, which sees the context."""
-    if spec.exposure is None:
-        return ModelSpec.model_validate(spec.model_dump() | dict(changes))
-    given: list[ConditionPart] = [part for part in spec.condition if part not in {"exposed", "code"}]
-    given += ["context"] if spec.brightness is None else ["context", "brightness"]
-    before = {"condition": given, "exposure": None, "brightness": None}
-    return ModelSpec.model_validate(spec.model_dump() | before | dict(changes))
+    facts = spec.model_dump()
+    if spec.exposure is not None:
+        given: list[ConditionPart] = [part for part in spec.condition if part not in {"exposed", "code"}]
+        given += ["context"] if spec.brightness is None else ["context", "brightness"]
+        facts |= {"condition": given, "exposure": None, "brightness": None}
+    return ModelSpec.model_validate(facts | dict(changes))
 
 
 def _configurations(spec: ModelSpec, weights: Mapping[str, Tensor]) -> Iterator[SmallConfig]:
@@ -159,10 +150,9 @@ def _configurations(spec: ModelSpec, weights: Mapping[str, Tensor]) -> Iterator[
         yield config.model_copy(update={"fill": True})
 
 
-def _deviation(model: onnx.ModelProto, network: nn.Module, spec: ModelSpec) -> float:
+def _deviation(model: onnx.ModelProto, network: Small, spec: ModelSpec) -> float:
     """How far the network's answers to noise are from the graph's."""
-    served: Any = getattr(network, "served", lambda spec: (network, spec))
-    reduced, as_served = served(spec)
+    reduced, as_served = network.served(spec)
     generator = np.random.default_rng(3)
     shapes = input_shapes(as_served, 2, 2 * spec.size_multiple, 3 * spec.size_multiple)
     given = {name: generator.uniform(-1, 1, shape).astype(np.float32) for name, shape in shapes.items()}
