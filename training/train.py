@@ -19,7 +19,8 @@ from accelerate import Accelerator
 from pydantic import ValidationError
 from rich.console import Console
 
-from training.checkpoint import FACTS, RESUME, WEIGHTS, check_folder
+from rddm.spec import ModelSpec
+from training.checkpoint import FACTS, RESUME, WEIGHTS, check_folder, load_checkpoint
 from training.data.datasets import make_sources
 from training.evaluation.evaluate import Example
 from training.evaluation.validation import Validation, read_choices, read_pairs
@@ -221,6 +222,9 @@ def run(recipe: Recipe, args: argparse.Namespace, console: Console) -> int:
     trainer = Trainer(recipe, device)
     if args.start_from:
         trainer.start_from(args.start_from)
+        if others := meant_otherwise(load_checkpoint(args.start_from).spec, recipe.spec):
+            words = f"{args.start_from} was trained with another {', '.join(others)}, which it must learn first"
+            console.print(words, markup=False, soft_wrap=True)
     trainer.freeze(args.freeze)
     fit: dict[str, float] = {}
     if args.resume:
@@ -249,6 +253,15 @@ def run(recipe: Recipe, args: argparse.Namespace, console: Console) -> int:
             run_log.events = SummaryWriter(str(args.output / "tensorboard"))
         status = train_and_save(run_log, batches, console)
     return diverged(team) if status == DIVERGED else status
+
+
+def meant_otherwise(before: ModelSpec, now: ModelSpec) -> list[str]:
+    """Fields of a spec that say what a network takes and answers, and that differ."""
+    return [
+        name
+        for name in ("start", "objective", "time_input", "schedule", "preprocessing")
+        if getattr(before, name) != getattr(now, name)
+    ]
 
 
 def validation_pairs(args: argparse.Namespace, scale: int) -> list[Example]:

@@ -136,6 +136,11 @@ def test_a_run_is_not_overwritten_by_another(recipe_file: Path, tmp_path: Path, 
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
     assert main([*run, str(tmp_path / "other"), "--from", str(out), "--steps", "1"]) == 0
     assert load_checkpoint(tmp_path / "other").facts["steps"] == 1
+    assert "was trained with another" not in capsys.readouterr().out
+    other_noise = tmp_path / "other.toml"
+    other_noise.write_text(recipe_file.read_text().replace("[spec]", '[spec]\nschedule = { kind = "named", sum_scale = 0.25 }'))
+    assert main([str(other_noise), "--device", "cpu", "-o", str(tmp_path / "third"), "--from", str(out), "--steps", "1"]) == 0
+    assert f"{out} was trained with another schedule, which" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
