@@ -15,7 +15,7 @@ from service.engines.repository import describe
 from service.errors import ServiceError
 from service.gateway import keyring_of
 from service.restoration.models import ModelNames
-from service.settings import Settings, unknown_variables
+from service.settings import Settings
 from service.telemetry import logs
 
 FORESEEN = (ServiceError, OSError)  # why a gateway does not start
@@ -44,8 +44,6 @@ def _serve(argv: Sequence[str]) -> int:
         check_installed(module)
     _check_default(settings)
     logs.configure(settings.log_level)
-    for name in unknown_variables():
-        print(f"rddm: the environment variable {name} is no setting of this service", file=sys.stderr)
     sockets = bind(settings.host, settings.port)
     settings = settings.model_copy(update={"port": sockets[0].getsockname()[1]})
     with timings.part("application"):

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from rddm.repository import CONFIG
 from service.client.errors import ClientError
 from service.errors import ServiceError
-from service.settings import Settings
+from service.settings import Settings, unknown_variables
 
 O = TypeVar("O", bound=BaseModel)  # noqa: E741
 NOT_ALLOWED = {404, 422}  # statuses of the service's errors that name a value which is not allowed
@@ -42,6 +42,9 @@ def is_refusal(error: Exception) -> bool:
 
 
 def settings_of(**given: Any) -> Settings:
+    """Settings from the environment and what was given. Names a variable that is none of them; raises Refused for a wrong value."""
+    for name in unknown_variables():
+        print(f"rddm: the environment variable {name} is no setting", file=sys.stderr)
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as wrong:

@@ -288,6 +288,14 @@ def test_a_wrong_setting_is_named(monkeypatch: Any, capsys: Any, name: str, valu
     assert repr(value) in errors
 
 
+def test_a_variable_that_is_no_setting_is_named_by_a_verb_that_works_here(monkeypatch: Any, capsys: Any, tmp_path: Path) -> None:
+    monkeypatch.setenv("RDDM_MAX_PIXEL", "100")
+    monkeypatch.setenv("RDDM_MAX_PIXELS", "0")
+    (tmp_path / "a.png").write_bytes(file_of(pixels_of(8, 8)))
+    assert restore([str(tmp_path / "a.png")]) == 2
+    assert "the environment variable RDDM_MAX_PIXEL is no setting\n" in capsys.readouterr().err
+
+
 def test_a_gateway_that_cannot_start_says_why_once(tmp_path: Path, capsys: Any, caplog: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(logs, "configure", lambda _: None)
     monkeypatch.setenv("RDDM_JOBS_FILE", str(tmp_path / "jobs.sqlite"))
