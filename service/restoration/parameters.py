@@ -5,8 +5,10 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import WithJsonSchema
+from pydantic_core import CoreSchema
+from pydantic_core.core_schema import no_info_before_validator_function
 
 from service.pictures.formats import FORMATS, PictureFormat, Policy, answer_format
 from service.restoration.adjusting import MEANS, STOPS
@@ -52,23 +54,39 @@ def number(value: object) -> object:
     raise ValueError("expected a number")
 
 
-def _stops(value: object) -> object:
-    return value if value == "auto" else _in_range(number, value, STOPS, f"auto, or a number from {STOPS[0]:g} to {STOPS[1]:g}")
+def _plain(bound: float) -> str:
+    return f"{bound:g}" if isinstance(bound, float) else str(bound)
 
 
-def _quality(value: object) -> object:
-    return value if value == "best" else _in_range(whole, value, (1, 100), "best, or a whole number from 1 to 100")
+class Within:
+    """Annotates a number between two bounds, both of which an error names; a word in its place goes by as it is.
 
+    Checked before pydantic looks at the type: a union's own errors name its branches, not the value.
+    """
 
-def _in_range(read: Callable[[object], Any], value: object, bounds: tuple[float, float], expected: str) -> object:
-    """The number. Checked here where a word may stand in its place: a union's own errors name its branches, not the value."""
-    try:
-        read_value = read(value)
-    except ValueError:
-        read_value = math.nan
-    if not bounds[0] <= read_value <= bounds[1]:
-        raise ValueError(f"expected {expected}")
-    return read_value
+    def __init__(self, least: float, most: float, read: Callable[[object], Any] = whole, word: str | None = None) -> None:
+        self.least, self.most, self.read, self.word = least, most, read, word
+
+    def check(self, value: object) -> object:
+        """The number, or the word. Raises ValueError, saying what is expected, for anything else."""
+        if self.word is not None and value == self.word:
+            return value
+        try:
+            read_value = self.read(value)
+        except ValueError:
+            read_value = math.nan
+        if not self.least <= read_value <= self.most:
+            kind = f"{self.word}, or a" if self.word else "a"
+            kind += " whole number" if self.read is whole else " number"
+            raise ValueError(f"expected {kind} from {_plain(self.least)} to {_plain(self.most)}")
+        return read_value
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return no_info_before_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(self, _: CoreSchema, __: GetJsonSchemaHandler) -> dict[str, Any]:
+        number = {"type": "integer" if self.read is whole else "number", "minimum": self.least, "maximum": self.most}
+        return number if self.word is None else {"anyOf": [{"type": "string", "enum": [self.word]}, number]}
 
 
 def _tasks(value: object) -> object:
@@ -79,36 +97,19 @@ def _tasks(value: object) -> object:
     return ",".join(names) if names else value
 
 
-def _number_schema(least: float, most: float) -> dict[str, Any]:
-    return {"type": "number", "minimum": least, "maximum": most}
-
-
-def _whole_number(least: int, most: int) -> Any:
-    return WithJsonSchema({"type": "integer", "minimum": least, "maximum": most})
-
-
-Steps = Annotated[int, BeforeValidator(whole), Field(ge=1, le=1000), _whole_number(1, 1000)]
-Seed = Annotated[int, BeforeValidator(whole), Field(ge=0, le=LARGEST_SEED), _whole_number(0, LARGEST_SEED)]
-Count = Annotated[int, BeforeValidator(whole), Field(ge=1, le=1024), _whole_number(1, 1024)]
-Milliseconds = Annotated[int, BeforeValidator(whole), Field(ge=1, le=600_000), _whole_number(1, 600_000)]
-Quality = Annotated[int, BeforeValidator(whole), Field(ge=1, le=100), _whole_number(1, 100)]
-FileQualityOrBest = Annotated[
-    Literal["best"] | Quality,
-    BeforeValidator(_quality),
-    WithJsonSchema({"anyOf": [{"type": "string", "enum": ["best"]}, {"type": "integer", "minimum": 1, "maximum": 100}]}),
-]
-Compression = Annotated[int, BeforeValidator(whole), Field(ge=0, le=100), _whole_number(0, 100)]
-PartialImages = Annotated[int, BeforeValidator(whole), Field(ge=0, le=3), _whole_number(0, 3)]
+Steps = Annotated[int, Within(1, 1000)]
+Seed = Annotated[int, Within(0, LARGEST_SEED)]
+Count = Annotated[int, Within(1, 1024)]
+Milliseconds = Annotated[int, Within(1, 600_000)]
+Quality = Annotated[int, Within(1, 100)]
+FileQualityOrBest = Annotated[Literal["best"] | int, Within(1, 100, word="best")]
+Compression = Annotated[int, Within(0, 100)]
+PartialImages = Annotated[int, Within(0, 3)]
 Format = Annotated[str, BeforeValidator(_format_name), WithJsonSchema({"type": "string", "enum": FORMAT_NAMES})]
 Flag = Annotated[bool, BeforeValidator(_yes_or_no), WithJsonSchema({"type": "boolean"})]
-Strength = Annotated[float, BeforeValidator(number), Field(ge=0, le=1), WithJsonSchema(_number_schema(0, 1))]
-Stops = Annotated[float, Field(ge=STOPS[0], le=STOPS[1])]
-Brightness = Annotated[
-    Literal["auto"] | Stops,
-    BeforeValidator(_stops),
-    WithJsonSchema({"anyOf": [{"type": "string", "enum": ["auto"]}, _number_schema(*STOPS)]}),
-]
-BrightnessMean = Annotated[float, BeforeValidator(number), Field(ge=MEANS[0], le=MEANS[1]), WithJsonSchema(_number_schema(*MEANS))]
+Strength = Annotated[float, Within(0, 1, number)]
+Brightness = Annotated[Literal["auto"] | float, Within(*STOPS, number, "auto")]
+BrightnessMean = Annotated[float, Within(*MEANS, number)]
 Tasks = Annotated[
     str, BeforeValidator(_tasks), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MOST_TASKS * (LONGEST_NAME + 1)})
 ]

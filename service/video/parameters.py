@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from service.restoration.parameters import (
     Brightness,
@@ -13,12 +13,12 @@ from service.restoration.parameters import (
     Strength,
     Tasks,
     Webhook,
-    whole,
+    Within,
 )
 from service.video.facts import ClipOptions, Codec, Container
 
 Steadying = Literal["off", "exposure", "motion"]
-Quality = Annotated[int, BeforeValidator(whole), Field(ge=0, le=63)]
+Quality = Annotated[int, Within(0, 63)]
 
 
 class ClipParameters(BaseModel):

@@ -60,7 +60,7 @@ def test_a_repository_is_a_folder_of_models_and_for_work_here(tmp_path: Path) ->
 
 def test_parameters_that_are_refused_are_named_with_their_value() -> None:
     assert parameters_of(RestoreParameters, steps=3, task=None).steps == 3
-    with pytest.raises(Refused, match="steps = 0: input should be greater than or equal to 1; quality = 101: "):
+    with pytest.raises(Refused, match="steps = 0: expected a whole number from 1 to 1000; quality = 101: "):
         parameters_of(RestoreParameters, steps=0, quality=101)
 
 
@@ -69,7 +69,7 @@ def test_parameters_that_are_refused_are_named_with_their_value() -> None:
     [
         ({"brightness": 9.0}, "brightness = 9.0: expected auto, or a number from -3 to 3"),
         ({"quality": 101}, "quality = 101: expected best, or a whole number from 1 to 100"),
-        ({"strength": float("nan")}, "strength = nan: expected a number"),
+        ({"strength": float("nan")}, "strength = nan: expected a number from 0 to 1"),
         ({"brightness": 1.0, "brightness_mean": 0.3}, "expected brightness or brightness_mean, not both"),
         ({"task": "auto", "steps": 2}, "task = auto stands alone, takes each model's own steps, and goes with return = image"),
     ],
