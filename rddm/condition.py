@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rddm.exposure import brightness_of, exposure_of
+from rddm.exposure import Exposed, brightness_of, exposure_of
 from rddm.graph import GraphCall, to_feeds
 from rddm.objective import Prediction, predict
 from rddm.sampler import Noise, Question, philox_noise, run, sample
@@ -90,16 +90,18 @@ def parts_of(
     size: tuple[int, int],
     seen: tuple[int, int],
     around: Image | None = None,
-) -> dict[ConditionPart, Image]:
+) -> dict[ConditionPart, Array]:
     """The parts that the spec lists, in its order. ValueError for a mask that is needed and missing; an optional one is then 0.
 
     x_in, mask: b 3 h w at the picture's own size. size: what both are grown to. seen: height and width of what the network sees,
-    which the context has. around: the context where x_in is a part of a larger picture; else it is made of x_in.
+    which the context has. around: the context where x_in is a part of a larger picture; else it is made of x_in. Each is an array,
+    `exposed` one that is computed where it is looked at (rddm.exposure.Exposed).
     """
     if spec.needs_mask and mask is None:
         raise ValueError(f"{spec.name} needs 'mask' as a condition, and none was given")
-    makers: dict[ConditionPart, Callable[[], Image]] = {
-        "image": lambda: pad(x_in, *size),
+    image = pad(x_in, *size)
+    makers: dict[ConditionPart, Callable[[], Array]] = {
+        "image": lambda: image,
         "mask": lambda: pad(np.zeros_like(x_in) if mask is None else mask, *size),
         "context": lambda: context(x_in, *seen) if around is None else around,
         "brightness": lambda: np.zeros((len(x_in), 1, *seen), np.float32),
@@ -107,7 +109,7 @@ def parts_of(
     if spec.exposure is not None:
         brightness = None if spec.brightness is None else brightness_of(spec.brightness)
         curve = exposure_of(spec.exposure).of(makers["context"](), brightness)
-        makers |= {"exposed": lambda: pad(curve.expose(x_in), *size), "code": lambda: curve.plane(*seen)}
+        makers |= {"exposed": lambda: Exposed(curve, image), "code": lambda: curve.plane(*seen)}
     return {part: makers[part]() for part in spec.condition}
 
 

@@ -165,6 +165,20 @@ class Curve:
         return plane.reshape(len(self.code), 1, height, width)
 
 
+@dataclass(frozen=True, eq=False)
+class Exposed:
+    """A picture (b 3 h w) after its curve, computed where it is looked at: `exposed[..., rows, columns]`, or all as an array."""
+
+    curve: Curve
+    image: Image
+
+    def __getitem__(self, place: Any) -> Image:
+        return self.curve.expose(self.image[place])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Image:
+        return self.curve.expose(self.image).astype(dtype or np.float32, copy=False)
+
+
 @lru_cache(maxsize=8)
 def exposure_of(text: str) -> Exposure:
     """`Exposure.from_text`, kept."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rddm.exposure import TARGET, Brightness, Exposure, Scene, brightness_of, exposure_of, over_levels
+from rddm.exposure import TARGET, Brightness, Exposed, Exposure, Scene, brightness_of, exposure_of, over_levels
 from rddm.spec import ModelSpec
 from training.networks import exposure as trained
 
@@ -83,6 +83,18 @@ def test_a_files_levels_are_computed_once_and_other_values_as_they_are(levels: i
     *of_levels, of_others = asked
     assert sum(of_levels) <= levels + 1
     assert of_others == between.size
+
+
+@pytest.mark.parametrize("levels", [255, 65535, None])
+def test_a_part_that_is_exposed_alone_has_the_bytes_that_it_has_in_the_whole(levels: int | None) -> None:
+    picture = np.random.default_rng(0).uniform(-1, 1, (1, 3, 96, 131)).astype(np.float32)
+    if levels is not None:
+        picture = (np.round((picture + 1) / 2 * levels) / (levels / 2) - 1).astype(np.float32)
+    curve = learned().exported().of(picture)
+    exposed = Exposed(curve, picture)
+    np.testing.assert_array_equal(np.concatenate([picture, exposed], 1)[:, 3:], curve.expose(picture))
+    for place in (np.s_[..., 16:80, :61], np.s_[..., 3:4, 130:]):
+        np.testing.assert_array_equal(exposed[place], curve.expose(picture)[place])
 
 
 def test_as_text_it_is_the_same_and_other_text_is_refused() -> None:

@@ -1,15 +1,19 @@
 """One picture's state: bands and tiles change nothing, and what was asked for is kept."""
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
 import pytest
 
+from rddm.condition import parts_of
 from rddm.sampler import philox_noise
 from rddm.spec import ModelSpec
 from service.engines.arrays import HOST, HostArrays
+from service.engines.repository import find_newest
 from service.sampling.state import DEFAULT_SEED, PREVIEW_SIDE, SamplingState, default_noise, noise_of, thumbnail
 from service.sampling.work import Work
+from service.settings import shipped_repository
 from tests.service.serving import RESTORER, model
 
 
@@ -58,6 +62,22 @@ def test_tiles_give_what_the_whole_gives() -> None:
     cut = sampled(state((120, 120), spec=spec))
     assert (tiled.whole, cut.whole) == (True, False)
     assert np.allclose(tiled.x_0(), cut.x_0(), atol=1e-5)
+
+
+def test_a_tile_is_exposed_as_in_the_whole_picture_of_which_no_plane_is_held() -> None:
+    lowlight = find_newest(shipped_repository(), "lowlight").model.spec
+    tiled = state((608, 624), spec=lowlight.model_copy(update={"most_pixels": 384 * 384}))
+    tracemalloc.start()
+    tiled.prepare()
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 1.7 * 3 * 4 * tiled.plan.height * tiled.plan.width  # x_t is one such plane
+    first, last = tiled.plan.tiles[0], tiled.plan.tiles[-1]
+    whole = parts_of(lowlight, picture(608, 624), None, (tiled.plan.height, tiled.plan.width), (first.height, first.width))
+    for tile in (first, last):
+        _, condition = tiled.cut(tile)
+        assert condition is not None
+        assert np.array_equal(condition[:, 3:6], tile.cut(np.asarray(whole["exposed"])))
 
 
 @pytest.mark.parametrize("arrays", [HOST, Narrow()])
