@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from service.engines.arrays import offload
 from service.engines.contract import ServingEngine
-from service.errors import ServiceError
+from service.errors import EngineUnavailable, ServiceError
 from service.health import Drain, Readiness
 from service.keys import Keyring, parse_keys
 from service.pictures.workers.pool import CodecPool
@@ -79,6 +80,18 @@ class Gateway:
             await self.codecs.start()
         except ServiceError as error:
             log.warning("no process for pictures could be started yet: %s", error.detail)
+
+    async def ready(self, *, any_model: bool = False) -> dict[str, Any]:
+        """What /readyz says when every model answers, or any. Raises EngineUnavailable."""
+        states = await self.readiness.states()
+        if self.drain.closing:
+            raise EngineUnavailable("this gateway is going down", models=states)
+        answering = [state["ready"] for state in states.values()]
+        if not (any(answering) if any_model else answering and all(answering)):
+            failing = sorted(name for name, state in states.items() if not state["ready"])
+            reason = f"models that do not answer: {failing}" if states else "no model is loaded"
+            raise EngineUnavailable(reason, models=states, broken=dict(self.repository.broken))
+        return {"status": "ready", "models": states}
 
     async def finish(
         self,

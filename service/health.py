@@ -15,6 +15,7 @@ from service.telemetry.metrics import Metrics
 
 log = logging.getLogger("rddm.health")
 CHECK_SECONDS = 2.0  # readiness is asked for often; an answer this young is given again
+ALIVE = {"status": "ok"}  # what a process answers that answers
 SCRAPE_SECONDS = 2.0  # that /metrics waits for golden answers; Prometheus itself waits for ten
 
 

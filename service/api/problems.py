@@ -1,24 +1,18 @@
-"""Every error as RFC 9457 problem+json with the request's id: ours, FastAPI's own validation, and what nobody foresaw."""
+"""Errors as RFC 9457 problem+json with the request's id."""
 
 import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from starlette.exceptions import HTTPException
-from starlette.routing import BaseRoute, Match, Mount
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 
 from service.api.prefix import route_of
-from service.errors import InvalidValue, ServiceError, problem_document
+from service.errors import ServiceError
 
 MEDIA_TYPE = "application/problem+json"
-SHOWN_CHARACTERS = 60
 OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
-FILES = {"GET", "HEAD"}  # what answers the one answers the other, and the page's files answer nothing else
-HTTP_SLUGS = {404: "no-such-page", 405: "method-not-allowed"}
 log = logging.getLogger("rddm.problems")
 
 
@@ -52,81 +46,9 @@ def retry_headers(error: ServiceError) -> dict[str, str]:
     return {} if error.retry_after is None else {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
 
 
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
-
-
-def sentences(wrong: Sequence[Any]) -> list[dict[str, str]]:
-    """pydantic's errors as {"at", "detail"}, each naming the value and what is allowed."""
-    described = []
-    for one in wrong:
-        at = ".".join(str(part) for part in one["loc"])
-        if one["type"] == "extra_forbidden":
-            described.append({"at": at, "detail": f"unknown key {_shown(one['loc'][-1])}"})
-        elif one["type"] in {"missing", "json_invalid"}:
-            described.append({"at": at, "detail": one["msg"].lower()})
-        else:
-            described.append(
-                {"at": at, "detail": f"{_shown(one.get('input'))}: {one['msg'].removeprefix('Value error, ').lower()}"}
-            )
-    return described
-
-
-def _of_validation(request: Request, error: Exception) -> Problem:
-    assert isinstance(error, RequestValidationError)
-    described = sentences(error.errors())
-    detail = "; ".join(f"{one['at']}: {one['detail']}" for one in described)
-    problem = problem_document(422, InvalidValue.slug, InvalidValue.title, detail, request_id_of(request), errors=described)
-    return respond(request, problem)
-
-
-def _of_service(request: Request, error: Exception) -> Problem:
+def of_service(request: Request, error: Exception) -> Problem:
+    """An exception handler of an application, for the service's own errors."""
     assert isinstance(error, ServiceError)
     if error.status >= 500:
         log.warning("%s: %s", error.slug, error.detail)
     return respond(request, error.to_problem(request_id_of(request)), retry_headers(error) | dict(error.headers))
-
-
-def _of_http(request: Request, error: Exception) -> Problem:
-    assert isinstance(error, HTTPException)
-    slug = HTTP_SLUGS.get(error.status_code, "http")
-    details = {404: f"nothing answers at {request.url.path[:200]!r}", 405: f"{request.method} is not answered here"}
-    detail = details.get(error.status_code, str(error.detail))
-    headers = dict(error.headers or {})
-    if error.status_code == 405:
-        headers["Allow"] = ", ".join(_allowed(request))
-        detail += f"; expected {headers['Allow']}"
-    problem = problem_document(error.status_code, slug, str(error.detail), detail, request_id_of(request))
-    return respond(request, problem, headers)
-
-
-def _allowed(request: Request) -> list[str]:
-    """Every method that the address answers; the router names those of its first route only."""
-    methods: set[str] = set()
-    outside = request.scope.get("app_root_path", request.scope.get("root_path", ""))  # not the place where the page's files are
-    for route in _routes(request.app.routes):
-        match, _ = route.matches({**request.scope, "method": "GET", "root_path": outside})
-        if match != Match.NONE:
-            methods |= FILES if isinstance(route, Mount) else getattr(route, "methods", None) or set()
-    return sorted(methods | FILES if "GET" in methods else methods)
-
-
-def _routes(given: Iterable[BaseRoute]) -> Iterator[BaseRoute]:
-    """All routes; FastAPI keeps those of an included router within one."""
-    for route in given:
-        router = getattr(route, "original_router", None)
-        yield from [route] if router is None else _routes(router.routes)
-
-
-def _of_anything(request: Request, error: Exception) -> Problem:
-    log.error("unforeseen %s", type(error).__name__, exc_info=error)
-    return respond(request, ServiceError("the error is in the log, under the request's id").to_problem(request_id_of(request)))
-
-
-def install(app: FastAPI) -> None:
-    """Make every error of the app a problem document."""
-    app.add_exception_handler(ServiceError, _of_service)
-    app.add_exception_handler(RequestValidationError, _of_validation)
-    app.add_exception_handler(HTTPException, _of_http)
-    app.add_exception_handler(Exception, _of_anything)

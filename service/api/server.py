@@ -15,13 +15,14 @@ from types import FrameType
 
 import h11
 import uvicorn
-from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from service.api.front import Front
 from service.api.middleware import HEAD_BYTES
 from service.gateway import Gateway
 from service.settings import Settings
 
+log = logging.getLogger("rddm.server")
 KEEP_ALIVE_SECONDS = 30
 LAST_SECONDS = 5  # for answers that are on their way when everything is done
 LINGER_SECONDS = 2.0  # for clients that are refused while they still send
@@ -49,7 +50,7 @@ def bind(host: str, port: int) -> list[socket.socket]:
     return sockets
 
 
-def leave_out_tracebacks(app: FastAPI, foreseen: tuple[type[Exception], ...]) -> None:
+def leave_out_tracebacks(app: Front, foreseen: tuple[type[Exception], ...]) -> None:
     """uvicorn logs none of a start that fails for a foreseen reason, which whoever starts it says in words."""
 
     def is_wanted(record: logging.LogRecord) -> bool:
@@ -82,7 +83,7 @@ class HttpProtocol(H11Protocol):
 class Server(uvicorn.Server):
     """Drains before it stops listening."""
 
-    def __init__(self, app: FastAPI, settings: Settings, on_ready: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, app: Front, settings: Settings, on_ready: Callable[[], None] = lambda: None) -> None:
         """on_ready: called once it listens."""
         self._app = app
         self._on_ready = on_ready
@@ -119,7 +120,14 @@ class Server(uvicorn.Server):
             models = ", ".join(sorted(self._gateway.repository.models())) or "none yet"
             print(f"RDDM Serve answers at http://{f'[{host}]' if ':' in host else host}:{port}/  models: {models}", flush=True)
             self._on_ready()
-            self._warming = asyncio.create_task(self._gateway.warm())
+            self._warming = asyncio.create_task(self._warm())
+
+    async def _warm(self) -> None:
+        try:
+            await self._app.warm()
+        except Exception as error:  # a module that cannot be imported: nothing would ever be answered
+            log.error("the API could not be made ready: %s", type(error).__name__, exc_info=error)
+            self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """uvicorn's shutdown, without what still warms up."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from service import timings
-from service.api.app import create_app
+from service.api.front import Front
 from service.api.server import Server, bind, leave_out_tracebacks
 from service.cli.verb import Refused, run_verb, settings_of
 from service.engines.registry import ENGINES, check_installed
@@ -47,7 +47,7 @@ def _serve(argv: Sequence[str]) -> int:
     sockets = bind(settings.host, settings.port)
     settings = settings.model_copy(update={"port": sockets[0].getsockname()[1]})
     with timings.part("application"):
-        app = create_app(settings)
+        app = Front(settings)
         leave_out_tracebacks(app, FORESEEN)
         server = Server(app, settings, lambda: print(timings.table(parts, "listening"), flush=True) if parts else None)
     try:

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx2
 
-from service.api.app import create_app
+from service.api.front import Front
 from service.api.server import Server
 from service.gateway import open_gateway
 from service.settings import Settings
@@ -22,7 +22,7 @@ class Live:
 
     def __init__(self, settings: Settings, engine: FakeServingEngine) -> None:
         self.engine = engine
-        self.app = create_app(settings, lambda settings, metrics: open_gateway(settings, engine, metrics))
+        self.app = Front(settings, lambda settings, metrics: open_gateway(settings, engine, metrics))
         self.server = Server(self.app, settings)
         self._thread = threading.Thread(target=lambda: asyncio.run(self.server.serve()), daemon=True)
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from service.api.app import create_app
+from service.api.front import Front
 from service.api.server import Server
 from service.gateway import Gateway, open_gateway
 from service.settings import Settings
@@ -42,7 +42,7 @@ def live(settings: Settings, *, embedded: bool = False) -> Iterator[Live]:
     fake = FakeServingEngine()
     engine = None if embedded else fake
     settings = settings.model_copy(update={"port": 0})
-    app = create_app(settings, lambda settings, metrics: open_gateway(settings, engine, metrics))
+    app = Front(settings, lambda settings, metrics: open_gateway(settings, engine, metrics))
     server = Server(app, settings)
     thread = threading.Thread(target=server.run, name="gateway")
     thread.start()

@@ -188,7 +188,7 @@ def test_two_gateways_do_not_share_a_job_file(tmp_path: Path) -> None:
 SERVING = """
 import sys
 from pathlib import Path
-from service.api.app import create_app
+from service.api.front import Front
 from service.gateway import open_gateway
 from service.api.server import Server
 from tests.service.conftest import settings_for
@@ -197,7 +197,7 @@ from tests.service.serving import FakeServingEngine
 
 settings = settings_for(Path(sys.argv[1]), port=0, codec_workers=1)
 engine = FakeServingEngine(seconds=0.4)
-app = create_app(settings, lambda settings, metrics: open_gateway(settings, engine, metrics))
+app = Front(settings, lambda settings, metrics: open_gateway(settings, engine, metrics))
 Server(app, settings).run()
 """
 

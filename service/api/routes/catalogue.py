@@ -6,7 +6,7 @@ from fastapi import APIRouter, Header
 from fastapi.responses import Response
 
 from service.api.dependencies import ContextDependency, GatewayDependency, find, problems
-from service.errors import EngineUnavailable
+from service.health import ALIVE
 from service.pictures.formats import ALL_FORMATS
 from service.restoration.catalogue import facts_of, format_facts
 
@@ -32,7 +32,7 @@ async def model(name: str, gateway: GatewayDependency, _: ContextDependency) -> 
 @router.get("/v2/health/live", tags=["health"])
 async def live() -> dict[str, str]:
     """The process answers."""
-    return {"status": "ok"}
+    return ALIVE
 
 
 @router.get("/readyz", tags=["health"], responses=problems(503))
@@ -42,15 +42,7 @@ async def ready(gateway: GatewayDependency, require: Literal["all", "any"] = "al
 
     `any` is what a load balancer asks: a gateway that has one failing model still answers for the others.
     """
-    states = await gateway.readiness.states()
-    if gateway.drain.closing:
-        raise EngineUnavailable("this gateway is going down", models=states)
-    answering = [state["ready"] for state in states.values()]
-    if not (any(answering) if require == "any" else answering and all(answering)):
-        failing = sorted(name for name, state in states.items() if not state["ready"])
-        reason = f"models that do not answer: {failing}" if states else "no model is loaded"
-        raise EngineUnavailable(reason, models=states, broken=dict(gateway.repository.broken))
-    return {"status": "ready", "models": states}
+    return await gateway.ready(any_model=require == "any")
 
 
 @router.get("/metrics", tags=["health"], response_class=Response)

@@ -7,6 +7,8 @@ PROGRAM = """
 import sys
 from pydantic import BaseModel
 usual = BaseModel.model_config
+from service.api.framework import import_fastapi
+import_fastapi()
 from service.api.app import create_app
 from service.settings import Settings
 from fastapi.openapi.models import OpenAPI
@@ -25,6 +27,14 @@ create_app(Settings())
 enlarged(np.zeros((4, 4, 3), np.uint8), 1)
 print("PIL" in sys.modules)
 """
+WITHOUT_FASTAPI = """
+import sys
+from service.api.front import Front
+from service.cli.serve import serve
+from service.settings import Settings
+Front(Settings())
+print("fastapi" in sys.modules)
+"""
 
 
 def printed_by(program: str) -> list[str]:
@@ -37,3 +47,7 @@ def test_a_gateway_does_without_pillow_until_a_picture_is_judged_or_enlarged() -
 
 def test_fastapi_builds_its_models_of_documents_when_one_is_asked_for() -> None:
     assert printed_by(PROGRAM) == ["False", "False", "True", "3.1.0", "True"]
+
+
+def test_a_start_does_without_fastapi() -> None:
+    assert printed_by(WITHOUT_FASTAPI) == ["False"]

@@ -6,7 +6,8 @@ import pytest
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from service.api.problems import respond, retry_headers, sentences, with_openai_error
+from service.api.handlers import sentences
+from service.api.problems import respond, retry_headers, with_openai_error
 from service.errors import NotFound, QueueFull, problem_document
 
 

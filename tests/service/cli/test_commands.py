@@ -350,7 +350,7 @@ def test_a_file_of_keys_that_is_no_text_is_named(tmp_path: Path, capsys: Any) ->
 
 def test_an_address_that_is_taken_is_reported_before_anything_is_opened(capsys: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(logs, "configure", lambda _: None)
-    monkeypatch.setattr(serving, "create_app", lambda *_: pytest.fail("the application was made"))
+    monkeypatch.setattr(serving, "Front", lambda *_: pytest.fail("the application was made"))
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         assert serve(["--port", str(port)]) == 1

@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def serve(folder: Path, url: str, webhook_port: int, seconds: float, lease: float) -> None:
     """One gateway. What goes to hooks.example by https goes to a port of this machine by http."""
-    from service.api.app import create_app  # noqa: PLC0415
+    from service.api.front import Front  # noqa: PLC0415
     from service.api.server import Server, bind  # noqa: PLC0415
     from service.gateway import open_gateway  # noqa: PLC0415
     from service.jobs import queue  # noqa: PLC0415
@@ -43,10 +43,10 @@ def serve(folder: Path, url: str, webhook_port: int, seconds: float, lease: floa
             request.url = httpx2.URL(f"http://127.0.0.1:{webhook_port}/jobs")
             return await super().handle_async_request(request)
 
-    import service.api.app  # noqa: PLC0415
+    import service.api.parts  # noqa: PLC0415
 
     queue.LEASE_SECONDS = lease
-    service.api.app.webhooks_of = lambda _: Webhooks(("hooks.example",), SECRET, Local())
+    service.api.parts.webhooks_of = lambda _: Webhooks(("hooks.example",), SECRET, Local())
     sockets = bind("127.0.0.1", 0)
     settings = settings_for(
         folder,
@@ -59,7 +59,7 @@ def serve(folder: Path, url: str, webhook_port: int, seconds: float, lease: floa
         max_jobs_per_caller=2000,
     )
     engine = FakeServingEngine(seconds=seconds)
-    Server(create_app(settings, lambda settings, metrics: open_gateway(settings, engine, metrics)), settings).run(sockets)
+    Server(Front(settings, lambda settings, metrics: open_gateway(settings, engine, metrics)), settings).run(sockets)
 
 
 @contextlib.contextmanager

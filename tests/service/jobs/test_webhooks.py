@@ -42,7 +42,7 @@ class Receiver:
 def receiving(tmp_path: Path, monkeypatch: Any, receiver: Receiver) -> Any:
     settings = settings_for(tmp_path, webhook_hosts=("hooks.example",), webhook_secret=SECRET)
     monkeypatch.setattr(
-        "service.api.app.webhooks_of", lambda _: Webhooks(("hooks.example",), SECRET, httpx2.MockTransport(receiver))
+        "service.api.parts.webhooks_of", lambda _: Webhooks(("hooks.example",), SECRET, httpx2.MockTransport(receiver))
     )
     return settings
 

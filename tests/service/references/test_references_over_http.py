@@ -32,7 +32,7 @@ class Place:
 def place(monkeypatch: pytest.MonkeyPatch) -> Place:
     there = Place()
     made = References(("pictures.example",), (), 10_000, 5, httpx2.MockTransport(there))
-    monkeypatch.setattr("service.api.app.references_of", lambda _: made)
+    monkeypatch.setattr("service.api.parts.references_of", lambda _: made)
     return there
 
 
