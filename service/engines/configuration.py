@@ -8,18 +8,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+from google.protobuf import descriptor_pb2, text_format
 
 from rddm.model import Model
 from rddm.repository import CONFIG as FILE
 from rddm.repository import Configuration, versions_of
+from service.engines.messages import Kind, add_field, message_class
 
 __all__ = ["FILE", "parse_config", "read_config", "to_models"]
 
 PACKAGE = "inference"
 STRINGS = {"name": 1, "default_model_filename": 8, "backend": 17}  # of ModelConfig in model_config.proto
 PARAMETERS = 14
-Kind = descriptor_pb2.FieldDescriptorProto
 
 
 def parse_config(text: str) -> Configuration:
@@ -55,22 +55,16 @@ def to_models(config: Configuration) -> dict[int, Model]:
 
 @cache
 def message_type() -> Any:
-    """The class of what is read of `ModelConfig`, in a pool of its own, since the complete one may be in the process too."""
+    """The class of what is read of `ModelConfig`."""
     file = descriptor_pb2.FileDescriptorProto(name="read_model_config.proto", package=PACKAGE, syntax="proto3")
     parameter, config = file.message_type.add(name="ModelParameter"), file.message_type.add(name="ModelConfig")
-    _add(parameter, "string_value", 1)
+    add_field(parameter, "string_value", 1)
     for name, number in STRINGS.items():
-        _add(config, name, number)
+        add_field(config, name, number)
     entry = config.nested_type.add(name="ParametersEntry")  # what map<string, ModelParameter> stands for
     entry.options.map_entry = True
-    _add(entry, "key", 1)
-    _add(entry, "value", 2, type=Kind.TYPE_MESSAGE, type_name=f".{PACKAGE}.{parameter.name}")
+    add_field(entry, "key", 1)
+    add_field(entry, "value", 2, type=Kind.TYPE_MESSAGE, type_name=f".{PACKAGE}.{parameter.name}")
     entry_type = f".{PACKAGE}.{config.name}.{entry.name}"
-    _add(config, "parameters", PARAMETERS, type=Kind.TYPE_MESSAGE, type_name=entry_type, label=Kind.LABEL_REPEATED)
-    pool = descriptor_pool.DescriptorPool()
-    pool.AddSerializedFile(file.SerializeToString())
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{PACKAGE}.{config.name}"))
-
-
-def _add(message: Any, name: str, number: int, **facts: Any) -> None:
-    message.field.add(name=name, number=number, **{"type": Kind.TYPE_STRING, "label": Kind.LABEL_OPTIONAL, **facts})
+    add_field(config, "parameters", PARAMETERS, type=Kind.TYPE_MESSAGE, type_name=entry_type, label=Kind.LABEL_REPEATED)
+    return message_class(file, config.name)
