@@ -44,7 +44,8 @@ class Ticket:
 
     deadline: seconds on the clock of `time.monotonic`, or None. exclusive: whether no other request wants the engine, so that
     this one call, of WIDE_PIXELS or more, may have all of it. on_start: called, in any thread, when the engine begins to
-    compute; an engine that does not know need not call it.
+    compute; an engine that does not know need not call it. tiled: whether the rows are tiles, so that others with the same time
+    and picture are asked for too.
     """
 
     weights: Weights
@@ -53,6 +54,7 @@ class Ticket:
     deadline: float | None = None
     exclusive: bool = False
     on_start: Callable[[], None] | None = field(default=None, compare=False)
+    tiled: bool = False
 
 
 class Engine(Protocol):

@@ -18,7 +18,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
@@ -72,6 +72,10 @@ class Runtime(Protocol):
         """A network whose calls use so many threads. exclusive: they have the cores to themselves. Raises the runtime's errors."""
         ...
 
+    def open_tiled(self, data: bytes, model: Model, threads: int) -> Network | None:  # noqa: ARG002
+        """A network for tiles, where they have one of their own; they are many, so opening may cost more than a call."""
+        return None
+
     def translated(self, name: str) -> AbstractContextManager[None]:
         """Within it the runtime's errors become those of `service.errors`, in words about the model of this name."""
         ...
@@ -99,7 +103,8 @@ class Networks:
     """One model, opened for calls side by side, or for a call that has all threads to itself; for the other kind once it is of use.
 
     open_other: is given the first network, and makes one for calls of the other kind, at the first such call: most starts never see
-    one. It gives both back, as they are to be used from then on. None where every call takes the first.
+    one. It gives both back, as they are to be used from then on. None where every call takes the first. open_tiled: makes one for
+    tiles at the first of them; None where they take those of other calls.
     """
 
     def __init__(
@@ -108,8 +113,10 @@ class Networks:
         open_other: Callable[[Network], tuple[Network, Network]] | None = None,
         *,
         first_is_exclusive: bool = False,
+        open_tiled: Callable[[], Network | None] = lambda: None,
     ) -> None:
         self.first = first
+        self._tiled = cache(open_tiled)
         self._first_is_exclusive = first_is_exclusive
         self._other: Network | None = None
         self._open_other = open_other
@@ -117,6 +124,11 @@ class Networks:
 
     def suited(self, ticket: Ticket) -> Network:
         """The one to call; it may take as long as a few calls."""
+        if ticket.tiled:
+            with self._opening:
+                tiled = self._tiled()
+            if tiled is not None:
+                return tiled
         if self._open_other is None or ticket.exclusive == self._first_is_exclusive:
             return self.first
         with self._opening:
@@ -183,7 +195,8 @@ class LocalEngine(LocalRepository[Networks]):
         with part(f"{model.spec.name}: session"):
             first = self._opened(data, model, exclusive=exclusive)
         open_other = partial(self._open_beside if exclusive else self._open_exclusive, file)
-        return Networks(first, open_other if widens else None, first_is_exclusive=exclusive)
+        open_tiled = partial(self._open_tiled, file)
+        return Networks(first, open_other if widens else None, first_is_exclusive=exclusive, open_tiled=open_tiled)
 
     def _opened(self, data: bytes, model: Model, *, exclusive: bool) -> Network:
         threads = self.threads.all if exclusive else self.threads.each
@@ -206,6 +219,15 @@ class LocalEngine(LocalRepository[Networks]):
         if all(isinstance(output, np.ndarray) for output in outputs):
             check_finite(outputs, model)
         return outputs
+
+    def _open_tiled(self, file: ModelFile) -> Network | None:
+        """For tiles alone, if the runtime has such a network, and the file is still there."""
+        try:
+            with self._runtime.translated(file.model.spec.name):
+                return self._runtime.open_tiled(file.read(), file.model, self.threads.each)
+        except ServiceError as error:
+            log.warning("tiles of model %s are called like whole pictures: %s", file.model.spec.name, error.detail)
+        return None
 
     def _open_exclusive(self, file: ModelFile, beside: Network) -> tuple[Network, Network]:
         """(for calls side by side, of all threads), if the latter can be had and answers with the same bytes; else one for both."""

@@ -81,7 +81,8 @@ class Work:
     @property
     def ticket(self) -> Ticket:
         """The ticket of each of its network calls."""
-        return Ticket(self.model.weights, self.request, self.caller, self.deadline)
+        tiled = self.tiles > self.members and not self.model.spec.sizes  # of fixed sizes tiles share batches with whole pictures
+        return Ticket(self.model.weights, self.request, self.caller, self.deadline, tiled=tiled)
 
 
 @dataclass(frozen=True, eq=False)

@@ -100,7 +100,8 @@ class Batch:
             return replace(tickets[0], exclusive=self.exclusive, on_start=on_start)
         requests = "+".join(dict.fromkeys(ticket.request for ticket in tickets))
         latest = max(math.inf if ticket.deadline is None else ticket.deadline for ticket in tickets)
-        return Ticket(tickets[0].weights, requests, "scheduler", None if latest == math.inf else latest, on_start=on_start)
+        deadline = None if latest == math.inf else latest
+        return Ticket(tickets[0].weights, requests, "scheduler", deadline, on_start=on_start, tiled=tickets[0].tiled)
 
     def join(self, arrays: Arrays, rows: int) -> Inputs:
         """x_t, condition and time of all items, filled up to so many rows with copies of the last."""

@@ -242,7 +242,8 @@ class Scheduler:
         items, free = [head], self._best(head.shape) - head.rows
 
         def fits(item: QueuedRows) -> bool:
-            return item.shape == head.shape and item.rows <= free and not (item.isolated or head.isolated)
+            alike = item.shape == head.shape and item.ticket.tiled == head.ticket.tiled
+            return alike and item.rows <= free and not (item.isolated or head.isolated)
 
         while free > 0 and (item := self._queue.take(fits)) is not None:
             items.append(item)

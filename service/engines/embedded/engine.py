@@ -4,6 +4,7 @@ from pathlib import Path
 
 import onnxruntime
 
+from service.engines.embedded.folding import FoldingRuntime
 from service.engines.embedded.sessions import OnnxRuntime
 from service.engines.local import LocalEngine, Threads
 
@@ -14,7 +15,7 @@ class EmbeddedEngine(LocalEngine):
     """A LocalEngine by ONNX Runtime: on the CPU unless another runtime of it is given."""
 
     def __init__(self, folder: Path, threads: Threads | None = None, runtime: OnnxRuntime | None = None) -> None:
-        runtime = runtime or OnnxRuntime()
+        runtime = runtime or FoldingRuntime()
         super().__init__(folder, runtime, threads)
         self._label = runtime.label
 

@@ -11,7 +11,7 @@ from typing import Any
 import onnxruntime
 
 from service.engines.contract import Feeds, Model, Outputs
-from service.engines.local import Network
+from service.engines.local import Network, Runtime
 from service.errors import EngineUnavailable, InvalidValue, OutOfMemory
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ SHARING = threading.Lock()  # models are opened side by side
 ARENA_STEP = 32 << 20  # bytes
 
 
-class OnnxRuntime:
+class OnnxRuntime(Runtime):
     """NumPy in, NumPy out, on the CPU."""
 
     scales = True

@@ -14,7 +14,7 @@ from pathlib import Path
 import openvino
 
 from service.engines.contract import Feeds, Model, Outputs
-from service.engines.local import Network
+from service.engines.local import Network, Runtime
 from service.errors import EngineUnavailable, OutOfMemory
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ KEPT_SHAPES = 6  # compiled networks of one model; a seventh takes the place of 
 CAPABILITIES = {"f32": "FP32", "bf16": "BF16"}
 
 
-class OpenVinoRuntime:
+class OpenVinoRuntime(Runtime):
     """NumPy in, NumPy out, on the CPU. Raises EngineUnavailable for a precision that the processor has not."""
 
     scales = True

@@ -1,6 +1,8 @@
 """An engine in this process, without a runtime: threads, deadlines, cancellation, and the network of all threads."""
 
 import asyncio
+import dataclasses
+import hashlib
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -16,6 +18,7 @@ from rddm.graph import X_T
 from rddm.model import golden_input
 from service.engines.contract import Feeds, Ticket
 from service.engines.local import LocalEngine, Networks, Threads, is_prime
+from service.engines.repository import ModelFile
 from service.errors import BadAnswer, DeadlineExceeded, EngineUnavailable, InvalidValue
 from tests.service.serving import RESTORER, model
 
@@ -45,6 +48,9 @@ class Runtime:
 
     def open(self, *_: Any, **__: Any) -> Network:
         return Network()
+
+    def open_tiled(self, data: bytes, *_: Any) -> Network:
+        return Network((data,))
 
     @contextmanager
     def translated(self, name: str) -> Iterator[None]:
@@ -128,6 +134,16 @@ def test_the_network_of_all_threads_is_opened_once_and_for_exclusive_calls_only(
     assert Networks(beside).suited(ticket(exclusive=True)) is beside
 
 
+def test_tiles_take_their_own_network_which_is_opened_once_and_others_where_there_is_none() -> None:
+    beside, tiles, opened = Network(), Network(), list[int]()
+    networks = Networks(beside, open_tiled=lambda: opened.append(1) or tiles)  # type: ignore[func-returns-value]
+    assert networks.suited(ticket()) is beside
+    assert opened == []
+    assert networks.suited(ticket(tiled=True)) is networks.suited(ticket(tiled=True)) is tiles
+    assert opened == [1]
+    assert Networks(beside).suited(ticket(tiled=True)) is beside
+
+
 def test_one_request_takes_all_threads_and_opens_the_other_network_for_tiles_only() -> None:
     beside, exclusive, opened = Network(), Network(), list[int]()
 
@@ -152,3 +168,18 @@ def test_threads_are_counted_and_none_is_refused() -> None:
 
 def test_primes() -> None:
     assert [number for number in range(2, 30) if is_prime(number)] == [2, 3, 5, 7, 11, 13, 17, 19, 23, 29]
+
+
+async def test_tiles_are_called_like_others_where_the_file_is_no_longer_the_one_that_was_opened(
+    engine: LocalEngine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"graph")
+    file = ModelFile(dataclasses.replace(MODEL, digest=hashlib.sha256(b"graph").hexdigest()), path)
+    networks = engine.open(file)
+    assert networks.suited(ticket(tiled=True)).outputs == (b"graph",)  # type: ignore[attr-defined]
+    path.write_bytes(b"another")
+    networks = engine.open(ModelFile(dataclasses.replace(MODEL, digest=hashlib.sha256(b"another").hexdigest()), path))
+    path.unlink()
+    assert networks.suited(ticket(tiled=True)) is networks.first
+    assert "tiles of model lowlight are called like whole pictures: the file of model 'lowlight' cannot be read" in caplog.text

@@ -22,6 +22,13 @@ def test_its_ticket_and_its_calls_are_those_of_its_model_and_request() -> None:
     assert (work.size, work.tiles, work.members) == ((40, 24), 1, 1)
 
 
+def test_its_ticket_says_whether_its_calls_are_tiles_of_free_size() -> None:
+    free, fixed = model_of(most_pixels=64 * 64), model_of(sizes=((64, 64),), most_pixels=None)
+    assert [work_of(64, side, model=free).ticket.tiled for side in (64, 80)] == [False, True]
+    assert (work_of(64, 80, model=fixed).tiles > 1, work_of(64, 80, model=fixed).ticket.tiled) == (True, False)
+    assert not work_of(64, 64, model=free, flips=True).ticket.tiled
+
+
 def test_an_x_0_that_was_not_kept_is_not_made_up() -> None:
     kept = Result(np.zeros((2, 3, 3), np.uint8), np.zeros((1, 3, 2, 3), np.float32))
     assert [array.shape for array in kept.arrays] == [(2, 3, 3), (1, 3, 2, 3)]

@@ -490,6 +490,18 @@ async def test_two_versions_of_a_model_never_share_a_batch(other: Model) -> None
     assert all(asked[part] == ticket.weights for _, ticket in engine.calls for part in ticket.request.split("+"))
 
 
+async def test_tiles_share_batches_with_tiles_only() -> None:
+    engine = FakeEngine(0.004, 0.0001)
+    _, scheduler, _ = await scheduled(engine)
+    engine.calls.clear()
+    x_t, times = np.zeros((1, 3, 64, 64), np.float32), np.zeros((1, 2), np.float32)
+    tickets = [Ticket(model_of().weights, f"r{i}", "c", tiled=i % 2 == 0) for i in range(8)]
+    await asyncio.gather(*(scheduler.predict(x_t, x_t, times, each) for each in tickets))
+    assert max(rows for rows, _ in engine.calls) > 1
+    tiled = {each.request: each.tiled for each in tickets}
+    assert all(tiled[part] == ticket.tiled for _, ticket in engine.calls for part in ticket.request.split("+"))
+
+
 async def test_what_other_weights_cost_is_not_taken_for_ones_own() -> None:
     _, scheduler, _ = await scheduled(FakeEngine(0.0, 0.02))
     for other in OTHER_WEIGHTS:
