@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from service.cores import usable_cores
 from service.engines.checks import check_golden
 from service.engines.configuration import FILE, read_config, to_models
 from service.engines.contract import Choose, Engine, Model, ServingEngine
@@ -86,12 +87,14 @@ class LocalRepository(ServingEngine, Generic[Handle]):
         self._choose, self._named, self.one_request = choose, named, one_request
 
     async def start(self) -> None:
-        """Load every model in the folder, or the one that is needed, side by side.
+        """Load every model in the folder, or the one that is needed, side by side on half of the cores.
 
+        Cores are hyper-threads as a rule: two openings on one of two take 1.15 times the CPU time, and no less wall time.
         Raises EngineUnavailable where not one could be loaded, and what `choose` raises.
         """
         names = names_in(self.folder) if self._choose is None else self._chosen(self._choose)
-        await asyncio.gather(*map(self._try_load, names))
+        room = asyncio.Semaphore(max(1, usable_cores() // 2))
+        await asyncio.gather(*(self._try_load(name, room) for name in names))
         if not self._versions.models():
             holds = f"found {names}, broken: {self._broken}" if names else f"expected a folder each, with a {FILE}"
             raise EngineUnavailable(f"no model could be loaded from {self.folder}; {holds}")
@@ -107,9 +110,10 @@ class LocalRepository(ServingEngine, Generic[Handle]):
         self._broken.update(broken)
         return list(dict.fromkeys(choose(models)))
 
-    async def _try_load(self, name: str) -> None:
-        with contextlib.suppress(EngineUnavailable):
-            await self.load(name)
+    async def _try_load(self, name: str, room: asyncio.Semaphore) -> None:
+        async with room:
+            with contextlib.suppress(EngineUnavailable):
+                await self.load(name)
 
     async def close(self) -> None:
         """Free the models."""

@@ -1,6 +1,7 @@
 """Versions in a folder take traffic once their digest and golden answer are right."""
 
 import hashlib
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 
 from rddm.graph import X_T
 from rddm.model import Golden, Model, golden_input, to_parameters
+from service.engines import repository as repositories
 from service.engines.contract import Ticket
 from service.engines.repository import LocalRepository, ModelFile, describe, find_newest, names_in
 from service.errors import EngineUnavailable, NotFound, UnknownModel
@@ -134,6 +136,29 @@ async def test_the_old_version_serves_till_the_new_one_is_proven(tmp_path: Path)
     moved.rename(tmp_path / "m" / "2" / "model.txt")
     assert (await repository.load("m")).version == 2
     assert repository.broken == {}
+
+
+@pytest.mark.parametrize(("cores", "together"), [(1, 1), (2, 1), (4, 2), (5, 2)])
+async def test_models_are_opened_side_by_side_on_half_of_the_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int, together: int
+) -> None:
+    monkeypatch.setattr(repositories, "usable_cores", lambda: cores)
+    room, opened, most = threading.Barrier(together), 0, 0
+
+    class Counted(Files):
+        def open(self, file: ModelFile) -> float:
+            nonlocal opened, most
+            opened += 1
+            most = max(most, opened)
+            room.wait(10)  # fails where fewer are opened side by side
+            opened -= 1
+            return super().open(file)
+
+    for name in ("a", "b", "c", "d"):
+        put(tmp_path, name, "1")
+    repository = Counted(tmp_path)
+    await repository.start()
+    assert (len(repository.models()), most) == (4, together)
 
 
 async def test_only_the_model_that_is_needed_is_opened(tmp_path: Path) -> None:
