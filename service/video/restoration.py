@@ -45,7 +45,7 @@ LONGEST_PAUSE = 5.0
 JOIN_SECONDS = 600.0
 EARLY, EARLY_PIXELS = 8, 8_000_000  # first frames of a shot that wait for one another, to be calm from the first on
 PLANNED = REACH + 1  # first frames of a shot, by which task auto plans it
-FORMAT = 7  # of the work folder; raised where the same options give other bytes
+FORMAT = 8  # of the work folder; raised where the same options give other bytes
 
 
 Plan = tuple[int, tuple[Model, ...]]  # from which frame on, and the models in order

@@ -21,15 +21,16 @@ MOST_FRAMES = 30.0  # that are averaged
 MOVE_COST, DETAIL_COST = 0.08 / 255, 0.25  # what a move along the flow costs: levels, and a part of the detail that is there
 CALM, MOST_NOISE = 1.65 / 255, 6 / 255  # levels of noise that nobody sees, and beyond which frames differ by more than noise
 AREA, VOTE_AREA, WIDE_AREA = 5, 3, 15  # pixels to a side of half the size, over which agreement, votes and noise are judged
-NEAR, FAR, VOTE = (2 / 255, 14 / 255, 5.0), (6 / 255, 40 / 255, 6.0), (20 / 255, 50 / 255, 3.5)  # see `tolerated`
+NEAR, FAR, VOTE = (2 / 255, 10 / 255, 5.0), (6 / 255, 30 / 255, 6.0), (20 / 255, 50 / 255, 3.5)  # see `tolerated`
 VOTE_CHANGE = 3 / 255  # what a vote changes at half the size, at which it counts by 1 - 1 / e
+OF_CHANGE = 4.0  # of a network's mean squared change: with 1.5 CALM^2 the most of what frames differ by that it made
 MADE_UP, USUAL_CHANGE = 13 / 255, 1.5  # of a network's change beyond so many usual ones, at which 1 - 1 / e of a pixel is made up
 SHARED, OWN = 0.3, 0.9  # of the earlier frame's detail that this one shows too: below it is noise, from there on it is detail
 SMOOTHED = 7  # pixels to a side, over which noise is
 CHANGED = 12 / 255  # of a network's change of a pixel, at which trust falls to 1 / e
 UNLIKE, FADING = 50 / 255, 0.995  # of what is trusted more: how far it may differ, except on the pane, and a frame's loss
 PANE, PANE_FACTOR, PANE_FRAMES = 8 / 255, 3.0, 24  # of a network's mean change there, of the usual one, over so many frames
-STANDING, STANDING_AREA, GROWN = 3 / 255, 4, 5  # by how much less it differs if it stands still; over how many pixels, and beyond
+STANDING, STANDING_AREA, GROWN = 5 / 255, 4, 5  # by how much less it differs if it stands still; over how many pixels, and beyond
 AROUND, MARGIN = 8, 15  # pixels of the flow to a side: of whose means it is filled in there, and how far beyond
 
 
@@ -132,12 +133,13 @@ class MotionBlend:
     """Calms predictions by those around them, moved along the optical flow, where they agree.
 
     A running mean: the frame before, which is the mean of those before it, has a share of n / (n + 1), where n is the number of
-    frames that agreed there so far. But no more frames are averaged than it is worth: moving costs detail, and where the frames
-    differ by little there is nothing to gain. A vote comes first: where the frame before and the prediction after agree, and the
-    prediction does not, it is outvoted, so that a streak of rain that the network left in one frame goes. What moved otherwise
-    than the flow tells disagrees and is left as it is, but where the network had to change the frame by far, and did not change
-    what was there before: what it made up gives way. What clings to the pane, such as a drop that the network leaves or fills
-    wrongly, gives way to the frame before however much both differ, along the motion of what is around it.
+    frames that agreed there so far. But no more frames are averaged than it is worth: moving costs detail, where the frames differ
+    by little there is nothing to gain, and grain that the network left as it came is the clip's own. A vote comes first: where the
+    frame before and the prediction after agree, and the prediction does not, it is outvoted, so that a streak of rain that the
+    network left in one frame goes. What moved otherwise than the flow tells disagrees and is left as it is, but where the network
+    had to change the frame by far, and did not change what was there before: what it made up gives way. What clings to the pane,
+    such as a drop that the network leaves or fills wrongly, gives way to the frame before however much both differ, along the
+    motion of what is around it.
     """
 
     def __init__(self) -> None:
@@ -189,7 +191,7 @@ class MotionBlend:
             standing = standing + (standing_of(now.half.pixels, last.half, along) - standing) / np.float32(frames - 1)
         pane = changed & grown(standing > STANDING * top)
         before = self._moved(last.pixels, filled_in(back, pane))
-        pair = compared(now.half, before.half, made_up(change, top), top)
+        pair = compared(now.half, before.half, change, top)
         vote, middle = 0 * change, now.half.pixels
         if following is not None:
             self._following = View(following)
@@ -337,15 +339,17 @@ class Pair:
         return np.minimum(count, self.most)
 
 
-def compared(now: Half, before: Half, made_up_part: Floats, top: float) -> Pair:
-    """The two, and what their difference tells."""
+def compared(now: Half, before: Half, change: Floats, top: float) -> Pair:
+    """The two, and what their difference tells. change: how much the network changed the frame, in its levels (h w)."""
+    made_up_part = made_up(change, top)
     size = apart(before.pixels, now.pixels) / np.float32(top)
     noise = min(float(np.median(size[::4, ::4])), MOST_NOISE)
     different = means_apart(before, now, AREA)
     near, far = (tolerated(limits, noise, made_up_part) for limits in (NEAR, FAR))
     exponent = _fourth_power(different / (near * np.float32(top))) + _fourth_power(_mean(size, AREA) / far)
     detail = _mean(apart(before.pixels, cv2.blur(before.pixels, (3, 3))) / np.float32(top), WIDE_AREA)
-    most = worth_averaging(_mean(np.square(size), WIDE_AREA), detail)
+    own = np.float32(1.5 * CALM**2) + np.float32(OF_CHANGE / top**2) * _mean(np.square(change), WIDE_AREA)
+    most = worth_averaging(np.minimum(_mean(np.square(size), WIDE_AREA), own), detail)
     return Pair(now, before, top, different, noise, made_up_part, np.exp(-exponent), most, kept_of(before.detail, now.detail))
 
 
