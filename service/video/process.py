@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,13 +50,29 @@ class ClipProcess:
 @asynccontextmanager
 async def open_process(limits: ProcessLimits) -> AsyncIterator[ClipProcess]:
     """A process that ends with the block, whatever it does then."""
+    async with open_processes(limits) as (process,):
+        yield process
+
+
+@asynccontextmanager
+async def open_processes(*limits: ProcessLimits) -> AsyncIterator[tuple[ClipProcess, ...]]:
+    """One for each of `limits`, which start side by side and end with the block, whatever they do then."""
+    async with AsyncExitStack() as stack:
+        processes = tuple([await _begun(one, stack) for one in limits])
+        for process in processes:
+            await process.ask("ready", START_SECONDS)
+        yield processes
+
+
+async def _begun(limits: ProcessLimits, stack: AsyncExitStack) -> ClipProcess:
+    """A process that may not answer yet, and ends with the stack."""
     try:
         worker = await Worker.start(limits.memory_bytes, "service.video.worker", SHARED_BYTES, SHARED_BYTES, limits.file_bytes)
     except OSError as error:
         raise errors.EngineUnavailable("no process can be started to read clips", retry_after=5) from error
-    process = ClipProcess(worker, limits)
-    try:
-        await process.ask("ready", START_SECONDS)
-        yield process
-    finally:
+
+    async def end() -> None:
         await asyncio.shield(worker.end())
+
+    stack.push_async_callback(end)
+    return ClipProcess(worker, limits)

@@ -30,7 +30,7 @@ from service.sampling.work import Sampler, Work
 from service.video.facts import ClipBounds, ClipFacts, ClipOptions
 from service.video.frames import ClipFrame, Frames, Neighbours, with_models, with_neighbours, with_windows
 from service.video.parameters import ClipParameters, Steadying
-from service.video.process import ClipProcess, ProcessLimits, open_process
+from service.video.process import ClipProcess, ProcessLimits, open_process, open_processes
 from service.video.segments import WorkFolder, digest_of
 from service.video.steadying.cuts import CutDetector, thumbnail
 from service.video.steadying.motion import Calm, MotionBlend
@@ -144,7 +144,7 @@ class ClipRestorer:
         self, work: ClipWork, on_frame: Callable[[ClipProgress], None] | None = None, charge: Charge = free
     ) -> ClipResult:
         """Writes work.target, whole or not at all. What is done stays in work.folder until then, whatever ends this."""
-        async with open_process(self.limits) as reader, open_process(self.limits) as writer:
+        async with open_processes(self.limits, self.limits) as (reader, writer):
             facts = (await _facts_of(reader, work.source, self.bounds)).enlarged(work.scale, self.bounds)
             await writer.ask("check", facts=facts.document(), options=asdict(work.parameters.options()))
             folder = await asyncio.to_thread(WorkFolder, work.folder, await asyncio.to_thread(self._identity, work))

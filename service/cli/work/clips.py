@@ -98,7 +98,7 @@ async def _restore_here(source: Path, target: Path, parameters: ClipParameters, 
     started = time.monotonic()
     bounds = ClipBounds(settings.max_pixels, settings.max_side, NO_LIMIT, NO_LIMIT)
     context = RequestContext(f"command-{time.monotonic_ns()}", COMMAND_LINE, started)
-    async with open_service(settings, wanted=parameters.of_frames) as service:
+    async with open_service(settings, wanted=parameters.of_frames, starts_codecs=False) as service:
         with display("restoring") as shown:
 
             def on_frame(done: "ClipProgress") -> None:

@@ -35,8 +35,14 @@ async def kept_processes() -> AsyncIterator[None]:
             yield process
             idle.append((process, end.pop_all()))
 
+    @asynccontextmanager
+    async def open_several(*limits: ProcessLimits) -> AsyncIterator[tuple[ClipProcess, ...]]:
+        async with AsyncExitStack() as stack:
+            yield tuple([await stack.enter_async_context(open_kept(one)) for one in limits])
+
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("service.video.restoration.open_process", open_kept)
+        patched.setattr("service.video.restoration.open_processes", open_several)
         yield
     for _, end in idle:
         await end.aclose()
