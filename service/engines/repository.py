@@ -89,7 +89,7 @@ class LocalRepository(ServingEngine, Generic[Handle]):
     async def start(self) -> None:
         """Load every model in the folder, or the one that is needed, side by side on half of the cores.
 
-        Cores are hyper-threads as a rule: two openings on one of two take 1.15 times the CPU time, and no less wall time.
+        On two cores of a busy machine two at once take 1.14 times the CPU time, and no less wall time.
         Raises EngineUnavailable where not one could be loaded, and what `choose` raises.
         """
         names = names_in(self.folder) if self._choose is None else self._chosen(self._choose)
