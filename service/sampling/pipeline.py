@@ -97,18 +97,16 @@ class Pipeline:
         tiles = state.plan.tiles
         instances = 1 if self._scheduler is None else self._scheduler.instances
         ahead = max(instances, PIXELS_AHEAD // (tiles[0].height * tiles[0].width))
-        cut = asyncio.Semaphore(ahead)  # one tile more is on its way: not cut yet, or its answer waits to be blended
 
         async def answer(index: int) -> tuple[Array, ...]:
-            async with cut:
-                x_t, condition = await self._work(state, state.cut, tiles[index])
-                with step_span(x_t, ticket):
-                    return await self._engine.predict(x_t, condition, t, ticket)
+            x_t, condition = await self._work(state, state.cut, tiles[index])
+            with step_span(x_t, ticket):
+                return await self._engine.predict(x_t, condition, t, ticket)
 
         async def use(index: int, outputs: tuple[Array, ...]) -> None:
             await self._work(state, state.blend, index, outputs)
 
-        await in_order(answer, use, len(tiles), ahead + 1)
+        await in_order(answer, use, len(tiles), ahead + 1)  # one more is cut already when a call ends, or waits to be blended
 
 
 async def in_order(answer: Callable[[int], Awaitable[T]], use: Callable[[int, T], Awaitable[None]], count: int, ahead: int) -> None:

@@ -177,6 +177,25 @@ async def test_answers_that_arrive_in_any_order_give_the_same_bytes() -> None:
     assert results[0].x_0.tobytes() == results[1].x_0.tobytes()
 
 
+async def test_a_tile_is_cut_while_calls_run_and_no_more_than_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Held(FakeEngine):
+        asked, most = 0, 0
+
+        async def predict(self, x_t, condition, time, ticket):
+            self.asked += 1
+            self.most = max(self.most, self.asked)
+            await asyncio.sleep(0.01)  # each tile that may be cut is there by then
+            try:
+                return await super().predict(x_t, condition, time, ticket)
+            finally:
+                self.asked -= 1
+
+    monkeypatch.setattr(service.sampling.pipeline, "PIXELS_AHEAD", 1)
+    engine = Held()
+    await Pipeline(engine, arrays=EverywhereInline()).run(work_of(300, 500))
+    assert engine.most == 1 + 1
+
+
 async def test_a_large_picture_costs_few_whole_size_arrays() -> None:
     work = work_of(1024, 1104, steps=2)
     pipeline = Pipeline(Scheduler(FakeEngine()))
