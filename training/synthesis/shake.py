@@ -16,7 +16,7 @@ from training.synthesis.jpeg import some_compressed
 SHARP = 0.1  # share of pictures that were held still, whose target is themselves
 MEANS = (0.2, 0.75)
 MOMENTS = 9
-LONGEST = 22.0  # pixels from the first moment to the last
+LONGEST = 26.0  # pixels from the first moment to the last
 TURN = 0.03  # radians
 MARGIN = 16
 
@@ -24,7 +24,7 @@ MARGIN = 16
 def path(batch: int, dice: Dice) -> Tensor:
     """Where the camera looks at each moment, (MOMENTS, b, 3): y and x in pixels, turn in radians; 0 in the middle one."""
     moment = torch.linspace(-0.5, 0.5, MOMENTS, device=dice.device)[:, None]
-    length = LONGEST * dice.uniform(0, 1, batch) ** 1.5
+    length = LONGEST * dice.uniform(0, 1, batch)
     angle = dice.uniform(0, 6.3, batch)
     bend, phase = 0.25 * dice.normal(batch), 1.0
     along, aside = moment * length, bend * length * (torch.cos(2 * torch.pi * moment * phase) - 1) / 2
@@ -74,7 +74,7 @@ class Shake:
         blurred = to_srgb(shaken(to_linear(clean), dice))
         window = (..., slice(MARGIN, MARGIN + self.crop), slice(MARGIN, MARGIN + self.crop))
         clean, blurred = clean[window], blurred[window]
-        noisy = blurred + 2.5 / 255 * dice.uniform(0, 1, batch, 1, 1, 1) * dice.normal(*blurred.shape)
-        noisy = quantise(some_compressed(quantise(noisy), 0.3, (75, 98), dice))
+        noisy = blurred + 1.5 / 255 * dice.uniform(0, 1, batch, 1, 1, 1) * dice.normal(*blurred.shape)
+        noisy = quantise(some_compressed(quantise(noisy), 0.25, (80, 98), dice))
         given = torch.where(dice.chance(SHARP, batch) > 0, clean, noisy)
         return Pairs(clean * 2 - 1, given * 2 - 1)

@@ -12,7 +12,7 @@ from training.networks.small import Active, Door, Shuffle, Unchanged, Up, conv, 
 from training.recipe import built_in_recipes, load_recipe
 from training.sampling import as_graph
 
-FINE = ("clean", "deblur", "inpaint", "upscale")  # kinds of data
+FINE = ("clean", "inpaint", "upscale")  # kinds of data
 
 
 TINY = SmallConfig(widths=(8, 8, 8), depths=(1, 1, 1), time_width=16)
