@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from rddm.spec import ModelSpec
-from training.checkpoint import FACTS, RESUME, WEIGHTS, check_folder, load_checkpoint
+from training.checkpoint import FACTS, RESUME, WEIGHTS, check_folder
 from training.data.datasets import make_sources
 from training.evaluation.evaluate import Example
 from training.evaluation.validation import Validation, read_choices, read_pairs
@@ -221,8 +221,8 @@ def run(recipe: Recipe, args: argparse.Namespace, console: Console) -> int:
         recipe, selection = selected(recipe, training_pairs, Dice(torch.Generator(device).manual_seed(recipe.seed)), console)
     trainer = Trainer(recipe, device)
     if args.start_from:
-        trainer.start_from(args.start_from)
-        if others := meant_otherwise(load_checkpoint(args.start_from).spec, recipe.spec):
+        before = trainer.start_from(args.start_from)
+        if others := meant_otherwise(before, recipe.spec):
             words = f"{args.start_from} was trained with another {', '.join(others)}, which it must learn first"
             console.print(words, markup=False, soft_wrap=True)
     trainer.freeze(args.freeze)

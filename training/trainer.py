@@ -11,6 +11,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from rddm.spec import ModelSpec
 from training.brightness import fit_brightness
 from training.checkpoint import NETWORK, RESUME, Checkpoint, load_checkpoint, load_tensors, save_checkpoint, save_tensors
 from training.ema import Ema
@@ -139,13 +140,14 @@ class Trainer:
         tensors["dice"] = dice.generator.get_state()
         save_tensors(folder / RESUME, tensors, {"state": json.dumps(state)})
 
-    def start_from(self, folder: Path) -> None:
-        """Begin with the weights of a finished checkpoint instead of random ones; step 0 of a new run.
+    def start_from(self, folder: Path) -> ModelSpec:
+        """Begin with the weights of a finished checkpoint, whose spec is returned, instead of random ones; step 0 of a new run.
 
         The network may be deeper than the checkpoint's: blocks that are new begin as the identity; and may estimate the brightness
         where the checkpoint's does not. Raises ValueError, naming the tensors, for any other difference.
         """
-        weights, own = load_checkpoint(folder).weights, self.network.state_dict()
+        checkpoint = load_checkpoint(folder)
+        weights, own = checkpoint.weights, self.network.state_dict()
         new = (*_block_names(self.network), ESTIMATE)
         differences = {
             "lacks": [name for name in own if name not in weights and not name.startswith(new)],
@@ -157,6 +159,7 @@ class Trainer:
             raise ValueError(f"{folder} does not fit the recipe's network; expected that of {folder / NETWORK} ({words})")
         self.network.load_state_dict(weights, strict=False)
         self.ema.average.load_state_dict(self.network.state_dict())
+        return checkpoint.spec
 
     def resume(self, folder: Path, dice: Dice) -> None:
         """Continue from what save wrote. Raises FileNotFoundError if it is not there, ValueError if it is cut short."""
